@@ -409,7 +409,9 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     @property
     def _holding(self) -> InspectScreen | None:
         """The open inspector with branches that would be lost, if any."""
-        return next((screen for screen in self._open_inspectors if screen.holds), None)
+        return next(
+            (screen for screen in self._open_inspectors if screen.has_branches), None
+        )
 
     @property
     def _open_inspectors(self) -> list[InspectScreen]:

@@ -39,26 +39,27 @@ class BranchListController(Controller):
         branches: BranchController,
     ) -> None:
         self._screen, self._document, self._branches = screen, document, branches
-        self._asked_about = ROOT  # the branch that a name or a file is asked for
-        self._may_go = False
+        self._prompted_branch = ROOT  # the branch that a name or a file is asked for
+        self._may_discard = False
         self.prompt = LinePrompt(id="ask")
         """The field that names and files are asked for in."""
 
     # Leaving.
 
     @property
-    def holds(self) -> bool:
+    def has_branches(self) -> bool:
         """Whether there are branches that would be lost with the screen."""
-        return bool(self._count) and not self._may_go
+        return bool(self._count) and not self._may_discard
 
     @property
     def _count(self) -> int:
         """Number of branches, those of other models that were here among them."""
-        return sum(len(each.branches) - 1 for each in self._document.of_all_models)
+        documents = self._document.of_all_models
+        return sum(len(document.branches) - 1 for document in documents)
 
     def leave_then(self, then: Callable[[], object]) -> None:
         """Do something that ends the screen, once it is sure that branches may go."""
-        if not self.holds:
+        if not self.has_branches:
             then()
             return
         which = "1 branch" if self._count == 1 else f"{self._count:,} branches"
@@ -70,15 +71,15 @@ class BranchListController(Controller):
 
         def answer(key: str | None) -> None:
             if key == "l":
-                self._may_go = True
+                self._may_discard = True
                 then()
             elif key == "b":
                 self.show()
 
         details = [f"{which} of {self._document.name}"]
-        self._ask("Leave the branches behind?", details, choices, answer)
+        self._confirm("Leave the branches behind?", details, choices, answer)
 
-    def _ask(
+    def _confirm(
         self,
         title: str,
         details: list[str],
@@ -91,36 +92,34 @@ class BranchListController(Controller):
     # The list.
 
     def show(self) -> None:
-        """Show all branches."""
         shown = self._document.shown
-        listed = BranchesScreen(shown.branches.rows(), shown=shown.branch)
-        self._screen.app.push_screen(listed, self._answer)
+        dialog = BranchesScreen(shown.branches.rows(), shown=shown.branch)
+        self._screen.app.push_screen(dialog, self._answer)
 
-    def _answer(self, wish: BranchAction | None) -> None:
+    def _answer(self, request: BranchAction | None) -> None:
         branches = self._document.shown.branches
-        if wish is None or wish.branch not in branches:
+        if request is None or request.branch not in branches:
             return
-        self._asked_about = wish.branch
-        branch = branches.branch(wish.branch)
-        if wish.action == "show":
+        self._prompted_branch = request.branch
+        branch = branches.branch(request.branch)
+        if request.action == "show":
             self._branches.go_to(branch.id, branch.fork)
-        elif wish.action == "name":
+        elif request.action == "name":
             self.prompt.ask(_NAME, branch.name)
-        elif wish.action == "delete":
-            self._ask_delete(wish.branch)
+        elif request.action == "delete":
+            self._ask_delete(request.branch)
         else:
             self.prompt.ask_path(f"branch-{branch.id}.txt")
 
-    def take_line(self, event: LinePrompt.Answered) -> None:
-        """Name a branch, or export it to a file."""
+    def answer_question(self, event: LinePrompt.Answered) -> None:
         branches = self._document.shown.branches
-        if self._asked_about not in branches:
+        if self._prompted_branch not in branches:
             return
         if event.question == "name":
-            branches.rename(self._asked_about, event.text.strip())
+            branches.rename(self._prompted_branch, event.text.strip())
             self.show()
         elif (path := path_named(event.text)) is not None:
-            self._export(path, self.text_of(self._asked_about), overwrite=False)
+            self._export(path, self.text_of(self._prompted_branch), overwrite=False)
 
     # Deleting.
 
@@ -130,7 +129,7 @@ class BranchListController(Controller):
             return
         branches = self._document.shown.branches
         family = branches.family(branch)
-        count = sum(len(branches.branch(each).tokens) for each in family)
+        count = sum(len(branches.branch(id_).tokens) for id_ in family)
         which = "1 branch" if len(family) == 1 else f"{len(family):,} branches"
         choices = [
             Choice("d", "Delete", "they can't be brought back"),
@@ -138,22 +137,22 @@ class BranchListController(Controller):
         ]
 
         def answer(key: str | None) -> None:
-            there = branch in self._document.shown.branches
-            if key == "d" and there and not self._branches.is_writing:
+            exists = branch in self._document.shown.branches
+            if key == "d" and exists and not self._branches.is_writing:
                 self._delete(branch)
 
         title = "Delete this branch and all that leave it?"
-        self._ask(title, [f"{which}, {count:,} tokens"], choices, answer)
+        self._confirm(title, [f"{which}, {count:,} tokens"], choices, answer)
 
     def _delete(self, branch: int) -> None:
         document = self._document
         branches = document.shown.branches
-        shown, place = document.shown.branch, document.view.index
+        shown, index = document.shown.branch, document.view.index
         fork = branches.branch(branch).fork
-        gone = shown in branches.family(branch)
+        is_removed = shown in branches.family(branch)
         parent = branches.remove(branch)
         self._branches.go_to(
-            parent if gone else shown, min(place, fork) if gone else place
+            parent if is_removed else shown, min(index, fork) if is_removed else index
         )
 
     # Exporting.
@@ -182,17 +181,17 @@ class BranchListController(Controller):
                 raise LmtuiError(failed, f"{path} ({reason})", hint) from error
             return True
 
-        def end(written: bool) -> None:
+        def report(written: bool) -> None:
             if written:
-                words = visible_line(f"exported to {path}")
-                self._screen.activity.notice(words)
+                notice = visible_line(f"exported to {path}")
+                self._screen.activity.notice(notice)
             else:
                 self._ask_overwrite(path, text)
 
         run_in_thread(
             work,
             self._screen.call_later,
-            then=end,
+            then=report,
             failed=self._screen.show_error,
             bug=LmtuiError(failed, str(path), "See the log."),
         )
@@ -210,4 +209,4 @@ class BranchListController(Controller):
             elif key == "n":
                 self.prompt.ask_path(str(path))
 
-        self._ask("The file already exists", [str(path)], choices, answer)
+        self._confirm("The file already exists", [str(path)], choices, answer)

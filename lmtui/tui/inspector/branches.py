@@ -59,28 +59,25 @@ class BranchController(Controller):
         self._client, self._screen, self._activity = client, screen, screen.activity
         self._document, self._sampler = document, sampler
         self._tip = (ROOT, 0)  # the branch that is written, and its next position
-        self._follows = False  # whether the cursor goes along
-        self._read: tuple[int, int] | None = (
+        self._cursor_follows = False  # whether the cursor goes along
+        self._prompt_progress: tuple[int, int] | None = (
             None  # tokens of the prompt, and of how many
         )
 
     @property
     def is_writing(self) -> bool:
-        """Whether the model generates now."""
         return self._client.is_pending(Slot.GENERATE)
 
     @property
     def status_text(self) -> str:
-        """Reading the text before the cursor, or writing."""
         if not self.is_writing:
             return ""
-        if self._read is None:
+        if self._prompt_progress is None:
             return "writing · Esc stops"
-        done, total = self._read
+        done, total = self._prompt_progress
         return f"reading {done:,}/{total:,} tokens · Esc stops"
 
     def follow_model(self, state: ModelState) -> None:
-        """End what the model before was writing."""
         if state.info is None:
             writing = self._client.cancel(Slot.GENERATE)
             self._client.cancel()
@@ -93,25 +90,24 @@ class BranchController(Controller):
     def follow_cursor(self, index: int) -> None:
         """Let the cursor go along with what is written, until the user moves it."""
         if self.is_writing and index != self._tip[1] - 1:
-            self._follows = False
+            self._cursor_follows = False
 
     def go_to(self, branch: int, index: int) -> None:
-        """Show a branch, with the cursor at a position of it."""
         self._document.go_to(branch, index)
-        self._activity.notice(self._where())
+        self._activity.notice(self._branch_text())
 
-    def _where(self) -> str:
+    def _branch_text(self) -> str:
         """Which branch is shown, if there are several."""
         shown = self._document.shown
         if len(shown.branches) == 1:
             return self._activity.ready
-        number = [each.id for each, _ in shown.branches.rows()].index(shown.branch)
-        which = (
+        number = [branch.id for branch, _ in shown.branches.rows()].index(shown.branch)
+        label = (
             f"branch {number} of {len(shown.branches) - 1}"
             if number
             else "the text itself"
         )
-        return f"{which} · {self._document.name}"
+        return f"{label} · {self._document.name}"
 
     def _may_write(self) -> bool:
         """Whether something can be put where the cursor is; says why not."""
@@ -128,16 +124,14 @@ class BranchController(Controller):
 
     # Alternatives.
 
-    def show_alternatives(self, offered: Distribution | None) -> None:
-        """Show what could stand here, as the distribution at the cursor has it, and ask
-        where each would lead."""
+    def show_alternatives(self, distribution: Distribution | None) -> None:
         if not self._may_write():
             return
         document = self._document
-        if offered is None:
+        if distribution is None:
             self._screen.notify(_SOON)
             return
-        rows = offered.candidates[:ALTERNATIVES]
+        rows = distribution.candidates[:ALTERNATIVES]
         path, index = document.path, document.view.index
         chosen = path[index].id if index < len(path) else None
         dialog = AlternativesScreen(rows, chosen=chosen)
@@ -146,14 +140,15 @@ class BranchController(Controller):
             self._client.cancel(Slot.SUGGEST)
             if candidate is None or not self._may_write():
                 return
-            if not self._put(offered, candidate, rank_in(offered, candidate)):
+            rank = rank_in(distribution, candidate)
+            if not self._insert(distribution, candidate, rank):
                 self.write_on()
 
         self._screen.app.push_screen(dialog, answer)
-        before, starts = document.ids_before(index), [row.id for row in rows]
+        prefix, starts = document.ids_before(index), [row.id for row in rows]
         self._client.ask(
             Slot.SUGGEST,
-            lambda engine, _: run_continuations(engine, before, starts, AHEAD),
+            lambda engine, _: run_continuations(engine, prefix, starts, AHEAD),
             dialog.show,
             dialog.show_error,
             bound=True,
@@ -161,37 +156,36 @@ class BranchController(Controller):
 
     # One token.
 
-    def take_row(self, candidate: Candidate) -> None:
-        """Put the token of a panel row at the cursor."""
-        shown = self._screen.panel.distribution
-        if shown is not None and self._may_write():
-            self._put(shown, candidate, rank_in(shown, candidate))
+    def insert_row(self, candidate: Candidate) -> None:
+        distribution = self._screen.panel.distribution
+        if distribution is not None and self._may_write():
+            self._insert(distribution, candidate, rank_in(distribution, candidate))
 
-    def take_match(self, shown: Distribution | None, match: RankedCandidate) -> None:
-        """Put a token from the finder, found in what is shown, at the cursor."""
-        if shown is not None and self._may_write():
-            self._put(shown, match.candidate, match.rank)
+    def insert_match(
+        self, distribution: Distribution | None, match: RankedCandidate
+    ) -> None:
+        if distribution is not None and self._may_write():
+            self._insert(distribution, match.candidate, match.rank)
 
-    def _put(self, shown: Distribution, row: Candidate, rank: int) -> bool:
+    def _insert(self, distribution: Distribution, row: Candidate, rank: int) -> bool:
         """Put a token where the cursor is, which goes on behind it. Return whether the
         branch was known beyond it already."""
-        branches, place = self._document.shown.branches, self._document.view.index
+        branches, index = self._document.shown.branches, self._document.view.index
         token = ScoredToken(
-            index=place,
+            index=index,
             id=row.id,
             text=row.text,
             bytes=row.bytes,
             logprob=row.logprob,
             rank=rank,
-            entropy=shown.entropy,
-            top=shown.candidates,
+            entropy=distribution.entropy,
+            top=distribution.candidates,
         )
-        branch = branches.take(self._document.shown.branch, place, token)
-        self.go_to(branch, place + 1)
-        return branches.branch(branch).length > place + 1
+        branch = branches.take(self._document.shown.branch, index, token)
+        self.go_to(branch, index + 1)
+        return branches.branch(branch).length > index + 1
 
     def write_one(self, *, likeliest: bool) -> None:
-        """Draw one token where the cursor is."""
         if self._may_write():
             settings = replace(self._sampler.settings, max_tokens=1)
             if likeliest:
@@ -201,36 +195,36 @@ class BranchController(Controller):
     def back(self) -> None:
         """Take back the token before the cursor, where a branch ends; else walk."""
         shown, view = self._document.shown, self._document.view
-        place = view.index
-        if not self.is_writing and place == shown.branches.branch(shown.branch).length:
-            before = shown.branches.back(shown.branch)
-            if before is not None:
-                self.go_to(before, place - 1)
+        index = view.index
+        if not self.is_writing and index == shown.branches.branch(shown.branch).length:
+            parent = shown.branches.back(shown.branch)
+            if parent is not None:
+                self.go_to(parent, index - 1)
                 return
-        view.select(place - 1)
+        view.select(index - 1)
 
     def to_sibling(self, by: int) -> None:
         """Go to another branch, where it parts from this one."""
         shown = self._document.shown
-        there, place = shown.branches.move(shown.branch, self._document.view.index, by)
-        if there == shown.branch:
+        index = self._document.view.index
+        sibling, index = shown.branches.move(shown.branch, index, by)
+        if sibling == shown.branch:
             self._screen.notify(
                 "There is no other branch yet; Enter shows alternatives."
             )
         else:
-            self.go_to(there, place)
+            self.go_to(sibling, index)
 
     # Writing on.
 
     def write_on(self) -> None:
-        """Let the model write from where the cursor is."""
         if self._may_write():
             self._write(self._sampler.settings)
 
     def _write(self, settings: SamplingSettings) -> None:
         index = self._document.view.index
-        self._tip, self._follows = (self._document.shown.branch, index), True
-        self._read = None
+        self._tip, self._cursor_follows = (self._document.shown.branch, index), True
+        self._prompt_progress = None
         prompt = Prompt(self._document.ids_before(index), "")
         settings = replace(settings, grammar=None)  # which is for whole answers
         self._client.ask(
@@ -238,55 +232,55 @@ class BranchController(Controller):
             lambda engine, context: run_generation(engine, context, prompt, settings),
             self._show_ended,
             self._show_failed,
-            dropped=self._end,
+            dropped=self._show_tip,
             batch=generation_batch(self._add_steps, progress=self._show_progress),
             bound=True,
         )
         self._activity.clear_notice()
 
     def _show_progress(self, done: int, total: int) -> None:
-        self._read = done, total
+        self._prompt_progress = done, total
         self._activity.clear_notice()
 
     def _add_steps(self, steps: tuple[Step, ...]) -> None:
-        self._read = None
+        self._prompt_progress = None
         document = self._document
-        branch, place = self._tip
-        follows = self._follows and document.shown.branch == branch
+        branch, index = self._tip
+        follows = self._cursor_follows and document.shown.branch == branch
         for step in steps:
-            branch = document.shown.branches.take(branch, place, step)
-            place += 1
-        self._tip = branch, place
+            branch = document.shown.branches.take(branch, index, step)
+            index += 1
+        self._tip = branch, index
         if follows:
             document.shown.branch = branch
-            document.draw_sometimes(partial(document.draw, place - 1))
+            document.draw_sometimes(partial(document.draw, index - 1))
         elif document.shown.branch == branch:
             document.draw_sometimes(partial(document.draw, document.view.index))
         self._activity.clear_notice()
 
     def _show_ended(self, result: GenerationResult) -> None:
-        branch, place = self._tip
+        branch, index = self._tip
         branches, reason = self._document.shown.branches, result.reason
-        if branch != ROOT and branches.branch(branch).length == place:
+        if branch != ROOT and branches.branch(branch).length == index:
             branches.finish(branch, reason)
-        self._end()
+        self._show_tip()
         if result.tokens != 1 or reason is not FinishReason.LENGTH:
-            end = f"{reason.words}{_GO_ON.get(reason, '')}"
-            self._activity.notice(f"{end} · {self._where()}")
+            reason_text = f"{reason.words}{_GO_ON.get(reason, '')}"
+            self._activity.notice(f"{reason_text} · {self._branch_text()}")
 
     def _show_failed(self, error: LmtuiError) -> None:
-        self._end()
+        self._show_tip()
         self._screen.show_error(error)
 
-    def _end(self) -> None:
-        branch, place = self._tip
-        if self._document.shown.branch == branch and self._follows:
-            self.go_to(branch, place)
+    def _show_tip(self) -> None:
+        branch, index = self._tip
+        if self._document.shown.branch == branch and self._cursor_follows:
+            self.go_to(branch, index)
         else:
             self.go_to(self._document.shown.branch, self._document.view.index)
 
 
-def rank_in(shown: Distribution, row: Candidate) -> int:
+def rank_in(distribution: Distribution, row: Candidate) -> int:
     """Return 1 + the number of tokens that are more probable than a row."""
-    above = sum(other.logprob > row.logprob for other in shown.candidates)
-    return shown.start + above + 1
+    above = sum(other.logprob > row.logprob for other in distribution.candidates)
+    return distribution.start + above + 1

@@ -55,11 +55,11 @@ class CompareController(Controller):
     ) -> None:
         """`compared` is called when both models have scored the text."""
         self._client, self._screen, self._activity = client, screen, screen.activity
-        self._document, self._sampler, self._compared = document, sampler, compared
+        self._document, self._sampler, self._on_compared = document, sampler, compared
         self._against: EngineInfo | None = None
-        self._theirs = ScoredDocument()
-        self._of_models: dict[EngineInfo, ScoredDocument] = {}
-        self._piece_at: dict[int, ComparedSpan] = {}  # of each token of the text
+        self._other = ScoredDocument()
+        self._by_model: dict[EngineInfo, ScoredDocument] = {}
+        self._span_at: dict[int, ComparedSpan] = {}  # of each token of the text
         self.panel = ProbabilityPanel(id="other", title="The other model")
         """What the other model expects at the cursor."""
         self.comparison: Comparison | None = None
@@ -68,12 +68,10 @@ class CompareController(Controller):
 
     @property
     def is_reading(self) -> bool:
-        """Whether the other model tokenizes or scores the text."""
         return self._client.is_pending(Slot.SCORE)
 
     @property
     def either_reads(self) -> bool:
-        """Whether either model tokenizes or scores the text."""
         return self._document.is_scoring or self.is_reading
 
     @property
@@ -85,12 +83,11 @@ class CompareController(Controller):
 
     @property
     def status_text(self) -> str:
-        """How far the other model has read."""
         if not self.is_reading:
             return ""
-        theirs = self._theirs
-        share = theirs.scored / len(theirs.ids) if theirs.ids else 0.0
-        bar = f" · {progress_bar(share)} {share:.0%}" if theirs.scored else ""
+        other = self._other
+        share = other.scored / len(other.ids) if other.ids else 0.0
+        bar = f" · {progress_bar(share)} {share:.0%}" if other.scored else ""
         return f"{self._name} reads the text{bar}"
 
     @property
@@ -101,12 +98,11 @@ class CompareController(Controller):
         return visible_line(short_labels(own.label if own else "", other.label)[1])
 
     def follow_model(self, state: ModelState) -> None:
-        """Forget what was compared with another model."""
         self._client.cancel()
         self._against = state.against
         self._screen.set_class(self._against is not None, "-comparing")
-        self._theirs, self.comparison = ScoredDocument(), None
-        self._piece_at = {}
+        self._other, self.comparison = ScoredDocument(), None
+        self._span_at = {}
         self._document.view.compare(())
 
     def stop(self) -> bool:
@@ -115,39 +111,37 @@ class CompareController(Controller):
     # Reading.
 
     def begin(self) -> None:
-        """Have the other model, if there is one, score the same text."""
         if self._against is None or self._document.text is None:
             return
-        if known := self._of_models.get(self._against):
-            self._theirs = known
+        if scored := self._by_model.get(self._against):
+            self._other = scored
             self._score_on()
             return
         document = document_of(self._document.source, self._document.text)
         self._client.ask(
             Slot.SCORE,
             lambda engine, _: tokenize_document(engine, document),
-            self._take_tokenized,
+            self._score_tokenized,
             self._show_reading_failed,
             dropped=self._show_stopped,
             other=True,
         )
         self._activity.clear_notice()
 
-    def _take_tokenized(self, made: DocumentTokens) -> None:
-        self._theirs = ScoredDocument.of(made.encoding, made.windows, made.tokens)
+    def _score_tokenized(self, answer: DocumentTokens) -> None:
+        self._other = ScoredDocument.of(answer.encoding, answer.windows, answer.tokens)
         if self._against is not None:
-            self._of_models[self._against] = self._theirs
+            self._by_model[self._against] = self._other
         self._score_on()
 
     def _score_on(self) -> None:
-        """Score the next part; compare when there is none."""
-        theirs = self._theirs
-        if theirs.is_read or theirs.windows is None:
+        other = self._other
+        if other.is_read or other.windows is None:
             self._compare()
             return
         self._client.ask(
             Slot.SCORE,
-            score_parts(part_of(theirs, theirs.unread[0])),
+            score_parts(part_of(other, other.unread[0])),
             self._end_part,
             self._show_reading_failed,
             dropped=self._show_stopped,
@@ -157,8 +151,8 @@ class CompareController(Controller):
         self._activity.clear_notice()
 
     def _end_part(self, tokens: tuple[ScoredToken, ...]) -> None:
-        self._theirs.take(tokens)
-        self._theirs.finish(tokens)
+        self._other.take(tokens)
+        self._other.finish(tokens)
         self._score_on()
 
     def _show_reading_failed(self, error: LmtuiError) -> None:
@@ -171,19 +165,19 @@ class CompareController(Controller):
         self.show(self._document.view.index)
 
     def _compare(self) -> None:
-        ours, theirs = self._document.shown, self._theirs
-        tokens, others = ours.text, theirs.text
-        unit = unit_of(ours.encoding, theirs.encoding)
-        placed = zip(tokens, ours.spans, strict=True)
-        compared = list(pieces(placed, zip(others, theirs.spans, strict=True), unit))
+        own, other = self._document.shown, self._other
+        tokens, others = own.text, other.text
+        unit = unit_of(own.encoding, other.encoding)
+        own_tokens = zip(tokens, own.spans, strict=True)
+        spans = list(pieces(own_tokens, zip(others, other.spans, strict=True), unit))
         self.comparison = Comparison(unit, limit=MOST)
-        for piece in compared:
+        for piece in spans:
             self.comparison.add(piece)
-            self._piece_at.update((token.index, piece) for token, _ in piece.tokens)
+            self._span_at.update((token.index, piece) for token, _ in piece.tokens)
         self.comparison.measure(self._document.text or "")
-        self._document.view.compare(shares_of(compared, len(tokens)))
+        self._document.view.compare(shares_of(spans, len(tokens)))
         self._activity.notice(f"compared with {self._name}, {_UNITS[unit]}")
-        self._compared()
+        self._on_compared()
 
     def sums(self) -> tuple[Sums, Sums] | None:
         """Return the totals of the text that both models scored, once it is read."""
@@ -192,7 +186,6 @@ class CompareController(Controller):
     # At the cursor.
 
     def show(self, index: int) -> None:
-        """Show what the other model expected at a position."""
         if self._against is None:
             return
         self._client.cancel(Slot.LOOK)
@@ -205,15 +198,15 @@ class CompareController(Controller):
                 "For the other model this is a first token without context."
             )
         else:
-            size = self._against.vocabulary
-            shown = expected(token, vocabulary=size)
-            self.panel.show(shown, chosen=token)
+            vocabulary = self._against.vocabulary
+            distribution = expected(token, vocabulary=vocabulary)
+            self.panel.show(distribution, chosen=token)
 
     def _token_at(self, index: int) -> ScoredToken | None:
         """Return the other model's token where the text's own token begins."""
         shown = self._document.shown
         on_text = index < min(shown.branches.leaves(shown.branch), len(shown.spans))
-        piece = self._piece_at.get(index) if on_text else None
+        piece = self._span_at.get(index) if on_text else None
         if piece is None or not piece.others:
             return None
         start = shown.spans[index][0]
@@ -232,9 +225,11 @@ class CompareController(Controller):
     @property
     def _same_ids(self) -> bool:
         """Whether ids mean to the other model what they mean to the first."""
-        known = self.comparison is not None and self.comparison.unit == "token"
+        same_tokens = self.comparison is not None and self.comparison.unit == "token"
         own, other = self._document.info, self._against
-        return bool(known and own and other and own.vocabulary == other.vocabulary)
+        if not (same_tokens and own and other):
+            return False
+        return own.vocabulary == other.vocabulary
 
     def ask(self) -> None:
         """Ask the other model what it expects at the cursor: the first has answered."""
@@ -267,12 +262,12 @@ def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:
     """Build the panel's distribution from a scored token's rows. Nothing was sampled
     there, so no candidate is cut; and it can't be drawn again. How many tokens a server
     lists is told only where the token is none of them."""
-    listed = sum(candidate.prob for candidate in token.top)
+    listed_prob = sum(candidate.prob for candidate in token.top)
     return Distribution(
         candidates=tuple(token.top),
         start=0,
         vocabulary=vocabulary,
-        rest_prob=max(0.0, 1.0 - listed),
+        rest_prob=max(0.0, 1.0 - listed_prob),
         rest_sampled_prob=0.0,
         remaining=vocabulary,
         remaining_prob=1.0,
@@ -282,11 +277,11 @@ def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:
     )
 
 
-def shares_of(compared: list[ComparedSpan], count: int) -> list[float | None]:
+def shares_of(spans: list[ComparedSpan], count: int) -> list[float | None]:
     """Return the difference at each of `count` tokens, in bits: that of its part, at
     the first token of the part."""
     shares: list[float | None] = [None] * count
-    for piece in compared:
+    for piece in spans:
         if piece.tokens:
             shares[piece.tokens[0][0].index] = piece.bits
     return shares

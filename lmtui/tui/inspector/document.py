@@ -60,7 +60,7 @@ class DocumentController(Controller):
         cursor; `changed` when the totals have; `scored` when all of the text is
         scored."""
         self._client, self._screen, self._activity = client, screen, screen.activity
-        self._drawn, self._changed, self._scored = drawn, changed, scored
+        self._on_draw, self._on_change, self._on_scored = drawn, changed, scored
         self.source = source
         """Where the text comes from."""
         self.view = TokenView(id="tokens")
@@ -73,29 +73,26 @@ class DocumentController(Controller):
         """Whether the model tokenizes or scores the text."""
         self.info: EngineInfo | None = None
         """The model in use."""
-        self._of_models: dict[str, ScoredDocument] = {}
+        self._by_model: dict[str, ScoredDocument] = {}
         self._refusal: LmtuiError | None = None
         self._stopping = False  # the scoring is to end, also between two parts
         self._part = WindowPart(0, 0)  # what is scored now
-        self._came = 0  # how many tokens of it were
-        self._began = (0.0, 0)  # when it was begun, after how many tokens
-        self._due = 0.0  # when the tokens may be drawn again
+        self._part_scored = 0  # how many tokens of it were
+        self._started = (0.0, 0)  # when it was begun, after how many tokens
+        self._next_draw = 0.0  # when the tokens may be drawn again
 
     # What is shown.
 
     @property
     def name(self) -> str:
-        """Name of the text, safe to draw."""
         return visible_line(self.source.name)
 
     @property
     def path(self) -> tuple[Token, ...]:
-        """The tokens of the shown branch."""
         return self.shown.branches.path(self.shown.branch)
 
     @property
     def written(self) -> BranchText:
-        """The text of the shown branch."""
         shown = self.shown
         shared = shown.branches.leaves(shown.branch)
         return BranchText(self.path, self.text or "", shown.spans, shared)
@@ -103,14 +100,13 @@ class DocumentController(Controller):
     @property
     def of_all_models(self) -> list[ScoredDocument]:
         """What is shown, and what each other model that was here made of the text."""
-        known = [*self._of_models.values()]
-        if not any(each is self.shown for each in known):
-            known.append(self.shown)
-        return known
+        documents = [*self._by_model.values()]
+        if not any(document is self.shown for document in documents):
+            documents.append(self.shown)
+        return documents
 
     @property
     def can_ask(self) -> bool:
-        """Whether the model that is loaded can be asked about these tokens."""
         return not self.why_not
 
     @property
@@ -136,37 +132,34 @@ class DocumentController(Controller):
 
     @property
     def status_text(self) -> str:
-        """How reading or scoring the text goes."""
         if self.is_scoring and self.shown.ids:
-            done, total = self.shown.scored + self._came, len(self.shown.ids)
-            words = self._progress
+            done, total = self.shown.scored + self._part_scored, len(self.shown.ids)
+            progress = self._progress
             if total > self._part.end - self._part.first:
                 share = done / total
                 bar = f"{progress_bar(share)} {share:.0%}"
-                words = f"{bar} · {words}{self._left(done)}"
-            return f"scoring {words} · {self.name}"
-        waits = self.source.read is not None and self.text is None
-        if self.is_scoring or (waits and self._refusal is None):
+                progress = f"{bar} · {progress}{self._time_left(done)}"
+            return f"scoring {progress} · {self.name}"
+        is_waiting = self.source.read is not None and self.text is None
+        if self.is_scoring or (is_waiting and self._refusal is None):
             return f"reading {self.name}"
         return ""
 
-    def _left(self, done: int) -> str:
-        """How long it will take, once that can be told."""
-        since, before = self._began
-        taken, made = time.monotonic() - since, done - before
-        if taken < _SPEED_KNOWN or made < 2:  # the first token takes no time
+    def _time_left(self, done: int) -> str:
+        start, scored_before = self._started
+        seconds, scored = time.monotonic() - start, done - scored_before
+        if seconds < _SPEED_KNOWN or scored < 2:  # the first token takes no time
             return ""
-        return f" · {lasting(taken / made * (len(self.shown.ids) - done))} left"
+        return f" · {lasting(seconds / scored * (len(self.shown.ids) - done))} left"
 
     @property
     def _progress(self) -> str:
-        done = self.shown.scored + self._came
+        done = self.shown.scored + self._part_scored
         return f"{done:,}/{len(self.shown.ids):,} tokens"
 
     # The text.
 
     def start(self) -> None:
-        """Begin to read."""
         self._activity.ready = f"ready · {self.name}"
         if self.source.read is None:
             return
@@ -174,7 +167,7 @@ class DocumentController(Controller):
         run_in_thread(
             self._read,
             self._screen.call_later,
-            then=self._take_text,
+            then=self._show_text,
             failed=self._refuse,
             bug=LmtuiError("the text can't be shown", self.source.name, "See the log."),
         )
@@ -190,7 +183,7 @@ class DocumentController(Controller):
             )
         return text
 
-    def _take_text(self, text: str) -> None:
+    def _show_text(self, text: str) -> None:
         self.text = text
         self.view.show_text(text)
         self._score()
@@ -213,28 +206,29 @@ class DocumentController(Controller):
         self.info, self.is_scoring = state.info, False
         if state.info is None:
             if state.error is not None and self.source.known is not None:
-                self._take_known(mine=False)
+                self._show_known(is_own=False)
             return
         if (known := self.source.known) is not None:
-            self._take_known(mine=known.model == state.info.label)
-        elif state.info.label in self._of_models:
-            self.shown = self._of_models[state.info.label]
+            self._show_known(is_own=known.model == state.info.label)
+        elif state.info.label in self._by_model:
+            self.shown = self._by_model[state.info.label]
             self.draw(self.view.index)
             self._score_on()
         else:
             self._score()
 
-    def _take_known(self, *, mine: bool) -> None:
+    def _show_known(self, *, is_own: bool) -> None:
         known = self.source.known
         assert known is not None
         if not len(self.shown.branches.path(ROOT)):
             self.shown = ScoredDocument(known.before, branches=BranchTree(known.tokens))
-        context = self.info.context if self.info and mine else 0
+        context = self.info.context if self.info and is_own else 0
         room = context - len(known.before)
-        enough = room >= _SHORTEST_WINDOW
-        self.shown.windows = Windows.choose(context=room) if enough else None
+        fits = room >= _SHORTEST_WINDOW
+        self.shown.windows = Windows.choose(context=room) if fits else None
         self.draw(self.view.index)
-        self._end("" if mine else f"these tokens are of {shown_label(known.model)}")
+        writer = shown_label(known.model)
+        self._finish("" if is_own else f"these tokens are of {writer}")
 
     def stop(self) -> bool:
         if self.is_scoring:
@@ -246,11 +240,10 @@ class DocumentController(Controller):
 
     def _begin(self) -> None:
         self.is_scoring, self._stopping = True, False
-        self._began = (time.monotonic(), self.shown.scored)
+        self._started = (time.monotonic(), self.shown.scored)
         self._activity.clear_notice()
 
     def _score(self) -> None:
-        """Tokenize the text, and score it from the beginning."""
         if self.text is None or self.info is None:
             if self._refusal is not None:
                 self.explain(self._refusal)
@@ -258,7 +251,7 @@ class DocumentController(Controller):
         # The tokens stay until there are new ones; their numbers are another model's.
         self.view.rescore([unscored(token) for token in self.view.tokens])
         self.shown = ScoredDocument()
-        self._changed()
+        self._on_change()
         self._begin()
         document = document_of(self.source, self.text)
         self._client.ask(
@@ -269,11 +262,11 @@ class DocumentController(Controller):
             dropped=self._end_stopped,
         )
 
-    def _show_tokenized(self, made: DocumentTokens) -> None:
+    def _show_tokenized(self, answer: DocumentTokens) -> None:
         assert self.info is not None
-        self.shown = ScoredDocument.of(made.encoding, made.windows, made.tokens)
-        self._of_models[self.info.label] = self.shown
-        if count := made.encoding.rewritten:
+        self.shown = ScoredDocument.of(answer.encoding, answer.windows, answer.tokens)
+        self._by_model[self.info.label] = self.shown
+        if count := answer.encoding.rewritten:
             self._screen.notify(
                 f"This model's tokenizer reads {counted(count, 'character')} of the "
                 "text as others, or not at all."
@@ -297,10 +290,10 @@ class DocumentController(Controller):
         """Score the next part, or end where none is left."""
         shown = self.shown
         if shown.is_read or shown.windows is None:
-            self._end("" if self.path else "the text is empty")
-            self._scored()
+            self._finish("" if self.path else "the text is empty")
+            self._on_scored()
             return
-        self._part, self._came = shown.next_part(self.view.first_seen), 0
+        self._part, self._part_scored = shown.next_part(self.view.first_seen), 0
         if not self.is_scoring:
             self._begin()
         self._activity.clear_notice()
@@ -316,7 +309,7 @@ class DocumentController(Controller):
 
     def _add_scores(self, tokens: tuple[ScoredToken, ...]) -> None:
         self.shown.take(tokens)
-        self._came = tokens[-1].index + 1 - self._part.first
+        self._part_scored = tokens[-1].index + 1 - self._part.first
         self._activity.clear_notice()
         self.draw_sometimes(self._draw_scores)
 
@@ -329,35 +322,33 @@ class DocumentController(Controller):
             self._score_on()
 
     def _end_stopped(self) -> None:
-        at = f" at {self._progress}" if self.shown.ids else ""
-        self._end(f"stopped{at} · r reads on")
+        progress = f" at {self._progress}" if self.shown.ids else ""
+        self._finish(f"stopped{progress} · r reads on")
 
     def _show_failed(self, error: LmtuiError) -> None:
-        self._end(visible_line(error.title))
+        self._finish(visible_line(error.title))
         self._screen.show_error(error)
 
-    def _end(self, words: str) -> None:
+    def _finish(self, reason: str) -> None:
         """End the scoring; say why, unless the text is simply scored."""
         self.is_scoring = False
-        if words:
-            self._activity.notice(visible_line(f"{words} · {self.name}"))
+        if reason:
+            self._activity.notice(visible_line(f"{reason} · {self.name}"))
         else:
             self._activity.clear_notice()
         if len(self.view.tokens) == len(self.path):
             self._draw_scores()  # what is selected stays
-            self._drawn(self.view.index)
+            self._on_draw(self.view.index)
         else:
             self.draw(self.view.index)
 
     # Drawing.
 
     def go_to(self, branch: int, index: int) -> None:
-        """Show a branch, with the cursor at a position of it."""
         self.shown.branch = branch
         self.draw(index)
 
     def draw(self, index: int) -> None:
-        """Draw the tokens of the shown branch, with the cursor on one of them."""
         path, shown = self.path, self.shown
         self.view.show(
             path,
@@ -365,40 +356,39 @@ class DocumentController(Controller):
             open_end=self.can_ask and bool(path or shown.before),
             own=None if self.is_scoring else shown.branches.leaves(shown.branch),
         )
-        self._changed()
-        self._drawn(self.view.index)
+        self._on_change()
+        self._on_draw(self.view.index)
 
     def draw_sometimes(self, draw: Callable[[], None]) -> None:
         """Draw what came, unless that was done just now."""
-        begin = time.monotonic()
-        if begin >= self._due:
+        start = time.monotonic()
+        if start >= self._next_draw:
             draw()
             end = time.monotonic()
-            self._due = end + SHARE * (end - begin)
+            self._next_draw = end + SHARE * (end - start)
 
     def _draw_scores(self) -> None:
-        """Draw the scores of tokens that are shown already."""
-        index, before = self.view.index, self.view.tokens
+        index, old_tokens = self.view.index, self.view.tokens
         path = self.path
         self.view.rescore(path)
-        self._changed()
-        if path[index : index + 1] != before[index : index + 1]:
-            self._drawn(index)
+        self._on_change()
+        if path[index : index + 1] != old_tokens[index : index + 1]:
+            self._on_draw(index)
 
     def _select_first(self) -> None:
         """Select what was selected where the text comes from."""
         if self.source.selected is None:
             return
         start, stop = self.source.selected
-        inside = [
-            place
-            for place, (begin, end) in enumerate(self.shown.spans)
+        selected = [
+            index
+            for index, (begin, end) in enumerate(self.shown.spans)
             if end > start and begin < max(stop, start + 1)
         ]
-        if inside and stop > start:
-            self.view.select_all(inside[0], inside[-1] + 1)
-        elif inside:
-            self.view.select(inside[0])
+        if selected and stop > start:
+            self.view.select_all(selected[0], selected[-1] + 1)
+        elif selected:
+            self.view.select(selected[0])
 
 
 def unscored(token: Token) -> ScoredToken:
@@ -407,7 +397,6 @@ def unscored(token: Token) -> ScoredToken:
 
 
 def document_of(source: InspectSource, text: str) -> WholeDocument:
-    """Return the request to tokenize a text as its source says."""
     return WholeDocument(
         text,
         after=source.after,
@@ -418,7 +407,6 @@ def document_of(source: InspectSource, text: str) -> WholeDocument:
 
 
 def part_of(document: ScoredDocument, part: WindowPart) -> DocumentSpan:
-    """Return the request to score a part."""
     assert document.windows is not None, "it has parts"
     return DocumentSpan(
         document.ids, document.before, document.windows, part.first, part.end

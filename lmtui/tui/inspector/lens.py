@@ -35,7 +35,7 @@ TOP = 3
 """How many candidates of each layer are asked for."""
 _FOOT = "Arrows move · Enter goes to the token · Esc closes"
 _NARROW_FOOT = "Arrows move · c {} · Enter goes to the token · Esc closes"
-_LOOKS = 0.25  # seconds between two looks at how far the model is
+_POLL_INTERVAL = 0.25  # seconds between two looks at how far the model is
 
 
 class LensController(Controller):
@@ -46,16 +46,14 @@ class LensController(Controller):
     ) -> None:
         self._client, self._screen, self._document = client, screen, document
         self._no_lens = ""
-        self._shown: LensScreen | None = None
+        self._lens_screen: LensScreen | None = None
 
     def follow_model(self, state: ModelState) -> None:
-        """Close the lens of the model before."""
         self._no_lens = state.capabilities.why_no_lens if state.info else ""
-        if self._shown is not None and self._shown.is_active:
-            self._shown.dismiss(None)
+        if self._lens_screen is not None and self._lens_screen.is_active:
+            self._lens_screen.dismiss(None)
 
     def open(self) -> None:
-        """Show the lens, or say why there is none."""
         document = self._document
         windows = document.shown.windows
         if not document.can_ask or windows is None:
@@ -67,13 +65,13 @@ class LensController(Controller):
         tokens = document.path
         ids = tuple(token.id for token in tokens)
         text = DocumentSpan(ids, document.shown.before, windows, 0, len(ids) + 1, TOP)
-        self._shown = LensScreen(
+        self._lens_screen = LensScreen(
             document.name, tokens, self._client, text, index=document.view.index
         )
-        self._screen.app.push_screen(self._shown, self._go_to)
+        self._screen.app.push_screen(self._lens_screen, self._select)
 
-    def _go_to(self, index: int | None) -> None:
-        self._shown = None
+    def _select(self, index: int | None) -> None:
+        self._lens_screen = None
         if index is not None:
             self._document.view.select(index)
 
@@ -101,7 +99,7 @@ class LensPane(Horizontal, can_focus=True):
     ]  # fmt: skip
 
     @dataclass
-    class Moved(Message):
+    class LensMoved(Message):
         """The cursor was moved by so many tokens, layers and pages of tokens."""
 
         tokens: int = 0
@@ -109,19 +107,19 @@ class LensPane(Horizontal, can_focus=True):
         pages: int = 0
 
     @dataclass
-    class Jumped(Message):
+    class LensJumped(Message):
         """The cursor was moved to a token; −1 is the end of the text."""
 
         index: int
 
     def action_move(self, tokens: int, layers: int = 0) -> None:
-        self.post_message(self.Moved(tokens, layers))
+        self.post_message(self.LensMoved(tokens, layers))
 
     def action_page(self, by: int) -> None:
-        self.post_message(self.Moved(pages=by))
+        self.post_message(self.LensMoved(pages=by))
 
     def action_to(self, index: int) -> None:
-        self.post_message(self.Jumped(index))
+        self.post_message(self.LensJumped(index))
 
 
 class LensScreen(ModalScreen[int | None]):
@@ -158,7 +156,7 @@ then the probability and the rank of the real next token, and the entropy.
     ) -> None:
         """`text` is what is looked into, up to the end behind its last token."""
         super().__init__()
-        self._name_shown, self._tokens = visible_line(name), tokens
+        self._shown_name, self._tokens = visible_line(name), tokens
         self._columns = LensColumns(client, text, changed=self._show)
         self._index = index
         self._first: int | None = None  # None until it is known how many there are
@@ -178,21 +176,18 @@ then the probability and the rank of the real next token, and the entropy.
             yield Static(id="foot")
 
     def on_mount(self) -> None:
-        """Name the text, and look now and then at how far the model is."""
-        title = Content(f"Logit lens of {self._name_shown}")
+        title = Content(f"Logit lens of {self._shown_name}")
         self.query_one("#title", Static).update(title)
         self.query_one(LensPane).focus()
-        self.set_interval(_LOOKS, self._tell)
+        self.set_interval(_POLL_INTERVAL, self._show_foot)
 
     def on_unmount(self) -> None:
-        """Stop the model."""
         self._columns.close()
 
     # What is seen.
 
     @property
     def column(self) -> LensColumn | None:
-        """The column under the cursor, once it is known."""
         return self._columns.known.get(self._index)
 
     @property
@@ -201,17 +196,17 @@ then the probability and the rank of the real next token, and the entropy.
         return self.has_class("-column") and self.has_class("-narrow")
 
     @on(LensGrid.Resized)
-    def look(self) -> None:
+    def update_view(self) -> None:
         """Bring the cursor into view, and ask for what is missing there."""
         if self._is_column:
-            seen = range(self._index, self._index + 1)
+            shown = range(self._index, self._index + 1)
         else:
-            self._first = self._scrolled(self._grid.capacity)
-            seen = self._seen
-        self._columns.show(self._index, seen)
+            self._first = self._first_shown(self._grid.capacity)
+            shown = self._shown_range
+        self._columns.show(self._index, shown)
         self._show()
 
-    def _scrolled(self, count: int) -> int:
+    def _first_shown(self, count: int) -> int:
         """Return the first of `count` tokens to show, the cursor's among them."""
         first = self._index - count // 2 if self._first is None else self._first
         if self._index < first:
@@ -221,13 +216,13 @@ then the probability and the rank of the real next token, and the entropy.
         return max(0, min(first, len(self._tokens) + 1 - count))
 
     @property
-    def _seen(self) -> range:
+    def _shown_range(self) -> range:
         first = self._first or 0
         return range(first, min(first + self._grid.capacity, len(self._tokens) + 1))
 
     @property
     def _view(self) -> LensView:
-        layers, seen = self._columns.layers, self._seen
+        layers, shown = self._columns.layers, self._shown_range
         last = max(0, layers - 1)
         return LensView(
             tokens=self._tokens,
@@ -235,8 +230,8 @@ then the probability and the rank of the real next token, and the entropy.
             layers=layers,
             index=self._index,
             layer=last if self._layer is None else min(self._layer, last),
-            first=seen.start,
-            end=seen.stop,
+            first=shown.start,
+            end=shown.stop,
         )
 
     def _show(self) -> None:
@@ -249,48 +244,47 @@ then the probability and the rank of the real next token, and the entropy.
         cell.update(Content("\n".join(cell_lines(view, self._grid.size.width))))
         self.set_class(error is not None, "-failed")
         if error is not None:
-            words = visible_line(f"{error}. {error.hint}")
-            self.query_one("#error", Static).update(Content(words))
-        self._tell()
+            message = visible_line(f"{error}. {error.hint}")
+            self.query_one("#error", Static).update(Content(message))
+        self._show_foot()
 
-    def _tell(self) -> None:
-        """Say how far the model is, or which keys there are."""
-        missing, count = self._columns.missing, len(self._seen)
-        other = "grid" if self.has_class("-column") else "column"
-        words = _NARROW_FOOT.format(other) if self.has_class("-narrow") else _FOOT
+    def _show_foot(self) -> None:
+        missing, count = self._columns.missing, len(self._shown_range)
+        toggled = "grid" if self.has_class("-column") else "column"
+        foot = _NARROW_FOOT.format(toggled) if self.has_class("-narrow") else _FOOT
         if self._columns.is_asking and missing and not self._is_column:
-            words = f"{progress_bar(1 - missing / count)} {count - missing} of {count}"
-            words += " tokens looked into · Esc closes"
-        if words != self._foot:
-            self._foot = words
-            self.query_one("#foot", Static).update(Content(words))
+            foot = f"{progress_bar(1 - missing / count)} {count - missing} of {count}"
+            foot += " tokens looked into · Esc closes"
+        if foot != self._foot:
+            self._foot = foot
+            self.query_one("#foot", Static).update(Content(foot))
 
     # Keys.
 
-    def _to(self, index: int) -> None:
+    def _move_to(self, index: int) -> None:
         self._index = max(0, min(index, len(self._tokens)))
-        self.look()
+        self.update_view()
 
-    @on(LensPane.Jumped)
-    def jump(self, event: LensPane.Jumped) -> None:
-        self._to(event.index % (len(self._tokens) + 1))
+    @on(LensPane.LensJumped)
+    def jump(self, event: LensPane.LensJumped) -> None:
+        self._move_to(event.index % (len(self._tokens) + 1))
 
-    @on(LensPane.Moved)
-    def move_cursor(self, event: LensPane.Moved) -> None:
+    @on(LensPane.LensMoved)
+    def move_cursor(self, event: LensPane.LensMoved) -> None:
         if event.layers:
             last = max(0, self._columns.layers - 1)
             layer = last if self._layer is None else self._layer
             self._layer = max(0, min(layer + event.layers, last))
-        self._to(self._index + event.tokens + event.pages * self._grid.capacity)
+        self._move_to(self._index + event.tokens + event.pages * self._grid.capacity)
 
-    @on(LensGrid.Picked)
-    def show_cell(self, event: LensGrid.Picked) -> None:
+    @on(LensGrid.CellPicked)
+    def show_cell(self, event: LensGrid.CellPicked) -> None:
         self._layer = event.layer
-        self._to(event.index)
+        self._move_to(event.index)
 
     def action_column(self) -> None:
         self.toggle_class("-column")
-        self.call_after_refresh(self.look)
+        self.call_after_refresh(self.update_view)
 
     def action_take(self) -> None:
         self.dismiss(self._index)

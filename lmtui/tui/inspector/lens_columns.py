@@ -26,9 +26,9 @@ class LensColumns:
         self, client: EngineClient, text: DocumentSpan, *, changed: Callable[[], object]
     ) -> None:
         """`text` is the whole text; `changed` is called when more is known."""
-        self._client, self._text, self._changed = client, text, changed
-        self._cursor, self._seen = 0, range(0)
-        self._asked: range | None = None  # what the request under way is for
+        self._client, self._text, self._on_change = client, text, changed
+        self._cursor, self._visible = 0, range(0)
+        self._requested: range | None = None  # what the request under way is for
         self.known: dict[int, LensColumn] = {}
         """By the index of the predicted token."""
         self.error: LmtuiError | None = None
@@ -37,45 +37,42 @@ class LensColumns:
     @property
     def layers(self) -> int:
         """Number of rows of a column; 0 while none is known."""
-        return max((len(each.rows) for each in self.known.values()), default=0)
+        return max((len(column.rows) for column in self.known.values()), default=0)
 
     @property
     def missing(self) -> int:
-        """How many columns of those that are seen are still to come."""
-        return sum(index not in self.known for index in self._seen)
+        return sum(index not in self.known for index in self._visible)
 
     @property
     def is_asking(self) -> bool:
-        """Whether the model works for a column."""
-        return self._asked is not None
+        return self._requested is not None
 
-    def show(self, cursor: int, seen: range) -> None:
+    def show(self, cursor: int, visible: range) -> None:
         """Ask for what is missing: the column at the cursor first, then the others that
         are seen."""
-        self._cursor, self._seen = cursor, seen
-        self._forget()
+        self._cursor, self._visible = cursor, visible
+        self._drop_far()
         self._ask()
 
     def close(self) -> None:
-        """Ask no more."""
         self._client.cancel()
-        self._asked = None
+        self._requested = None
 
     def _ask(self) -> None:
         wanted, slot = self._next()
-        if wanted == self._asked:
+        if wanted == self._requested:
             return
         self._client.cancel()
-        self._asked = wanted
+        self._requested = wanted
         if wanted is None or self.error is not None:
             return
         self._client.ask(
             slot,
             lens_parts(replace(self._text, start=wanted.start, end=wanted.stop)),
-            lambda _: self._end(),
+            lambda _: self._finish(),
             self._fail,
-            dropped=self._drop,
-            batch=self._take,
+            dropped=self._clear_request,
+            batch=self._add_columns,
             bound=True,
         )
 
@@ -83,39 +80,40 @@ class LensColumns:
         """Return the columns to ask for next, and how urgent they are."""
         if self._cursor not in self.known:
             return range(self._cursor, self._cursor + 1), Slot.LOOK
-        missing = [index for index in self._seen if index not in self.known]
+        missing = [index for index in self._visible if index not in self.known]
         if not missing:
             return None, Slot.SUGGEST
-        if self._asked is not None and self._asked[-1] == missing[-1]:
-            return self._asked, Slot.SUGGEST  # what is under way reaches the end
+        if self._requested is not None and self._requested[-1] == missing[-1]:
+            return self._requested, Slot.SUGGEST  # what is under way reaches the end
         end = next(
             (
                 index
-                for index in range(missing[0], self._seen.stop)
+                for index in range(missing[0], self._visible.stop)
                 if index in self.known
             ),
-            self._seen.stop,
+            self._visible.stop,
         )
         return range(missing[0], end), Slot.SUGGEST
 
-    def _take(self, columns: tuple[LensColumn, ...]) -> None:
-        self.known.update((each.index, each) for each in columns)
-        self._changed()
+    def _add_columns(self, columns: tuple[LensColumn, ...]) -> None:
+        self.known.update((column.index, column) for column in columns)
+        self._on_change()
 
-    def _end(self) -> None:
-        self._asked = None
+    def _finish(self) -> None:
+        self._requested = None
         self._ask()
-        self._changed()
+        self._on_change()
 
     def _fail(self, error: LmtuiError) -> None:
-        self.error, self._asked = error, None
-        self._changed()
+        self.error, self._requested = error, None
+        self._on_change()
 
-    def _drop(self) -> None:
-        self._asked = None
+    def _clear_request(self) -> None:
+        self._requested = None
 
-    def _forget(self) -> None:
+    def _drop_far(self) -> None:
         """Drop the columns that are far from what is seen."""
         if len(self.known) > _MOST:
-            near = range(self._seen.start - _MOST // 4, self._seen.stop + _MOST // 4)
-            self.known = {at: each for at, each in self.known.items() if at in near}
+            first, end = self._visible.start, self._visible.stop
+            near = range(first - _MOST // 4, end + _MOST // 4)
+            self.known = {n: column for n, column in self.known.items() if n in near}

@@ -53,16 +53,14 @@ class LensView:
 
     @property
     def column(self) -> LensColumn | None:
-        """The column under the cursor, once it is known."""
         return self.columns.get(self.index)
 
     def text(self, index: int) -> str:
         """Text of a token, safe to draw; a dash where there is none."""
-        inside = 0 <= index < len(self.tokens)
-        return visible_token(self.tokens[index].text) if inside else NONE
+        exists = 0 <= index < len(self.tokens)
+        return visible_token(self.tokens[index].text) if exists else NONE
 
     def quoted(self, index: int) -> str:
-        """Text of a token in quotation marks."""
         return f"“{self.text(index)}”"
 
     def next_id(self, index: int) -> int | None:
@@ -90,18 +88,18 @@ class LensGrid(StyledLines):
     LensGrid > .lens--head { text-style: bold; }
     LensGrid > .lens--cursor { text-style: reverse; }
     """ + "\n".join(
-        f"LensGrid > .lens--p{each} {{ background: $prob-raw {tint}%; "
-        f"text-style: {'bold' if each < 2 else 'none'}; }}\n"
+        f"LensGrid > .lens--p{level} {{ background: $prob-raw {tint}%; "
+        f"text-style: {'bold' if level < 2 else 'none'}; }}\n"
         # Without colours a tint would be reverse video, which is the cursor's.
-        f"LensGrid:nocolor > .lens--p{each} {{ background: $background 0%; }}"
-        for each, tint in enumerate(_TINTS)
+        f"LensGrid:nocolor > .lens--p{level} {{ background: $background 0%; }}"
+        for level, tint in enumerate(_TINTS)
     )
 
     class Resized(Message):
         """Another number of tokens fits beside each other."""
 
     @dataclass
-    class Picked(Message):
+    class CellPicked(Message):
         """A cell was clicked."""
 
         index: int
@@ -117,28 +115,25 @@ class LensGrid(StyledLines):
         return max(1, (self.content_size.width - GUTTER) // CELL)
 
     def show(self, view: LensView) -> None:
-        """Replace what is drawn."""
         self._view = view
         self.refresh()
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
-        """Return the tokens to come, a row for each layer, and the tokens that were
-        read last."""
         view = self._view
-        seen = range(view.first, view.end)
+        shown = range(view.first, view.end)
         if not view.layers:
             return [[(NO_CONTEXT if view.column else AWAITED, "quiet")]]
         layers = view.seen_layers(height - 2)
         return [
-            self._names("next", seen, 0),
-            *(self._row(layer, seen) for layer in layers),
-            self._names("read", seen, -1),
+            self._names("next", shown, 0),
+            *(self._row(layer, shown) for layer in layers),
+            self._names("read", shown, -1),
         ]
 
-    def _names(self, head: str, seen: range, offset: int) -> Line:
+    def _names(self, head: str, shown: range, offset: int) -> Line:
         """Return the tokens at some distance from those that are seen."""
         parts: list[Part] = [(pad_to(head, GUTTER), "quiet")]
-        for index in seen:
+        for index in shown:
             name = "head" if index == self._view.index else "quiet"
             parts.append(
                 (pad_to(f" {self._view.text(index + offset)}", CELL - 1), name)
@@ -146,14 +141,16 @@ class LensGrid(StyledLines):
             parts.append((" ", ""))
         return parts
 
-    def _row(self, layer: int, seen: range) -> Line:
+    def _row(self, layer: int, shown: range) -> Line:
         view = self._view
-        at = layer == view.layer
-        parts: list[Part] = [(f"{layer:>{GUTTER - 2}}  ", "head" if at else "quiet")]
-        for index in seen:
+        is_current = layer == view.layer
+        parts: list[Part] = [
+            (f"{layer:>{GUTTER - 2}}  ", "head" if is_current else "quiet")
+        ]
+        for index in shown:
             text, name = self._cell(index, layer)
             parts += [
-                (text, "cursor" if at and index == view.index else name),
+                (text, "cursor" if is_current and index == view.index else name),
                 (" ", ""),
             ]
         return parts
@@ -174,14 +171,13 @@ class LensGrid(StyledLines):
         self.post_message(self.Resized())
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Post the cell under the mouse."""
-        place, view = event.get_content_offset(self), self._view
-        if place is None or place.x < GUTTER:
+        offset, view = event.get_content_offset(self), self._view
+        if offset is None or offset.x < GUTTER:
             return
-        index = view.first + (place.x - GUTTER) // CELL
+        index = view.first + (offset.x - GUTTER) // CELL
         layers = view.seen_layers(self.content_size.height - 2)
-        if index < view.end and 1 <= place.y <= len(layers):
-            self.post_message(self.Picked(index, layers[place.y - 1]))
+        if index < view.end and 1 <= offset.y <= len(layers):
+            self.post_message(self.CellPicked(index, layers[offset.y - 1]))
 
 
 class LensTable(StyledLines):
@@ -200,12 +196,10 @@ class LensTable(StyledLines):
         self._view = LensView()
 
     def show(self, view: LensView) -> None:
-        """Replace what is drawn."""
         self._view = view
         self.refresh()
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
-        """Return which token it is, the headings, and a row for each layer."""
         view, column = self._view, self._view.column
         head: list[Line] = [[(part, "head")] for part in _title(view, width)]
         if column is None:
@@ -229,10 +223,10 @@ class LensTable(StyledLines):
 
 
 def _title(view: LensView, width: int) -> list[str]:
-    at = f"token {view.index + 1:,}"
+    number = f"token {view.index + 1:,}"
     before = f"after {view.quoted(view.index - 1)}" if view.index else "the first"
-    here = view.quoted(view.index) if view.index < len(view.tokens) else "the end"
-    return fit_best([[f"{at}: {here}", before], [at]], width)
+    token = view.quoted(view.index) if view.index < len(view.tokens) else "the end"
+    return fit_best([[f"{number}: {token}", before], [number]], width)
 
 
 def row_text(row: LensRow, following: int | None) -> str:

@@ -78,7 +78,6 @@ class SummaryFigures(StyledLines):
         self._sums, self._totals = sums, totals
 
     def show(self, sums: Sums, totals: Totals) -> None:
-        """Replace the figures."""
         self._sums, self._totals = sums, totals
         self.refresh(layout=True)
 
@@ -86,7 +85,6 @@ class SummaryFigures(StyledLines):
         return len(self.lines(width, 0))
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return totals, histograms, calibration."""
         parts = (
             totals_lines(self._sums),
             rank_lines(self._totals, width),
@@ -100,7 +98,6 @@ class SummaryFigures(StyledLines):
 
 
 def totals_lines(sums: Sums) -> list[Line]:
-    """Return the totals as a list."""
     rows = zip(LABELS, cells_of(sums), strict=True)
     return [
         [(f"{label.full:<{_NAME}}", "quiet"), (f"{cell:>12}", "")]
@@ -109,7 +106,6 @@ def totals_lines(sums: Sums) -> list[Line]:
 
 
 def rank_lines(totals: Totals, width: int) -> list[Line]:
-    """Return the histogram of the ranks."""
     names = ["rank 1", *(f"to {last:,}" for last in RANKS[1:]), "beyond"]
     counts = list(totals.ranks)
     if totals.unlisted:
@@ -121,11 +117,11 @@ def entropy_lines(totals: Totals, width: int) -> list[Line]:
     """Return the histogram of the entropies: how uncertain the model was, whichever
     token came."""
     counts = totals.entropies
-    last = max((place for place, count in enumerate(counts) if count), default=-1)
+    last = max((level for level, count in enumerate(counts) if count), default=-1)
     open_end = len(counts) - 1
     names = [
-        f"{place} bits on" if place == open_end else f"{place}–{place + 1} bits"
-        for place in range(last + 1)
+        f"{level} bits on" if level == open_end else f"{level}–{level + 1} bits"
+        for level in range(last + 1)
     ]
     return _histogram("Entropies", names, counts[: last + 1], width)
 
@@ -133,15 +129,15 @@ def entropy_lines(totals: Totals, width: int) -> list[Line]:
 def _histogram(
     title: str, names: Sequence[str], counts: Sequence[int], width: int
 ) -> list[Line]:
-    whole, most = sum(counts), max(counts, default=0)
-    if not whole:
+    total, highest = sum(counts), max(counts, default=0)
+    if not total:
         return []
     room = max(4, width - _LABEL - _NUMBER)
     lines: list[Line] = [[(title, "title")]]
     for name, count in zip(names, counts, strict=True):
-        told = f" {count:>7,} {percent(count / whole):>6}"
-        drawn = bar(count / most, room)
-        lines.append([(f"{name:<{_LABEL}}", "quiet"), (drawn, "bar"), (told, "")])
+        figures = f" {count:>7,} {percent(count / total):>6}"
+        bar_text = bar(count / highest, room)
+        lines.append([(f"{name:<{_LABEL}}", "quiet"), (bar_text, "bar"), (figures, "")])
     return lines
 
 
@@ -152,33 +148,36 @@ def calibration_lines(result: calibration.Calibration, width: int) -> list[Line]
         return []
     hits = [f"top {k} {percent(result.accuracy(k))}" for k in calibration.RANKS]
     error = f"expected error {percent(result.expected_error)}"
-    words = pack([f"came true: {hits[0]}", *hits[1:], error], width, lines=4)
-    said = pack(["bar: how often the first came", "┃: how sure it was"], width, lines=2)
+    accuracy = pack([f"came true: {hits[0]}", *hits[1:], error], width, lines=4)
+    legend = ("bar: how often the first came", "┃: how sure it was")
     head: list[Line] = [[("Calibration", "title")]]
-    head += [[(line, "quiet")] for line in (*(words or ()), *(said or ()))]
+    head += [
+        [(line, "quiet")]
+        for line in (*(accuracy or ()), *(pack(legend, width, lines=2) or ()))
+    ]
     return [
         *head,
-        *(_bin_line(each, width) for each in result.confidence if each.count),
+        *(_bin_line(bin_, width) for bin_ in result.confidence if bin_.count),
     ]
 
 
-def _bin_line(each: Bin, width: int) -> Line:
+def _bin_line(bin_: Bin, width: int) -> Line:
     room = max(4, width - _LABEL - _NUMBER)
-    name = f"{each.low * 100:.0f}–{each.high * 100:.0f}%"
-    told = f" {each.count:>7,} {percent(each.hit_rate):>6}"
+    name = f"{bin_.low * 100:.0f}–{bin_.high * 100:.0f}%"
+    figures = f" {bin_.count:>7,} {percent(bin_.hit_rate):>6}"
     return [
         (f"{name:<{_LABEL}}", "quiet"),
-        *_marked(bar(each.hit_rate or 0.0, room), each.mean_prob or 0.0, room),
-        (told, ""),
+        *_bar_with_mark(bar(bin_.hit_rate or 0.0, room), bin_.mean_prob or 0.0, room),
+        (figures, ""),
     ]
 
 
-def _marked(drawn: str, share: float, room: int) -> Iterator[Part]:
+def _bar_with_mark(bar_text: str, share: float, room: int) -> Iterator[Part]:
     """Yield a bar with a mark where it should end."""
-    at = min(room - 1, max(0, round(share * room) - 1))
-    yield drawn[:at], "bar"
+    index = min(room - 1, max(0, round(share * room) - 1))
+    yield bar_text[:index], "bar"
     yield "┃", "claim"
-    yield drawn[at + 1 :], "bar"
+    yield bar_text[index + 1 :], "bar"
 
 
 def bar(share: float, room: int) -> str:
@@ -210,17 +209,16 @@ class SurprisalPlot(StyledLines):
     def show(self, logprobs: Sequence[float | None]) -> None:
         """Replace the log probabilities, in nats; None for a token that is not scored
         yet."""
-        self._bits = [None if each is None else bits(each) for each in logprobs]
+        self._bits = [None if nats is None else bits(nats) for nats in logprobs]
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return the title, the line, and the axis with token numbers."""
         head: list[Line] = [[(clip(TITLE, width), "title")]]
-        rows, across = height - 3, width - _GUTTER
-        known = [each for each in self._bits if each is not None]
-        if width < _LEAST or rows < 2 or not known:
+        rows, plot_width = height - 3, width - _GUTTER
+        scored = [value for value in self._bits if value is not None]
+        if width < _LEAST or rows < 2 or not scored:
             return head
-        columns = means(self._bits, across * ACROSS)
+        columns = means(self._bits, plot_width * ACROSS)
         top = max(1.0, *(value for value in columns if value is not None))
         last = rows * DOWN - 1
         heights = [
@@ -238,7 +236,7 @@ class SurprisalPlot(StyledLines):
             ]
             for row, dots in enumerate(line_rows(heights, rows))
         ]
-        return [*head, *plot, *_foot(len(self._bits), across)]
+        return [*head, *plot, *_foot(len(self._bits), plot_width)]
 
 
 def means(values: Sequence[float | None], count: int) -> list[float | None]:
@@ -247,19 +245,19 @@ def means(values: Sequence[float | None], count: int) -> list[float | None]:
     edges = [math.ceil(column * len(values) / count) for column in range(count + 1)]
     columns: list[float | None] = []
     for first, end in pairwise(edges):
-        part = [each for each in values[first:end] if each is not None]
+        part = [value for value in values[first:end] if value is not None]
         columns.append(math.fsum(part) / len(part) if part else None)
     return bridged(columns)
 
 
 def _foot(tokens: int, width: int) -> list[Line]:
-    at = {
-        min(width - 1, place * width // max(1, tokens)): f"{place:,}"
-        for place in whole_ticks(tokens, max(2, width // 12))
-        if place <= tokens
+    labels = {
+        min(width - 1, tick * width // max(1, tokens)): f"{tick:,}"
+        for tick in whole_ticks(tokens, max(2, width // 12))
+        if tick <= tokens
     }
-    axis = "".join("┬" if cell in at else "─" for cell in range(width))
-    names = label_line(sorted(at.items()), width)
+    axis = "".join("┬" if cell in labels else "─" for cell in range(width))
+    names = label_line(sorted(labels.items()), width)
     edge = " " * (_GUTTER - 1)
     return [[(f"{edge}└{axis}", "quiet")], [(f"{edge} {names}", "quiet")]]
 
@@ -290,13 +288,13 @@ that ends before the mark means that the model was too sure.
     ) -> None:
         super().__init__()
         self._comparison = comparison
-        self._name_shown = visible_line(name)
-        self._take(written, totals)
+        self._shown_name = visible_line(name)
+        self._set_totals(written, totals)
 
-    def _take(self, written: BranchText, totals: Totals) -> None:
+    def _set_totals(self, written: BranchText, totals: Totals) -> None:
         self._tokens, self._totals = written.tokens, totals
         self._sums = written.sums("text", 0, len(written.tokens))
-        self._worst = [token.index for token, _ in totals.worst()]
+        self._surprises = [token.index for token, _ in totals.worst()]
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
@@ -316,7 +314,6 @@ that ends before the mark means that the model was too sure.
             yield Static(Content(_FOOT), id="foot")
 
     def on_mount(self) -> None:
-        """Fill the page and focus the list."""
         self._show()
         if self._comparison is not None:
             changed = changed_rows(self._tokens, self._comparison.most())
@@ -326,30 +323,31 @@ that ends before the mark means that the model was too sure.
         self.query_one("#list").focus()
 
     def show(self, written: BranchText, totals: Totals) -> None:
-        """Update the page when more of the text is scored."""
-        self._take(written, totals)
+        self._set_totals(written, totals)
         self.call_later(self._show)  # after the widgets are mounted
 
     def _show(self) -> None:
-        title = f"Overview of {self._name_shown}"
+        title = f"Overview of {self._shown_name}"
         if (read := self._totals.tokens) < len(self._tokens):
             counts = f"{read:,} of {len(self._tokens):,}"
             title += f", as far as it is read: {counts} tokens"
         self.query_one("#title", Static).update(Content(title))
         self.query_one(SurprisalPlot).show([token.logprob for token in self._tokens])
         self.query_one(SummaryFigures).show(self._sums, self._totals)
-        heading = _SURPRISES if self._worst else _EMPTY
+        heading = _SURPRISES if self._surprises else _EMPTY
         self.query_one("#heading", Static).update(Content(heading))
         rows = self.query_one("#list", DialogList)
-        at = rows.highlighted or 0
-        rows.set_options([Option(line) for line in rows_of(self._tokens, self._worst)])
-        if self._worst:
-            rows.highlighted = min(at, len(self._worst) - 1)
+        old_index = rows.highlighted or 0
+        rows.set_options(
+            [Option(line) for line in rows_of(self._tokens, self._surprises)]
+        )
+        if self._surprises:
+            rows.highlighted = min(old_index, len(self._surprises) - 1)
 
     @on(OptionList.OptionSelected)
-    def take(self, event: OptionList.OptionSelected) -> None:
+    def return_token(self, event: OptionList.OptionSelected) -> None:
         if event.option_list.id == "list":
-            self.dismiss(self._worst[event.option_index])
+            self.dismiss(self._surprises[event.option_index])
         elif self._comparison is not None:
             piece = self._comparison.most()[event.option_index]
             self.dismiss(piece.tokens[0][0].index if piece.tokens else None)
@@ -359,7 +357,6 @@ that ends before the mark means that the model was too sure.
 
 
 def changes_of(comparison: Comparison) -> str:
-    """Return the total difference to the other model."""
     return f"Changed most; in all {notation.difference(comparison.bits)} bits"
 
 
@@ -372,15 +369,15 @@ def changed_rows(
     names = [clip(visible_token(_text_of(piece)), _CHANGED) for piece in pieces]
     width = max(map(cell_len, names), default=0)
     for piece, name in zip(pieces, names, strict=True):
-        place = piece.tokens[0][0].index + 1 if piece.tokens else 0
-        told = notation.difference(piece.bits)
+        number = piece.tokens[0][0].index + 1 if piece.tokens else 0
+        figures = notation.difference(piece.bits)
         colour = "$prob-raw" if (piece.bits or 0.0) > 0 else "$cut"
         lines.append(
             Content.assemble(
-                (f"{place:>6,} ", "$quiet"),
-                (f"{told:>6} bits ", colour),
+                (f"{number:>6,} ", "$quiet"),
+                (f"{figures:>6} bits ", colour),
                 (pad_to(name, width), "bold"),
-                (" " + _after(tokens, place - 1 + len(piece.tokens)), "$quiet"),
+                (" " + _text_after(tokens, number - 1 + len(piece.tokens)), "$quiet"),
             )
         )
     return lines
@@ -390,28 +387,27 @@ def _text_of(piece: ComparedSpan) -> str:
     return bytes_text(b"".join(token.bytes for token, _ in piece.tokens))
 
 
-def _after(tokens: Sequence[Token], index: int) -> str:
-    """Return the text from a token on, cut to a few words."""
+def _text_after(tokens: Sequence[Token], index: int) -> str:
     after = bytes_text(b"".join(token.bytes for token in tokens[index : index + 11]))
     return clip(visible_line(after.replace("\n", "⏎")), _AFTER)
 
 
-def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
+def rows_of(tokens: Sequence[Token], indexes: Sequence[int]) -> list[Content]:
     """Return a row for each token: number, surprisal, rank, text, and what follows."""
-    listed = [tokens[place] for place in places]
-    names = [clip(visible_token(token.text), _NAMED) for token in listed]
-    ranks = [notation.rank(token.rank) for token in listed]
+    chosen = [tokens[index] for index in indexes]
+    names = [clip(visible_token(token.text), _NAMED) for token in chosen]
+    ranks = [notation.rank(token.rank) for token in chosen]
     width, rank_width = (max(map(cell_len, all_), default=0) for all_ in (names, ranks))
-    last = len(f"{max(places, default=0) + 1:,}")
+    last = len(f"{max(indexes, default=0) + 1:,}")
     lines = []
-    for place, token, name, rank in zip(places, listed, names, ranks, strict=True):
+    for index, token, name, rank in zip(indexes, chosen, names, ranks, strict=True):
         lines.append(
             Content.assemble(
-                (f"{place + 1:>{last},} ", "$quiet"),
+                (f"{index + 1:>{last},} ", "$quiet"),
                 f"{notation.surprisal(token.logprob):>5} ",
                 (f"{rank:>{rank_width}} ", "$quiet"),
                 (pad_to(name, width), "bold"),
-                (" " + _after(tokens, place + 1), "$quiet"),
+                (" " + _text_after(tokens, index + 1), "$quiet"),
             )
         )
     return lines

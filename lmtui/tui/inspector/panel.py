@@ -48,14 +48,13 @@ class PanelController(Controller):
         self._client, self._screen, self._panel = client, screen, screen.panel
         self._document, self._sampler = document, sampler
         self._compare, self._branches = compare, branches
-        self._rest: TimerHandle | None = None
+        self._rest_timer: TimerHandle | None = None
         self.finder = TokenFinder(id="finder")
         """The field that finds tokens, in place of the panel."""
         self.distribution: Distribution | None = None
         """The distribution at the cursor, as far as it is known."""
 
     def follow_model(self, state: ModelState) -> None:
-        """Drop what the model before was asked."""
         if state.info is None:
             self._client.cancel()
             self.distribution = None
@@ -65,7 +64,7 @@ class PanelController(Controller):
         scoring, and a part is scored again."""
         self._client.cancel(Slot.LOOK)
         if self._compare.either_reads:
-            self._rest = call_after(self._screen, _REST, self._ask_here)
+            self._rest_timer = call_after(self._screen, _REST, self._ask_here)
 
     def _ask_here(self) -> None:
         ids = self._document.ids_before(self._document.view.index)
@@ -82,17 +81,19 @@ class PanelController(Controller):
         token = path[index] if index < len(path) else None
         at_end = index >= len(document.view.tokens)
         panel.title = "Expected next" if at_end else f"Expected at token {index + 1}"
-        size = document.info.vocabulary
-        self.distribution = None if token is None else own_rows(token, vocabulary=size)
+        vocabulary = document.info.vocabulary
+        self.distribution = None
+        if token is not None:
+            self.distribution = own_rows(token, vocabulary=vocabulary)
         if self.distribution is not None:
             panel.show(self.distribution, chosen=token)
         ids = document.ids_before(index)
         if self.distribution is None:
             panel.clear(self._why_nothing(ids))
-        idle = not (self._branches.is_writing or self._compare.either_reads)
-        if self._rest is not None:
-            self._rest.cancel()
-        if ids and document.can_ask and idle:
+        is_idle = not (self._branches.is_writing or self._compare.either_reads)
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+        if ids and document.can_ask and is_idle:
             self._ask(ids)
         else:
             self._ask_at_rest()
@@ -131,25 +132,24 @@ class PanelController(Controller):
     # Finding a token.
 
     def open_finder(self) -> None:
-        """Open the finder in place of the panel."""
         self._screen.show_panel()
         self._screen.add_class("-finding")
         self.finder.open()
 
     def search(self) -> None:
-        """Find the tokens whose text matches what is typed in the finder."""
-        finder, shown = self.finder, self.distribution
+        finder, distribution = self.finder, self.distribution
         if not finder.is_open:
             return
-        if shown is None or shown.handle < 0:
-            waits = _SOON if shown is None else _SEARCHING
-            finder.say(self._document.why_not or waits)
+        if distribution is None or distribution.handle < 0:
+            reason = _SOON if distribution is None else _SEARCHING
+            finder.show_message(self._document.why_not or reason)
             if not self._client.is_pending(Slot.LOOK):
                 self._ask_here()
             return
         if not finder.rows:
-            finder.say(_SEARCHING)
-        handle, text, settings = shown.handle, finder.text, self._sampler.settings
+            finder.show_message(_SEARCHING)
+        handle, text = distribution.handle, finder.text
+        settings = self._sampler.settings
         self._client.ask(
             Slot.SEARCH,
             of_position(
@@ -164,14 +164,15 @@ class PanelController(Controller):
 
     def _show_search_failed(self, error: LmtuiError) -> None:
         if self.finder.is_open:
-            self.finder.say(f"{error}. {error.hint}")
+            self.finder.show_message(f"{error}. {error.hint}")
 
 
 def own_rows(token: Token, *, vocabulary: int) -> Distribution | None:
     """Return the rows that came with a token; None where it has no distribution."""
     if not isinstance(token, ScoredToken):
-        known = token.distribution  # without rows where it comes from a stored chat
-        return known if known.candidates else None
+        # Without rows where it comes from a stored chat.
+        distribution = token.distribution
+        return distribution if distribution.candidates else None
     if token.logprob is None or not token.top:
         return None
     return expected(token, vocabulary=vocabulary)

@@ -50,31 +50,31 @@ surprisal of both together. ● marks the token in the text.
 
     def __init__(self, rows: Sequence[Candidate], *, chosen: int | None) -> None:
         self._chosen = chosen
-        listed = self._listed(rows, (), "Asking the model where each would lead…")
-        super().__init__("What could stand here", listed)
+        picker_rows = self._picker_rows(
+            rows, (), "Asking the model where each would lead…"
+        )
+        super().__init__("What could stand here", picker_rows)
 
-    def _listed(
+    def _picker_rows(
         self,
         rows: Sequence[Candidate],
-        ways: Sequence[Sequence[Step]],
+        paths: Sequence[Sequence[Step]],
         foot: str,
     ) -> PickerRows[Candidate]:
-        heads, lines = rows_of(rows, ways, self._chosen)
+        heads, lines = rows_of(rows, paths, self._chosen)
         return PickerRows(rows, lines, heads=heads, foot=foot)
 
-    def show(self, ways: Sequence[Sequence[Step]]) -> None:
-        """Show the greedy continuation of each token."""
-        self.show_rows(self._listed(self.items, ways, _ALTERNATIVES_FOOT))
+    def show(self, paths: Sequence[Sequence[Step]]) -> None:
+        self.show_rows(self._picker_rows(self.items, paths, _ALTERNATIVES_FOOT))
 
     def show_error(self, error: LmtuiError) -> None:
-        """Show why there are no continuations."""
         note = visible_line(f"{error}. {error.hint}")
-        self.show_rows(self._listed(self.items, (), note))
+        self.show_rows(self._picker_rows(self.items, (), note))
 
 
 def rows_of(
     rows: Sequence[Candidate],
-    ways: Sequence[Sequence[Step]],
+    paths: Sequence[Sequence[Step]],
     chosen: int | None,
 ) -> tuple[str, list[Content]]:
     """Return the headings and a row for each token: probability, surprisal of the
@@ -82,31 +82,30 @@ def rows_of(
     tokens = [clip(visible_token(row.text), _WIDEST) for row in rows]
     width = max(map(cell_len, [*tokens, "token"]))
     lines = []
-    for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
-        way = ways[place] if place < len(ways) else ()
+    for index, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+        path = paths[index] if index < len(paths) else ()
         lines.append(
             Content.assemble(
                 ("● " if row.id == chosen else "  ", "$accent"),
                 (f"{percent(row.prob):>6} ", "$prob-raw"),
-                (f"{cost(way):>{len(_COST)}}  " if ways else "", "$quiet"),
+                (f"{cost(path):>{len(_COST)}}  " if paths else "", "$quiet"),
                 (pad_to(token, width), "bold"),
-                ("  " + clip(ahead(way), _AHEAD) if way else "", "$quiet"),
+                ("  " + clip(ahead(path), _AHEAD) if path else "", "$quiet"),
             )
         )
-    heads = f"  {'p':>6} " + (f"{_COST}  " if ways else "") + f"{'token':<{width}}"
-    return heads + ("  leads to" if ways else ""), lines
+    heads = f"  {'p':>6} " + (f"{_COST}  " if paths else "") + f"{'token':<{width}}"
+    return heads + ("  leads to" if paths else ""), lines
 
 
-def cost(way: Sequence[Step]) -> str:
-    """Return the surprisal of a whole continuation."""
-    known = [token.logprob for token in way if token.logprob is not None]
-    return f"{surprisal(sum(known))} bits" if known else NONE
+def cost(path: Sequence[Step]) -> str:
+    logprobs = [token.logprob for token in path if token.logprob is not None]
+    return f"{surprisal(sum(logprobs))} bits" if logprobs else NONE
 
 
-def ahead(way: Sequence[Step]) -> str:
+def ahead(path: Sequence[Step]) -> str:
     """Return the text of a continuation behind its first token. If the first is a part
     of a character, the text begins with that character."""
-    pieces = list(pieces_of(way))
+    pieces = list(pieces_of(path))
     shown = pieces if pieces[0].count > 1 else pieces[1:]
     return "".join(piece.text for piece in shown).replace("\n", "")
 
@@ -129,11 +128,11 @@ their number. ● marks the branch that is shown.
 """
     CSS_PATH = "branches.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "wish('delete')", "Delete", id="branches.delete",
+        Binding("d", "request('delete')", "Delete", id="branches.delete",
                 tooltip="Delete the branch, and all that leave it."),
-        Binding("r", "wish('name')", "Name", id="branches.name",
+        Binding("r", "request('name')", "Name", id="branches.name",
                 tooltip="Give the branch a name."),
-        Binding("x", "wish('export')", "Export", id="branches.export",
+        Binding("x", "request('export')", "Export", id="branches.export",
                 tooltip="Write the text with this branch into a file."),
         Binding("escape", "close", "Close", id="branches.close",
                 tooltip="Back to the text."),
@@ -142,16 +141,15 @@ their number. ● marks the branch that is shown.
     def __init__(self, rows: Sequence[tuple[Branch, int]], *, shown: int) -> None:
         ids = [branch.id for branch, _ in rows]
         lines = [row_of(branch, depth, shown) for branch, depth in rows]
-        listed = PickerRows(
+        picker_rows = PickerRows(
             ids, lines, heads=HEADS, foot=_BRANCHES_FOOT, at=ids.index(shown)
         )
-        super().__init__("Branches", listed)
+        super().__init__("Branches", picker_rows)
 
     def answer(self, item: int) -> BranchAction:
-        """Return the action that shows a branch."""
         return BranchAction("show", item)
 
-    def action_wish(self, action: Literal["delete", "name", "export"]) -> None:
+    def action_request(self, action: Literal["delete", "name", "export"]) -> None:
         """Return the action for the branch under the cursor."""
         if self.marked == ROOT and action == "delete":
             self.notify("The text itself stays.")
@@ -160,15 +158,14 @@ their number. ● marks the branch that is shown.
 
 
 def row_of(branch: Branch, depth: int, shown: int) -> Content:
-    """Return the row of a branch."""
     first = branch.tokens[0] if branch.tokens else None
     prob = None if first is None or first.logprob is None else math.exp(first.logprob)
-    here = f"{branch.fork + 1:,}" if branch.id != ROOT else NONE
-    odds = percent(prob) if branch.id != ROOT else NONE
+    fork = f"{branch.fork + 1:,}" if branch.id != ROOT else NONE
+    prob_text = percent(prob) if branch.id != ROOT else NONE
     indent = "  " * min(depth, _DEEPEST) + ("└ " if depth else "")
     return Content.assemble(
         ("● " if branch.id == shown else "  ", "$accent"),
-        (f"{here:>6} {odds:>6} ", "$quiet"),
+        (f"{fork:>6} {prob_text:>6} ", "$quiet"),
         f"{log_prob(branch.logprob):>10} ",
         (f"{len(branch.tokens):>6,}  ", "$quiet"),
         (indent, "$quiet"),
@@ -177,8 +174,9 @@ def row_of(branch: Branch, depth: int, shown: int) -> Content:
 
 
 def title_of(branch: Branch) -> tuple[tuple[str, str] | str, ...]:
-    """Return the name of a branch, and its first words."""
     data = b"".join(token.bytes for token in branch.tokens[:_WORDS])
-    words = clip(visible_line(bytes_text(data).replace("\n", "⏎")), _WORDS)
+    beginning = clip(visible_line(bytes_text(data).replace("\n", "⏎")), _WORDS)
     name = visible_line(branch.name) or ("the text itself" if branch.id == ROOT else "")
-    return ((clip(name, 40) + "  ", "bold"), (words, "$quiet")) if name else (words,)
+    if not name:
+        return (beginning,)
+    return (clip(name, 40) + "  ", "bold"), (beginning, "$quiet")

@@ -164,7 +164,6 @@ the one you choose; the old text stays on its own branch.
         yield self.key_line
 
     def on_unmount(self) -> None:
-        """Stop the model."""
         for controller in self.controllers:
             controller.stop()
 
@@ -184,14 +183,13 @@ the one you choose; the old text stays on its own branch.
         self.compare.show(index)
 
     def _show_totals(self) -> None:
-        """Sum up the branch that is shown, and what is selected of it."""
         written = self.document.written
         count = len(written.tokens)
         first, end = self.document.view.selection or (0, 0)
-        whole = "text" if written.shared == count else "branch"
-        parts = [written.sums(whole, 0, count)]
-        if both := self.compare.sums():
-            parts = list(both) if whole == "text" else [*parts, both[1]]
+        name = "text" if written.shared == count else "branch"
+        parts = [written.sums(name, 0, count)]
+        if compared := self.compare.sums():
+            parts = list(compared) if name == "text" else [*parts, compared[1]]
         if first < end:
             parts.append(written.sums("selection", first, end))
         self._totals.show(*parts)
@@ -218,31 +216,30 @@ the one you choose; the old text stays on its own branch.
         self._show_totals()
 
     @on(ProbabilityPanel.CandidatePicked)
-    def take_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
+    def insert_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
         if event.panel is self.panel:
-            self.branches.take_row(event.candidate)
+            self.branches.insert_row(event.candidate)
 
     @on(TokenFinder.Typed)
     def find_typed(self) -> None:
         self.at_cursor.search()
 
     def follow_bias(self) -> None:
-        """Show a changed bias in the rows of the finder, too."""
         self.at_cursor.search()
 
-    @on(TokenFinder.Picked)
-    def take_match(self, event: TokenFinder.Picked) -> None:
-        self.branches.take_match(self.at_cursor.distribution, event.ranked)
+    @on(TokenFinder.TokenPicked)
+    def insert_match(self, event: TokenFinder.TokenPicked) -> None:
+        self.branches.insert_match(self.at_cursor.distribution, event.ranked)
 
-    @on(TokenFinder.Closed)
+    @on(TokenFinder.FinderClosed)
     def close_finder(self) -> None:
         self.remove_class("-finding")
         self.focus_text()
 
     @on(LinePrompt.Answered)
-    def take_line(self, event: LinePrompt.Answered) -> None:
+    def answer_question(self, event: LinePrompt.Answered) -> None:
         self.focus_text()
-        self.branch_list.take_line(event)
+        self.branch_list.answer_question(event)
 
     @on(LinePrompt.Closed)
     @on(FindBar.Closed)
@@ -288,7 +285,6 @@ the one you choose; the old text stays on its own branch.
     # The totals as a page.
 
     def action_overview(self) -> None:
-        """Show the totals of the text."""
         page = OverviewScreen(
             self.document.source.name,
             self.document.written,
@@ -309,29 +305,27 @@ the one you choose; the old text stays on its own branch.
         if shown.ids and shown.branch == ROOT:
             return shown.totals_so_far()
         totals = Totals(limit=MOST)
-        for place, token in enumerate(self.document.path):
-            totals.add(as_scored(token, place))
+        for index, token in enumerate(self.document.path):
+            totals.add(as_scored(token, index))
         return totals
 
     # Finding and copying.
 
     def action_find(self) -> None:
-        """Open the bar that finds words in the text."""
         written = self.document.written
-        before = written.text_of(0, self.document.view.index)
-        self._find_bar.open(written.whole_text(), len(before))
+        prefix = written.text_of(0, self.document.view.index)
+        self._find_bar.open(written.whole_text(), len(prefix))
 
     @on(FindBar.Moved)
     def show_match(self, event: FindBar.Moved) -> None:
-        """Select the tokens that a match is in."""
         first, end = self.document.written.tokens_at(event.start, event.end)
         if first < end:
             self.document.view.select_all(first, end)
 
     def action_interrupt(self) -> None:
         """Copy the selection, or the token under the cursor; or stop."""
-        working = self.branches.is_writing or self.compare.either_reads
-        if self.selected_words() or working:
+        is_working = self.branches.is_writing or self.compare.either_reads
+        if self.selected_words() or is_working:
             super().action_interrupt()
             return
         view, written = self.document.view, self.document.written
@@ -343,9 +337,8 @@ the one you choose; the old text stays on its own branch.
     # Leaving.
 
     def action_leave(self) -> None:
-        """Go one step back: hide the hint, stop, focus the text, or close."""
-        hidden = self._hint.hide()
-        if self.stop_work() or hidden:
+        was_hidden = self._hint.hide()
+        if self.stop_work() or was_hidden:
             return
         if self.focused is None or self.document.view.has_focus_within:
             self.leave_then(self._close)
@@ -354,12 +347,10 @@ the one you choose; the old text stays on its own branch.
             self.focus_text()
 
     @property
-    def holds(self) -> bool:
-        """Whether there are branches that would be lost with the screen."""
-        return self.branch_list.holds
+    def has_branches(self) -> bool:
+        return self.branch_list.has_branches
 
     def leave_then(self, then: Callable[[], object]) -> None:
-        """Do something that ends the screen, once it is sure that branches may go."""
         self.branch_list.leave_then(then)
 
     def _close(self) -> None:

@@ -77,12 +77,12 @@ Alt+Left add to its logit.
         text: str
 
     @dataclass
-    class Picked(Message):
+    class TokenPicked(Message):
         """A token was picked."""
 
         ranked: RankedCandidate
 
-    class Closed(Message):
+    class FinderClosed(Message):
         """The user has closed the finder."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -123,51 +123,48 @@ Alt+Left add to its logit.
         self.post_message(self.Typed(self.text))
 
     def show(self, matches: TokenMatches) -> None:
-        """Show the tokens that were found."""
         ids = [row.candidate.id for row in self.rows]
         same = ids == [row.candidate.id for row in matches.rows]
-        self.rows, at = matches.rows, self._list.highlighted
+        self.rows, index = matches.rows, self._list.highlighted
         lines = rows_of(matches.rows, max(1, self.content_size.width - 1))
         self._list.clear_options()
         self._list.add_options([Option(line) for line in lines])
         if lines:
-            self._list.highlighted = at if same and at is not None else 0
-        told = len(matches.rows)
+            self._list.highlighted = index if same and index is not None else 0
+        shown = len(matches.rows)
         note = f"{matches.total:,} of {matches.vocabulary:,} tokens have this"
-        if told < matches.total:
-            note += f"; the first {told}"
-        self._say(note if matches.total else NOTHING if self.text else ASKING)
+        if shown < matches.total:
+            note += f"; the first {shown}"
+        self._show_note(note if matches.total else NOTHING if self.text else ASKING)
 
-    def say(self, words: str) -> None:
-        """Show a message instead of tokens."""
+    def show_message(self, message: str) -> None:
         self.rows = ()
         self._list.clear_options()
-        self._say(words)
+        self._show_note(message)
 
-    def _say(self, words: str) -> None:
-        self.query_one("#finder-note", Static).update(Content(words))
+    def _show_note(self, note: str) -> None:
+        self.query_one("#finder-note", Static).update(Content(note))
 
     @on(Input.Changed)
-    def look_again(self, event: Input.Changed) -> None:
+    def post_typed(self, event: Input.Changed) -> None:
         event.stop()
         self.post_message(self.Typed(event.value))
 
     @on(Input.Submitted)
-    def take(self, event: Input.Submitted) -> None:
-        """Pick the token under the cursor."""
+    def pick_highlighted(self, event: Input.Submitted) -> None:
         event.stop()
-        at = self._list.highlighted
-        if at is not None and at < len(self.rows):
-            self._pick(at)
+        index = self._list.highlighted
+        if index is not None and index < len(self.rows):
+            self._pick(index)
 
     @on(OptionList.OptionSelected)
-    def take_clicked(self, event: OptionList.OptionSelected) -> None:
+    def pick_clicked(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         self._pick(event.option_index)
 
-    def _pick(self, at: int) -> None:
+    def _pick(self, index: int) -> None:
         self.action_close()
-        self.post_message(self.Picked(self.rows[at]))
+        self.post_message(self.TokenPicked(self.rows[index]))
 
     def action_go(self, by: int) -> None:
         if by > 0:
@@ -176,22 +173,20 @@ Alt+Left add to its logit.
             self._list.action_cursor_up()
 
     def action_ban(self) -> None:
-        """Ban the token under the cursor, or allow it again."""
         self._request_bias(None)
 
     def action_bias(self, by: int) -> None:
-        """Change the bias of the token under the cursor."""
         self._request_bias(by)
 
     def _request_bias(self, by: float | None) -> None:
-        at = self._list.highlighted
-        if at is not None and at < len(self.rows):
-            row = self.rows[at].candidate
+        index = self._list.highlighted
+        if index is not None and index < len(self.rows):
+            row = self.rows[index].candidate
             self.post_message(ProbabilityPanel.BiasRequested(row, by))
 
     def action_close(self) -> None:
         self.remove_class("-open")
-        self.post_message(self.Closed())
+        self.post_message(self.FinderClosed())
 
 
 def rows_of(rows: tuple[RankedCandidate, ...], width: int) -> list[Content]:
@@ -199,14 +194,14 @@ def rows_of(rows: tuple[RankedCandidate, ...], width: int) -> list[Content]:
     there is room, and the stage of the sampler that cut it."""
     ranks = [f"{row.rank:,}" for row in rows]
     first = max(map(len, ranks), default=0)
-    wide = width >= _WIDE
-    room = max(4, width - first - (18 if wide else 11))
+    is_wide = width >= _WIDE
+    room = max(4, width - first - (18 if is_wide else 11))
     return [
         Content.assemble(
             (f"{rank:>{first}} ", "$quiet"),
             (pad_to(visible_token(row.candidate.text), room), "bold"),
             (f" {likely(row.candidate.prob):>6}", "$prob-raw"),
-            (f" {percent(row.candidate.sampled_prob):>6}" if wide else "",
+            (f" {percent(row.candidate.sampled_prob):>6}" if is_wide else "",
              "$prob-sampled"),
             (f" {row.candidate.cut or row.candidate.changed or ' '}", "$cut"),
         )

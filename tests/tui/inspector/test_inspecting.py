@@ -382,7 +382,7 @@ async def test_branches_return_when_their_model_is_loaded_again() -> None:
             await page.running.ready(name)
             await page.until(lambda: page.screen.document.can_ask)
             assert len(page.branches) == known
-            assert page.screen.holds
+            assert page.screen.has_branches
         assert page.text == given
 
 
