@@ -71,7 +71,7 @@ def line_rows(heights: Sequence[int | None], rows: int) -> list[str]:
     column of dots, in dots from the top; None interrupts the line. Steep parts are
     filled in. Cells without a dot are spaces."""
     cells = [[0] * (-(-len(heights) // ACROSS)) for _ in range(rows)]
-    for column, height in _joined(heights):
+    for column, height in _dots(heights):
         row, dot = divmod(min(rows * DOWN - 1, max(0, height)), DOWN)
         cells[row][column // ACROSS] |= _BITS[column % ACROSS][dot]
     return ["".join(chr(0x2800 + dots) if dots else " " for dots in row)
@@ -85,21 +85,21 @@ def runs(dots: str) -> list[str]:
     return _RUNS.findall(dots)
 
 
-def _joined(heights: Sequence[int | None]) -> Iterator[tuple[int, int]]:
+def _dots(heights: Sequence[int | None]) -> Iterator[tuple[int, int]]:
     """Yield all dots (column, height) of the line. A steep part between two columns is
     split halfway: each column draws its half."""
-    before: int | None = None
+    previous: int | None = None
     for column, height in enumerate(heights):
-        if height is not None and before is not None:
-            middle = (before + height) // 2
-            for between in _towards(before, middle):
-                yield column - 1, between
-            for between in _towards(height, middle):
-                if between != middle:
-                    yield column, between
+        if height is not None and previous is not None:
+            middle = (previous + height) // 2
+            for dot_row in _towards(previous, middle):
+                yield column - 1, dot_row
+            for dot_row in _towards(height, middle):
+                if dot_row != middle:
+                    yield column, dot_row
         if height is not None:
             yield column, height
-        before = height
+        previous = height
 
 
 def _towards(start: int, end: int) -> range:
@@ -110,13 +110,15 @@ def label_line(labels: Sequence[tuple[int, str]], width: int) -> str:
     """Return a line of `width` cells at most with each label centred on its cell; a
     label that would touch the one before is left out."""
     line = ""
-    for start, label in _placed(labels, width):
+    for start, label in _label_starts(labels, width):
         if not line or start > len(line):
             line += " " * (start - len(line)) + label
     return line
 
 
-def _placed(labels: Sequence[tuple[int, str]], width: int) -> Iterator[tuple[int, str]]:
+def _label_starts(
+    labels: Sequence[tuple[int, str]], width: int
+) -> Iterator[tuple[int, str]]:
     for cell, label in labels:
         start = min(cell - cell_len(label) // 2, width - cell_len(label))
         yield max(0, start), label
@@ -124,11 +126,11 @@ def _placed(labels: Sequence[tuple[int, str]], width: int) -> Iterator[tuple[int
 
 def bridged(values: Sequence[float | None]) -> list[float | None]:
     """Return the values with each inner gap (None) filled by linear interpolation."""
-    known = [(place, value) for place, value in enumerate(values) if value is not None]
+    known = [(index, value) for index, value in enumerate(values) if value is not None]
     filled = list(values)
     for (left, low), (right, high) in pairwise(known):
-        for place in range(left + 1, right):
-            filled[place] = low + (high - low) * (place - left) / (right - left)
+        for index in range(left + 1, right):
+            filled[index] = low + (high - low) * (index - left) / (right - left)
     return filled
 
 

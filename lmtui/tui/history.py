@@ -312,7 +312,7 @@ opens its conversation at that message.
                 failed=self._show_failure,
             )
 
-    @on(LinePrompt.Closed)
+    @on(LinePrompt.PromptClosed)
     def to_field(self) -> None:
         self._field.focus()
 
@@ -325,7 +325,7 @@ opens its conversation at that message.
 
     @on(SearchField.ListMoved)
     def walk(self, event: SearchField.ListMoved) -> None:
-        getattr(self._list, f"action_{event.where}")()
+        getattr(self._list, f"action_{event.action}")()
 
     def action_close(self) -> None:
         """Clear the search field; if it is empty, close the screen."""

@@ -100,7 +100,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
             bug=LmtuiError("It could not be saved."),
         )
 
-    @on(LinePrompt.Closed)
+    @on(LinePrompt.PromptClosed)
     def focus_list(self) -> None:
         self.query_one(DialogList).focus()
 

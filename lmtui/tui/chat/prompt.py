@@ -20,7 +20,7 @@ from textual.message import Message
 from lmtui.cache_dir import size
 from lmtui.chat.attachments import unnamed
 from lmtui.tui.widgets.drawn_area import DrawnArea, pasted_text
-from lmtui.tui.widgets.key_input import nothing_to_undo, take_key
+from lmtui.tui.widgets.key_input import handle_key, nothing_to_undo
 
 _SLASH, _TWO_SLASHES = re.compile(r"(\s*)/"), re.compile(r"(\s*)//")
 
@@ -145,7 +145,7 @@ pasted text is shown as one line and sent in full.
         def write(text: str) -> None:
             self._replace_via_keyboard(text, *self.selection)
 
-        await take_key(self, event, write)
+        await handle_key(self, event, write)
 
     def _submit_or_break(self) -> None:
         row, column = self.cursor_location

@@ -43,7 +43,7 @@ from lmtui.tui.editor.undo_steps import batch_of, undo_step_of
 from lmtui.tui.editor.word_history import WordHistory
 from lmtui.tui.widgets.cells import cells_of, drawn, is_plain
 from lmtui.tui.widgets.drawn_area import pasted_text
-from lmtui.tui.widgets.key_input import nothing_to_undo, take_key
+from lmtui.tui.widgets.key_input import handle_key, nothing_to_undo
 from lmtui.tui.widgets.line_document import DocumentChange, LineDocument
 from lmtui.tui.widgets.styled_lines import rendered
 
@@ -339,7 +339,7 @@ class ExactArea(LineArea):
         def write(text: str) -> None:
             self._replace_via_keyboard(text, *self.selection)
 
-        await take_key(self, event, write)
+        await handle_key(self, event, write)
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text as one undo step, with newlines instead of carriage

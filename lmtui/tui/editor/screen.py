@@ -354,8 +354,8 @@ then none, then the first one again.
     def mark_matches(self, event: FindBar.MatchesChanged) -> None:
         self.editor.matches = event.matches
 
-    @on(FindBar.Moved)
-    def show_match(self, event: FindBar.Moved) -> None:
+    @on(FindBar.MatchSelected)
+    def show_match(self, event: FindBar.MatchSelected) -> None:
         self.editor.go_to(event.start, event.end)
 
     @on(FindBar.Replaced)
@@ -388,8 +388,8 @@ then none, then the first one again.
     def _go_to_line(self, line_col: str) -> None:
         self.editor.go_to(offset_named(self.editor.text, line_col))
 
-    @on(LinePrompt.Closed)
-    @on(FindBar.Closed)
+    @on(LinePrompt.PromptClosed)
+    @on(FindBar.FindBarClosed)
     def close_bar(self) -> None:
         self.focus_text()
 

@@ -91,7 +91,7 @@ class SuggestionController(Controller):
         self.cancel()
         if self._has_model:
             if is_code(self._editor.language) and not state.capabilities.infill:
-                self.code_hint.wonder()
+                self.code_hint.show_if_new()
             self._editor.forget_ghosts()
             self._alternatives = ()
             self._suggest()

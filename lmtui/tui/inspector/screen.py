@@ -241,8 +241,8 @@ the one you choose; the old text stays on its own branch.
         self.focus_text()
         self.branch_list.answer_question(event)
 
-    @on(LinePrompt.Closed)
-    @on(FindBar.Closed)
+    @on(LinePrompt.PromptClosed)
+    @on(FindBar.FindBarClosed)
     def close_bar(self) -> None:
         self.focus_text()
 
@@ -316,8 +316,8 @@ the one you choose; the old text stays on its own branch.
         prefix = written.text_of(0, self.document.view.index)
         self._find_bar.open(written.whole_text(), len(prefix))
 
-    @on(FindBar.Moved)
-    def show_match(self, event: FindBar.Moved) -> None:
+    @on(FindBar.MatchSelected)
+    def show_match(self, event: FindBar.MatchSelected) -> None:
         first, end = self.document.written.tokens_at(event.start, event.end)
         if first < end:
             self.document.view.select_all(first, end)

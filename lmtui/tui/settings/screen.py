@@ -327,7 +327,7 @@ that is already used on the same screen is refused.
 
     @on(SearchField.ListMoved)
     def walk(self, event: SearchField.ListMoved) -> None:
-        getattr(self._list, f"action_{event.where}")()
+        getattr(self._list, f"action_{event.action}")()
 
     def action_close(self) -> None:
         """Clear the search field; close the screen if it is empty."""

@@ -27,7 +27,7 @@ _UNIT = f"[{_OPENS}]*(?:[{_WIDE}]|[^\\s{_WIDE}]+)[{_CLOSES}]*"
 
 _PLAIN = re.compile(r"\S+\s*|\s+")
 
-_ODD = "\ufffd"
+_REPLACEMENT = "\ufffd"
 _MARKS = 4  # marks on one character; more only paint over the neighbours
 _JOINER = "\u200d"
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")  # a letter: two make a flag
@@ -62,18 +62,18 @@ def chunks(line: str) -> re.Pattern[str]:
 def clusters(text: str) -> Iterator[str]:
     """Yield each character together with its combining marks; a newline stands
     alone."""
-    held = ""
+    cluster = ""
     for character in text:
-        joins = held.endswith(_JOINER) or cell_len(character) == 0
-        joins = joins or bool(_FLAG.fullmatch(held) and _FLAG.match(character))
-        if held and joins and "\n" not in (held, character):
-            held += character
+        joins = cluster.endswith(_JOINER) or cell_len(character) == 0
+        joins = joins or bool(_FLAG.fullmatch(cluster) and _FLAG.match(character))
+        if cluster and joins and "\n" not in (cluster, character):
+            cluster += character
             continue
-        if held:
-            yield held
-        held = character
-    if held:
-        yield held
+        if cluster:
+            yield cluster
+        cluster = character
+    if cluster:
+        yield cluster
 
 
 def limit_combining(text: str) -> str:
@@ -83,12 +83,12 @@ def limit_combining(text: str) -> str:
         return text
     if all(map(cell_len, set(text) - {"\n"})):
         return text  # without marks
-    return "".join(_tame(cluster) for cluster in clusters(text))
+    return "".join(_limit_marks(cluster) for cluster in clusters(text))
 
 
 def tame_heaps(text: str) -> str:
-    """Return `tame(text)` where a character has too many marks, else `text` itself.
-    Cheap for texts without such characters."""
+    """Return `limit_combining(text)` where a character has too many marks, else `text`
+    itself. Cheap for texts without such characters."""
     return limit_combining(text) if _HEAP.search(text) else text
 
 
@@ -98,11 +98,13 @@ def limit_combining_same_length(text: str) -> str:
     if text.isascii():
         return text
     if cell_len(text[:1]) == 0 and not text.startswith("\t"):
-        text = _ODD + text[1:]
-    return _HEAP.sub(lambda heap: heap[0][:_MARKS].ljust(len(heap[0]), _ODD), text)
+        text = _REPLACEMENT + text[1:]
+    return _HEAP.sub(
+        lambda heap: heap[0][:_MARKS].ljust(len(heap[0]), _REPLACEMENT), text
+    )
 
 
-def _tame(cluster: str) -> str:
+def _limit_marks(cluster: str) -> str:
     if cluster == "\n":
         return cluster
     base, marks = cluster[0], cluster[1:]
@@ -119,13 +121,13 @@ def clip(text: str, width: int) -> str:
     text = limit_combining(text[: 16 * (width + 1)])
     if cell_len(text) <= width:
         return text
-    taken, used = [], 0
+    parts, used = [], 0
     for cluster in clusters(text):
         used += cell_len(cluster)
         if used > width - 1:
             break
-        taken.append(cluster)
-    return "".join(taken) + "…" if width > 0 else ""
+        parts.append(cluster)
+    return "".join(parts) + "…" if width > 0 else ""
 
 
 def clip_middle(text: str, width: int) -> str:

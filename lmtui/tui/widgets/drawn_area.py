@@ -29,12 +29,10 @@ class DrawnDocument(Document):
 
     @property
     def lines(self) -> list[str]:
-        """All lines, as they are drawn."""
         return [drawn(line) for line in self._document.lines]
 
     @property
     def line_count(self) -> int:
-        """The number of lines."""
         return self._document.line_count
 
     @overload
@@ -70,5 +68,4 @@ class DrawnArea(TextArea):
         return Text(drawn(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def get_column_width(self, row: int, column: int) -> int:
-        """Return the number of cells of a line up to a column."""
         return cells_of(drawn(self.document[row])[:column], self.indent_width)

@@ -10,7 +10,7 @@ class EntryHistory:
 
     def __init__(self) -> None:
         self._entries: list[str] = []
-        self._at = 0
+        self._index = 0
         self._draft = ""
 
     def add(self, entry: str) -> None:
@@ -18,16 +18,16 @@ class EntryHistory:
         if entry:
             others = [other for other in self._entries if other != entry]
             self._entries = [*others, entry][-_MOST:]
-        self._at = len(self._entries)
+        self._index = len(self._entries)
 
-    def walk(self, by: int, present: str) -> str:
+    def recall(self, by: int, current: str) -> str:
         """Return the entry before (`by` -1) or after (1) the one in the field, which is
-        `present`. Behind the latest entry is what was typed last."""
-        if self._at < len(self._entries) and present != self._entries[self._at]:
-            self._at = len(self._entries)  # an entry that was changed is a draft
-        if self._at == len(self._entries):
-            self._draft = present
-        self._at = min(len(self._entries), max(0, self._at + by))
-        if by < 0 and self._entries and self._entries[self._at] == present:
-            self._at = max(0, self._at - 1)
-        return [*self._entries, self._draft][self._at]
+        `current`. Behind the latest entry is what was typed last."""
+        if self._index < len(self._entries) and current != self._entries[self._index]:
+            self._index = len(self._entries)  # an entry that was changed is a draft
+        if self._index == len(self._entries):
+            self._draft = current
+        self._index = min(len(self._entries), max(0, self._index + by))
+        if by < 0 and self._entries and self._entries[self._index] == current:
+            self._index = max(0, self._index - 1)
+        return [*self._entries, self._draft][self._index]

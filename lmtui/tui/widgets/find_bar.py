@@ -67,14 +67,12 @@ class SearchOptions(StyledLines):
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return the line in the longest form that fits."""
         if self._wrong:
             return [[(clip(visible_line(self._wrong), width), "wrong")]]
         return [[(fit_best(option_forms(self._query), width)[0], "")]]
 
 
 def option_forms(query: Query) -> tuple[tuple[str, ...], ...]:
-    """Return the options of a search with their keys, in two lengths."""
     case = "exact" if query.match_case else "smart"
     counts = "matters" if query.case_matters else "ignored"
     words = "whole only" if query.whole_words else "also parts"
@@ -153,7 +151,7 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
         matches: Matches
 
     @dataclass
-    class Moved(Message):
+    class MatchSelected(Message):
         """The selection moves to this match."""
 
         start: int
@@ -174,11 +172,10 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
         spans: Sequence[Span]
         texts: Sequence[str]
 
-    class Closed(Message):
+    class FindBarClosed(Message):
         """The user has closed the bar."""
 
     def __init__(self, *, id: str | None = None, replaces: bool = True) -> None:
-        """Create the bar; without `replaces` it has only the field to find."""
         super().__init__(id=id)
         self._replaces = replaces
         self.set_class(not replaces, "-only-finds")
@@ -186,13 +183,13 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
         self._options = Query()
         self._matches = Matches()
         self._wrong = ""  # why the regular expression is not valid
-        self._asked: _Search | None = None  # whose matches are still to come
+        self._pending_search: _Search | None = None  # whose matches are still to come
         self._is_searching = self._is_expanding = False
-        self._waiting: list[Then] = []  # for these matches, or for a replacement
-        self._present: int | None = None
-        self._from = 0  # offset at which a search for other words begins
+        self._queued: list[Then] = []  # for these matches, or for a replacement
+        self._current: int | None = None
+        self._search_from = 0  # offset at which a search for other words begins
         # Offset of the next search, once the replacement is in the text.
-        self._go_on_from: int | None = None
+        self._next_from: int | None = None
         self._note = ""
         self._histories = {"words": EntryHistory(), "by": EntryHistory()}
 
@@ -211,23 +208,23 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
     def is_open(self) -> bool:
         return self.has_class("-open")
 
-    def open(self, text: str, cursor: int, words: str = "") -> None:
-        """Show the bar for a text. `words` are searched for at once; if empty, the
+    def open(self, text: str, cursor: int, query: str = "") -> None:
+        """Show the bar for a text. `query` is searched for at once; if empty, the
         words of the last search. `cursor` is the offset of either end of the selection,
         in code points, here and in `update`."""
         self.add_class("-open")
-        field = self._words
-        if words:
+        field = self._find_field
+        if query:
             with field.prevent(Input.Changed):
-                field.value = escape(words) if self._options.regex else words
-        self._text, self._go_on_from, self._note = text, None, ""
-        self._waiting.clear()
-        self._take(Matches())
+                field.value = escape(query) if self._options.regex else query
+        self._text, self._next_from, self._note = text, None, ""
+        self._queued.clear()
+        self._set_matches(Matches())
 
         def end() -> None:
-            self._stand_at(cursor)
-            if words and self._present is None:
-                self._to(self._matches.at_or_after(cursor))
+            self._select_at(cursor)
+            if query and self._current is None:
+                self._select(self._matches.at_or_after(cursor))
 
         self._search(end)
         self.screen.set_focus(field)  # at once: what is typed next is meant for it
@@ -237,31 +234,31 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
         """Take another text or cursor. After a replacement in this text, select the
         next match."""
         if text == self._text:
-            self._stand_at(cursor)
+            self._select_at(cursor)
             return
-        self._text, go_on_from, self._go_on_from = text, self._go_on_from, None
-        self._take(Matches())  # the others are those of the text before
+        self._text, next_from, self._next_from = text, self._next_from, None
+        self._set_matches(Matches())  # the others are those of the text before
 
         def end() -> None:
-            if go_on_from is None:
-                self._stand_at(cursor)
+            if next_from is None:
+                self._select_at(cursor)
             else:
-                self._from = go_on_from
-                self._to(self._matches.at_or_after(self._from))
+                self._search_from = next_from
+                self._select(self._matches.at_or_after(self._search_from))
 
         self._search(end)
 
     @property
-    def _words(self) -> Input:
+    def _find_field(self) -> Input:
         return self.query_one("#words", Input)
 
     @property
-    def _by(self) -> Input:
+    def _replace_field(self) -> Input:
         return self.query_one("#by", Input)
 
     @property
     def _query(self) -> Query:
-        return replace(self._options, words=self._words.value)
+        return replace(self._options, words=self._find_field.value)
 
     # Finding.
 
@@ -269,22 +266,22 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
     def search_again(self) -> None:
         """Search for other words and select the first match from where the search
         began."""
-        self._note, self._go_on_from = "", None
-        self._waiting.clear()
-        self._search(lambda: self._to(self._matches.at_or_after(self._from)))
+        self._note, self._next_from = "", None
+        self._queued.clear()
+        self._search(lambda: self._select(self._matches.at_or_after(self._search_from)))
 
     def _search(self, then: Then) -> None:
         """Find the matches; at once, or of a regular expression on another thread."""
         search = _Search(self._text, self._query, then)
         if search.query.regex and search.query.words:
-            self._asked = search
+            self._pending_search = search
             if not self._is_searching:
                 self._search_on_thread(search)
             return
-        self._asked, self._wrong = None, ""
-        self._take(find(search.text, search.query))
+        self._pending_search, self._wrong = None, ""
+        self._set_matches(find(search.text, search.query))
         then()
-        self._go_through_waiting()
+        self._run_queued()
 
     def _search_on_thread(self, search: _Search) -> None:
         """Search, then again for what has been asked meanwhile: one search runs at a
@@ -293,15 +290,15 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
 
         def end(matches: Matches, wrong: str = "") -> None:
             self._is_searching = False
-            if self._asked is None:
+            if self._pending_search is None:
                 return
-            if self._asked is not search:
-                self._search_on_thread(self._asked)
+            if self._pending_search is not search:
+                self._search_on_thread(self._pending_search)
                 return
-            self._asked, self._wrong = None, wrong
-            self._take(matches)
+            self._pending_search, self._wrong = None, wrong
+            self._set_matches(matches)
             search.then()
-            self._go_through_waiting()
+            self._run_queued()
 
         run_in_thread(
             lambda: find(search.text, search.query),
@@ -311,80 +308,78 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
             bug=_BUG,
         )
 
-    def _take(self, matches: Matches) -> None:
-        self._matches, self._present = matches, None
+    def _set_matches(self, matches: Matches) -> None:
+        self._matches, self._current = matches, None
         self.post_message(self.MatchesChanged(matches))
 
-    def _once_known(self, do: Then) -> None:
+    def _when_known(self, call: Then) -> None:
         """Do something with the matches: at once, or when they are known and the
         replacement under way is in the text."""
-        self._waiting.append(do)
-        self._go_through_waiting()
+        self._queued.append(call)
+        self._run_queued()
 
-    def _go_through_waiting(self) -> None:
-        while self._waiting and not (
-            self._asked or self._is_expanding or self._go_on_from is not None
+    def _run_queued(self) -> None:
+        while self._queued and not (
+            self._pending_search or self._is_expanding or self._next_from is not None
         ):
-            self._waiting.pop(0)()
+            self._queued.pop(0)()
 
-    def _stand_at(self, cursor: int) -> None:
+    def _select_at(self, cursor: int) -> None:
         """Select the match that begins or ends at the cursor, if there is one."""
-        present = self._present
-        if present is None or cursor not in self._matches.span(present):
-            self._present, self._from = self._matches.at(cursor), cursor
-        self._tell()
+        current = self._current
+        if current is None or cursor not in self._matches.span(current):
+            self._current, self._search_from = self._matches.at(cursor), cursor
+        self._show_count()
 
-    def _to(self, number: int | None) -> None:
-        self._present = number
+    def _select(self, number: int | None) -> None:
+        self._current = number
         if number is not None:
-            self.post_message(self.Moved(*self._matches.span(number)))
-        self._tell()
+            self.post_message(self.MatchSelected(*self._matches.span(number)))
+        self._show_count()
 
     def action_go(self, by: int) -> None:
-        """Go to the next match (`by` 1) or the previous one (-1), around the ends of
-        the text."""
         self._remember()
-        self._once_known(lambda: self._go(by))
+        self._when_known(lambda: self._step(by))
 
-    def _go(self, by: int) -> None:
-        matches, present = self._matches, self._present
+    def _step(self, by: int) -> None:
+        matches, current = self._matches, self._current
         self._note = ""
-        if present is not None:
-            at, number = matches.starts[present], (present + by) % len(matches)
-            around = (number - present) * by <= 0 and len(matches) > 1
+        if current is not None:
+            offset, number = matches.starts[current], (current + by) % len(matches)
+            wraps = (number - current) * by <= 0 and len(matches) > 1
         else:
-            at = self._from
-            first = matches.before(at) if by < 0 else matches.at_or_after(at)
+            offset = self._search_from
+            first = matches.before(offset) if by < 0 else matches.at_or_after(offset)
             if first is None:
-                self._to(None)
+                self._select(None)
                 return
-            number, around = first, (matches.starts[first] - at) * by < 0
-        self._from = matches.starts[number]
-        if around:
+            number, wraps = first, (matches.starts[first] - offset) * by < 0
+        self._search_from = matches.starts[number]
+        if wraps:
             self._note = "from the top" if by > 0 else "from the end"
-        self._to(number)
+        self._select(number)
 
-    def _tell(self) -> None:
-        if self._asked is not None:
+    def _show_count(self) -> None:
+        if self._pending_search is not None:
             return  # the number of matches is not known yet
-        count, present = len(self._matches), self._present
-        written = bool(self._words.value)
-        self.set_class(written and not count, "-nothing")
+        count, current = len(self._matches), self._current
+        has_query = bool(self._find_field.value)
+        self.set_class(has_query and not count, "-nothing")
         if self._note.endswith("replaced") or self._wrong:
-            words = ""
+            count_text = ""
         elif not count:
-            words = NOTHING if written else ""
-        elif present is None:
-            words = f"{count:,} found"
+            count_text = NOTHING if has_query else ""
+        elif current is None:
+            count_text = f"{count:,} found"
         else:
-            words = f"{present + 1:,} of {count:,}"
-        parts = (part for part in (words, self._note) if part)
+            count_text = f"{current + 1:,} of {count:,}"
+        parts = (part for part in (count_text, self._note) if part)
         self.query_one("#count", Static).update(Content(" ".join(parts)))
         self._show_options()
 
     def _show_options(self) -> None:
         wrong, query = self._wrong, self._query
-        if not wrong and (template := wrong_template(query, self._by.value)):
+        if not wrong and (template := wrong_template(query, self._replace_field.value)):
             wrong = f"Replacement not valid: {template}."
         if not wrong and self._matches.cut_off:
             wrong = CUT_OFF
@@ -394,44 +389,44 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
 
     @on(Input.Changed, "#by")
     def check_template(self) -> None:
-        self._tell()
+        self._show_count()
 
     @on(Input.Submitted)
-    def take_enter(self, event: Input.Submitted) -> None:
-        """Go to the next match; in the replace field, replace this match first."""
+    def submit(self, event: Input.Submitted) -> None:
         event.stop()
-        if event.input is self._words:
+        if event.input is self._find_field:
             self.action_go(1)
         else:
             self._remember()
-            self._once_known(self._replace_one)
+            self._when_known(self._replace_one)
 
     def _replace_one(self) -> None:
-        if self._present is None:
-            self._go(1)
+        if self._current is None:
+            self._step(1)
         else:
-            number = self._present
+            number = self._current
             start, end = self._matches.span(number)
             self._replace(
-                range(number, number + 1), lambda by: self._put(start, end, by)
+                range(number, number + 1),
+                lambda texts: self._post_replacement(start, end, texts),
             )
 
-    def _put(self, start: int, end: int, texts: Sequence[str]) -> None:
+    def _post_replacement(self, start: int, end: int, texts: Sequence[str]) -> None:
         """Replace one match, and go on behind it; behind an empty one, at the next
         character."""
-        by = texts[0]
-        if by == self._text[start:end]:
-            self._go(1)
+        text = texts[0]
+        if text == self._text[start:end]:
+            self._step(1)
             return
-        self._go_on_from = start + len(by) + (start == end)
-        self.post_message(self.Replaced(start, end, by))
+        self._next_from = start + len(text) + (start == end)
+        self.post_message(self.Replaced(start, end, text))
 
     def _replace(self, numbers: range, then: Callable[[Sequence[str]], object]) -> None:
         """Do something with what replaces these matches, unless the text or the search
         changes before it is known."""
-        text, query, by = self._text, self._query, self._by.value
+        text, query, template = self._text, self._query, self._replace_field.value
         if not query.regex:
-            then(replacements(text, query, by, numbers))
+            then(replacements(text, query, template, numbers))
             return
 
         self._is_expanding = True
@@ -440,16 +435,16 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
             self._is_expanding = False
             if text is self._text and query == self._query and self.is_open:
                 then(texts)
-            self._go_through_waiting()
+            self._run_queued()
 
         def fail(error: LmtuiError) -> None:
             self._is_expanding = False
-            self._waiting.clear()
+            self._queued.clear()
             wrong = f"Not replaced: {error.title}."
             self.query_one("#options", SearchOptions).show(query, wrong)
 
         run_in_thread(
-            lambda: replacements(text, query, by, numbers),
+            lambda: replacements(text, query, template, numbers),
             self.call_later,
             then=end,
             failed=fail,
@@ -457,27 +452,27 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable what needs the replace field where there is none."""
         return self._replaces or action not in ("replace_all", "other")
 
     def action_replace_all(self) -> None:
         self._remember()
-        self._once_known(self._replace_all)
+        self._when_known(self._replace_all)
 
     def _replace_all(self) -> None:
         spans = self._matches.spans()
         if spans:
-            self._replace(range(len(spans)), lambda texts: self._put_all(spans, texts))
+            self._replace(
+                range(len(spans)), lambda texts: self._post_replacements(spans, texts)
+            )
 
-    def _put_all(self, spans: Sequence[Span], texts: Sequence[str]) -> None:
+    def _post_replacements(self, spans: Sequence[Span], texts: Sequence[str]) -> None:
         self._note = f"{len(spans):,} replaced"
         self.post_message(self.ReplacedAll(spans, texts))
-        self._tell()
+        self._show_count()
 
     # The bar.
 
     def action_switch(self, option: str) -> None:
-        """Switch an option of the search, and search again."""
         options = self._options
         changed: dict[str, Any] = {option: not getattr(options, option)}
         self._options = replace(options, **changed)
@@ -485,22 +480,23 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
         self._show_options()
 
     def _remember(self) -> None:
-        for field in (self._words, self._by):
+        for field in (self._find_field, self._replace_field):
             self._histories[field.id or ""].add(field.value)
 
     def action_recall(self, by: int) -> None:
-        """Write an earlier entry into the field (`by` -1), or a later one (1)."""
-        field = self._words if self._words.has_focus else self._by
-        field.value = self._histories[field.id or ""].walk(by, field.value)
+        field = self._find_field if self._find_field.has_focus else self._replace_field
+        field.value = self._histories[field.id or ""].recall(by, field.value)
         field.cursor_position = len(field.value)
 
     def action_other(self) -> None:
-        self.screen.set_focus(self._by if self._words.has_focus else self._words)
+        self.screen.set_focus(
+            self._replace_field if self._find_field.has_focus else self._find_field
+        )
 
     def action_close(self) -> None:
         self._remember()
-        self._asked = self._go_on_from = None
-        self._waiting.clear()
+        self._pending_search = self._next_from = None
+        self._queued.clear()
         self.remove_class("-open")
         self.post_message(self.MatchesChanged(Matches()))
-        self.post_message(self.Closed())
+        self.post_message(self.FindBarClosed())

@@ -20,7 +20,7 @@ _NO_TEXT = ("Cc", "Cs")
 surrogates."""
 
 
-async def take_key(field: Widget, event: Key, write: Callable[[str], object]) -> None:
+async def handle_key(field: Widget, event: Key, write: Callable[[str], object]) -> None:
     """Run at once the action that a key is bound to in the field or on its screen, or
     `write` a character that Textual would not insert. Characters that Textual inserts
     are left to it."""
@@ -30,13 +30,13 @@ async def take_key(field: Widget, event: Key, write: Callable[[str], object]) ->
         return
     elif text := overlooked(event):
         write(text)
-        _done(event)
+        _consume(event)
         return
     active = field.screen.active_bindings.get(event.key)
     if active is None or isinstance(active.node, App):
         return
     if await field.app.run_action(active.binding.action, active.node):
-        _done(event)
+        _consume(event)
 
 
 def overlooked(event: Key) -> str:
@@ -54,6 +54,6 @@ def nothing_to_undo(area: TextArea) -> bool:
     return area.document.end == (0, 0) and not area.history.undo_stack
 
 
-def _done(event: Key) -> None:
+def _consume(event: Key) -> None:
     event.stop()
     event.prevent_default()

@@ -26,22 +26,23 @@ def keys_at_focus(screen: Screen[object]) -> list[tuple[str, Binding]]:
     the focused widget, of what it lies in, and of the screen, in the order in which
     their classes declare them; the last is that of the help."""
     active = {
-        (each.node, each.binding.id): each.binding
-        for each in reversed(screen.active_bindings.values())
-        if each.enabled and each.binding.id
+        (binding.node, binding.binding.id): binding.binding
+        for binding in reversed(screen.active_bindings.values())
+        if binding.enabled and binding.binding.id
     }
-    found: dict[str, Binding] = {}
+    by_id: dict[str, Binding] = {}
     for node in (screen.focused or screen).ancestors_with_self:
         for id_ in _declared(type(node)):
             if (binding := active.get((node, id_))) is not None:
-                found.setdefault(id_, binding)
-    chosen = [each for id_, each in found.items() if each.show and id_ != _HELP]
-    chosen = [*chosen[: COUNT - 1], *([found[_HELP]] if _HELP in found else [])]
-    return [(screen.app.get_key_display(each), each) for each in chosen]
+                by_id.setdefault(id_, binding)
+    chosen = [
+        binding for id_, binding in by_id.items() if binding.show and id_ != _HELP
+    ]
+    chosen = [*chosen[: COUNT - 1], *([by_id[_HELP]] if _HELP in by_id else [])]
+    return [(screen.app.get_key_display(binding), binding) for binding in chosen]
 
 
 def _declared(owner: type) -> Iterator[str]:
-    """Yield the ids of the bindings that a class and its bases declare."""
     for base in owner.__mro__:
         for binding in vars(base).get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.id:
@@ -56,12 +57,10 @@ class KeyLine(Static):
     """
 
     def __init__(self, name_of: Callable[[Binding], str]) -> None:
-        """`name_of` returns what a binding is called here and now."""
         super().__init__(id="keys", markup=False)
         self._name_of = name_of
 
     def on_mount(self) -> None:
-        """Follow the focus and the bindings in force."""
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -69,14 +68,16 @@ class KeyLine(Static):
 
     def render(self) -> Content:
         """Return as many keys as fit; the last one, the help, in any case."""
-        named = [(key, self._name_of(each)) for key, each in keys_at_focus(self.screen)]
+        keys = [
+            (key, self._name_of(binding)) for key, binding in keys_at_focus(self.screen)
+        ]
         lead = getattr(self.screen.focused, "FOCUS_NAME", "")
         room = self.content_size.width - (cell_len(lead) + 2 if lead else 0)
-        while len(named) > 1 and _width(named) > room:
-            del named[-2]
+        while len(keys) > 1 and _width(keys) > room:
+            del keys[-2]
         parts: list[tuple[str, str] | str] = [f"{lead}: "] if lead else []
-        for place, (key, name) in enumerate(named):
-            parts += [_GAP if place else "", (key, "$foreground"), f" {name}"]
+        for index, (key, name) in enumerate(keys):
+            parts += [_GAP if index else "", (key, "$foreground"), f" {name}"]
         return Content.assemble(*parts)
 
 

@@ -42,29 +42,29 @@ class History:
         self.scored = 0
         self.logprob = 0.0
         """Sum over the scored tokens, in nats."""
-        self._run = 1
+        self._tokens_per_column = 1
         self._columns: list[float] = []
 
     def add(self, logprob: float | None) -> None:
         """Add the next token. One without a finite logprob has height 0 and no part in
         the totals."""
-        known = logprob is not None and math.isfinite(logprob)
-        height = bits(logprob) if logprob is not None and known else 0.0
-        if self.tokens // self._run < len(self._columns):
+        is_known = logprob is not None and math.isfinite(logprob)
+        height = bits(logprob) if logprob is not None and is_known else 0.0
+        if self.tokens // self._tokens_per_column < len(self._columns):
             self._columns[-1] = max(self._columns[-1], height)
         else:
             self._columns.append(height)
         self.tokens += 1
-        if logprob is not None and known:
+        if logprob is not None and is_known:
             self.scored += 1
             self.logprob += logprob
         if len(self._columns) > CAPACITY:
-            self._double()
+            self._merge_columns()
 
-    def _double(self) -> None:
+    def _merge_columns(self) -> None:
         pairs = zip(self._columns[::2], [*self._columns[1::2], 0.0], strict=False)
         self._columns = [max(pair) for pair in pairs]
-        self._run *= 2
+        self._tokens_per_column *= 2
 
     def columns(self, width: int) -> list[float]:
         """Return the whole history in at most `width` columns, in bits."""
@@ -86,7 +86,7 @@ def squeeze(values: Sequence[float], width: int) -> list[float]:
     """Return at most `width` columns, each the maximum of the values it stands for."""
     if len(values) <= width or width <= 0:
         return list(values) if width > 0 else []
-    starts = [-(-place * len(values) // width) for place in range(width + 1)]
+    starts = [-(-index * len(values) // width) for index in range(width + 1)]
     return [max(values[start:end]) for start, end in pairwise(starts)]
 
 
@@ -139,7 +139,7 @@ a message in focus, all of this is about that message.
         self.history = History()
         self._info: EngineInfo | None = None
         self._prompt_tokens: int | None = None
-        self._before = 0
+        self._old_tokens = 0
         self._finish: GenerationResult | None = None
         self._timed = False
         self._started_at = self._last_at = clock()
@@ -160,7 +160,7 @@ a message in focus, all of this is about that message.
         self.history = History()
         for step in before:
             self.history.add(step.logprob)
-        self._before = self.history.tokens
+        self._old_tokens = self.history.tokens
         self._info, self._prompt_tokens = info, prompt_tokens
         self._finish, self._timed = None, False
         self._started_at = self._last_at = self.clock()
@@ -186,21 +186,20 @@ a message in focus, all of this is about that message.
         self._finish = finish
 
     def read(self, prompt_tokens: int) -> None:
-        """Set the number of prompt tokens, once it is known."""
         self._prompt_tokens = prompt_tokens
         self.refresh()
 
     def extend(self, steps: Iterable[Step | ScoredToken]) -> None:
         """Add tokens as they arrive. Those that are a `Step` were generated now and
         count for the timing."""
-        before = self.history.tokens
+        old_count = self.history.tokens
         for step in steps:
             self.history.add(step.logprob)
             if isinstance(step, Step):
                 self._timed = True
                 if step.guessed is not None:
                     self._guesses.append(step.guessed)
-        if self.history.tokens > before:
+        if self.history.tokens > old_count:
             self._last_at = self.clock()
             if self._first_at is None:
                 self._first_at, self._first_batch = self._last_at, self.history.tokens
@@ -254,7 +253,7 @@ a message in focus, all of this is about that message.
     def sentences(self) -> tuple[Forms, Forms, Forms, Forms]:
         """Return total, mean, speed and context use, each in forms of decreasing
         length, without what is not known."""
-        room, precision = self._room()
+        room, precision = self._context_use()
         context = f"context {room}"
         spaces: Forms = ((context, precision), (context, precision), (context,))
         return self._sums(), self._means(), self._times(), spaces
@@ -277,17 +276,15 @@ a message in focus, all of this is about that message.
     def _means(self) -> Forms:
         if (mean := self.history.mean_nll) is None:
             return ((),)
-        mean_words = f"mean {notation.number(mean / notation.LN2)} bits"
+        mean_text = f"mean {notation.number(mean / notation.LN2)} bits"
         perplexity = notation.perplexity(self.history.perplexity)
         return (
-            (mean_words, f"perplexity {perplexity}"),
-            (mean_words, f"ppl {perplexity}"),
+            (mean_text, f"perplexity {perplexity}"),
+            (mean_text, f"ppl {perplexity}"),
             (f"ppl {perplexity}",),
         )
 
     def _times(self) -> Forms:
-        """Return the times and the speed that are known, in forms of decreasing
-        length."""
         first, prompt = self.first_token_seconds, self.prompt_seconds
         speed = self.tokens_per_second
         is_known = first is not None, prompt is not None, speed is not None
@@ -323,17 +320,16 @@ a message in focus, all of this is about that message.
         is_remote = self._info is not None and self._info.precision == "remote"
         return bool(self.history.scored or not is_remote or not self.history.tokens)
 
-    def _room(self) -> tuple[str, str]:
-        """Return context use and precision."""
+    def _context_use(self) -> tuple[str, str]:
         used: int | None = None
         if self._prompt_tokens is not None:
-            used = self._prompt_tokens + self.history.tokens - self._before
-        whole, precision = None, notation.NONE
+            used = self._prompt_tokens + self.history.tokens - self._old_tokens
+        context, precision = None, notation.NONE
         if self._info is not None:
-            whole, precision = self._info.context or None, self._info.precision
+            context, precision = self._info.context or None, self._info.precision
         if precision == "remote" and not (self._prompt_tokens and self._counts_tokens):
             used = None  # perhaps never told
-        return f"{notation.count(used)} / {notation.count(whole)}", precision
+        return f"{notation.count(used)} / {notation.count(context)}", precision
 
     # Drawing.
 
@@ -341,14 +337,16 @@ a message in focus, all of this is about that message.
         return self._bars + _lines(width)
 
     def _numbers(self, width: int) -> list[str]:
-        """Return the lines of numbers; on a wide strip, two sentences share a line."""
         if self.history.tokens == 0 and self._info is None:
             return [clip(EMPTY, width)]
         sum_, mean, speed, room = self.sentences()
         if _lines(width) == 4:
             lines = [sum_, mean, speed, self._with_guesses(room)]
         else:
-            lines = [_paired(sum_, mean), self._with_guesses(_paired(speed, room))]
+            lines = [
+                _join_forms(sum_, mean),
+                self._with_guesses(_join_forms(speed, room)),
+            ]
         return ["".join(fit_best(forms, width)) for forms in lines]
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -363,7 +361,6 @@ a message in focus, all of this is about that message.
 
 
 def _bar_line(columns: list[float], styles: list[str], row: int) -> list[Part]:
-    """Return one row of the bars; neighbours with the same style are one part."""
     blocks = [block(value, row, per_row=_BITS_PER_ROW) for value in columns]
     runs = groupby(zip(styles, blocks, strict=True), key=itemgetter(0))
     return [("".join(text for _, text in run), style) for style, run in runs]
@@ -373,9 +370,11 @@ def _lines(width: int) -> int:
     return 2 if width >= _WIDE else 4
 
 
-def _paired(left: Forms, right: Forms) -> Forms:
+def _join_forms(left: Forms, right: Forms) -> Forms:
     """Join two sentences on one line; the one with fewer forms repeats its last."""
     count = max(len(left), len(right))
-    wide, other = ([*forms, *[forms[-1]] * (count - len(forms))]
+    left_forms, right_forms = ([*forms, *[forms[-1]] * (count - len(forms))]
                    for forms in (left, right))  # fmt: skip
-    return [(*first, *second) for first, second in zip(wide, other, strict=True)]
+    return [
+        (*first, *second) for first, second in zip(left_forms, right_forms, strict=True)
+    ]

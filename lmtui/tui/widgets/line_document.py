@@ -62,16 +62,15 @@ class LineDocument(Document):
         return self._words
 
     def replace_range(self, start: Location, end: Location, text: str) -> EditResult:
-        """Replace the text between two locations."""
         top, bottom = sorted((min(start, self.end), min(end, self.end)))
         replaced = self.get_text_range(top, bottom)
-        before = self._lines[top[0] : bottom[0] + 1]
-        after = text.split("\n")
-        after[0] = self._lines[top[0]][: top[1]] + after[0]
-        after[-1] += self._lines[bottom[0]][bottom[1] :]
-        self._lines[top[0] : bottom[0] + 1] = after
+        old_lines = self._lines[top[0] : bottom[0] + 1]
+        new_lines = text.split("\n")
+        new_lines[0] = self._lines[top[0]][: top[1]] + new_lines[0]
+        new_lines[-1] += self._lines[bottom[0]][bottom[1] :]
+        self._lines[top[0] : bottom[0] + 1] = new_lines
         if self._words is not None:
-            self._words += _words(after) - _words(before)
+            self._words += _words(new_lines) - _words(old_lines)
         self._text = self._starts = None
         result = EditResult(end_of(top, text), replaced)
         if self.on_change is not None:

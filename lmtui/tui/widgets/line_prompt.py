@@ -27,7 +27,7 @@ from lmtui.tui.background import run_in_thread
 from lmtui.tui.widgets.cells import drawn
 from lmtui.tui.widgets.drawn_area import DrawnArea
 from lmtui.tui.widgets.entry_history import EntryHistory
-from lmtui.tui.widgets.key_input import take_key
+from lmtui.tui.widgets.key_input import handle_key
 
 _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
 
@@ -67,7 +67,7 @@ class TextField(Input):
         def write(text: str) -> None:
             self.replace(text, *self.selection)
 
-        await take_key(self, event, write)
+        await handle_key(self, event, write)
 
 
 class TextBox(DrawnArea):
@@ -97,35 +97,35 @@ class TextBox(DrawnArea):
         def write(text: str) -> None:
             self._replace_via_keyboard(text, *self.selection)
 
-        await take_key(self, event, write)
+        await handle_key(self, event, write)
 
 
-Where = Literal["cursor_up", "cursor_down", "page_up", "page_down"]
+ListAction = Literal["cursor_up", "cursor_down", "page_up", "page_down"]
 
 
 class SearchField(TextField):
     """An input whose Up, Down, Page Up and Page Down move in a list next to it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "walk('cursor_up')", "Up", id="search.up", show=False,
+        Binding("up", "move_list('cursor_up')", "Up", id="search.up", show=False,
                 tooltip="To the line above."),
-        Binding("down", "walk('cursor_down')", "Down", id="search.down", show=False,
-                tooltip="To the line below."),
-        Binding("pageup", "walk('page_up')", "Page up", id="search.page-up",
+        Binding("down", "move_list('cursor_down')", "Down", id="search.down",
+                show=False, tooltip="To the line below."),
+        Binding("pageup", "move_list('page_up')", "Page up", id="search.page-up",
                 show=False, tooltip="A page up."),
-        Binding("pagedown", "walk('page_down')", "Page down", id="search.page-down",
-                show=False, tooltip="A page down."),
+        Binding("pagedown", "move_list('page_down')", "Page down",
+                id="search.page-down", show=False, tooltip="A page down."),
     ]  # fmt: skip
 
     @dataclass
     class ListMoved(Message):
         """The cursor of the list is to move."""
 
-        where: Where
+        action: ListAction
         """The name of an action of `OptionList`."""
 
-    def action_walk(self, where: Where) -> None:
-        self.post_message(self.ListMoved(where))
+    def action_move_list(self, action: ListAction) -> None:
+        self.post_message(self.ListMoved(action))
 
 
 Complete = Callable[[str], str]
@@ -147,7 +147,7 @@ class LineQuestion:
     the disk."""
 
 
-def _place_in(text: str) -> LineQuestion:
+def _location_question(text: str) -> LineQuestion:
     def why_not(line_col: str) -> str:
         try:
             positions.offset_named(text, line_col)
@@ -166,7 +166,7 @@ _PATH = LineQuestion(
 )
 
 
-def _file_of(recent: Callable[[], Sequence[str]]) -> LineQuestion:
+def _open_question(recent: Callable[[], Sequence[str]]) -> LineQuestion:
     hint = "a file; Tab completes, ↑ recent files"
     return LineQuestion(
         "open", "Open", hint, file_names.why_not, file_names.completed, recent
@@ -207,7 +207,7 @@ class LinePrompt(Horizontal):
         """The id of the question: `place`, `path` or `open` for those asked here."""
         text: str
 
-    class Closed(Message):
+    class PromptClosed(Message):
         """The user closed the bar without an answer."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -226,21 +226,15 @@ class LinePrompt(Horizontal):
         return self._question is not None
 
     def ask_location(self, text: str) -> None:
-        """Ask for a location (LINE or LINE:COL) in `text`; `lmtui.editing.positions`
-        reads the answer."""
-        self.ask(_place_in(text))
+        self.ask(_location_question(text))
 
     def ask_path(self, path: str) -> None:
-        """Ask for a file name, beginning with `path`; `lmtui.editing.file_names` checks
-        it."""
         self.ask(_PATH, path)
 
     def ask_open(self, recent: Callable[[], Sequence[str]]) -> None:
-        """Ask for a file to open; `recent` returns recent files, the latest first."""
-        self.ask(_file_of(recent))
+        self.ask(_open_question(recent))
 
     def ask(self, question: LineQuestion, value: str = "") -> None:
-        """Ask a question; the field begins with `value`."""
         self._question = question
         self.add_class("-open")
         self.query_one("#label", Static).update(Content(question.label))
@@ -248,18 +242,18 @@ class LinePrompt(Horizontal):
         field.placeholder, field.value = question.hint, value
         field.cursor_position = len(value)
         self.screen.set_focus(field)  # at once: what is typed next is for the field
-        self._tell("")
+        self._show_reason("")
         self._earlier, self._recalls = None, []
         run_in_thread(
             lambda: (question, question.earlier()),
             self.call_later,
-            then=self._take_earlier,
+            then=self._set_earlier,
             failed=lambda _: None,
             bug=LmtuiError("earlier answers can't be read"),
         )
 
-    def _take_earlier(self, found: tuple[LineQuestion, Sequence[str]]) -> None:
-        question, answers = found
+    def _set_earlier(self, result: tuple[LineQuestion, Sequence[str]]) -> None:
+        question, answers = result
         if question is not self._question:
             return
         self._earlier = EntryHistory()
@@ -272,21 +266,18 @@ class LinePrompt(Horizontal):
     def field(self) -> Input:
         return self.query_one("#answer", Input)
 
-    def _tell(self, reason: str) -> None:
+    def _show_reason(self, reason: str) -> None:
         wrong = self.query_one("#wrong", Static)
         wrong.update(Content(visible_line(reason)))
         wrong.set_class(bool(reason), "-told")
 
     @on(Input.Changed)
     def forget_reason(self, event: Input.Changed) -> None:
-        """Clear the error when the answer changes."""
         event.stop()
-        self._tell("")
+        self._show_reason("")
 
     @on(Input.Submitted)
     def check(self, event: Input.Submitted) -> None:
-        """Check the answer outside the event loop; post `Answered`, or show why it is
-        invalid."""
         event.stop()
         question, text = self._question, event.value
         if question is None:
@@ -296,7 +287,7 @@ class LinePrompt(Horizontal):
             if question is not self._question or text != self.field.value:
                 return  # an older answer was checked
             if reason:
-                self._tell(reason)
+                self._show_reason(reason)
             else:
                 self._hide()
                 self.post_message(self.Answered(question.id, text))
@@ -310,25 +301,23 @@ class LinePrompt(Horizontal):
         )
 
     def action_recall(self, by: int) -> None:
-        """Write an earlier answer into the field (`by` -1), or a later one (1)."""
         if self._earlier is None:
             self._recalls.append(by)
             return
-        self.field.value = self._earlier.walk(by, self.field.value)
+        self.field.value = self._earlier.recall(by, self.field.value)
         self.field.cursor_position = len(self.field.value)
 
     def action_complete(self) -> None:
-        """Complete the answer outside the event loop, unless it changes meanwhile."""
         question, text = self._question, self.field.value
         if question is None or question.completed is None:
             return
         completed = question.completed
 
-        def end(whole: str) -> None:
+        def end(completed_text: str) -> None:
             field = self.field
             if question is self._question and text == field.value:
-                field.value = whole
-                field.cursor_position = len(whole)
+                field.value = completed_text
+                field.cursor_position = len(completed_text)
 
         run_in_thread(
             lambda: completed(text),
@@ -344,4 +333,4 @@ class LinePrompt(Horizontal):
 
     def action_close(self) -> None:
         self._hide()
-        self.post_message(self.Closed())
+        self.post_message(self.PromptClosed())

@@ -32,7 +32,7 @@ from lmtui.tui.widgets.markdown_blocks import (
 )
 from lmtui.tui.widgets.styled_lines import DirectLines, filled, rendered
 
-_PARTED = 2  # lines above the last one of a paragraph from which on it is split
+_SPLIT_AFTER = 2  # lines above the last one of a paragraph from which on it is split
 
 MarkdownLine = tuple[Iterable[Segment], str]
 """The segments of a row, and the text between it and the row before it: a newline, or
@@ -74,17 +74,16 @@ class StreamingMarkdown(DirectLines):
         self._starts: list[int] = []
         """Index of the first row of each block that has rows."""
         self._width = 0
-        self._room = 0
-        self._behind: tuple[Style, list[Segment]] | None = None
+        self._given_height = 0
+        self._ground_cache: tuple[Style, list[Segment]] | None = None
         self._grows = False
-        self._parted = False
+        self._is_split = False
         """Whether the last block is the last line of the paragraph in the block before
         it."""
         self.update(text)
 
     @property
     def text(self) -> str:
-        """The text, as it was given."""
         return self._text
 
     def update(self, text: str) -> None:
@@ -93,15 +92,14 @@ class StreamingMarkdown(DirectLines):
 
     @property
     def grows(self) -> bool:
-        """Whether more text is expected."""
         return self._grows
 
     def replace(self, text: str, *, grows: bool) -> None:
         """Show this text, to which more may be added if it `grows`. Unchanged blocks at
         the beginning are not drawn again."""
-        self._text, self._grows, self._parted = text, grows, False
-        before, self._blocks = self._blocks, self.blocks()
-        pairs = zip(before, self._blocks, strict=False)
+        self._text, self._grows, self._is_split = text, grows, False
+        old_blocks, self._blocks = self._blocks, self.blocks()
+        pairs = zip(old_blocks, self._blocks, strict=False)
         self._show(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
     @property
@@ -121,87 +119,87 @@ class StreamingMarkdown(DirectLines):
 
         self._text, self._grows = self._text + piece, True
         if not is_plain(self._blocks[-1].source + piece):
-            self._join()
+            self._join_paragraph()
         last = self._blocks.pop()
-        stand = len(self._blocks)
+        first_changed = len(self._blocks)
         source = tame_heaps(last.source + visible(piece))
-        *whole, growing = blocks_of(source, joined=last.joined)
-        self._blocks += [*whole, *cut(growing)]
-        self._show(stand)
-        self._part()
+        *finished, growing = blocks_of(source, joined=last.joined)
+        self._blocks += [*finished, *cut(growing)]
+        self._show(first_changed)
+        self._split_paragraph()
 
-    def _part(self) -> None:
+    def _split_paragraph(self) -> None:
         """Split the last line off a plain paragraph, so that its growth costs a line,
         not the paragraph's length."""
-        last, at = self._blocks[-1], len(self._rows) - 1
-        drawn = len(self._starts) == len(self._blocks)
-        if not drawn or at - self._starts[-1] < _PARTED or not is_plain(last.source):
+        last, row = self._blocks[-1], len(self._rows) - 1
+        is_laid_out = len(self._starts) == len(self._blocks)
+        if not is_laid_out or not is_plain(last.source):
             return
-        end = self._rows[at].strip.text[self.LEFT :].rstrip()
+        if row - self._starts[-1] < _SPLIT_AFTER:
+            return
+        end = self._rows[row].strip.text[self.LEFT :].rstrip()
         source = last.source.rstrip()
         if not is_plain(end) or not source.endswith(f" {end}"):
             return
-        stands = source.removesuffix(end)
-        grows = MarkdownBlock(last.source[len(stands) :], last.kind, joined=True)
+        fixed = source.removesuffix(end)
+        growing = MarkdownBlock(last.source[len(fixed) :], last.kind, joined=True)
         self._blocks.pop()
-        if self._parted:
+        if self._is_split:
             last = self._blocks.pop()
-            stands = last.source + stands
+            fixed = last.source + fixed
             self._starts.pop()
-        self._blocks += [replace(last, source=stands), grows]
-        self._starts.append(at)
-        self._parted = True
+        self._blocks += [replace(last, source=fixed), growing]
+        self._starts.append(row)
+        self._is_split = True
 
-    def _join(self) -> None:
-        """Undo `_part`: merge the split paragraph into one block again."""
-        if not self._parted:
+    def _join_paragraph(self) -> None:
+        """Undo `_split_paragraph`: merge the split paragraph into one block again."""
+        if not self._is_split:
             return
-        grows, stands = self._blocks.pop(), self._blocks.pop()
-        self._blocks.append(replace(stands, source=stands.source + grows.source))
-        self._parted = False
+        growing, fixed = self._blocks.pop(), self._blocks.pop()
+        self._blocks.append(replace(fixed, source=fixed.source + growing.source))
+        self._is_split = False
 
-    def _show(self, stand: int) -> None:
-        """Draw the blocks from index `stand` on, and request a layout where the height
+    def _show(self, first: int) -> None:
+        """Draw the blocks from index `first` on, and request a layout where the height
         changes."""
-        row = self._starts[stand] if stand < len(self._starts) else 0
-        before = self._rows[row:]
-        self._forget(stand)
+        row = self._starts[first] if first < len(self._starts) else 0
+        old_rows = self._rows[row:]
+        self._drop_rows(first)
         self._lay_out(self._width)
-        if self._wanted_room() != self._room:
+        if self._wanted_height() != self._given_height:
             self.refresh(layout=True)
-            self.call_after_refresh(self._require_room)
+            self.call_after_refresh(self._require_height)
             return
-        pairs = list(zip_longest(before, self._rows[row:]))
-        other = [row + at for at, (old, new) in enumerate(pairs) if old != new]
-        if other:
-            top, bottom = other[0], other[-1] + 1
+        pairs = list(zip_longest(old_rows, self._rows[row:]))
+        changed = [row + index for index, (old, new) in enumerate(pairs) if old != new]
+        if changed:
+            top, bottom = changed[0], changed[-1] + 1
             self.refresh(Region(0, top, self._width, bottom - top))
 
-    def _require_room(self) -> None:
+    def _require_height(self) -> None:
         """Request a layout again where the last one did not give the wanted height.
         Textual caches a widget's height, and ignores a request made while a layout is
         pending."""
-        if self.is_attached and self._wanted_room() != self._room:
+        if self.is_attached and self._wanted_height() != self._given_height:
             self.refresh(layout=True)
 
-    def _wanted_room(self) -> int:
-        """Return the number of lines to request."""
+    def _wanted_height(self) -> int:
         return max(1, len(self._rows))
 
-    def _forget(self, stand: int = 0) -> None:
-        """Drop the rows of the blocks from index `stand` on."""
-        if stand < len(self._starts):
-            del self._rows[self._starts[stand] :]
-            del self._starts[stand:]
+    def _drop_rows(self, first: int = 0) -> None:
+        if first < len(self._starts):
+            del self._rows[self._starts[first] :]
+            del self._starts[first:]
 
     def _lay_out(self, width: int) -> None:
         """Draw the blocks that have no rows at this width."""
         if width != self._width:
             self._width = width
-            self._join()
-            self._forget()
-        drawn = len(self._starts) == len(self._blocks)
-        if drawn or not width or not self.is_attached:  # detached: no styles yet
+            self._join_paragraph()
+            self._drop_rows()
+        is_laid_out = len(self._starts) == len(self._blocks)
+        if is_laid_out or not width or not self.is_attached:  # detached: no styles yet
             return
         base, left = self._ground()
         room = max(0, width - self.LEFT - self.RIGHT)
@@ -219,11 +217,9 @@ class StreamingMarkdown(DirectLines):
             ]
 
     def _ground(self) -> tuple[Style, list[Segment]]:
-        """Return the background style and the segments to the left of the text
-        (cached)."""
-        if self._behind is None:
-            self._behind = self.rich_style, self.left_of_text()
-        return self._behind
+        if self._ground_cache is None:
+            self._ground_cache = self.rich_style, self.left_of_text()
+        return self._ground_cache
 
     def block_at(self, y: int) -> MarkdownBlock:
         return self._blocks[max(0, bisect_right(self._starts, y) - 1)]
@@ -233,23 +229,22 @@ class StreamingMarkdown(DirectLines):
         return []
 
     def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
-        from lmtui.tui.widgets.markdown_renderer import draw, look_of
+        from lmtui.tui.widgets.markdown_renderer import draw, styles_of
 
-        lines = draw(block, width, look_of(self.styled_by))
+        lines = draw(block, width, styles_of(self.styled_by))
         return [(line, "\n") for line in lines]
 
     # Overrides of Textual's methods.
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         self._lay_out(width)
-        self._room = self._wanted_room()
-        return self._room
+        self._given_height = self._wanted_height()
+        return self._given_height
 
     def notify_style_update(self) -> None:
-        """Drop all rows: theme or background has changed."""
         super().notify_style_update()
-        self._behind = None
-        self._forget()
+        self._ground_cache = None
+        self._drop_rows()
         if self._width and self.is_attached:
             self.refresh(layout=True)
 
@@ -262,7 +257,6 @@ class StreamingMarkdown(DirectLines):
         return self._line(y).apply_offsets(-self.LEFT, y)
 
     def _line(self, y: int) -> Strip:
-        """Return a line with the selection drawn in."""
         self._lay_out(self._width)
         if y >= len(self._rows):
             base, left = self._ground()
@@ -270,15 +264,15 @@ class StreamingMarkdown(DirectLines):
         strip = self._rows[y].strip
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(y)) is not None:
-            return self._select(strip, *self._cells(strip, *span))
+            return self._select(strip, *self._selected_cells(strip, *span))
         return strip
 
     def _select(self, strip: Strip, start: int, end: int) -> Strip:
         style = self.screen.get_component_rich_style("screen--selection")
-        chosen = Segment.apply_style(strip.crop(start, end), post_style=style)
-        return Strip.join([strip.crop(0, start), Strip(chosen), strip.crop(end)])
+        selected = Segment.apply_style(strip.crop(start, end), post_style=style)
+        return Strip.join([strip.crop(0, start), Strip(selected), strip.crop(end)])
 
-    def _cells(self, strip: Strip, start: int, end: int) -> tuple[int, int]:
+    def _selected_cells(self, strip: Strip, start: int, end: int) -> tuple[int, int]:
         """Return the first and last cell of a selection's span; -1 as `end` is the
         line's end."""
         text = strip.text[self.LEFT :]
@@ -291,7 +285,8 @@ class StreamingMarkdown(DirectLines):
         parts: list[str] = []
         for y, (strip, joint) in enumerate(self._rows):
             if (span := selection.get_span(y)) is not None:
-                parts += joint, strip.crop(*self._cells(strip, *span)).text.rstrip()
+                selected = strip.crop(*self._selected_cells(strip, *span))
+                parts += joint, selected.text.rstrip()
         return signs_undone("".join(parts[1:]), self._text), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:

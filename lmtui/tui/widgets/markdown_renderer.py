@@ -83,16 +83,16 @@ def cut(block: MarkdownBlock) -> list[MarkdownBlock]:
     if head is not None:
         if len(lines) <= head + 1:
             return [block]
-        stands = "\n".join(lines[:-1]) + "\n"
-        grows = "\n".join([*lines[:head], lines[-1]])
+        fixed = "\n".join(lines[:-1]) + "\n"
+        growing = "\n".join([*lines[:head], lines[-1]])
     else:
-        stands, space, grows = block.source.rpartition(" ")
-        if not stands:
+        fixed, space, growing = block.source.rpartition(" ")
+        if not fixed:
             return [block]
-        stands += space
+        fixed += space
     return [
-        replace(block, source=stands),
-        MarkdownBlock(grows, block.kind, joined=True),
+        replace(block, source=fixed),
+        MarkdownBlock(growing, block.kind, joined=True),
     ]
 
 
@@ -100,7 +100,6 @@ class MarkdownStyles:
     """The styles in which blocks are drawn, as a Rich console and a code theme."""
 
     def __init__(self, styles: Mapping[str, Style]) -> None:
-        """Build them from a style for each name in `STYLES`."""
         bold, italic = Style(bold=True), Style(italic=True)
         self.code_theme = ANSISyntaxTheme(
             {
@@ -132,18 +131,20 @@ class MarkdownStyles:
         )
 
 
-def draw(block: MarkdownBlock, width: int, look: MarkdownStyles) -> list[list[Segment]]:
+def draw(
+    block: MarkdownBlock, width: int, styles: MarkdownStyles
+) -> list[list[Segment]]:
     """Return the lines of a block, `width` cells wide, without empty lines around
     it."""
     plain = Text(block.source.strip("\n"))
     tokens = _PARSER.parse(block.source)
     if any(token.level > _DEEPEST for token in tokens):
-        lines = _lines(plain, width, look)
+        lines = _lines(plain, width, styles)
     else:
         try:
-            lines = _lines(_Document.of(tokens, look), width, look)
+            lines = _lines(_Document.of(tokens, styles), width, styles)
         except Exception:  # Rich may fail on Markdown that no person would write
-            lines = _lines(plain, width, look)
+            lines = _lines(plain, width, styles)
     while lines and not _text(lines[-1]).strip():
         lines.pop()
     while lines and not _text(lines[0]).strip():
@@ -152,10 +153,10 @@ def draw(block: MarkdownBlock, width: int, look: MarkdownStyles) -> list[list[Se
 
 
 def _lines(
-    what: Markdown | Text, width: int, look: MarkdownStyles
+    renderable: Markdown | Text, width: int, styles: MarkdownStyles
 ) -> list[list[Segment]]:
-    options = look.console.options.update(width=max(1, width), height=None)
-    lines = look.console.render_lines(what, options, pad=False)
+    options = styles.console.options.update(width=max(1, width), height=None)
+    lines = styles.console.render_lines(renderable, options, pad=False)
     return [[Segment(visible_line(s.text), s.style) for s in line] for line in lines]
 
 
@@ -212,8 +213,8 @@ class _Document(Markdown):
     }
 
     @classmethod
-    def of(cls, tokens: list[Token], look: MarkdownStyles) -> _Document:
-        """Return a document of these tokens, in the code theme of `look`. Line breaks
+    def of(cls, tokens: list[Token], styles: MarkdownStyles) -> _Document:
+        """Return a document of these tokens, in the code theme of `styles`. Line breaks
         are kept."""
         for token in tokens:
             for inline in token.children or ():
@@ -221,7 +222,7 @@ class _Document(Markdown):
                     inline.type = "hardbreak"
         document = copy(_EMPTY)
         document.parsed = tokens
-        document.code_theme = look.code_theme  # type: ignore[assignment]
+        document.code_theme = styles.code_theme  # type: ignore[assignment]
         return document
 
 
@@ -230,9 +231,8 @@ class _Document(Markdown):
 _EMPTY = _Document("", hyperlinks=False)
 
 
-def look_of(widget: Widget) -> MarkdownStyles:
-    """Return the Markdown styles from the component styles of a widget (cached)."""
-    return _look(
+def styles_of(widget: Widget) -> MarkdownStyles:
+    return _cached_styles(
         tuple(
             widget.get_component_rich_style(f"markdown--{name}", partial=True)
             for name in STYLES
@@ -241,5 +241,5 @@ def look_of(widget: Widget) -> MarkdownStyles:
 
 
 @lru_cache(maxsize=4)
-def _look(styles: tuple[Style, ...]) -> MarkdownStyles:
+def _cached_styles(styles: tuple[Style, ...]) -> MarkdownStyles:
     return MarkdownStyles(dict(zip(STYLES, styles, strict=True)))

@@ -87,13 +87,13 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     if not distribution.is_certain:
         unknown = ("what is drawn is not known", "drawn: not known")
         return (
-            *((words, *listed, *each) for words in unknown for each in spread),
+            *((words, *listed, *form) for words in unknown for form in spread),
             *((words, entropy) for words in unknown),
             (entropy,),
         )
     if not is_drawn_from(distribution):
         forms = spread[0], (entropy, meaning), *spread[1:]
-        return (*((*listed, *each) for each in forms), (*listed, entropy), (entropy,))
+        return (*((*listed, *form) for form in forms), (*listed, entropy), (entropy,))
     kept = f"kept {distribution.remaining:,}"
     if distribution.allowed is not None:
         return _grammar_forms(distribution, kept, spread, entropy)
@@ -115,20 +115,19 @@ def _grammar_forms(
     spread: Sequence[tuple[str, ...]],
     entropy: str,
 ) -> Sequence[Sequence[str]]:
-    """Return the forms of a summary under a grammar: what it allows comes first."""
     mass = notation.percent(distribution.allowed_prob)
     count = f"grammar allows {distribution.allowed:,}"
     whole = f"{count} of {distribution.vocabulary:,} tokens, {mass} of the mass"
     short = f"{count}, {mass} of mass"
-    least = f"grammar: {distribution.allowed:,} with {mass}"
+    shortest = f"grammar: {distribution.allowed:,} with {mass}"
     return (
         *((whole, kept, *words) for words in spread),
         (whole, kept, entropy),
         *((short, kept, *words) for words in spread),
         (short, kept, entropy),
         (short, entropy),
-        (least, kept, entropy),
-        (least, entropy),
+        (shortest, kept, entropy),
+        (shortest, entropy),
         (entropy,),
     )
 
@@ -165,8 +164,6 @@ def control_cells(rows: Iterable[Candidate]) -> int:
 
 
 def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Part]:
-    """Return the title line with "paused" and, with `legend`, the legend of the two
-    bars."""
     wide = PanelColumns.of(width).number >= 6
     explained = (_LEGEND if wide else _NARROW_LEGEND) if legend else ""
     forms = (f"‖ paused {explained}", "‖ paused", "‖") if paused else (explained,)
@@ -201,7 +198,6 @@ def row_line(
 
 @lru_cache(maxsize=4096)
 def _token(text: str, width: int) -> str:
-    """Return a token's text in exactly `width` cells. Cached: the same tokens recur."""
     return pad_to(visible_token(text), width)
 
 
@@ -229,12 +225,12 @@ def _bar_parts(prob: float, sampled: float | None, columns: PanelColumns) -> lis
     """Return the bar and both numbers."""
     below, (above, _) = bar_parts(prob, sampled, columns.bar)
     raw = likely(prob, width=columns.number)
-    drawn_from = likely(sampled, width=columns.number)
+    sampled_text = likely(sampled, width=columns.number)
     return [
         below,
         (above + " ", "raw"),
         (raw.rjust(columns.number) + (" " if columns.drawn else ""), "raw"),
-        (drawn_from.rjust(columns.number) if columns.drawn else "", "sampled"),
+        (sampled_text.rjust(columns.number) if columns.drawn else "", "sampled"),
     ]
 
 

@@ -33,7 +33,6 @@ class Paragraph:
 
 
 def paragraphs(text: str, style: str) -> list[Paragraph]:
-    """Return a paragraph for each line of a text."""
     return [Paragraph(((line, style),)) for line in text.split("\n")]
 
 
@@ -73,14 +72,14 @@ def _pieces(paragraph: Paragraph, width: int) -> Iterator[Part]:
             if cell_len(word) <= width:
                 yield word, style
                 continue
-            held, size = "", 0
+            part, size = "", 0
             for cluster in clusters(word):
-                if held and size + cell_len(cluster) > width:
-                    yield held, style
-                    held, size = "", 0
-                held += cluster
+                if part and size + cell_len(cluster) > width:
+                    yield part, style
+                    part, size = "", 0
+                part += cluster
                 size += cell_len(cluster)
-            yield held, style
+            yield part, style
 
 
 class Paragraphs(DirectLines):
@@ -108,14 +107,14 @@ class Paragraphs(DirectLines):
         if shown == self._paragraphs:
             return
         self._paragraphs = shown
-        before = len(self._rows)
+        old_height = len(self._rows)
         self._lay_out(self._width)
-        self.refresh(layout=len(self._rows) != before)
+        self.refresh(layout=len(self._rows) != old_height)
 
     def _lay_out(self, width: int) -> None:
         self._width = width
         self._rows = [
-            line for each in self._paragraphs for line in wrapped(each, width)
+            line for paragraph in self._paragraphs for line in wrapped(paragraph, width)
         ]
 
     # Overrides of Textual's methods.
@@ -130,7 +129,6 @@ class Paragraphs(DirectLines):
         self._part_styles.clear()
 
     def render_line(self, y: int) -> Strip:
-        """Return a line with the selection drawn in."""
         if self.size.width != self._width:  # measured last for another width
             self._lay_out(self.size.width)
         base = self.rich_style
@@ -154,11 +152,10 @@ class Paragraphs(DirectLines):
     def _select(self, strip: Strip, start: int, end: int) -> Strip:
         style = self.screen.get_component_rich_style("screen--selection")
         end = strip.cell_length if end == -1 else end
-        chosen = Segment.apply_style(strip.crop(start, end), post_style=style)
-        return Strip.join([strip.crop(0, start), Strip(chosen), strip.crop(end)])
+        selected = Segment.apply_style(strip.crop(start, end), post_style=style)
+        return Strip.join([strip.crop(0, start), Strip(selected), strip.crop(end)])
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """Return the selected text as it reads on the screen."""
         rows = ("".join(text for text, _ in row) for row in self._rows)
         return selection.extract("\n".join(rows)), "\n"
 
@@ -197,7 +194,6 @@ class Pane(VerticalScroll, can_focus=True):
         yield Paragraphs()
 
     def on_mount(self) -> None:
-        """Follow the end of the text if `follow` was given."""
         if self._follow:
             self.anchor()
 

@@ -31,7 +31,7 @@ from lmtui.tui.widgets.panel_lines import (
 )
 from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, StyledLines
 
-Chosen = Step | ScoredToken | Candidate | int | None
+ChosenToken = Step | ScoredToken | Candidate | int | None
 _LEGEND = 16  # cells of the legend of the two bars, where it is whole
 
 EMPTY = "What the model expects next will appear here, with its probabilities."
@@ -161,7 +161,7 @@ server that is only talked with may apply the sampler's stages in another order.
         self._chosen: int | None = None
         self._chosen_row: Candidate | None = None
         self._drawn_with = ""
-        self._pending: tuple[Distribution, Chosen, str] | None = None
+        self._pending: tuple[Distribution, ChosenToken, str] | None = None
         self._pending_title: str | None = None
         self._first = 0
         self._cursor = 0
@@ -172,7 +172,6 @@ server that is only talked with may apply the sampler's stages in another order.
 
     @property
     def chosen(self) -> int | None:
-        """The id of the token that was chosen here, if one was."""
         return self._chosen
 
     @property
@@ -182,7 +181,6 @@ server that is only talked with may apply the sampler's stages in another order.
 
     @property
     def title(self) -> str:
-        """The title: what the distribution belongs to."""
         return self._title
 
     @title.setter
@@ -197,7 +195,7 @@ server that is only talked with may apply the sampler's stages in another order.
         self,
         distribution: Distribution,
         *,
-        chosen: Chosen = None,
+        chosen: ChosenToken = None,
         drawn: str = "",
         same: bool = False,
         again: bool = False,
@@ -208,31 +206,31 @@ server that is only talked with may apply the sampler's stages in another order.
         it belongs to the same position. `again` says that the same position was
         requested with other settings or as another page, so that a stale panel stays
         stale."""
-        before = self._distribution
-        held = not same and before is not None and before.handle != distribution.handle
-        if self.paused and held:
+        old = self._distribution
+        is_other = not same and old is not None and old.handle != distribution.handle
+        if self.paused and is_other:
             self._pending = (distribution, chosen, drawn)
             return
         if not again:
             self.renew()
-        place = (distribution.handle, distribution.start)
-        moved = before is None or place != (before.handle, before.start)
-        if moved and not same:
+        position = (distribution.handle, distribution.start)
+        is_new_position = old is None or position != (old.handle, old.start)
+        if is_new_position and not same:
             self._first = self._cursor = 0
-        self._take_chosen(distribution, chosen, again=again)
+        self._set_chosen(distribution, chosen, again=again)
         self._distribution, self._drawn_with = distribution, drawn
-        if before is None or before.handle != distribution.handle:
+        if old is None or old.handle != distribution.handle:
             self.after = ""
             self.post_message(self.DistributionShown(self))
         self._cursor = min(self._cursor, max(0, len(distribution.candidates) - 1))
         self.refresh()
 
-    def _take_chosen(
-        self, distribution: Distribution, chosen: Chosen, *, again: bool
+    def _set_chosen(
+        self, distribution: Distribution, chosen: ChosenToken, *, again: bool
     ) -> None:
         """Keep the row of the chosen token, which need not be among the candidates;
         what the sampler would do with it is then known only where it was drawn."""
-        before = self._chosen_row
+        old_row = self._chosen_row
         id_ = chosen if isinstance(chosen, int | None) else chosen.id
         self._chosen = id_
         rows = (row for row in distribution.candidates if row.id == id_)
@@ -245,8 +243,8 @@ server that is only talked with may apply the sampler's stages in another order.
                 row = Candidate(
                     chosen.id, chosen.text, chosen.bytes, chosen.logprob, sampled
                 )
-        elif row is None and again and before is not None and before.id == id_:
-            row = before._replace(sampled_prob=None, cut=None, changed=None)
+        elif row is None and again and old_row is not None and old_row.id == id_:
+            row = old_row._replace(sampled_prob=None, cut=None, changed=None)
         self._chosen_row = row
 
     def outdate(self, after: float = STALE_AFTER) -> None:
@@ -256,24 +254,21 @@ server that is only talked with may apply the sampler's stages in another order.
             super().outdate(after)
 
     def clear(self, message: str = EMPTY) -> None:
-        """Show a message instead of a distribution: nothing yet, loading, an error."""
         self._distribution = self._pending = None
         self._message = visible_line(message)
-        self._take_title()
+        self._apply_pending_title()
         self.renew()
         self.refresh()
 
     def watch_paused(self, paused: bool) -> None:
-        """Draw what was kept back when the pause ends."""
         if paused:
             return
-        self._take_title()
+        self._apply_pending_title()
         if self._pending is not None:
             (distribution, chosen, drawn), self._pending = self._pending, None
             self.show(distribution, chosen=chosen, drawn=drawn)
 
-    def _take_title(self) -> None:
-        """Show the title that a pause kept back."""
+    def _apply_pending_title(self) -> None:
         self._title, self._pending_title = self._pending_title or self._title, None
 
     # Keys and mouse.
@@ -282,10 +277,10 @@ server that is only talked with may apply the sampler's stages in another order.
         """Move the cursor; past the edge, request the page there."""
         if self._distribution is None:
             return
-        moved = self._cursor + by
-        if 0 <= moved < len(self._distribution.candidates):
-            self._cursor = moved
-            self._follow()
+        target = self._cursor + by
+        if 0 <= target < len(self._distribution.candidates):
+            self._cursor = target
+            self._scroll_to_cursor()
             self.refresh()
         else:
             self._request(by)
@@ -293,13 +288,14 @@ server that is only talked with may apply the sampler's stages in another order.
     def action_page(self, by: int) -> None:
         """Show the page after the last row that is drawn, or the one before the
         first."""
-        shown = self._distribution
-        if shown is None:
+        distribution = self._distribution
+        if distribution is None:
             return
-        drawn = min(self._height(), len(shown.candidates) - self._first)
-        first = shown.start + self._first + (drawn if by > 0 else -self._height())
-        if first < shown.known:
-            self._go_to(max(0, first))
+        drawn_rows = min(self._row_count(), len(distribution.candidates) - self._first)
+        step = drawn_rows if by > 0 else -self._row_count()
+        first = distribution.start + self._first + step
+        if first < distribution.known:
+            self._show_from(max(0, first))
 
     def action_top(self) -> None:
         if self._distribution is None:
@@ -311,19 +307,20 @@ server that is only talked with may apply the sampler's stages in another order.
 
     def action_bottom(self) -> None:
         if self._distribution is not None:
-            self._go_to(max(0, self._distribution.known - self._height()))
+            self._show_from(max(0, self._distribution.known - self._row_count()))
 
-    def _go_to(self, first: int) -> None:
+    def _show_from(self, first: int) -> None:
         """Draw the rows from rank `first` on; request them if the panel does not have
         them."""
-        shown = self._distribution
-        assert shown is not None
-        last = min(first + self._height(), shown.known)
-        if shown.start <= first and last <= shown.start + len(shown.candidates):
-            self._first = self._cursor = first - shown.start
+        distribution = self._distribution
+        assert distribution is not None
+        last = min(first + self._row_count(), distribution.known)
+        end = distribution.start + len(distribution.candidates)
+        if distribution.start <= first and last <= end:
+            self._first = self._cursor = first - distribution.start
             self.refresh()
-        elif first != shown.start:
-            self._post_request(shown, first)
+        elif first != distribution.start:
+            self._post_request(distribution, first)
 
     def action_pick(self) -> None:
         self._pick()
@@ -339,21 +336,17 @@ server that is only talked with may apply the sampler's stages in another order.
 
     @property
     def unused_keys(self) -> tuple[str, ...]:
-        """Ids of the bindings that do nothing on this screen."""
         return () if self.biases else ("panel.ban", "panel.raise", "panel.lower")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable bans and bias where nothing is drawn with these settings."""
         if action in ("ban", "bias"):
             return self.biases
         return super().check_action(action, parameters)
 
     def action_ban(self) -> None:
-        """Ban the token under the cursor, or allow it again."""
         self._request_bias(None)
 
     def action_bias(self, by: int) -> None:
-        """Change the bias of the token under the cursor."""
         self._request_bias(by)
 
     def _request_bias(self, by: float | None) -> None:
@@ -362,13 +355,12 @@ server that is only talked with may apply the sampler's stages in another order.
             self.post_message(self.BiasRequested(row, by))
 
     def on_click(self, event: events.Click) -> None:
-        """Pick the row under the mouse."""
-        place = event.get_content_offset(self)
-        if self._distribution is None or place is None:
+        offset = event.get_content_offset(self)
+        if self._distribution is None or offset is None:
             return
-        row = self._first + place.y - 1
-        shown = min(self._first + self._height(), len(self._distribution.candidates))
-        if self._first <= row < shown:
+        row = self._first + offset.y - 1
+        end = min(self._first + self._row_count(), len(self._distribution.candidates))
+        if self._first <= row < end:
             self._cursor = row
             self._pick(by_mouse=True)
             self.refresh()
@@ -380,28 +372,25 @@ server that is only talked with may apply the sampler's stages in another order.
         self.refresh()
 
     def _request(self, by: int) -> None:
-        """Request the page beyond the edge, if there is one."""
         assert self._distribution is not None
-        shown = self._distribution
-        start = shown.start + (len(shown.candidates) if by > 0 else -self._height())
-        start = max(0, start)
-        if start < shown.known and start != shown.start:
-            self._post_request(shown, start)
+        distribution = self._distribution
+        step = len(distribution.candidates) if by > 0 else -self._row_count()
+        start = max(0, distribution.start + step)
+        if start < distribution.known and start != distribution.start:
+            self._post_request(distribution, start)
 
-    def _post_request(self, shown: Distribution, start: int) -> None:
-        count = max(self._height(), len(shown.candidates))
+    def _post_request(self, distribution: Distribution, start: int) -> None:
+        count = max(self._row_count(), len(distribution.candidates))
         self.post_message(self.PageRequested(self, start, count))
 
-    def _follow(self) -> None:
-        """Scroll so that the cursor is among the rows that are drawn."""
+    def _scroll_to_cursor(self) -> None:
         for _ in range(2):  # scrolling may move the chosen token to the last row
-            lowest = self._cursor - self._height() + 1
+            lowest = self._cursor - self._row_count() + 1
             self._first = max(min(self._first, self._cursor), lowest)
 
     # Drawing.
 
-    def _height(self) -> int:
-        """Return how many rows of the ranking fit."""
+    def _row_count(self) -> int:
         height = self.content_size.height
         rows = max(1, height - 2 - self._summary_room(height))
         return max(1, rows - 1) if self._last_row(rows) else rows
@@ -409,8 +398,8 @@ server that is only talked with may apply the sampler's stages in another order.
     def _last_row(self, rows: int) -> Candidate | None:
         """Return the row of the chosen token where it is none of the first `rows` that
         are drawn, and there is room for it."""
-        shown = self._distribution.candidates if self._distribution else ()
-        ids = {row.id for row in shown[self._first : self._first + rows]}
+        candidates = self._distribution.candidates if self._distribution else ()
+        ids = {row.id for row in candidates[self._first : self._first + rows]}
         row = self._chosen_row
         return row if row is not None and rows > 1 and row.id not in ids else None
 
@@ -419,10 +408,10 @@ server that is only talked with may apply the sampler's stages in another order.
         return 1 if height < 9 else 2
 
     def lines(self, width: int, height: int) -> list[Line]:
-        shown = self._distribution
-        legend = shown is not None and is_drawn_from(shown)
+        distribution = self._distribution
+        legend = distribution is not None and is_drawn_from(distribution)
         title = self._title_with_rank(width)
-        if self._drawn_with and shown is not None and title == self._title:
+        if self._drawn_with and distribution is not None and title == self._title:
             longer = f"{title}, {self._drawn_with}"
             if cell_len(longer) > width:
                 longer = longer.replace(", with these", ", these")
@@ -454,13 +443,14 @@ server that is only talked with may apply the sampler's stages in another order.
         return clip(title, max(0, width - len(end))) + end
 
     def _rows(self, distribution: Distribution, width: int) -> list[Line]:
-        count = self._height()
+        count = self._row_count()
         last = self._last_row(count)
         rows = fit_rows(distribution, count, first=self._first, last=last)
-        whole = control_cells(rows.candidates)
-        columns = PanelColumns.of(width, drawn=is_drawn_from(distribution), whole=whole)
+        name_cells = control_cells(rows.candidates)
+        drawn = is_drawn_from(distribution)
+        columns = PanelColumns.of(width, drawn=drawn, whole=name_cells)
         cursor = self._cursor - self._first if self.has_focus else -1
-        drawn = [
+        row_lines = [
             row_line(
                 row,
                 columns,
@@ -469,9 +459,9 @@ server that is only talked with may apply the sampler's stages in another order.
             )
             for index, row in enumerate(rows.candidates)
         ]
-        listed = self._chosen in {row.id for row in rows.candidates}
-        hidden = self._chosen is not None and not listed
-        return [*drawn, rest_line(rows, columns, chosen=hidden)]
+        is_listed = self._chosen in {row.id for row in rows.candidates}
+        is_hidden = self._chosen is not None and not is_listed
+        return [*row_lines, rest_line(rows, columns, chosen=is_hidden)]
 
     def _summary(
         self, distribution: Distribution, width: int, height: int

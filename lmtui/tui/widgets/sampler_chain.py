@@ -49,16 +49,16 @@ class ChainRow:
 
 
 def rows_of(
-    settings: SamplingSettings, open_stage: str, places: Mapping[str, int]
+    settings: SamplingSettings, open_stage: str, indexes: Mapping[str, int]
 ) -> list[ChainRow]:
     """Return the rows from top to bottom: the slider, the fixed stages, those of the
     order, and the other settings. A stage that is left out of the order stands where it
-    would come back: at its index in `places`, or its default place. Only `open_stage`
+    would come back: at its index in `indexes`, or its default place. Only `open_stage`
     shows its further settings."""
     order = list(settings.sampler_order)
     for stage in STAGES:
         if stage not in order:
-            order.insert(places.get(stage, _default_place(stage, order)), stage)
+            order.insert(indexes.get(stage, _default_index(stage, order)), stage)
     rows = [ChainRow(TEMPERATURE)]
     for stage in (*_FIXED, *order):
         first, *others = STAGE_FIELDS[stage]
@@ -79,29 +79,29 @@ def moved(settings: SamplingSettings, stage: str, by: int) -> SamplingSettings:
     order = list(settings.sampler_order)
     if stage not in order:
         return settings
-    at = order.index(stage)
-    to = at + by
-    if not 0 <= to < len(order):
+    index = order.index(stage)
+    target = index + by
+    if not 0 <= target < len(order):
         return settings
-    order[at], order[to] = order[to], order[at]
+    order[index], order[target] = order[target], order[index]
     return replace(settings, sampler_order=tuple(order))
 
 
 def switched(
-    settings: SamplingSettings, stage: str, places: dict[str, int]
+    settings: SamplingSettings, stage: str, indexes: dict[str, int]
 ) -> SamplingSettings:
     """Return the settings with a stage switched off, or on again. It is switched off by
-    leaving it out of the order, so that its values stay; `places` remembers where it
+    leaving it out of the order, so that its values stay; `indexes` remembers where it
     was."""
     if stage not in STAGES:
         return settings
     order, field = list(settings.sampler_order), STAGE_FIELDS[stage][0]
     is_off = not active_stages(settings, (stage,))
     if stage in order and not is_off:
-        places[stage] = order.index(stage)
+        indexes[stage] = order.index(stage)
         order.remove(stage)
     elif stage not in order:
-        order.insert(places.get(stage, _default_place(stage, order)), stage)
+        order.insert(indexes.get(stage, _default_index(stage, order)), stage)
     if is_off:
         settings = field.set(settings, BY_NAME[stage].switched_on)
     return replace(settings, sampler_order=tuple(order))
@@ -109,7 +109,7 @@ def switched(
 
 def others_on(settings: SamplingSettings) -> list[str]:
     """Return what is on besides the settings that are always shown, with values."""
-    found = [
+    texts = [
         f"{field.label} {field.shown(settings)}"
         for stage, fields in STAGE_FIELDS.items()
         for field in fields
@@ -120,19 +120,19 @@ def others_on(settings: SamplingSettings) -> list[str]:
         and field.value(settings) != field.off[0]
     ]
     order = settings.sampler_order
-    found += [
+    texts += [
         f"no {STAGE_FIELDS[stage][0].label}"
         for stage in STAGES
         if stage not in order and active_stages(settings, (stage,))
     ]
     default = [stage for stage in STAGES if stage in order]
-    return [*found, *(["own order"] if default != list(order) else [])]
+    return [*texts, *(["own order"] if default != list(order) else [])]
 
 
-def _default_place(stage: str, order: list[str]) -> int:
+def _default_index(stage: str, order: list[str]) -> int:
     """Return where a stage comes in an order: after all that it follows by default."""
-    before = STAGES[: STAGES.index(stage)]
-    return max((order.index(each) + 1 for each in before if each in order), default=0)
+    earlier = STAGES[: STAGES.index(stage)]
+    return max((order.index(s) + 1 for s in earlier if s in order), default=0)
 
 
 def row_parts(
@@ -148,32 +148,31 @@ def row_parts(
     """Return the line of a row: mark, name, value, removed tokens, share of the mass.
     `value` is what is drawn in place of the setting's own; one that is in `defaults`
     is not marked as changed."""
-    runs = not row.stage or is_in_chain(row.stage, settings)
+    is_active = not row.stage or is_in_chain(row.stage, settings)
     mark = (MARKS[row.stage] if row.is_stage else "") or " "
-    wide = width >= _WIDE
-    name = row.field.full_label if wide else row.field.label
+    is_wide = width >= _WIDE
+    name = row.field.full_label if is_wide else row.field.label
     label = name if row.is_stage or not row.stage else f" {name}"
-    if row.field is TEMPERATURE and not wide:
+    if row.field is TEMPERATURE and not is_wide:
         label = "temp."
-    shown, style = value or _value(row, settings, defaults, runs=runs)
-    right = _effect(effect, wide=wide) if row.is_stage else ""
+    value_text, style = value or _value(row, settings, defaults, runs=is_active)
+    right = _effect(effect, wide=is_wide) if row.is_stage else ""
     right = right.rjust(15 if width >= _WIDE else 11)
-    room = width - 2 - cell_len(shown) - cell_len(right) - 1
+    room = width - 2 - cell_len(value_text) - cell_len(right) - 1
     if value and row.field.is_text:  # a long text that is being typed
-        shown, right = shown[-(width - 4 - cell_len(label)) :], ""
-        room = width - 3 - cell_len(shown)
+        value_text, right = value_text[-(width - 4 - cell_len(label)) :], ""
+        room = width - 3 - cell_len(value_text)
     label = clip(label, max(1, room))
     return [
-        (f"{mark} ", "mark" if runs else "quiet"),
-        (label, "cursor" if cursor else "label" if runs else "quiet"),
+        (f"{mark} ", "mark" if is_active else "quiet"),
+        (label, "cursor" if cursor else "label" if is_active else "quiet"),
         (" " * (room - cell_len(label) + 1), "quiet"),
-        (shown, style),
+        (value_text, style),
         (right, "effect"),
     ]
 
 
 def head_parts(width: int) -> list[Part]:
-    """Return the heads of the columns: the mark in the panel, and the numbers."""
     wide = width >= _WIDE
     numbers = f"{'tokens' if wide else 'cut':>{9 if wide else 5}}{'mass':>6}"
     mark = "mark"
@@ -200,10 +199,9 @@ def _value(
 
 
 def _effect(effect: StageEffect | None, *, wide: bool) -> str:
-    """Return how many tokens a stage removed, and the share of the mass."""
     if effect is None:
         return ""
-    count = f"−{effect.removed:,}" if wide else f"−{_short(effect.removed)}"
+    count = f"−{effect.removed:,}" if wide else f"−{_short_count(effect.removed)}"
     count = count if effect.removed else "·" if effect.moved_mass else ""
     share = (
         notation.percent(effect.moved_mass)
@@ -213,7 +211,7 @@ def _effect(effect: StageEffect | None, *, wide: bool) -> str:
     return f"{count:>{9 if wide else 5}}{share:>6}"
 
 
-def _short(count: int) -> str:
+def _short_count(count: int) -> str:
     """Return a count in at most four characters."""
     return f"{count}" if count < 10_000 else f"{count / 1000:.0f}k"
 

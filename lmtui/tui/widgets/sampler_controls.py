@@ -36,8 +36,8 @@ from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 
 _TWO_COLUMNS = 44  # width in cells from which there are two columns
 _GAP = 4
-_TYPED = 24  # characters of a number that can be typed
-_LISTED = 100_000  # characters of a list
+_MAX_NUMBER = 24  # characters of a number that can be typed
+_MAX_LIST = 100_000  # characters of a list
 _TOP = 3  # lines above the rows of the chain
 _FOOT = 3  # most lines about the row under the cursor
 
@@ -105,7 +105,7 @@ makers recommend, where its card or its files say so.
     SamplerControls > .sampler--effect { color: $cut; }
     """
 
-    class Moved(Message):
+    class AreaChanged(Message):
         """The widget was resized or hidden."""
 
     @dataclass
@@ -139,12 +139,12 @@ makers recommend, where its card or its files say so.
         self.recommended: Collection[str] = ()
         """Names of those that the model's makers recommend."""
         self._effects: dict[str, StageEffect] = {}
-        self._at = TEMPERATURE.name  # the field under the cursor
+        self._field_name = TEMPERATURE.name  # the field under the cursor
         self._stage = ""  # its stage; empty for the slider
         self._first = 0  # first row that is drawn
         self._shows_chain = False  # what is drawn now
         self._passage = ""  # that was told to be looked at
-        self._places: dict[str, int] = {}  # in the order, of stages switched off
+        self._order_indexes: dict[str, int] = {}  # in the order, of stages switched off
         self._typing: str | None = None
         self._error = ""
         self._dragging = False
@@ -156,12 +156,11 @@ makers recommend, where its card or its files say so.
         return self._stage or None if self.has_focus else None
 
     def show_effects(self, effects: Sequence[StageEffect]) -> None:
-        """Show what each stage did at the position that is looked at."""
         self._effects = {effect.stage: effect for effect in effects}
-        self._tell_of_repeat()
+        self._post_repeat()
         self.refresh()
 
-    def _tell_of_repeat(self) -> None:
+    def _post_repeat(self) -> None:
         effect = self._effects.get("dry") if self.stage == "dry" else None
         passage = effect.repeat.text if effect and effect.repeat else ""
         if passage != self._passage:
@@ -171,39 +170,37 @@ makers recommend, where its card or its files say so.
     # Keys.
 
     def _rows(self) -> list[ChainRow]:
-        return sampler_chain.rows_of(self.settings, self._stage, self._places)
+        return sampler_chain.rows_of(self.settings, self._stage, self._order_indexes)
 
     def _row(self) -> ChainRow:
-        at = self._at, self._stage
-        return next(r for r in self._rows() if (r.field.name, r.stage) == at)
+        key = self._field_name, self._stage
+        return next(r for r in self._rows() if (r.field.name, r.stage) == key)
 
-    def _go_to(self, row: ChainRow) -> None:
+    def _move_to(self, row: ChainRow) -> None:
         """Move the cursor; a value being typed is discarded."""
         changed = row.stage != self._stage
-        self._at, self._stage = row.field.name, row.stage
+        self._field_name, self._stage = row.field.name, row.stage
         self._stop_typing()
         if changed:
-            self._tell_of_repeat()
+            self._post_repeat()
             self.refresh(layout=True)
             self.post_message(self.StageChanged())
 
     def action_move(self, by: int) -> None:
         rows = self._rows()
-        self._go_to(rows[(rows.index(self._row()) + by) % len(rows)])
+        self._move_to(rows[(rows.index(self._row()) + by) % len(rows)])
 
     def action_step(self, by: int) -> None:
         self._change(self._row().field.stepped(self.settings, by))
 
     def action_reset(self) -> None:
-        """Reset the setting under the cursor to its default."""
         self._change(self._row().field.reset(self.settings, self.defaults))
 
     def action_switch(self) -> None:
-        """Switch the stage under the cursor off, or on again."""
-        self._change(sampler_chain.switched(self.settings, self._stage, self._places))
+        indexes = self._order_indexes
+        self._change(sampler_chain.switched(self.settings, self._stage, indexes))
 
     def action_order(self, by: int) -> None:
-        """Move the stage under the cursor within the chain."""
         self._change(sampler_chain.moved(self.settings, self._stage, by))
 
     def action_type(self) -> None:
@@ -211,14 +208,13 @@ makers recommend, where its card or its files say so.
         self.refresh()
 
     def on_key(self, event: events.Key) -> None:
-        """Edit the value being typed, if any."""
         if self._typing is None:
             return
         if event.key in ("up", "down", "tab", "shift+tab"):
             self._stop_typing()
             return
         if event.key == "enter":
-            self._take_typed()
+            self._apply_typed()
         elif event.key == "escape":
             self._stop_typing()
         elif event.key in ("backspace", "delete"):
@@ -232,38 +228,35 @@ makers recommend, where its card or its files say so.
         self.refresh()
 
     def on_paste(self, event: events.Paste) -> None:
-        """Append pasted text to the value being typed."""
         if self._typing is not None:
             self._add_typed(visible_line(event.text.strip()))
             event.stop()
             self.refresh()
 
     def _add_typed(self, text: str) -> None:
-        most = _LISTED if self._row().field.is_text else _TYPED
-        self._typing = ((self._typing or "") + text)[:most]
+        limit = _MAX_LIST if self._row().field.is_text else _MAX_NUMBER
+        self._typing = ((self._typing or "") + text)[:limit]
 
     def on_resize(self) -> None:
-        self.post_message(self.Moved())
+        self.post_message(self.AreaChanged())
 
     def on_hide(self) -> None:
-        self.post_message(self.Moved())
+        self.post_message(self.AreaChanged())
 
     def on_focus(self) -> None:
-        """Show the whole chain."""
         self._follow_focus()
 
     def on_blur(self) -> None:
-        """Show the settings that are used most; discard a value being typed."""
         self._stop_typing()
         self._follow_focus()
 
     def _follow_focus(self) -> None:
         self._effects = {}
-        self._tell_of_repeat()
+        self._post_repeat()
         self.refresh(layout=True)
         self.post_message(self.StageChanged())
 
-    def _take_typed(self) -> None:
+    def _apply_typed(self) -> None:
         assert self._typing is not None
         try:
             settings = self._row().field.typed(self.settings, self._typing)
@@ -287,21 +280,19 @@ makers recommend, where its card or its files say so.
     # Mouse.
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Begin to drag the knob, or select the row under the mouse."""
-        place = event.get_content_offset(self)
-        if place is None:
+        offset = event.get_content_offset(self)
+        if offset is None:
             return
         self._stop_typing()
-        if place.y <= 1:
-            self._go_to(self._rows()[0])
+        if offset.y <= 1:
+            self._move_to(self._rows()[0])
             self._dragging = True
             self.capture_mouse()
-            self._drag(place)
-        elif (row := self._row_at(place)) is not None:
-            self._go_to(row)
+            self._drag(offset)
+        elif (row := self._row_at(offset)) is not None:
+            self._move_to(row)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drag the knob; beyond the ends of the track, it stays at the end."""
         if self._dragging:
             self._drag(event.offset - self.content_offset_in_widget)
 
@@ -311,13 +302,11 @@ makers recommend, where its card or its files say so.
             self.release_mouse()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Increase the value, if the widget has the focus."""
         if self.has_focus:
             event.stop()
             self.action_step(1)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Decrease the value, if the widget has the focus."""
         if self.has_focus:
             event.stop()
             self.action_step(-1)
@@ -335,17 +324,17 @@ makers recommend, where its card or its files say so.
     def _row_at(self, offset: Offset) -> ChainRow | None:
         rows = self._rows()[1:]
         if self._shows_chain:
-            at = self._first + offset.y - _TOP
-            is_row = _TOP <= offset.y < _TOP + self._room() and at < len(rows)
-            return rows[at] if is_row else None
-        at, width = offset.y - 2, self.content_size.width
+            index = self._first + offset.y - _TOP
+            is_chain = _TOP <= offset.y < _TOP + self._chain_height()
+            return rows[index] if is_chain and index < len(rows) else None
+        index, width = offset.y - 2, self.content_size.width
         if _columns(width) == 2:
             half = (len(FIELDS) + 1) // 2
-            at += half if offset.x >= (width - _GAP) // 2 + _GAP // 2 else 0
-        if not 0 <= at < len(FIELDS):
+            index += half if offset.x >= (width - _GAP) // 2 + _GAP // 2 else 0
+        if not 0 <= index < len(FIELDS):
             return None
-        stages = (row for row in rows if row.field is FIELDS[at])
-        return next(stages, None)
+        candidates = (row for row in rows if row.field is FIELDS[index])
+        return next(candidates, None)
 
     # Drawing.
 
@@ -355,7 +344,6 @@ makers recommend, where its card or its files say so.
         return 2 + len(self._rows()) + _FOOT  # the slider has two lines, one is heads
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return the slider, the settings, and lines about the one under the cursor."""
         self._shows_chain = self.has_focus
         if self._shows_chain:
             return self._chain(width)
@@ -376,33 +364,33 @@ makers recommend, where its card or its files say so.
 
     # With the focus: the chain.
 
-    def _room(self) -> int:
-        """Return how many rows fit between the slider and the lines below."""
+    def _chain_height(self) -> int:
         width, height = self.content_size
         return max(1, height - _TOP - len(self._foot(width)))
 
     def _chain(self, width: int) -> list[Line]:
         slider, *rows = self._rows()
-        row, room = self._row(), self._room()
-        at = 0 if row == slider else rows.index(row)
-        self._first = max(min(self._first, at, len(rows) - room), at - room + 1, 0)
-        drawn = [
-            self._line(row, width) for row in rows[self._first : self._first + room]
+        row, room = self._row(), self._chain_height()
+        index = 0 if row == slider else rows.index(row)
+        highest = min(self._first, index, len(rows) - room)
+        self._first = max(highest, index - room + 1, 0)
+        row_lines = [
+            self._row_line(row, width) for row in rows[self._first : self._first + room]
         ]
-        heading = self._heading(width, current=row == slider)
+        heading = self._heading(width, has_cursor=row == slider)
         heads = sampler_chain.head_parts(width)
-        return [heading, self._slider(width), heads, *drawn, *self._foot(width)]
+        return [heading, self._slider(width), heads, *row_lines, *self._foot(width)]
 
-    def _heading(self, width: int, *, current: bool) -> list[Part]:
-        if not current:
+    def _heading(self, width: int, *, has_cursor: bool) -> list[Part]:
+        if not has_cursor:
             return self._field(TEMPERATURE, width)
-        shown = self._temperature() if self._typing is None else f"{self._typing}▏"
+        value_text = self._temperature() if self._typing is None else f"{self._typing}▏"
         arrows = ("‹ ", " ›") if self._typing is None else ("  ", "  ")
-        room = width - cell_len(TEMPERATURE.label) - cell_len(shown) - 4
+        room = width - cell_len(TEMPERATURE.label) - cell_len(value_text) - 4
         return [
             (TEMPERATURE.label, "cursor"),
             (" " * max(0, room) + arrows[0], "quiet"),
-            (shown, "changed"),
+            (value_text, "changed"),
             (arrows[1], "quiet"),
         ]
 
@@ -410,8 +398,8 @@ makers recommend, where its card or its files say so.
         value = self.settings.temperature
         return f"T {value:g}" if value else "T 0 greedy"
 
-    def _line(self, row: ChainRow, width: int) -> list[Part]:
-        current = (row.field.name, row.stage) == (self._at, self._stage)
+    def _row_line(self, row: ChainRow, width: int) -> list[Part]:
+        current = (row.field.name, row.stage) == (self._field_name, self._stage)
         typed = self._typing is not None and current
         return sampler_chain.row_parts(
             row,
@@ -428,9 +416,9 @@ makers recommend, where its card or its files say so.
             return _wrapped(self._error, "error", width)
         row = self._row()
         effect = self._effects.get(row.stage) if row.is_stage else None
-        words = sampler_chain.effect_words(effect, self.settings)
-        by = "As the model's makers recommend." if self._by_model(row.field) else ""
-        return _wrapped(f"{row.field.meaning} {by} {words}", "quiet", width)
+        effect_text = sampler_chain.effect_words(effect, self.settings)
+        origin = "As the model's makers recommend." if self._by_model(row.field) else ""
+        return _wrapped(f"{row.field.meaning} {origin} {effect_text}", "quiet", width)
 
     # Without the focus: the settings that are used most.
 
@@ -445,47 +433,45 @@ makers recommend, where its card or its files say so.
         ]  # fmt: skip
 
     def _field(self, field: Field, width: int) -> list[Part]:
-        shown = field.shown(self.settings)
+        value_text = field.shown(self.settings)
         if field is TEMPERATURE:
-            shown = self._temperature()
-        shown = clip(shown, max(1, width - 8))
-        default = field.value(self.defaults) == field.value(self.settings)
-        room = width - cell_len(shown) - 4
+            value_text = self._temperature()
+        value_text = clip(value_text, max(1, width - 8))
+        is_default = field.value(self.defaults) == field.value(self.settings)
+        room = width - cell_len(value_text) - 4
         fits = cell_len(field.full_label) <= room
         label = clip(field.full_label if fits else field.label, room)
         return [
             (label, "label"),
             (" " * (room - cell_len(label) + 2), "quiet"),
-            (shown, "value" if default else "changed"),
+            (value_text, "value" if is_default else "changed"),
             ("  ", "quiet"),
         ]
 
     def _others(self, width: int) -> list[Part]:
         """Name the stages that are on and not among the settings above, and the
         settings that are those of the model's makers."""
-        also = ", ".join(sampler_chain.others_on(self.settings))
+        on_text = ", ".join(sampler_chain.others_on(self.settings))
         names = [f.label for f in (TEMPERATURE, *FIELDS) if self._by_model(f)]
-        others = [f"also {also}"] if also else []
-        words = [others or [""]]
+        others = [f"also {on_text}"] if on_text else []
+        texts = [others or [""]]
         if names:
-            listed = ", ".join(names)
+            names_text = ", ".join(names)
             forms = (
-                f"{listed}: as the model's makers recommend",
-                f"{listed}: as recommended",
+                f"{names_text}: as the model's makers recommend",
+                f"{names_text}: as recommended",
                 f"{len(names)} as recommended",
             )
-            words = [[" · ".join((*others, form))] for form in forms]
-        return [(fit_best(words, width)[0], "changed" if also else "quiet")]
+            texts = [[" · ".join((*others, form))] for form in forms]
+        return [(fit_best(texts, width)[0], "changed" if on_text else "quiet")]
 
     def _by_model(self, field: Field) -> bool:
-        """Return whether a value is the one that the model's makers recommend."""
         same = field.value(self.settings) == field.value(self.defaults)
         return same and field.name in self.recommended
 
 
-def _wrapped(words: str, style: str, width: int) -> list[Line]:
-    """Return a sentence on at most `_FOOT` lines."""
-    lines = [line for [(line, _)] in message_lines(words, width)[1:]]
+def _wrapped(text: str, style: str, width: int) -> list[Line]:
+    lines = [line for [(line, _)] in message_lines(text, width)[1:]]
     if len(lines) > _FOOT:
         lines = [*lines[: _FOOT - 1], clip(" ".join(lines[_FOOT - 1 :]), width)]
     return [[(line, style)] for line in lines]

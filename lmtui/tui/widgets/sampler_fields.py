@@ -45,12 +45,12 @@ def position_of(temperature: float) -> float:
 
 def moved(temperature: float, by: int) -> float:
     """Return the temperature one step up or down from any temperature."""
-    place = position_of(temperature)
-    near = round(place)
-    if abs(place - near) < 0.05:  # three digits are not exactly on the scale
-        step = near + by
+    position = position_of(temperature)
+    nearest = round(position)
+    if abs(position - nearest) < 0.05:  # three digits are not exactly on the scale
+        step = nearest + by
     else:
-        step = math.ceil(place) if by > 0 else math.floor(place)
+        step = math.ceil(position) if by > 0 else math.floor(position)
     return temperature_at(min(GREEDY, max(0, step)))
 
 
@@ -62,7 +62,6 @@ def cell_of(temperature: float, width: int) -> int:
 
 
 def temperature_in(cell: int, width: int) -> float:
-    """Return the temperature of a cell of the track."""
     if cell >= width - 1:
         return 0.0
     return temperature_at(round(max(0, cell) / max(1, width - 2) * STEPS))
@@ -99,7 +98,6 @@ class Field:
         return value
 
     def shown(self, settings: SamplingSettings) -> str:
-        """Return the value of this setting as text."""
         value = self.value(settings)
         if self.off is not None and value == self.off[0]:
             return self.off[1]
@@ -116,7 +114,6 @@ class Field:
         return value_text(value) if self.is_text and value else ""
 
     def stepped(self, settings: SamplingSettings, by: int) -> SamplingSettings:
-        """Return the settings with this one a step up or down."""
         value = self.value(settings)
         if self.name == "temperature":
             return self.set(settings, moved(settings.temperature, by))
@@ -128,11 +125,8 @@ class Field:
         return self.set(settings, int(rung) if self.whole else rung)
 
     def typed(self, settings: SamplingSettings, text: str) -> SamplingSettings:
-        """Return the settings with the typed value.
-
-        Raises:
-            LmtuiError: `text` is not a number, or is out of range.
-        """
+        """Return the settings with the typed value; raises LmtuiError where it is no
+        number, or out of range."""
         if self.off is not None and text.strip().lower() in ("", self.off[1]):
             return self.set(settings, self.off[0])
         if self.is_text:
@@ -151,15 +145,11 @@ class Field:
     def reset(
         self, settings: SamplingSettings, defaults: SamplingSettings
     ) -> SamplingSettings:
-        """Return the settings with this one as in `defaults`."""
         return self.set(settings, self.value(defaults))
 
     def set(self, settings: SamplingSettings, value: Value) -> SamplingSettings:
-        """Return the settings with this value.
-
-        Raises:
-            LmtuiError: it is out of range.
-        """
+        """Return the settings with this value; raises LmtuiError where it is out of
+        range."""
         changes: dict[str, Value] = {self.name: value}
         return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
 
@@ -175,8 +165,8 @@ def next_rung(rungs: tuple[float, ...], value: float, by: int) -> float:
 def _next_seed(seed: Value, by: int) -> int | None:
     if not isinstance(seed, int):
         return 0 if by > 0 else None
-    following = seed + by
-    return min(following, 2**63 - 1) if following >= 0 else None
+    next_seed = seed + by
+    return min(next_seed, 2**63 - 1) if next_seed >= 0 else None
 
 
 def _field(setting: Control) -> Field:

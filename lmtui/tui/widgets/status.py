@@ -45,20 +45,19 @@ class HintLine(Static):
         hint: HintLine
 
     def __init__(
-        self, name: str, words: str, *, lead: str = "New here?", at_once: bool = True
+        self, name: str, text: str, *, lead: str = "New here?", at_once: bool = True
     ) -> None:
-        """With `at_once` it fits as soon as it is mounted."""
         line = Content.assemble(
-            (f"{lead} ", "bold $accent"), words, ("  Esc hides this.", "$quiet")
+            (f"{lead} ", "bold $accent"), text, ("  Esc hides this.", "$quiet")
         )
         super().__init__(line, name=name, markup=False)
         self._at_once = at_once
 
     def on_mount(self) -> None:
         if self._at_once:
-            self.wonder()
+            self.show_if_new()
 
-    def wonder(self) -> None:
+    def show_if_new(self) -> None:
         # Later, as the hint itself: what its parent sends does not get beyond that.
         self.call_later(lambda: self.post_message(self.HintReady(self)))
 
@@ -67,9 +66,9 @@ class HintLine(Static):
 
     def hide(self) -> bool:
         """Hide the hint. Return whether it was shown."""
-        shown = self.has_class("-shown")
+        was_shown = self.has_class("-shown")
         self.remove_class("-shown")
-        return shown
+        return was_shown
 
     def on_click(self) -> None:
         self.hide()
@@ -79,18 +78,18 @@ class MainPart(Horizontal):
     """The main area of a screen; it takes the height that the lines below leave."""
 
     def on_resize(self) -> None:
-        self.move_notices()
+        self.move_toasts()
 
-    @on(SamplerControls.Moved)
-    def move_notices(self) -> None:
+    @on(SamplerControls.AreaChanged)
+    def move_toasts(self) -> None:
         """Keep notifications off the lines below and off the sampler's controls."""
-        free = self.region.bottom
+        bottom = self.region.bottom
         for sampler in self.query(SamplerControls):
             if sampler.region:
-                free = sampler.region.y
-        foot = self.screen.size.height - free
+                bottom = sampler.region.y
+        margin = self.screen.size.height - bottom
         for rack in self.screen.query("ToastRack"):
-            rack.styles.margin = (0, 0, foot, 0)
+            rack.styles.margin = (0, 0, margin, 0)
 
 
 class Status(Static):
@@ -120,7 +119,6 @@ class Status(Static):
         )
 
     def show_info(self, info: EngineInfo | None) -> None:
-        """Show model and precision; nothing without `info`."""
         self.model = shown_label(info.label) if info else ""
         self.path = (described(info), info.precision) if info else ()
 
@@ -142,15 +140,14 @@ def fitted(
 
 
 def _forms(
-    said: Sequence[str], model: str, path: Sequence[str], note: str, width: int
+    state: Sequence[str], model: str, path: Sequence[str], note: str, width: int
 ) -> Iterator[Sequence[str]]:
-    """Yield the parts in forms of decreasing length."""
-    for count in range(len(said), 0, -1):
-        yield *said[:count], model, *path[:1], note
-    yield said[0], model, *path[-1:], note
-    others = [part for part in (said[0], *path[-1:], note) if part]
+    for count in range(len(state), 0, -1):
+        yield *state[:count], model, *path[:1], note
+    yield state[0], model, *path[-1:], note
+    others = [part for part in (state[0], *path[-1:], note) if part]
     room = width - sum(cell_len(part) + 3 for part in others)
     if room >= _SHORTEST:
-        yield said[0], clip_middle(model, room), *path[-1:], note
-    yield said[0], *path[-1:], note
-    yield said[0], *path[-1:]
+        yield state[0], clip_middle(model, room), *path[-1:], note
+    yield state[0], *path[-1:], note
+    yield state[0], *path[-1:]

@@ -59,8 +59,8 @@ def filled(line: list[Segment], width: int, base: Style) -> Strip:
     cells = sum(cell_len(segment.text) for segment in line)
     if cells > width:
         return Strip(line, cells).crop(0, width)
-    space = [Segment(" " * (width - cells), base)] if cells < width else []
-    return Strip([*line, *space], width)
+    padding = [Segment(" " * (width - cells), base)] if cells < width else []
+    return Strip([*line, *padding], width)
 
 
 class DirectLines(Widget):
@@ -97,11 +97,11 @@ class StyledLines(DirectLines):
     ) -> None:
         super().__init__(id=id, classes=classes, disabled=disabled)
         self._strips: list[Strip] | None = None
-        self._drawn_at = Size(0, 0)
+        self._strips_size = Size(0, 0)
         self._part_styles: dict[str, Style] = {}
-        self._around: tuple[Color, list[LineFilter]] | None = None
+        self._style_context: tuple[Color, list[LineFilter]] | None = None
         # runs from `outdate` until the content is dimmed
-        self._outdating: TimerHandle | None = None
+        self._stale_timer: TimerHandle | None = None
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
         """Return the lines to draw, from the top, at most `width` cells wide."""
@@ -114,32 +114,29 @@ class StyledLines(DirectLines):
         layout: bool = False,
         recompose: bool = False,
     ) -> StyledLines:
-        """Discard the cached lines and draw again."""
         self._strips = None
         super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
         return self
 
     def outdate(self, after: float = STALE_AFTER) -> None:
         """Draw dim from `after` seconds on, unless `renew` is called before."""
-        if not self.stale and self._outdating is None:
-            self._outdating = call_after(self, after, self._turn_stale)
+        if not self.stale and self._stale_timer is None:
+            self._stale_timer = call_after(self, after, self._set_stale)
 
     def renew(self) -> None:
-        """Mark the content as current again."""
-        if self._outdating is not None:
-            self._outdating.cancel()
-        self._outdating, self.stale = None, False
+        if self._stale_timer is not None:
+            self._stale_timer.cancel()
+        self._stale_timer, self.stale = None, False
 
-    def _turn_stale(self) -> None:
+    def _set_stale(self) -> None:
         # A stopped timer may have fired before, with this still to be called.
-        if self._outdating is not None:
-            self._outdating, self.stale = None, True
+        if self._stale_timer is not None:
+            self._stale_timer, self.stale = None, True
 
     def watch_stale(self) -> None:
         self._part_styles.clear()
 
     def notify_style_update(self) -> None:
-        """Discard cached styles and lines: the theme or a pseudo-class has changed."""
         super().notify_style_update()
         self._part_styles.clear()
         self._strips = None
@@ -149,31 +146,34 @@ class StyledLines(DirectLines):
         already."""
         if not self.is_attached or any(self.gutter):
             return super().render_lines(crop)
-        drawn, blank = self._drawn(), Strip.blank(self.size.width, self._style_of(""))
-        strips = [drawn[y] if y < len(drawn) else blank for y in crop.line_range]
+        lines, blank = (
+            self._cached_lines(),
+            Strip.blank(self.size.width, self._style_of("")),
+        )
+        strips = [lines[y] if y < len(lines) else blank for y in crop.line_range]
         if crop.column_span != (0, self.size.width):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
     def render_line(self, y: int) -> Strip:
-        drawn = self._drawn()
-        if y < len(drawn):
-            return drawn[y]
+        lines = self._cached_lines()
+        if y < len(lines):
+            return lines[y]
         return Strip.blank(self.content_size.width, self._style_of(""))
 
-    def _drawn(self) -> list[Strip]:
+    def _cached_lines(self) -> list[Strip]:
         size = self.content_size
-        if self._strips is None or self._drawn_at != size:
-            self._drawn_at = size
+        if self._strips is None or self._strips_size != size:
+            self._strips_size = size
             self._strips = self._draw(*size)
         return self._strips
 
     def _draw(self, width: int, height: int) -> list[Strip]:
         if width <= 0 or height <= 0:
             return []
-        around = self.background_colors[1], list(self.get_line_filters())
-        if self._around != around:
-            self._around = around
+        context = self.background_colors[1], list(self.get_line_filters())
+        if self._style_context != context:
+            self._style_context = context
             self._part_styles.clear()
         base = self._style_of("")
         return [

@@ -49,7 +49,6 @@ _LEANING = ("reverse bold italic", "bold italic", "italic", "none",
 
 
 def difference_sheet(widget: str) -> str:
-    """Return the CSS rules of a widget that shows differences."""
     colours = ("$cut",) * 3 + ("$foreground",) + ("$prob-raw",) * 3
     rules = enumerate(zip(colours, _LEANING, strict=True))
     return "\n".join(
@@ -59,7 +58,6 @@ def difference_sheet(widget: str) -> str:
 
 
 def sheet(widget: str, *, attributes: bool = True) -> str:
-    """Return the CSS rules of a widget that shows the steps of surprisal."""
     return "\n".join(
         f"{widget} > .surprise--{step} {{ color: $surprise-{step};"
         + (f" text-style: {_ATTRIBUTES[step]};" if attributes else "")

@@ -69,13 +69,11 @@ are still to be scored, or were scored before an edit.
             self.refresh()
 
     def show_rows(self, rows: Sequence[Label]) -> None:
-        """Show other measures."""
         self._rows = rows
         self.styles.height = 2 + len(rows)  # with heads and a note
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return the table and a note on what is missing."""
         if not self.parts:
             return [[(clip(EMPTY, width), "quiet")]]
         note = self._note or note_of(self.parts)
@@ -116,8 +114,7 @@ def _width(labels: Sequence[str], parts: Sequence[Sums], rows: Sequence[Label]) 
 
 
 def cells_of(part: Sums, rows: Sequence[Label] = LABELS) -> tuple[str, ...]:
-    """Return the formatted measures of a part, one for each row."""
-    told = (
+    values = (
         notation.log_prob(part.total),
         notation.surprisal(part.total),
         notation.perplexity(part.perplexity),
@@ -126,7 +123,7 @@ def cells_of(part: Sums, rows: Sequence[Label] = LABELS) -> tuple[str, ...]:
     )
     mark = "≈" if part.stale else ""
     cells = (
-        *(cell if cell == NONE else mark + cell for cell in told),
+        *(cell if cell == NONE else mark + cell for cell in values),
         notation.count(part.scored),
         "≈" * part.tokens_stale + notation.count(part.tokens),
     )

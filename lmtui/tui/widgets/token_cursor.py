@@ -71,7 +71,7 @@ class TokenText(TokenLines, can_focus=True):
     ]  # fmt: skip
 
     @dataclass
-    class Moved(Message):
+    class CursorMoved(Message):
         """The cursor has moved to another token."""
 
         index: int
@@ -89,25 +89,24 @@ class TokenText(TokenLines, can_focus=True):
         measure: Shade
 
     def move(self, index: int, *, extend: bool = False) -> None:
-        """Move the cursor to a token and post `Moved`; ignore an index out of range.
-        With `extend` the tokens between are selected, otherwise the selection is
-        cleared."""
-        if not 0 <= index < self.places or index == self.index:
+        """Move the cursor to a token and post `CursorMoved`; an index out of range is
+        ignored. With `extend` the tokens between are selected, otherwise the selection
+        is cleared."""
+        if not 0 <= index < self.position_count or index == self.index:
             return
-        before = self.selection
+        old_selection = self.selection
         anchor = self.index if self._anchor is None else self._anchor
         self._anchor = anchor if extend else None
-        self._refresh_place(self.index)
+        self._refresh_token(self.index)
         self.index = index
-        self._refresh_place(index)
-        self._reveal()
-        self.post_message(self.Moved(index))
-        if self.selection != before:
+        self._refresh_token(index)
+        self._scroll_to_cursor()
+        self.post_message(self.CursorMoved(index))
+        if self.selection != old_selection:
             self.refresh()
             self.post_message(self.Selected(self.selection))
 
     def compare(self, differences: Sequence[float | None]) -> None:
-        """Show how many bits more another model expected each of the first tokens."""
         super().compare(differences)
         self.post_message(self.Remeasured(self._measure))
 
@@ -126,53 +125,46 @@ class TokenText(TokenLines, can_focus=True):
         self.move(self.index + by, extend=extend)
 
     def action_to(self, index: int) -> None:
-        """Move to a token; -1 is the last one."""
-        self.move(index % self.places if self.places else 0)
+        self.move(index % self.position_count if self.position_count else 0)
 
-    def action_edge(self, place: int) -> None:
-        """Move to the first (0) or the last (-1) token that begins on this line."""
-        if self.places:
+    def action_edge(self, edge: int) -> None:
+        if self.position_count:
             line = self._line_at(self.index)
-            drawn = [part.piece for part in self._lines[line]]
-            here = [piece for piece in drawn if self._line_of[piece] == line]
-            group = self._pieces[here[place]]
-            self.move(group.first if place == 0 else group.first + group.count - 1)
+            groups = [part.piece for part in self._lines[line]]
+            beginning = [piece for piece in groups if self._line_of[piece] == line]
+            group = self._groups[beginning[edge]]
+            self.move(group.first if edge == 0 else group.first + group.count - 1)
 
     def action_word(self, by: int) -> None:
-        """Move to where a word begins, else to the end of the text."""
         index = self.index + by
         while 0 < index < len(self._tokens) and not self._begins_word(index):
             index += by
-        self.move(max(0, min(index, self.places - 1)))
+        self.move(max(0, min(index, self.position_count - 1)))
 
     def _begins_word(self, index: int) -> bool:
-        text, before = self._tokens[index].text, self._tokens[index - 1].text
-        return bool(text.strip()) and (text[0].isspace() or before[-1:].isspace())
+        text, previous = self._tokens[index].text, self._tokens[index - 1].text
+        return bool(text.strip()) and (text[0].isspace() or previous[-1:].isspace())
 
     def action_line(self, by: int, extend: bool = False) -> None:
-        """Move to the line above or below, to the token nearest to the cursor's
-        column."""
-        if self.places:
+        if self.position_count:
             self._to_line(self._line_at(self.index) + by, by, extend=extend)
 
     def action_page(self, by: int) -> None:
-        """Move up or down by the height of the screen less one line."""
-        if self.places:
-            far = self._line_at(self.index) + by * max(1, self.size.height - 1)
-            self._line(far)
-            self._to_line(min(max(far, 0), len(self._lines) - 1), -by, extend=False)
+        if self.position_count:
+            line = self._line_at(self.index) + by * max(1, self.size.height - 1)
+            self._line(line)
+            self._to_line(min(max(line, 0), len(self._lines) - 1), -by, extend=False)
 
     def _to_line(self, line: int, by: int, *, extend: bool) -> None:
         run = self._run_under_cursor()
         while line >= 0 and (runs := self._line(line)) is not None:
             if runs:
                 nearest = min(runs, key=lambda r: r.distance(run.start))
-                self.move(self._pieces[nearest.piece].first, extend=extend)
+                self.move(self._groups[nearest.piece].first, extend=extend)
                 return
             line += by
 
     def action_surprise(self, by: int) -> None:
-        """Move to the next or previous surprising token."""
         index = self.index + by
         while 0 <= index < len(self._tokens):
             if surprisal_step(self._tokens[index].logprob) >= SURPRISING:
@@ -181,18 +173,16 @@ class TokenText(TokenLines, can_focus=True):
             index += by
 
     def action_measure(self) -> None:
-        """Shade the text by the next measure."""
-        known: tuple[Shade, ...] = MEASURES
+        measures: tuple[Shade, ...] = MEASURES
         if self._differences:
-            known = ("difference", *MEASURES)
-        self._measure = known[(known.index(self._measure) + 1) % len(known)]
-        self._cut()
+            measures = ("difference", *MEASURES)
+        self._measure = measures[(measures.index(self._measure) + 1) % len(measures)]
+        self._relayout()
         self.post_message(self.Remeasured(self._measure))
 
     def action_spaces(self) -> None:
-        """Toggle whether spaces are drawn as signs."""
         self._spaces = not self._spaces
-        self._cut()
+        self._relayout()
 
     # Mouse.
 
@@ -203,7 +193,6 @@ class TokenText(TokenLines, can_focus=True):
             self.move(index)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Extend the selection while the button is down."""
         if self.app.mouse_captured is self:
             index = self._token_at(event)
             if index is not None:
@@ -213,13 +202,13 @@ class TokenText(TokenLines, can_focus=True):
         self.release_mouse()
 
     def _token_at(self, event: events.MouseEvent) -> int | None:
-        place = event.get_content_offset(self)
-        if place is None:
+        offset = event.get_content_offset(self)
+        if offset is None:
             return None
-        line = place.y + self.scroll_offset.y
+        line = offset.y + self.scroll_offset.y
         if not 0 <= line < len(self._lines):
             return None
         for run in self._lines[line]:
-            if run.start <= place.x < run.start + run.width:
-                return self._pieces[run.piece].first
+            if run.start <= offset.x < run.start + run.width:
+                return self._groups[run.piece].first
         return None

@@ -124,15 +124,15 @@ def wrap(pieces: Iterable[TokenGroup], width: int) -> Iterator[list[GroupPart]]:
     split. On a wrapped line, a space at the beginning is drawn as a sign, to tell it
     from an indent."""
     line: list[GroupPart] = []
-    used, goes_on = 0, False
+    used, is_wrapped = 0, False
     for index, piece in enumerate(pieces):
         for part in _parts(piece.text, width, used):
             if part == "\n":
                 yield line
-                goes_on = bool(line) and not line[-1].text.endswith(_NEWLINE)
+                is_wrapped = bool(line) and not line[-1].text.endswith(_NEWLINE)
                 line, used = [], 0
                 continue
-            if goes_on and not line and part.startswith(" "):
+            if is_wrapped and not line and part.startswith(" "):
                 part = "·" + part[1:]
             cells = cell_len(part)
             line.append(GroupPart(used, cells, part, index))
@@ -142,7 +142,7 @@ def wrap(pieces: Iterable[TokenGroup], width: int) -> Iterator[list[GroupPart]]:
 
 def _parts(text: str, width: int, used: int) -> Iterator[str]:
     """Yield the parts of a text between line breaks, and a newline for each break."""
-    taken, room = "", max(0, width - used)
+    part, room = "", max(0, width - used)
     if text.isascii() and text.isprintable() and len(text) <= width:
         if len(text) > room:  # rather on the next line than in two parts
             yield "\n"
@@ -150,21 +150,21 @@ def _parts(text: str, width: int, used: int) -> Iterator[str]:
         return
     for cluster in clusters(text):
         if cluster == "\n":
-            if taken:
-                yield taken
+            if part:
+                yield part
             yield "\n"
-            taken, room = "", width
+            part, room = "", width
             continue
         cells = cell_len(cluster)
         if cells > room:
-            if taken:
-                yield taken
+            if part:
+                yield part
             yield "\n"
-            taken, room = "", width
-        taken += cluster
+            part, room = "", width
+        part += cluster
         room -= cells
-    if taken:
-        yield taken
+    if part:
+        yield part
 
 
 class TokenLines(ScrollView):
@@ -204,19 +204,19 @@ class TokenLines(ScrollView):
         self.own = 0
         """Index of the first token that is not part of the text itself, such as a
         branch's."""
-        self._untold = ""
+        self._untokenized = ""
         self.empty = EMPTY
         """The message shown while there are no tokens."""
-        self._open = self._spaces = False
+        self._has_end = self._spaces = False
         self._measure: Shade = "surprisal"
         self._differences: Sequence[float | None] = ()
         self._anchor: int | None = None
-        self._pieces: list[TokenGroup] = []
-        self._piece_of: list[int] = []
+        self._groups: list[TokenGroup] = []
+        self._group_of: list[int] = []
         self._lines: list[list[GroupPart]] = []
         self._line_of: list[int] = []
-        self._to_come: Iterator[list[GroupPart]] = iter(())
-        self._rest: TimerHandle | None = None
+        self._pending_lines: Iterator[list[GroupPart]] = iter(())
+        self._layout_timer: TimerHandle | None = None
         self._width = -1
         self.index = 0
 
@@ -224,15 +224,14 @@ class TokenLines(ScrollView):
     def piece(self) -> TokenGroup | None:
         """The token group under the cursor; None behind the last token."""
         at_token = self.index < len(self._tokens)
-        return self._pieces[self._piece_at(self.index)] if at_token else None
+        return self._groups[self._group_at(self.index)] if at_token else None
 
     @property
     def first_seen(self) -> int:
-        """The index of the first token on the screen."""
         top = self.scroll_offset.y
-        seen = self._lines[top : top + self.size.height]
-        runs = (run for line in seen for run in line)
-        return next((self._pieces[run.piece].first for run in runs), self.index)
+        visible = self._lines[top : top + self.size.height]
+        runs = (run for line in visible for run in line)
+        return next((self._groups[run.piece].first for run in runs), self.index)
 
     @property
     def selection(self) -> tuple[int, int] | None:
@@ -245,9 +244,9 @@ class TokenLines(ScrollView):
         return (first, end) if first < end else None
 
     @property
-    def places(self) -> int:
+    def position_count(self) -> int:
         """The number of cursor positions."""
-        return len(self._tokens) + self._open
+        return len(self._tokens) + self._has_end
 
     def show(
         self,
@@ -257,63 +256,56 @@ class TokenLines(ScrollView):
         open_end: bool = False,
         own: int | None = None,
     ) -> None:
-        """Lay out these tokens. With `open_end` the cursor can stand behind the last
-        one; tokens from `own` on are drawn as not part of the text itself."""
-        self._tokens, self._open = tokens, open_end
+        self._tokens, self._has_end = tokens, open_end
         self.own = len(tokens) if own is None else own
         self._anchor = None
         self.index, self.empty = index, EMPTY
-        self._cut()
+        self._relayout()
 
     def show_text(self, text: str) -> None:
-        """Draw the beginning of a text whose tokens are not known yet."""
-        self._untold = text
+        self._untokenized = text
         self.refresh()
 
     def rescore(self, tokens: Sequence[Token]) -> None:
-        """Take the same tokens with other scores."""
         self._tokens = tokens
         self.refresh()
 
     def compare(self, differences: Sequence[float | None]) -> None:
-        """Show how many bits more another model expected each of the first tokens; an
-        empty sequence ends the comparison."""
-        before, self._differences = bool(self._differences), differences
-        if bool(differences) != before:
+        was_comparing, self._differences = bool(self._differences), differences
+        if bool(differences) != was_comparing:
             self._measure = "difference" if differences else "surprisal"
-        self._cut()
+        self._relayout()
 
     def _difference(self, piece: TokenGroup) -> float | None:
         # Not known for tokens of a branch.
         end = min(piece.first + piece.count, self.own)
         known = self._differences[piece.first : end]
-        parts = [each for each in known if each is not None]
+        parts = [value for value in known if value is not None]
         return sum(parts) if parts else None
 
-    def _signed(self, piece: TokenGroup) -> TokenGroup:
+    def _with_sign(self, piece: TokenGroup) -> TokenGroup:
         bits = self._difference(piece) or 0.0
         sign = "" if abs(bits) < SIGNED else "⁺" if bits > 0 else "⁻"
         space = " " if sign and piece.text.startswith(" ") else ""
         return replace(piece, text=space + sign + piece.text.removeprefix(space))
 
-    def _cut(self) -> None:
-        """Lay out all tokens again."""
+    def _relayout(self) -> None:
         self._width = -1
         self._lay_out(self._text_width())
         self.refresh(layout=True)
 
-    def _to_draw(self) -> Iterator[TokenGroup]:
+    def _groups_to_draw(self) -> Iterator[TokenGroup]:
         pieces = pieces_of(self._tokens, spaces=self._spaces)
         if self._measure == "difference" and self.app.no_color:
-            pieces = map(self._signed, pieces)
-        end = [TokenGroup(len(self._tokens), 1, END)] if self._open else []
+            pieces = map(self._with_sign, pieces)
+        end = [TokenGroup(len(self._tokens), 1, END)] if self._has_end else []
         return chain(pieces, end)
 
     def _level(self, piece: TokenGroup) -> int:
         parts = self._tokens[piece.first : piece.first + piece.count]
         if self._measure == "surprisal":
-            known = [part.logprob for part in parts if part.logprob is not None]
-            return surprisal_step(sum(known) if known else None)
+            logprobs = [part.logprob for part in parts if part.logprob is not None]
+            return surprisal_step(sum(logprobs) if logprobs else None)
         if self._measure == "difference":
             return difference_step(self._difference(piece)) + 3
         measure = self._measure
@@ -323,9 +315,7 @@ class TokenLines(ScrollView):
         self._lay_out(self._text_width())
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Return the number of lines at this width, for widgets with an automatic
-        height."""
-        return sum(1 for _ in wrap(self._to_draw(), max(1, width)))
+        return sum(1 for _ in wrap(self._groups_to_draw(), max(1, width)))
 
     def _text_width(self) -> int:
         return self.scrollable_content_region.width
@@ -336,55 +326,56 @@ class TokenLines(ScrollView):
         if width == self._width:
             return
         self._width = width
-        self._pieces, self._piece_of, self._line_of, self._lines = [], [], [], []
-        self._to_come = wrap(self._met(self._to_draw()), max(1, width))
+        self._groups, self._group_of, self._line_of, self._lines = [], [], [], []
+        groups = self._record_groups(self._groups_to_draw())
+        self._pending_lines = wrap(groups, max(1, width))
         self._lay_out_more()
-        if self._pieces:
+        if self._groups:
             self._line_at(self.index)
         if width > 0:
             self._measure_height()
-            self._reveal()
+            self._scroll_to_cursor()
 
-    def _met(self, pieces: Iterator[TokenGroup]) -> Iterator[TokenGroup]:
+    def _record_groups(self, pieces: Iterator[TokenGroup]) -> Iterator[TokenGroup]:
         for number, piece in enumerate(pieces):
-            self._pieces.append(piece)
-            self._piece_of += [number] * piece.count
+            self._groups.append(piece)
+            self._group_of += [number] * piece.count
             yield piece
 
     def _lay_out_more(self, count: int = _AT_ONCE) -> bool:
         """Lay out up to `count` more lines; return whether there were any."""
-        before = len(self._lines)
-        for line in islice(self._to_come, count):
+        old_count = len(self._lines)
+        for line in islice(self._pending_lines, count):
             for run in line:
                 if run.piece == len(self._line_of):
                     self._line_of.append(len(self._lines))
             self._lines.append(line)
-        return len(self._lines) > before
+        return len(self._lines) > old_count
 
     def _measure_height(self) -> None:
         """Set the virtual size to the lines laid out so far, and schedule the next
         step."""
         self.virtual_size = Size(self._width, len(self._lines))
         self.refresh()
-        if self._rest is not None:
-            self._rest.cancel()
-        self._rest = None
+        if self._layout_timer is not None:
+            self._layout_timer.cancel()
+        self._layout_timer = None
         if self.is_attached:
-            self._rest = call_after(self, _PAUSE, self._go_on)
+            self._layout_timer = call_after(self, _PAUSE, self._continue_layout)
 
-    def _go_on(self) -> None:
+    def _continue_layout(self) -> None:
         if self._lay_out_more():
             self._measure_height()
 
-    def _piece_at(self, index: int) -> int:
+    def _group_at(self, index: int) -> int:
         """Return the group of a token; lays out that far."""
-        while len(self._piece_of) <= index and self._lay_out_more():
+        while len(self._group_of) <= index and self._lay_out_more():
             pass
-        return self._piece_of[index]
+        return self._group_of[index]
 
     def _line_at(self, index: int) -> int:
         """Return the line on which a token begins; lays out that far."""
-        piece = self._piece_at(index)
+        piece = self._group_at(index)
         while len(self._line_of) <= piece and self._lay_out_more():
             pass
         return self._line_of[piece]
@@ -397,20 +388,20 @@ class TokenLines(ScrollView):
 
     def _run_under_cursor(self) -> GroupPart:
         runs = self._lines[self._line_at(self.index)]
-        piece = self._piece_of[self.index]
+        piece = self._group_of[self.index]
         return next(run for run in runs if run.piece == piece)
 
-    def _refresh_place(self, index: int) -> None:
-        if not self._pieces:
+    def _refresh_token(self, index: int) -> None:
+        if not self._groups:
             return
-        first, piece = self._line_at(index), self._piece_of[index]
+        first, piece = self._line_at(index), self._group_of[index]
         last = len(self._lines) - 1
         if piece + 1 < len(self._line_of):
             last = self._line_of[piece + 1]
         self.refresh_lines(first, last - first + 1)
 
-    def _reveal(self) -> None:
-        if self._pieces:
+    def _scroll_to_cursor(self) -> None:
+        if self._groups:
             line = self._line_at(self.index)
             if line >= self.virtual_size.height:
                 self._measure_height()
@@ -422,48 +413,46 @@ class TokenLines(ScrollView):
         if width != self._width:  # drawn before the resize event
             self.call_later(self._lay_out, width)
             return Strip.blank(width, base)
-        if not self._pieces:
-            text = self._line_untold(y, width)
+        if not self._groups:
+            text = self._untokenized_line(y, width)
             quiet = self.get_component_rich_style("tokens--unread")
             return Strip([Segment(text, quiet)]).adjust_cell_length(width, base)
         runs = self._lines[line] if line < len(self._lines) else []
-        looks = [self._look(run.piece) for run in runs]
-        styles = {look: self._style(*look) for look in set(looks)}
+        keys = [self._style_key(run.piece) for run in runs]
+        styles = {key: self._style(*key) for key in set(keys)}
         segments = [
-            Segment(run.text, styles[look])
-            for run, look in zip(runs, looks, strict=True)
+            Segment(run.text, styles[key]) for run, key in zip(runs, keys, strict=True)
         ]
         return Strip(segments).adjust_cell_length(width, base)
 
-    def _line_untold(self, y: int, width: int) -> str:
-        """Return a line of the text without tokens, or of the message."""
-        if not self._untold:
+    def _untokenized_line(self, y: int, width: int) -> str:
+        if not self._untokenized:
             return clip(self.empty, width) if y == 0 else ""
-        seen = self._untold[: width * self.size.height]
-        line = next(islice(wrap(words_of(seen), max(1, width)), y, None), [])
+        visible = self._untokenized[: width * self.size.height]
+        line = next(islice(wrap(words_of(visible), max(1, width)), y, None), [])
         return "".join(run.text for run in line)
 
-    def _look(self, number: int) -> tuple[str, bool, bool]:
+    def _style_key(self, number: int) -> tuple[str, bool, bool]:
         """Return the component class of a group, whether it is selected, and whether it
         is slanted: not part of the text itself, or forced by the grammar."""
-        piece = self._pieces[number]
+        piece = self._groups[number]
         first, end = self.selection or (0, 0)
-        selected = first <= piece.first < end
-        if number == self._piece_of[self.index]:
+        is_selected = first <= piece.first < end
+        if number == self._group_of[self.index]:
             return "tokens--cursor", False, piece.first >= self.own
         if piece.first >= len(self._tokens):
             return "tokens--end", False, False
-        own = piece.first >= self.own
+        is_slanted = piece.first >= self.own
         if self._measure == "difference":
-            return f"difference--{self._level(piece)}", selected, own
-        own = own or is_forced(self._tokens[piece.first])
+            return f"difference--{self._level(piece)}", is_selected, is_slanted
+        is_slanted = is_slanted or is_forced(self._tokens[piece.first])
         if piece.first and self._tokens[piece.first].logprob is None:
-            return "tokens--unread", selected, own
-        return f"surprise--{self._level(piece)}", selected, own
+            return "tokens--unread", is_selected, is_slanted
+        return f"surprise--{self._level(piece)}", is_selected, is_slanted
 
     def _style(self, name: str, selected: bool, slanted: bool) -> Style:
         style = self.get_component_rich_style(name)
         if selected:
-            behind = self.get_component_rich_style("tokens--selected").bgcolor
-            style += Style(bgcolor=behind, reverse=False)
+            background = self.get_component_rich_style("tokens--selected").bgcolor
+            style += Style(bgcolor=background, reverse=False)
         return style + Style(italic=True) if slanted else style

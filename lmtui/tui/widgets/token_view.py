@@ -35,7 +35,7 @@ class RunningSums:
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
-        self._kept: list[float | None] = [0.0]
+        self._checkpoints: list[float | None] = [0.0]
         """Sum before each multiple of `_STEP` tokens; None from the first unscored
         token on."""
 
@@ -43,19 +43,20 @@ class RunningSums:
         """Return Σ log P up to and including token `index`; None where a token before
         or at it is not scored yet. The first token of a text has no logprob and does
         not count; its own sum is None."""
-        while len(self._kept) <= index // _STEP:
-            first = _STEP * (len(self._kept) - 1)
-            self._kept.append(self._added(self._kept[-1], first, first + _STEP))
+        while len(self._checkpoints) <= index // _STEP:
+            first = _STEP * (len(self._checkpoints) - 1)
+            total = self._add_logprobs(self._checkpoints[-1], first, first + _STEP)
+            self._checkpoints.append(total)
         first = index - index % _STEP
-        total = self._added(self._kept[index // _STEP], first, index + 1)
+        total = self._add_logprobs(self._checkpoints[index // _STEP], first, index + 1)
         only_first = not index and self._tokens[0].logprob is None
         return None if only_first else total
 
-    def _added(self, total: float | None, first: int, end: int) -> float | None:
-        for place, token in enumerate(self._tokens[first:end], first):
+    def _add_logprobs(self, total: float | None, first: int, end: int) -> float | None:
+        for index, token in enumerate(self._tokens[first:end], first):
             if token.logprob is not None and total is not None:
                 total += token.logprob
-            elif place:
+            elif index:
                 return None
         return total
 
@@ -81,24 +82,23 @@ class TokenLegend(StyledLines):
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return the longest form that fits."""
         measure, quiet = self._measure, "legend--quiet"
         kind = "difference" if measure == "difference" else "surprise"
         labels, unit = surprisal_scale.legend(measure), surprisal_scale.unit(measure)
-        after = f" {unit}" if unit else ""
+        unit_text = f" {unit}" if unit else ""
         explained = surprisal_scale.explained(measure)
         forms = (
-            (explained, measure, after + self._hint),
-            (explained, measure, after),
-            (labels, measure, after + self._hint),
-            (labels, measure, after),
-            (labels, "", after),
+            (explained, measure, unit_text + self._hint),
+            (explained, measure, unit_text),
+            (labels, measure, unit_text + self._hint),
+            (labels, measure, unit_text),
+            (labels, "", unit_text),
             (labels, "", ""),
         )
         line: list[Part] = []
-        for words, name, rest in forms:
+        for texts, name, rest in forms:
             line = [(f"{name} " if name else "", quiet)]
-            for step, label in enumerate(words):
+            for step, label in enumerate(texts):
                 line += [(" ", quiet), (label, f"{kind}--{step}")]
             line.append((rest, quiet))
             if sum(cell_len(text) for text, _ in line) <= width:
@@ -126,12 +126,10 @@ class TokenDetail(StyledLines):
         self._sentences: tuple[Forms, ...] = ()
 
     def show(self, *lines: Forms) -> None:
-        """Set the sentences, one for each line."""
         self._sentences = lines
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return each sentence in the longest form that fits."""
         return [[(fit_best(forms, width)[0], "")] for forms in self._sentences]
 
 
@@ -185,19 +183,17 @@ line, · is a space at its beginning.
         self._text.focus(scroll_visible)
         return self
 
-    def explain(self, words: str) -> None:
+    def explain(self, message: str) -> None:
         """Set the message that is shown while there are no tokens."""
-        self._text.empty = words
+        self._text.empty = message
         self._text.refresh()
 
     @property
     def index(self) -> int:
-        """The index of the token under the cursor."""
         return self._text.index
 
     @property
     def first_seen(self) -> int:
-        """The index of the first token on the screen."""
         return self._text.first_seen
 
     @property
@@ -226,7 +222,7 @@ line, · is a space at its beginning.
         last = len(self._tokens) - (not open_end)
         index = max(0, min(index, last))
         self._text.show(self._tokens, index, open_end=open_end, own=own)
-        self._tell()
+        self._show_detail()
 
     def show_text(self, text: str) -> None:
         """Show a text whose tokens are not known yet."""
@@ -237,14 +233,14 @@ line, · is a space at its beginning.
         self._tokens = tuple(tokens)
         self._sums = RunningSums(self._tokens)
         self._text.rescore(self._tokens)
-        self._tell()
+        self._show_detail()
 
     def compare(self, differences: Sequence[float | None]) -> None:
         """Show how many bits more another model expected each of the first tokens; an
         empty sequence ends the comparison."""
         self.differences = tuple(differences)
         self._text.compare(self.differences)
-        self._tell()
+        self._show_detail()
 
     def select(self, index: int) -> None:
         """Move the cursor to a token; posts `TokenSelected` if that is another one."""
@@ -254,9 +250,9 @@ line, · is a space at its beginning.
         """Select the tokens from `first` to before `end`."""
         self._text.select(first, end)
 
-    def on_token_text_moved(self, event: TokenText.Moved) -> None:
+    def on_token_text_cursor_moved(self, event: TokenText.CursorMoved) -> None:
         event.stop()
-        self._tell()
+        self._show_detail()
         self.post_message(self.TokenSelected(event.index))
 
     def on_token_text_selected(self, event: TokenText.Selected) -> None:
@@ -267,7 +263,7 @@ line, · is a space at its beginning.
         event.stop()
         self._legend.show(event.measure)
 
-    def _tell(self) -> None:
+    def _show_detail(self) -> None:
         piece = self._text.piece
         index, count = self._text.index, len(self._tokens)
         if piece is None:
@@ -277,9 +273,10 @@ line, · is a space at its beginning.
         token, total = self._tokens[index], self._sums.upto(index)
         above, below = detail_lines(token, index, count, total, piece)
         if self.differences:
-            known = index < min(self._text.own, len(self.differences))
-            told = notation.difference(self.differences[index] if known else None)
-            below = tuple((f"other model {told} bits", *form) for form in below)
+            is_known = index < min(self._text.own, len(self.differences))
+            bits = self.differences[index] if is_known else None
+            difference = notation.difference(bits)
+            below = tuple((f"other model {difference} bits", *form) for form in below)
         self._detail.show(above, below)
 
 
@@ -305,8 +302,7 @@ def _sum_forms(name: str, total: float | None) -> Forms:
 def detail_lines(
     token: Token, index: int, count: int, total: float | None, piece: TokenGroup
 ) -> tuple[Forms, Forms]:
-    """Return two sentences about a token, each in forms of decreasing length."""
-    place, name = f"{index + 1:,}/{count:,}", visible_token(token.text)
+    position, name = f"{index + 1:,}/{count:,}", visible_token(token.text)
     part = ""
     if piece.count > 1:
         part = f" part {index - piece.first + 1} of {piece.count}"
@@ -314,19 +310,20 @@ def detail_lines(
         part += ", forced"
     sums = _sum_forms("Σ to here", total)
     if index and token.logprob is None and token.rank is None:
-        return ((f"{place} “{clip(name, 20)}”{part}", "not scored"), (place,)), sums
+        unscored = (f"{position} “{clip(name, 20)}”{part}", "not scored")
+        return (unscored, (position,)), sums
     nats = notation.log_prob(token.logprob)
     in_bits = notation.surprisal(token.logprob)
     above = (
         (
-            f"{place} “{clip(name, 20)}”{part}",
+            f"{position} “{clip(name, 20)}”{part}",
             f"log P {nats} nats",
             f"surprisal {in_bits} bits",
         ),
-        (f"{place} “{clip(name, 20)}”{part}", f"log P {nats}", f"{in_bits} bits"),
-        (f"{place} “{clip(name, 8)}”", f"log P {nats}", f"{in_bits} bits"),
-        (place, f"log P {nats}", f"{in_bits} bits"),
-        (place, f"log P {nats}"),
+        (f"{position} “{clip(name, 20)}”{part}", f"log P {nats}", f"{in_bits} bits"),
+        (f"{position} “{clip(name, 8)}”", f"log P {nats}", f"{in_bits} bits"),
+        (position, f"log P {nats}", f"{in_bits} bits"),
+        (position, f"log P {nats}"),
     )
     prob = None if token.logprob is None else math.exp(min(0.0, token.logprob))
     likely = (

@@ -31,8 +31,8 @@ class Editor(Host):
         assert isinstance(self.widget, FindBar)
         return self.widget
 
-    @on(FindBar.Moved)
-    def go(self, event: FindBar.Moved) -> None:
+    @on(FindBar.MatchSelected)
+    def go(self, event: FindBar.MatchSelected) -> None:
         self.cursor = event.end
         self.bar.update(self.content, self.cursor)
 
@@ -153,7 +153,7 @@ async def test_escape_closes_and_hides_the_find_bar() -> None:
     async with editor.run_test(size=(80, 24), message_hook=editor.hook) as pilot:
         await opened(editor, pilot, "one")
         await pilot.press("escape")
-        assert isinstance(editor.posted[-1], FindBar.Closed)
+        assert isinstance(editor.posted[-1], FindBar.FindBarClosed)
         assert not editor.bar.is_open
         assert editor.text().strip() == ""
 

@@ -60,7 +60,7 @@ async def test_escape_closes_the_line_prompt_without_an_answer() -> None:
     app = Asking(lambda prompt: prompt.ask_location("a"))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         await pilot.press("1", "escape")
-        assert isinstance(app.posted[-1], LinePrompt.Closed)
+        assert isinstance(app.posted[-1], LinePrompt.PromptClosed)
         assert app.answers == [] and not app.prompt.is_open
 
 
