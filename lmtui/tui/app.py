@@ -39,7 +39,7 @@ from lmtui.tui.app_messages import (
     SubjectChosen,
 )
 from lmtui.tui.app_options import AppOptions
-from lmtui.tui.chat import store as kept
+from lmtui.tui.chat import store as chat_store
 from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.dialogs import ConfirmDialog, ErrorScreen
 from lmtui.tui.engine.client import EngineClient
@@ -127,9 +127,9 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._engine = EngineWorker()
         self.make_client = partial(EngineClient, self._engine)
         self._loader = self.make_client(self.call_later)
-        self._chats: ConversationStore | None = None
+        self._store: ConversationStore | None = None
         if options.chats_file is not None:
-            self._chats = ConversationStore(options.chats_file, self.post_message)
+            self._store = ConversationStore(options.chats_file, self.post_message)
         self._chat: ChatScreen | None = None
         self._editor: EditorScreen | None = None
         self._inspectors: list[InspectScreen] = []  # open ones among them
@@ -141,7 +141,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     # The screens: each is imported and made when it is first shown, and kept.
 
     def installed(self, name: str) -> Screen[None]:
-        """Return the start, chat, complete, finetune or learn screen."""
         if not self.is_screen_installed(name):
             make = {
                 "start": self._make_start,
@@ -156,7 +155,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def _make_start(self) -> Screen[None]:
         from lmtui.tui.start import StartScreen
 
-        return StartScreen(self._options.recent_files, self._chats)
+        return StartScreen(self._options.recent_files, self._store)
 
     def _make_chat(self) -> Screen[None]:
         from lmtui.tui.chat.screen import ChatScreen
@@ -166,7 +165,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             sampling=self._options.sampling,
             sampling_for=self._options.sampling_for,
             system=self._options.system,
-            store=self._chats,
+            store=self._store,
             opened=self._options.opened,
             options=self._options.chat,
         )
@@ -197,15 +196,14 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         return LearnScreen(self.make_client, self._options.open_lesson())
 
     def on_mount(self) -> None:
-        """Apply the keys, open the first screen, and then load the model."""
         leave_when_gone(self, self.leave)
         # A layout's garbage is collected in the young generations. A full collection
         # stops the screen for a tenth of a second, so it is made rare.
         gc.set_threshold(*gc.get_threshold()[:2], 100)
         self.call_after_refresh(gc.enable)
         self.follow_preferences()
-        if self._chats is not None:
-            self.call_after_refresh(self._chats.purge)
+        if self._store is not None:
+            self.call_after_refresh(self._store.purge)
         first, source = self._options.first, self._options.source
         if first == "inspect" and source is not None:
             self.push_screen(self.installed("start"))
@@ -221,13 +219,12 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     # Loading of the model.
 
     def load_model(self, ref: ModelRef) -> None:
-        """Load a model, with its adapter, in place of the current one."""
         self.model = self.model.switched(ref)
         self._loaded_any = True
         self._loader.load(
             self.open_model(ref),
             progress=self._show_progress,
-            then=self._take_model,
+            then=self._show_loaded,
             failed=self._show_load_failed,
         )
 
@@ -237,9 +234,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     @on(AdapterChosen)
     def use_adapter(self, event: AdapterChosen) -> None:
-        """Load the adapter that a training made, and go to the event's screen."""
         self.load_model(event.ref)
-        self._go(event.screen)
+        self._show_screen(event.screen)
 
     def _show_progress(self, progress: Progress) -> None:
         if progress.warning:
@@ -247,16 +243,15 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         else:
             self.model = self.model.progressed(progress)
 
-    def _take_model(self, opened: EngineOpened) -> None:
+    def _show_loaded(self, opened: EngineOpened) -> None:
         self.model = self.model.loaded(opened.info, opened.capabilities, opened.against)
 
     def _show_load_failed(self, error: LmtuiError) -> None:
-        """Show the error, and ask the user what to do."""
         self.model = state = self.model.failed(error)
         if isinstance(self.screen, ErrorScreen):
             self.pop_screen()
-        asked = ErrorScreen(error, ref=state.model_ref, before=state.before)
-        self.push_screen(asked, self._answer_error)
+        dialog = ErrorScreen(error, ref=state.model_ref, before=state.before)
+        self.push_screen(dialog, self._answer_error)
 
     def _answer_error(self, answer: str | None) -> None:
         if answer == "again":
@@ -268,9 +263,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     # The conversations.
 
-    @on(kept.KeepingFailed)
-    def warn_not_stored(self, event: kept.KeepingFailed) -> None:
-        """Report that messages could not be saved; they stay on the screen."""
+    @on(chat_store.SaveFailed)
+    def warn_not_saved(self, event: chat_store.SaveFailed) -> None:
         error = event.error
         self.notify(
             visible(f"{error.detail}\n{error.hint}".strip()),
@@ -280,28 +274,27 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             timeout=15,
         )
 
-    @on(kept.KeepingRecovered)
-    def note_stored(self) -> None:
-        """Report that the pending messages are saved now."""
+    @on(chat_store.SaveRecovered)
+    def notify_saved(self) -> None:
         self.notify("Conversations are saved again.")
 
-    @on(kept.StoreReplaced)
-    def show_store_replaced(self, event: kept.StoreReplaced) -> None:
+    @on(chat_store.StoreReplaced)
+    def show_store_replaced(self, event: chat_store.StoreReplaced) -> None:
         """Report how a damaged store was replaced, and save the conversation again."""
         self.notify(visible(event.words), severity="warning", markup=False, timeout=20)
         if self._chat is not None:
             self._chat.session.save_whole()
 
-    @on(kept.ChangedElsewhere)
-    def let_go_on_apart(self, event: kept.ChangedElsewhere) -> None:
+    @on(chat_store.ChangedElsewhere)
+    def continue_as_copy(self, event: chat_store.ChangedElsewhere) -> None:
         """Save the conversation as a copy: another program has changed the stored
         one."""
         if self._chat is not None:
             self._chat.session.continue_as_copy(event.uid)
 
-    @on(kept.ConversationChosen)
-    def open_conversation(self, event: kept.ConversationChosen) -> None:
-        self._go("chat")
+    @on(chat_store.ConversationChosen)
+    def open_conversation(self, event: chat_store.ConversationChosen) -> None:
+        self._show_screen("chat")
         if self._chat is not None:
             self.call_later(self._chat.switcher.open, event)
 
@@ -309,16 +302,18 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         """Open the conversations, searched for `words`, over the current screen."""
         from lmtui.tui.history import HistoryScreen
 
-        if self._chats and not isinstance(self.screen, HistoryScreen):
-            self.push_screen(HistoryScreen(self._chats, words))
+        if self._store and not isinstance(self.screen, HistoryScreen):
+            self.push_screen(HistoryScreen(self._store, words))
 
     # The settings.
 
     def action_settings(self) -> None:
         from lmtui.tui.settings.screen import SettingsScreen
 
-        shown = any(isinstance(each, SettingsScreen) for each in self.screen_stack)
-        if self._settings_file is None or shown or isinstance(self.screen, ModalScreen):
+        is_open = any(isinstance(s, SettingsScreen) for s in self.screen_stack)
+        if is_open or isinstance(self.screen, ModalScreen):
+            return
+        if self._settings_file is None:
             return
         themes = {"theme": tuple(self.available_themes)}
         self.push_screen(SettingsScreen(self._settings_file, choices=themes))
@@ -327,28 +322,26 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def save_preset(self, event: PresetNamed) -> None:
         self._preset_writer.save(event.name, event.settings, event.system)
 
-    @on(events.SheetRead)
-    def follow_presets(self, event: events.SheetRead) -> None:
-        """Use the presets of the settings file."""
-        self.presets = event.sheet.saved.presets
+    @on(events.SettingsRead)
+    def follow_presets(self, event: events.SettingsRead) -> None:
+        self.presets = event.snapshot.saved.presets
 
     @on(events.KeysSaved)
     def follow_keys(self, event: events.KeysSaved) -> None:
-        """Use the keys of the settings file."""
-        self.use_keys(event.sheet.saved.keys)
+        self.use_keys(event.snapshot.saved.keys)
 
     @on(events.SettingSaved)
     def follow_setting(self, event: events.SettingSaved) -> None:
         """Apply a changed setting at once, unless a flag or variable overrides it."""
         name = event.name
-        if event.sheet.stronger(name) is not None:
+        if event.snapshot.stronger(name) is not None:
             return
-        changed, value = item(name), event.sheet.counting.value(name)
+        changed, value = item(name), event.snapshot.counting.value(name)
         if name == "theme":
             self.apply_theme(str(value))
         elif changed.section == SAMPLING:
             if (
-                event.sheet.counting.origin(name).source == "default"
+                event.snapshot.counting.origin(name).source == "default"
                 and self.model.info
             ):
                 value = dict(self.model.info.generation_defaults).get(name, value)
@@ -359,31 +352,28 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     # Navigation.
 
     def action_start(self) -> None:
-        self._go("start")
+        self._show_screen("start")
 
     def action_chat(self) -> None:
-        self._go("chat")
+        self._show_screen("chat")
 
     def action_complete(self) -> None:
         if self._options.writing is not None:
-            self._go("complete")
+            self._show_screen("complete")
 
     def action_finetune(self) -> None:
         if self._options.finetuning is not None:
-            self._go("finetune")
+            self._show_screen("finetune")
 
     def action_learn(self) -> None:
         if self._options.open_lesson is not None:
-            self._go("learn")
+            self._show_screen("learn")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable what is not available: history, settings, the editor, a training.
-
-        With a training, the screens that need a model stay disabled until one is
-        loaded.
-        """
+        """With a training, the screens that need a model stay disabled until one is
+        loaded."""
         needed: dict[str, object] = {
-            "history": self._chats,
+            "history": self._store,
             "settings": self._settings_file,
             "complete": self._options.writing,
             "finetune": self._options.finetuning,
@@ -397,9 +387,9 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             return self._options.finetuning is None or self._loaded_any
         return super().check_action(action, parameters)
 
-    def _go(self, name: str) -> None:
-        if holding := self._holding:
-            holding.leave_then(partial(self._go, name))
+    def _show_screen(self, name: str) -> None:
+        if inspector := self._inspector_with_branches:
+            inspector.leave_then(partial(self._show_screen, name))
             return
         # The stack begins with Textual's empty screen and one installed screen.
         while len(self.screen_stack) > 2:
@@ -407,7 +397,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self.switch_screen(self.installed(name))
 
     @property
-    def _holding(self) -> InspectScreen | None:
+    def _inspector_with_branches(self) -> InspectScreen | None:
         """The open inspector with branches that would be lost, if any."""
         return next(
             (screen for screen in self._open_inspectors if screen.has_branches), None
@@ -428,7 +418,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self.inspect(event.subject)
 
     def inspect(self, subject: InspectSource) -> None:
-        """Open the inspector on a text, over the current screen."""
         from lmtui.tui.inspector.screen import InspectScreen
 
         screen = InspectScreen(
@@ -451,7 +440,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     @property
     def broke_off_with(self) -> Exception | None:
-        """The error that ended the app, if any."""
         return self._exception or self._input_error
 
     @property
@@ -480,7 +468,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self.notify("No shell is waiting that could bring the program back.")
 
     def action_help(self) -> None:
-        """Open the help, or close it."""
         from lmtui.tui.help import HelpScreen
 
         if isinstance(self.screen, HelpScreen):
@@ -501,8 +488,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         return super().deliver_screenshot(filename, path, time_format)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Yield the palette's commands: the screen's keys, Textual's own, Chat and
-        Learn."""
         yield from palette.commands(self, screen, super().get_system_commands(screen))
         if self.check_action("chat", ()):
             yield SystemCommand("Chat", "Show the chat.", self.action_chat)
@@ -511,20 +496,19 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             yield SystemCommand("Learn", words, self.action_learn)
 
     async def action_quit(self) -> None:
-        """Leave; ask first about a running training, open branches and unsaved text."""
         if isinstance(self.screen, ConfirmDialog):
             return
         if self.finetune is not None and self.finetune.at_work:
-            self._go("finetune")
+            self._show_screen("finetune")
             self.finetune.stop_and_leave()
             return
-        if holding := self._holding:
-            holding.leave_then(self._quit_again)
+        if inspector := self._inspector_with_branches:
+            inspector.leave_then(self._quit_again)
             return
         if self._editor is None or not self._editor.file.unsaved:
             self.leave()
             return
-        self._go("complete")
+        self._show_screen("complete")
         self._editor.file.leave_then(self.leave)
 
     def _quit_again(self) -> None:
@@ -541,6 +525,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._engine.close()
         if self._chat is not None:
             self._chat.session.save()
-        if self._chats is not None:
-            self.all_stored = self._chats.close()
+        if self._store is not None:
+            self.all_stored = self._store.close()
         self.exit(return_code=code)

@@ -65,50 +65,48 @@ class Activity:
         self.ready = "ready"
         """The words for a model that has nothing to do."""
         self._status, self._context = status, context
-        self._model_words = ""
-        self._said = False
-        self._said_in: object = None
+        self._model_status = ""
+        self._has_notice = False
+        self._notice_context: object = None
         self._clock = clock
-        self._reading = "", 0.0  # what is told of the reading, and since when
+        self._last_work = "", 0.0  # what is told of the reading, and since when
 
     def follow_model(self, state: ModelState, *, goes_back: bool = False) -> None:
         """Tell how a load goes, and whether Esc `goes_back` to the model before; what
         was said to the user is outdated."""
-        self._model_words = ""
+        self._model_status = ""
         if state.info is None:
-            self._model_words = "no model" if state.error else state.words
+            self._model_status = "no model" if state.error else state.words
         if goes_back and (before := state.goes_back_to):
-            self._model_words += f"; Esc goes back to {shown_name(before)}"
+            self._model_status += f"; Esc goes back to {shown_name(before)}"
         self.clear_notice()
 
-    def notice(self, words: str) -> None:
-        """Tell the user something that has just happened."""
-        self._status.state, self._said = words, True
-        self._said_in = self._context()
+    def notice(self, text: str) -> None:
+        self._status.state, self._has_notice = text, True
+        self._notice_context = self._context()
 
     def clear_outdated_notice(self, *, still_holds: bool = False) -> None:
         """Remove what was said if its context has changed, unless it still holds."""
         if still_holds:
-            self._said_in = self._context()
-        elif self._said and self._said_in != self._context():
+            self._notice_context = self._context()
+        elif self._has_notice and self._notice_context != self._context():
             self.clear_notice()
 
     def clear_notice(self) -> None:
-        """Remove what was said."""
-        self._said = False
+        self._has_notice = False
         self.update()
 
     def update(self) -> None:
         """Tell what the model does now, unless something is said to the user."""
-        if not self._said:
-            self._status.state = self._model_words or self._work() or self.ready
+        if not self._has_notice:
+            self._status.state = self._model_status or self._work() or self.ready
 
     def _work(self) -> str:
         texts = (controller.status_text for controller in self.controllers)
         work = next(filter(None, texts), "")
-        words, since = self._reading
-        if words != work:
-            self._reading = work, self._clock()
+        previous, since = self._last_work
+        if previous != work:
+            self._last_work = work, self._clock()
             return work
         # One part of a prompt can take long: without seconds, it seems to stand still.
         seconds = self._clock() - since

@@ -41,7 +41,6 @@ _MOVES = frozenset({"up", "down", "left", "right", "tab", "shift+tab", "home", "
 
 
 def notify_error(app: App[Any], error: LmtuiError) -> None:
-    """Show an error, with its hint, in a notification."""
     text = "\n".join(part for part in (error.detail, error.hint) if part)
     app.notify(
         visible(text),
@@ -102,14 +101,14 @@ class ActionList(OptionList):
 
         `details` replaces the tooltip of an action.
         """
-        place = self.highlighted
+        index = self.highlighted
         self.clear_options()
-        said = details or {}
+        descriptions = details or {}
         for binding, key in shown_actions(self.screen):
             if not binding.show:
                 continue
-            words = said.get(binding.action, binding.tooltip)
-            line = choice_line(key, binding.description, words)
+            description = descriptions.get(binding.action, binding.tooltip)
+            line = choice_line(key, binding.description, description)
             self.add_option(Option(line, id=binding.action))
         for heading, choices in (more or {}).items():
             if choices:
@@ -118,21 +117,18 @@ class ActionList(OptionList):
             for choice in choices:
                 label = Content(f"      {visible_line(choice.label)}")
                 self.add_option(Option(label, id=choice.action))
-        self.highlighted = min(place or 0, self.option_count - 1)
+        self.highlighted = min(index or 0, self.option_count - 1)
 
     @on(OptionList.OptionSelected)
-    async def take(self, event: OptionList.OptionSelected) -> None:
+    async def run_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         if event.option_id:
             await self.screen.run_action(event.option_id)
 
 
-def choice_line(key: str, name: str, words: str) -> Content:
-    """Return the line of a choice: its key, name and description."""
-    apart = "· " if len(name) >= _NAME else ""
-    return Content.assemble(
-        (f"{key:>4}  ", "$accent"), f"{name:<{_NAME}} {apart}", (words, "$quiet")
-    )
+def choice_line(key: str, name: str, description: str) -> Content:
+    label = f"{name:<{_NAME}} " + ("· " if len(name) >= _NAME else "")
+    return Content.assemble((f"{key:>4}  ", "$accent"), label, (description, "$quiet"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +156,9 @@ class Question(ModalScreen[str]):
         super().__init__()
         self.accepts_keys = expected
         """Whether a letter may be an answer."""
-        self._expected = expected
-        self._held: events.Key | None = None  # a letter that may be an answer
-        self._marked: int | None = None  # the choice that was marked before that letter
+        self._accepts_at_once = expected
+        self._pending_key: events.Key | None = None  # a letter that may be an answer
+        self._old_highlight: int | None = None  # the choice marked before that letter
         self._timer: asyncio.TimerHandle | None = None
         self._is_closing = False
 
@@ -175,17 +171,18 @@ class Question(ModalScreen[str]):
     async def _dismiss_in_order(self, answer: str) -> None:
         # This runs in the app, which meanwhile passes nothing on: keys on their way
         # through this dialog reach the field before any that the app gives to it.
-        passed = asyncio.Event()
-        self.query_one(ActionList).call_later(self.call_later, passed.set)
+        flushed = asyncio.Event()
+        self.query_one(ActionList).call_later(self.call_later, flushed.set)
         with suppress(TimeoutError):  # a queue that ends loses its calls
-            await asyncio.wait_for(passed.wait(), _LONGEST_WAIT)
+            await asyncio.wait_for(flushed.wait(), _LONGEST_WAIT)
         self._is_closing = False
         if self.is_current:
             self.dismiss(answer)
 
     def on_mount(self) -> None:
-        if not self._expected:
-            self._wait(2 * PAUSE if self._field() else PAUSE, self.accept_keys)
+        if not self._accepts_at_once:
+            pause = 2 * PAUSE if self._field_below() else PAUSE
+            self._start_timer(pause, self.accept_keys)
 
     def accept_keys(self) -> None:
         self.accepts_keys = True
@@ -193,76 +190,75 @@ class Question(ModalScreen[str]):
     def on_key(self, event: events.Key) -> None:
         """Hold a letter that may be an answer; pass other letters to the field."""
         if event.key == "enter":
-            self._held = None  # its choice is marked, which Enter takes
+            self._pending_key = None  # its choice is marked, which Enter takes
         elif not event.is_printable:
-            self._write_held()
+            self._flush_pending()
             if event.key in _MOVES:
                 self.accept_keys()
         else:
             event.stop()
-            is_free = self._held is None and not self._is_closing
-            alone = is_free and self.accepts_keys and self.is_current
-            if alone and self._action_of(event):
-                self._hold(event)
+            is_free = self._pending_key is None and not self._is_closing
+            may_answer = is_free and self.accepts_keys and self.is_current
+            if may_answer and self._action_of(event):
+                self._answer_after_pause(event)
             else:
-                self._write(event)
+                self._forward(event)
 
     def on_paste(self, event: events.Paste) -> None:
         event.stop()
-        self._write(event)
+        self._forward(event)
 
     def _action_of(self, event: events.Key) -> str:
         """Return the action of a letter; "" where it has none."""
         raise NotImplementedError
 
-    def _hold(self, event: events.Key) -> None:
+    def _answer_after_pause(self, event: events.Key) -> None:
         """Take a letter as an answer, unless others follow."""
         choices, action = self.query_one(ActionList), self._action_of(event)
-        if self._field() is None:
+        if self._field_below() is None:
             self.call_later(self.run_action, action)
             return
 
-        async def take() -> None:
-            if self._held is event and self.is_current:
-                self._held = None
+        async def answer() -> None:
+            if self._pending_key is event and self.is_current:
+                self._pending_key = None
                 await self.run_action(action)
 
-        self._held, self._marked = event, choices.highlighted
+        self._pending_key, self._old_highlight = event, choices.highlighted
         choices.highlighted = choices.get_option_index(action)
         # The way of a key through the queues, so that no earlier one is overtaken.
-        queue = partial(choices.call_later, self.call_later, take)
-        self._wait(PAUSE, partial(self.app.call_later, queue))
+        queue = partial(choices.call_later, self.call_later, answer)
+        self._start_timer(PAUSE, partial(self.app.call_later, queue))
 
-    def _write_held(self) -> None:
-        """Pass the letter that is held to the field."""
-        held, self._held = self._held, None
-        if held is not None:
-            self.query_one(ActionList).highlighted = self._marked
-            self._write(held)
+    def _flush_pending(self) -> None:
+        key, self._pending_key = self._pending_key, None
+        if key is not None:
+            self.query_one(ActionList).highlighted = self._old_highlight
+            self._forward(key)
 
-    def _write(self, event: events.Key | events.Paste) -> None:
+    def _forward(self, event: events.Key | events.Paste) -> None:
         """Pass what was typed to the field, after the letter that is held."""
-        self._write_held()
-        field = self._field()
+        self._flush_pending()
+        field = self._field_below()
         if field is None:
             return
         self.accepts_keys = False
-        self._wait(2 * PAUSE, self.accept_keys)
+        self._start_timer(2 * PAUSE, self.accept_keys)
         if isinstance(event, events.Key):
             field.post_message(events.Key(event.key, event.character))
         else:
             field.post_message(events.Paste(event.text))
 
-    def _wait(self, seconds: float, then: Callable[[], object]) -> None:
+    def _start_timer(self, seconds: float, then: Callable[[], object]) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = call_after(self, seconds, then)
 
-    def _field(self) -> Input | TextArea | None:
+    def _field_below(self) -> Input | TextArea | None:
         """Return the field below that has the focus, if one has."""
         stack = self.app.screen_stack
-        place = stack.index(self) if self in stack else len(stack)
-        for screen in reversed(stack[:place]):
+        index = stack.index(self) if self in stack else len(stack)
+        for screen in reversed(stack[:index]):
             if isinstance(screen.focused, Input | TextArea):
                 return screen.focused
             if not screen.is_modal:
@@ -299,14 +295,14 @@ written into the text below.
         expected: bool = False,
     ) -> None:
         super().__init__(expected=expected)
-        self._asked = visible_line(title)
+        self._question = visible_line(title)
         self._details = "\n".join(map(visible_line, details))
         self._choices = {choice.key: choice for choice in choices}
         self._harmless, self._first = harmless, first or harmless
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Static(Content(self._asked), id="title")
+            yield Static(Content(self._question), id="title")
             with VerticalScroll(id="details", can_focus=False):
                 yield Static(Content(self._details))
             yield ActionList(id="choices")
@@ -314,8 +310,8 @@ written into the text below.
     def on_mount(self) -> None:
         choices = self.query_one(ActionList)
         for key, choice in self._choices.items():
-            shown = "Esc" if key == self._harmless else key
-            line = choice_line(shown, choice.label, choice.what)
+            key_text = "Esc" if key == self._harmless else key
+            line = choice_line(key_text, choice.label, choice.what)
             choices.add_option(Option(line, id=f"answer({key!r})"))
         choices.highlighted = list(self._choices).index(self._first)
         choices.focus()
@@ -362,7 +358,7 @@ make room. What you type in one go is written into the text below.
     ) -> None:
         super().__init__()
         self._error = error
-        self._wanted, self._before = visible_line(full_name(ref)), before
+        self._model_name, self._before = visible_line(full_name(ref)), before
 
     def compose(self) -> ComposeResult:
         error = self._error
@@ -370,15 +366,14 @@ make room. What you type in one go is written into the text below.
             title = Content.styled(visible_line(error.title), "bold $error")
             yield Static(title, id="title")
             with VerticalScroll(id="facts", can_focus=False):
-                if self._wanted != error.detail:
-                    yield Static(Content(self._wanted), classes="quiet")
+                if self._model_name != error.detail:
+                    yield Static(Content(self._model_name), classes="quiet")
                 for part in (error.detail, error.hint):
                     if part:
                         yield Static(Content(visible(part)))
             yield ActionList(id="choices")
 
     def accept_keys(self) -> None:
-        """Offer the choices, after a pause."""
         super().accept_keys()
         back = shown_name(self._before) if self._before else ""
         choices = self.query_one(ActionList)
@@ -386,11 +381,10 @@ make room. What you type in one go is written into the text below.
         choices.focus()
 
     def _action_of(self, event: events.Key) -> str:
-        found = self.active_bindings.get(event.key)
-        return found.binding.action if found and found.node is self else ""
+        active = self.active_bindings.get(event.key)
+        return active.binding.action if active and active.node is self else ""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable answers before the pause, and going back without an earlier model."""
         if action != "answer":
             return super().check_action(action, parameters)
         return self.accepts_keys and (
@@ -413,27 +407,25 @@ Arrows, PgUp and PgDn scroll.
                 tooltip="Back to where you were."),
     ]  # fmt: skip
 
-    def __init__(self, title: str, words: Content) -> None:
+    def __init__(self, title: str, text: Content) -> None:
         super().__init__()
-        self._title, self._words = title, Static(words)
+        self._title, self._text = title, Static(text)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Static(Content(self._title), id="title")
             with VerticalScroll(id="page"):
-                yield self._words
+                yield self._text
             yield Static(Content("↑ ↓ scroll · Esc closes"), id="foot")
 
     def on_mount(self) -> None:
         self.query_one("#page").focus()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Give the text all lines but those of the frame, the title and the foot."""
         self.query_one("#page").styles.max_height = max(1, event.size.height - _AROUND)
 
-    def show(self, words: Content) -> None:
-        """Show another text."""
-        self._words.update(words)
+    def show(self, text: Content) -> None:
+        self._text.update(text)
 
     def action_leave(self) -> None:
         self.dismiss(None)

@@ -71,40 +71,38 @@ class HelpScreen(ModalScreen[None]):
         self._show(event.value)
 
     @on(Input.Submitted)
-    def read(self) -> None:
-        """Go from the search to what it found."""
+    def focus_sections(self) -> None:
         self.query_one("#sections").focus()
 
     def action_find(self) -> None:
         self.query_one(Input).focus()
 
     def action_leave(self) -> None:
-        """Leave the search and empty it; without one, close."""
         field = self.query_one(Input)
         if not (field.value or field.has_focus):
             self.dismiss()
             return
         field.value = ""
-        self.read()
+        self.focus_sections()
 
     def _show(self, text: str) -> None:
-        """Show the keys, and the texts, that have all of these words."""
         words = text.casefold().split()
 
-        def fits(*told: str) -> bool:
-            whole = " ".join(told).casefold()
-            return all(word in whole for word in words)
+        def matches(*texts: str) -> bool:
+            searched = " ".join(texts).casefold()
+            return all(word in searched for word in words)
 
         kinds = (self.query(f".{kind}") for kind in ("title", "keys", "text"))
-        for section, title, keys, said in zip(self._sections, *kinds, strict=True):
+        for section, title, keys, paragraph in zip(self._sections, *kinds, strict=True):
             bound = [
                 item
                 for item in section.bound
-                if fits(self._keys(item), item.name, item.what)
+                if matches(self._keys(item), item.name, item.what)
             ]
             keys.display = bool(bound)
-            said.display = bool(section.text) and fits(section.title, section.text)
-            title.display = keys.display or said.display
+            fits = matches(section.title, section.text)
+            paragraph.display = bool(section.text) and fits
+            title.display = keys.display or paragraph.display
             assert isinstance(keys, Static)
             keys.update(self._table(bound))
 
@@ -123,7 +121,6 @@ class HelpScreen(ModalScreen[None]):
         return table
 
     def _keys(self, item: Bound) -> str:
-        """Return the keys in force for an action, as the user reads them."""
         keys = self._keymap.get(item.id, ",".join(item.keys)).split(",")
         shown = (self.app.get_key_display(Binding(key, "")) for key in keys)
         return " or ".join(dict.fromkeys(shown))
@@ -132,25 +129,25 @@ class HelpScreen(ModalScreen[None]):
 def sections(screen: Screen[object]) -> list[Section]:
     """Return the sections of the help, beginning with the widget that has the focus. A
     screen with `help_terms`, lines of text, has a section for them, the first one."""
-    everywhere = Section("Here", _help(screen), _of(type(screen)))
-    everywhere.bound += _of(type(screen.app))
-    found: dict[type[DOMNode], Section] = {}
+    everywhere = Section("Here", _help(screen), _bound_to(type(screen)))
+    everywhere.bound += _bound_to(type(screen.app))
+    by_class: dict[type[DOMNode], Section] = {}
     for widget in screen.walk_children(with_self=False):
         unused = getattr(widget, "unused_keys", ())
-        keys = [each for each in _of(type(widget)) if each.id not in unused]
-        home = type(_explained(widget))
-        if (keys or _help(widget)) and home not in found:
-            found[home] = Section(_title(home), _help(_explained(widget)))
-        if keys and keys[0] not in found[home].bound:
-            found[home].bound += keys
+        keys = [item for item in _bound_to(type(widget)) if item.id not in unused]
+        owner = type(_node_with_help(widget))
+        if (keys or _help(widget)) and owner not in by_class:
+            by_class[owner] = Section(_title(owner), _help(_node_with_help(widget)))
+        if keys and keys[0] not in by_class[owner].bound:
+            by_class[owner].bound += keys
     focused = screen.focused
-    first = found.pop(type(_explained(focused)), None) if focused else None
+    first = by_class.pop(type(_node_with_help(focused)), None) if focused else None
     terms = getattr(screen, "help_terms", "")
     glossary = [Section("Words", terms)] if terms else []
-    return [*glossary, *([first] if first else []), everywhere, *found.values()]
+    return [*glossary, *([first] if first else []), everywhere, *by_class.values()]
 
 
-def _explained(widget: DOMNode) -> DOMNode:
+def _node_with_help(widget: DOMNode) -> DOMNode:
     """Return the nearest node with a `HELP` from the widget outwards, or itself."""
     for node in widget.ancestors_with_self:
         if isinstance(node, App | Screen):
@@ -167,8 +164,7 @@ def _help(node: DOMNode) -> str:
     return " ".join((node.HELP or "").split())
 
 
-def _of(owner: type[DOMNode]) -> list[Bound]:
-    """Return the keys of a class and of its bases in lmtui, each once."""
+def _bound_to(owner: type[DOMNode]) -> list[Bound]:
     bases = (base for base in owner.__mro__ if issubclass(base, DOMNode))
     return [item for base in bases for item in bound_by(base)]
 

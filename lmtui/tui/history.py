@@ -40,7 +40,7 @@ NOTHING = "No message has all of these words."
 _NAME, _BEFORE = 24, 16  # cells of a hit's title, code points before its first word
 _OPEN, _CHANGE = "Enter open", "Alt+R rename · Alt+D delete"
 _PIN, _MARKS = " · Alt+P pin", " · Alt+P pin · Alt+A archive"  # narrow and wide screens
-_ASKED = "Enter renames · Esc cancels"
+_RENAMING = "Enter renames · Esc cancels"
 _TITLE = LineQuestion(
     "title", "Title", "empty: taken from the first message", lambda _: ""
 )
@@ -84,12 +84,12 @@ opens its conversation at that message.
 
     def __init__(self, chats: ConversationStore, words: str = "") -> None:
         super().__init__()
-        self._chats = chats
-        self._words = words
+        self._store = chats
+        self._initial_words = words
         self._rows: tuple[HistoryRow, ...] = ()
         self._deleted: list[int] = []
         self._prompt = LinePrompt(id="ask")
-        self._renamed: int | None = None  # the conversation whose title is asked for
+        self._renamed_id: int | None = None  # the conversation whose title is asked for
         self._archived = False
 
     def compose(self) -> ComposeResult:
@@ -104,13 +104,12 @@ opens its conversation at that message.
         yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
-        """List all conversations, or search for the given words."""
         self._list.can_focus = False  # what is typed is for the field
         self._field.focus()
-        if self._words:
-            self._field.value = self._words
+        if self._initial_words:
+            self._field.value = self._initial_words
         else:
-            self._ask()
+            self._load_rows()
 
     @property
     def _list(self) -> DialogList:
@@ -122,20 +121,20 @@ opens its conversation at that message.
 
     @property
     def _row(self) -> HistoryRow | None:
-        place = self._list.highlighted
-        return self._rows[place] if self._rows and place is not None else None
+        index = self._list.highlighted
+        return self._rows[index] if self._rows and index is not None else None
 
-    def _ask(self) -> None:
+    def _load_rows(self) -> None:
         text = self._field.value
         if text.strip():
-            self._chats.search(
+            self._store.search(
                 self.call_later,
                 text,
                 then=partial(self._show_hits, text),
                 failed=self._show_failure,
             )
         else:
-            self._chats.list(
+            self._store.list(
                 self.call_later,
                 then=self._show_list,
                 failed=self._show_failure,
@@ -146,44 +145,41 @@ opens its conversation at that message.
 
     @on(Input.Changed, "#words")
     def find(self) -> None:
-        self._ask()
+        self._load_rows()
 
     def _show_list(self, rows: tuple[ConversationSummary, ...]) -> None:
-        """Show the conversations, unless the user searches meanwhile."""
         if not self._field.value.strip():
             self._show(rows, EMPTY)
 
     def _show_hits(self, text: str, hits: tuple[Hit, ...]) -> None:
-        """Show the hits, unless the search text has changed meanwhile."""
         if text == self._field.value:
             self._show(hits, NOTHING)
 
-    def _show(self, rows: tuple[HistoryRow, ...], nothing: str) -> None:
-        place, before = self._list.highlighted, self._row
+    def _show(self, rows: tuple[HistoryRow, ...], if_empty: str) -> None:
+        old_index, old_row = self._list.highlighted, self._row
         self._rows = rows
         self._list.clear_options()
         lines = map(line_of, rows, (None, *rows))
         self._list.add_options(map(Option, lines))
         if rows:
-            same = (
-                at
-                for at, row in enumerate(rows)
+            same_row = (
+                index
+                for index, row in enumerate(rows)
                 if isinstance(row, ConversationSummary)
-                and isinstance(before, ConversationSummary)
-                and row.id == before.id
+                and isinstance(old_row, ConversationSummary)
+                and row.id == old_row.id
             )
-            self._list.highlighted = next(same, min(place or 0, len(rows) - 1))
+            self._list.highlighted = next(same_row, min(old_index or 0, len(rows) - 1))
         else:
-            self._tell(Content(nothing))
-        self._say()
+            self._show_about(Content(if_empty))
+        self._show_count()
 
     @on(OptionList.OptionHighlighted)
     def preview(self) -> None:
-        """Preview the marked row; a conversation's last messages are fetched."""
         if row := self._row:
-            self._tell(about(row))
+            self._show_about(about(row))
         if isinstance(row, ConversationSummary):
-            self._chats.peek(
+            self._store.peek(
                 self.call_later,
                 row.id,
                 then=partial(self._show_ending, row.id),
@@ -191,26 +187,25 @@ opens its conversation at that message.
             )
 
     def _show_ending(self, id_: int, messages: tuple[tuple[Role, str], ...]) -> None:
-        """Show the last messages, if that conversation is still marked."""
         row = self._row
         if isinstance(row, ConversationSummary) and row.id == id_:
-            self._tell(about(row, messages))
+            self._show_about(about(row, messages))
 
-    def _tell(self, words: Content) -> None:
-        self.query_one("#about", Static).update(words)
+    def _show_about(self, text: Content) -> None:
+        self.query_one("#about", Static).update(text)
 
     @on(events.DescendantFocus)
     @on(events.Resize)
-    def _say(self) -> None:
-        searched = bool(self._field.value.strip())
-        what = "hit" if searched else "conversation"
-        count = f"{len(self._rows):,} {what}{'' if len(self._rows) == 1 else 's'}"
+    def _show_count(self) -> None:
+        is_search = bool(self._field.value.strip())
+        kind = "hit" if is_search else "conversation"
+        count = f"{len(self._rows):,} {kind}{'' if len(self._rows) == 1 else 's'}"
         self.query_one("#count", Static).update(Content(count))
-        marks = "" if searched else _MARKS if self.has_class("-wide") else _PIN
+        marks = "" if is_search else _MARKS if self.has_class("-wide") else _PIN
         leave = "Esc clear" if self._field.value else "Esc close"
         keys = f"{_OPEN} · {leave} · {_CHANGE}{marks} · F1 more"
         if self._prompt.is_open:
-            keys = _ASKED
+            keys = _RENAMING
         self.query_one("#foot", Static).update(Content(keys))
 
     def _show_failure(self, error: LmtuiError) -> None:
@@ -220,7 +215,6 @@ opens its conversation at that message.
 
     @on(OptionList.OptionSelected)
     def open(self) -> None:
-        """Open the marked conversation; a hit at its message."""
         match self._row:
             case ConversationSummary() as row:
                 self.post_message(ConversationChosen(row.id))
@@ -232,7 +226,6 @@ opens its conversation at that message.
 
     @on(Input.Submitted, "#words")
     def open_first(self) -> None:
-        """Open the marked row on Enter in the search field."""
         self.open()
 
     def _mark(
@@ -242,18 +235,16 @@ opens its conversation at that message.
         value: bool,
         then: Callable[[], object] = lambda: None,
     ) -> None:
-        """Mark a conversation; do something once that is on the disk."""
-
         def end(_: object) -> None:
             then()
-            self._ask()
+            self._load_rows()
 
-        self._chats.mark(
+        self._store.mark(
             self.call_later, id_, mark, value, then=end, failed=self._show_failure
         )
 
     @property
-    def _chosen(self) -> int | None:
+    def _conversation_id(self) -> int | None:
         match self._row:
             case ConversationSummary() as row:
                 return row.id
@@ -262,23 +253,20 @@ opens its conversation at that message.
         return None
 
     def action_mark(self, mark: ConversationFlag) -> None:
-        """Pin or archive the conversation, or undo that."""
         row = self._row
         if isinstance(row, ConversationSummary):
             value = not getattr(row, mark)
             hidden = mark == "archived" and value and not self._archived
-            words = "Archived. Alt+V shows archived conversations."
-            said = partial(self.notify, words) if hidden else lambda: None
-            self._mark(row.id, mark, value, said)
+            notice = "Archived. Alt+V shows archived conversations."
+            notify = partial(self.notify, notice) if hidden else lambda: None
+            self._mark(row.id, mark, value, notify)
 
     def action_archived(self) -> None:
-        """Show or hide archived conversations."""
         self._archived = not self._archived
-        self._ask()
+        self._load_rows()
 
     def action_delete(self) -> None:
-        """Mark the conversation as deleted; `action_undelete` restores it."""
-        if (id_ := self._chosen) is None:
+        if (id_ := self._conversation_id) is None:
             return
 
         def end() -> None:
@@ -297,38 +285,36 @@ opens its conversation at that message.
     def action_rename(self) -> None:
         row = self._row
         if row is not None:
-            self._renamed = self._chosen
+            self._renamed_id = self._conversation_id
             self._prompt.ask(_TITLE, row.title)
 
     @on(LinePrompt.Answered)
     def rename(self, event: LinePrompt.Answered) -> None:
         self._field.focus()
-        if self._renamed is not None:
-            self._chats.rename(
+        if self._renamed_id is not None:
+            self._store.rename(
                 self.call_later,
-                self._renamed,
+                self._renamed_id,
                 event.text,
-                then=lambda _: self._ask(),
+                then=lambda _: self._load_rows(),
                 failed=self._show_failure,
             )
 
     @on(LinePrompt.PromptClosed)
-    def to_field(self) -> None:
+    def focus_field(self) -> None:
         self._field.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the keys of the list while a title is written."""
         return not self._prompt.is_open
 
     def action_find(self) -> None:
         self._field.select_all()
 
     @on(SearchField.ListMoved)
-    def walk(self, event: SearchField.ListMoved) -> None:
+    def move_in_list(self, event: SearchField.ListMoved) -> None:
         getattr(self._list, f"action_{event.action}")()
 
     def action_close(self) -> None:
-        """Clear the search field; if it is empty, close the screen."""
         if self._field.value:
             self._field.value = ""
         else:
@@ -342,7 +328,7 @@ def line_of(row: HistoryRow, above: HistoryRow | None = None) -> Content:
         title = "" if same else visible_line(row.title)
         return Content.assemble(
             (f"{pad_to(title, _NAME)}  ", "$quiet"),
-            _on_a_line(row.passage),
+            _one_line(row.passage),
         )
     marks = ("• " if row.pinned else "") + ("archived  " if row.archived else "")
     title = visible_line(row.title or row.preview or "Untitled")
@@ -358,7 +344,6 @@ _WRITERS = {"user": "You", "assistant": "Model"}
 
 
 def about(row: HistoryRow, messages: Sequence[tuple[Role, str]] = ()) -> Content:
-    """Return the preview of a row; `messages` are the conversation's last ones."""
     if isinstance(row, Hit):
         writer = _WRITERS.get(row.role, row.role)
         head = f"{visible_line(row.title)}\n{writer}, message {row.message}\n\n"
@@ -367,29 +352,29 @@ def about(row: HistoryRow, messages: Sequence[tuple[Role, str]] = ()) -> Content
         )
     day = datetime.fromtimestamp(row.updated).strftime("%Y-%m-%d %H:%M")
     count = f"{row.messages:,} message{'' if row.messages == 1 else 's'}"
-    facts_of = " · ".join(
+    facts = " · ".join(
         part for part in (day, count, shown_label(row.model or "")) if part
     )
     top = Content.assemble(
-        (visible_line(row.title), "bold"), (f"\n{facts_of}\n\n", "$quiet")
+        (visible_line(row.title), "bold"), (f"\n{facts}\n\n", "$quiet")
     )
     if not messages:
         return top + Content(visible(row.preview))
-    said = [
+    turns = [
         Content.assemble((f"{_WRITERS.get(role, role)}  ", "$accent"), visible(text))
         for role, text in messages
     ]
-    return top + Content("\n\n").join(said)
+    return top + Content("\n\n").join(turns)
 
 
-def _on_a_line(passage: Excerpt) -> Content:
+def _one_line(passage: Excerpt) -> Content:
     """Return an excerpt on one line, from shortly before the first word found."""
     flat = passage.text.replace("\n", " ").replace("\t", " ")
     first = passage.places[0][0] if passage.places else 0
     # Cut at a word's beginning; inside a long word, or without spaces, anywhere.
     cut = max(0, flat.rfind(" ", 0, max(0, first - _BEFORE)) + 1, first - 2 * _BEFORE)
-    places = tuple((start - cut, end - cut) for start, end in passage.places)
-    return Content.assemble("…" if cut else "", highlighted(flat[cut:], places))
+    spans = tuple((start - cut, end - cut) for start, end in passage.places)
+    return Content.assemble("…" if cut else "", highlighted(flat[cut:], spans))
 
 
 def _day(seconds: float) -> str:

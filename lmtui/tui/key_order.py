@@ -27,53 +27,51 @@ class KeysInOrder(App[None]):
     word.
     """
 
-    _answered: asyncio.Task[None] | None = None
+    _pending_answer: asyncio.Task[None] | None = None
     """Waits for the last key that may move the focus or open a screen."""
-    _held: tuple[Event, ...] = ()
+    _queued_events: tuple[Event, ...] = ()
     """Events that arrived meanwhile."""
 
     async def on_event(self, event: Event) -> None:
-        """Hold keys and pastes while an earlier key is being answered."""
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
-        elif self._answered is not None:
-            self._held = (*self._held, event)
+        elif self._pending_answer is not None:
+            self._queued_events = (*self._queued_events, event)
         elif self._only_writes(event):
             await super().on_event(event)
         else:
-            asked = self.focused or self.screen
-            await _passed(asked)
+            target = self.focused or self.screen
+            await _wait_until_idle(target)
             await super().on_event(event)
-            self._answered = asyncio.create_task(self._wait_for_answer(asked))
+            self._pending_answer = asyncio.create_task(self._wait_for_answer(target))
 
     def _only_writes(self, event: Key | Paste) -> bool:
-        """Return whether the event only writes into the focused field."""
         writes = isinstance(event, Paste) or event.is_printable
         return writes and isinstance(self.focused, Input | TextArea)
 
-    async def _wait_for_answer(self, asked: DOMNode) -> None:
-        """Wait for every node that may answer a key, from `asked` up to the app.
+    async def _wait_for_answer(self, target: DOMNode) -> None:
+        """Wait for every node that may answer a key, from `target` up to the app.
 
         Then wait for a screen that the key may have opened, and for the app again,
         which sets the focus.
         """
         with suppress(ScreenError):
-            for node in (asked, *asked.ancestors):
-                await _passed(node)
+            for node in (target, *target.ancestors):
+                await _wait_until_idle(node)
             for node in (self.screen, self):
-                await _passed(node)
-        self.call_later(self._go_on)
+                await _wait_until_idle(node)
+        self.call_later(self._send_queued)
 
-    async def _go_on(self) -> None:
+    async def _send_queued(self) -> None:
         """Pass on the held events, up to the next key that has to be waited for."""
-        self._answered = None
-        while self._held and self._answered is None:
-            event, *held = self._held
-            self._held = tuple(held)
+        self._pending_answer = None
+        while self._queued_events and self._pending_answer is None:
+            event, *rest = self._queued_events
+            self._queued_events = tuple(rest)
             await self.on_event(event)
 
 
-async def _passed(node: DOMNode) -> None:
+async def _wait_until_idle(node: DOMNode) -> None:
     """Wait until a node has handled all messages sent to it, at most `_LONGEST`."""
     done = asyncio.Event()
     if not node.call_later(done.set):

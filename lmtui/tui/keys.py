@@ -76,7 +76,6 @@ class UserKeys:
 
 @cache
 def all_bound() -> tuple[Bound, ...]:
-    """Return every action bound by lmtui's screens and widgets."""
     return tuple(item for owner in _owners() for item in bound_by(owner))
 
 
@@ -114,13 +113,13 @@ def user_keys(
 
 def shown_actions(screen: Screen[object]) -> Iterator[tuple[Binding, str]]:
     """Yield the screen's own enabled actions, each once, with its keys as text."""
-    found: dict[str, tuple[Binding, list[str]]] = {}
+    by_action: dict[str, tuple[Binding, list[str]]] = {}
     for active in screen.active_bindings.values():
         binding = active.binding
         if active.node is screen and binding.description and active.enabled:
-            _, keys = found.setdefault(binding.action, (binding, []))
+            _, keys = by_action.setdefault(binding.action, (binding, []))
             keys.append(screen.app.get_key_display(binding))
-    for binding, keys in found.values():
+    for binding, keys in by_action.values():
         yield binding, ", ".join(keys)
 
 
@@ -142,16 +141,15 @@ class _Unusable(ValueError):
 
 
 def _owners() -> Iterator[type[DOMNode]]:
-    """Yield every class of lmtui that declares bindings, by module."""
     for module in pkgutil.walk_packages(lmtui.tui.__path__, _PREFIX):
-        for thing in vars(importlib.import_module(module.name)).values():
+        for value in vars(importlib.import_module(module.name)).values():
             if (
-                inspect.isclass(thing)
-                and issubclass(thing, DOMNode)
-                and thing.__module__ == module.name
-                and "BINDINGS" in vars(thing)
+                inspect.isclass(value)
+                and issubclass(value, DOMNode)
+                and value.__module__ == module.name
+                and "BINDINGS" in vars(value)
             ):
-                yield thing
+                yield value
 
 
 def _own_bindings(owner: type[DOMNode]) -> Iterator[Binding]:
@@ -177,11 +175,7 @@ def _normal(keys: str) -> tuple[str, ...]:
 
 
 def _keys_of(id: str, text: str, known: Mapping[str, Bound]) -> tuple[str, ...]:
-    """Return the keys in a setting's text.
-
-    Raises:
-        _Unusable: the id is unknown, or a key can't be used for it.
-    """
+    """Raises `_Unusable` for an unknown id, or a key that can't be used for it."""
     if id not in known:
         raise _Unusable(f"there is no such action{_did_you_mean(id, known)}")
     written = [_key(part.strip()) for part in text.split(",")]
@@ -195,11 +189,7 @@ def _keys_of(id: str, text: str, known: Mapping[str, Bound]) -> tuple[str, ...]:
 
 
 def _key(written: str) -> str:
-    """Return one key by the name under which it arrives from a terminal.
-
-    Raises:
-        _Unusable: there is no such key.
-    """
+    """Return one key by the name under which it arrives from a terminal."""
     *modifiers, name = written.split("+")
     modifiers = sorted(modifier.strip().lower() for modifier in modifiers)
     name = name.strip()
@@ -240,7 +230,9 @@ def _clash(
         for other in known.values():
             keys = usable.get(other.id, other.keys)
             shared = known[id].passed_on or other.passed_on
-            if other.id != id and not shared and _meet(known[id].owner, other.owner):
+            if other.id == id or shared:
+                continue
+            if _listen_together(known[id].owner, other.owner):
                 for key in set(usable[id]) & set(keys):
                     return id, f"{key} is taken by {other.id} ({other.name})"
         for key in usable[id]:
@@ -249,7 +241,7 @@ def _clash(
     return None
 
 
-def _meet(first: type[DOMNode], second: type[DOMNode]) -> bool:
+def _listen_together(first: type[DOMNode], second: type[DOMNode]) -> bool:
     """Return whether two owners listen at the same time.
 
     A class and its bases do. So do a screen, the app, and a text field, which has the
@@ -262,9 +254,9 @@ def _meet(first: type[DOMNode], second: type[DOMNode]) -> bool:
         return False
     kinds = {
         kind
-        for each in (first, second)
+        for owner in (first, second)
         for kind in _LISTENERS
-        if issubclass(each, kind)
+        if issubclass(owner, kind)
     }
     return len(kinds) == 2
 
@@ -295,10 +287,9 @@ def _inherited(item: Bound) -> dict[str, str]:
 
 
 def _keys_in(classes: Iterable[type[DOMNode]]) -> dict[str, str]:
-    """Return the keys that these classes declare, with their descriptions."""
     return {
         key: binding.description
-        for each in classes
-        for binding in _own_bindings(each)
+        for owner in classes
+        for binding in _own_bindings(owner)
         for key in _normal(binding.key)
     }

@@ -31,9 +31,10 @@ class LazyStylesheet(Stylesheet):
         """Compute the styles in use anew, and draw the node if one has changed."""
         if not (classes := node._get_component_classes()):
             return
-        before, styles = node._component_styles, ComponentStyles(self, node, classes)
+        old_styles = node._component_styles
+        styles = ComponentStyles(self, node, classes)
         node._component_styles = styles
-        if any(styles[name] != style for name, style in before.items()):
+        if any(styles[name] != style for name, style in old_styles.items()):
             node.refresh()
 
 

@@ -41,7 +41,6 @@ class ModelState:
 
     @property
     def name(self) -> str:
-        """Short name of the model for display."""
         if self.info is not None and self.info.adapter:
             return shown_label(self.info.label)  # includes the adapter's base model
         return shown_name(self.model_ref)
@@ -63,7 +62,6 @@ class ModelState:
 
     @property
     def words(self) -> str:
-        """State of the model in one line."""
         if self.error:
             return visible_line(self.error.title)
         if self.info is None:
@@ -82,13 +80,11 @@ class ModelState:
         return replace(self, info=None, error=LmtuiError(why))
 
     def switched(self, ref: ModelRef) -> ModelState:
-        """Return the state at the start of loading `ref`."""
         if self.info is None:
             return replace(self, model_ref=ref, stage="", share=None, error=None)
         return ModelState(ref, before=self.model_ref)
 
     def progressed(self, progress: Progress) -> ModelState:
-        """Return the state after a report of progress."""
         share = (
             progress.done / progress.total if progress.done and progress.total else None
         )
@@ -113,7 +109,6 @@ class ModelState:
         capabilities: Capabilities,
         against: EngineInfo | None = None,
     ) -> ModelState:
-        """Return the state with the loaded model."""
         return replace(
             self,
             info=info,
@@ -125,7 +120,6 @@ class ModelState:
         )
 
     def failed(self, error: LmtuiError) -> ModelState:
-        """Return the state after loading failed."""
         return replace(self, info=None, stage="", share=None, error=error)
 
 

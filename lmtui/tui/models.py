@@ -83,9 +83,8 @@ class ModelList(Vertical):
 
     @property
     def row(self) -> ListedModel | None:
-        """Row under the cursor."""
-        place = self.query_one(OptionList).highlighted
-        return self._rows[place] if self._rows and place is not None else None
+        index = self.query_one(OptionList).highlighted
+        return self._rows[index] if self._rows and index is not None else None
 
     def show(self, rows: Sequence[ListedModel]) -> None:
         """List these rows; the cursor stays where it is."""
@@ -93,7 +92,6 @@ class ModelList(Vertical):
         self._draw()
 
     def mark(self, in_use: ModelRef | None) -> None:
-        """Mark the model in use, by the names under which it was loaded."""
         if in_use != self._in_use:
             self._in_use = in_use
             self._draw()
@@ -102,11 +100,11 @@ class ModelList(Vertical):
         heading, lines = laid_out(self._rows, self._in_use)
         self.query_one(Static).update(Content(heading))
         options = self.query_one(OptionList)
-        place = options.highlighted
+        index = options.highlighted
         options.clear_options()
         options.add_options([Option(Content(line)) for line in lines])
         if lines:
-            options.highlighted = min(place or 0, len(lines) - 1)
+            options.highlighted = min(index or 0, len(lines) - 1)
 
 
 def laid_out(
@@ -120,12 +118,12 @@ def laid_out(
     ]
     marks = ["  ", *("● " if _is_in_use(row, in_use) else "  " for row in rows)]
     lines = [
-        mark + _line(cells, widths) for mark, cells in zip(marks, table, strict=True)
+        mark + _row(cells, widths) for mark, cells in zip(marks, table, strict=True)
     ]
     return (lines[0] if rows else EMPTY), lines[1:]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     parts = [
         pad_to(" " * max(0, width - cell_len(cell)) + cell, width)
         if column in _RIGHT
@@ -147,8 +145,8 @@ def same_model(name: str, other: str) -> bool:
     """Return whether two names mean the same model: the catalogue has two for each, and
     an address may leave the model to its server."""
     if is_address(name) and is_address(other):
-        at, there = parse(name), parse(other)
-        return at.url == there.url and at.model in ("", there.model)
+        first, second = parse(name), parse(other)
+        return first.url == second.url and first.model in ("", second.model)
     entry = catalogue.find(name)
     return name == other or (entry is not None and entry is catalogue.find(other))
 
@@ -178,7 +176,6 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
     def __init__(
         self, list_models: ListModels, servers: Mapping[str, str] | None = None
     ) -> None:
-        """`servers` are addresses by name."""
         super().__init__()
         self._servers = servers or {}
         self._list_models = list_models
@@ -210,14 +207,14 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
         self._state = state
         self.query_one(ModelLine).show(state)
         self.query_one(ModelList).mark(state.in_use)
-        self._tell()
+        self._show_effect()
 
     def _show_list(self, rows: Sequence[ListedModel]) -> None:
-        self.query_one(ModelList).show([*rows, *self._way_back()])
+        self.query_one(ModelList).show([*rows, *self._base_model_rows()])
         if not rows:
-            self._say(NOTHING)
+            self._show_detail(NOTHING)
 
-    def _way_back(self) -> Iterator[ListedModel]:
+    def _base_model_rows(self) -> Iterator[ListedModel]:
         """Yield a row for the base model alone, if an adapter is in use."""
         if (in_use := self._state.in_use) and in_use.adapter and in_use.model:
             yield no_adapter_row(in_use.model)
@@ -226,47 +223,48 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
 
     @on(OptionList.OptionHighlighted)
     def describe_row(self) -> None:
-        self._tell()
+        self._show_effect()
 
-    def _tell(self) -> None:
+    def _show_effect(self) -> None:
         row = self.query_one(ModelList).row
         if row is not None and not self.query_one(Input).has_focus:
-            first = f"{what_enter_does(row)}{self._ways_back()}"
-            self._say(f"{first}\n{visible_line(row.name)}: {visible_line(row.note)}")
+            first = f"{what_enter_does(row)}{self._retry_keys()}"
+            second = f"{visible_line(row.name)}: {visible_line(row.note)}"
+            self._show_detail(f"{first}\n{second}")
 
-    def _ways_back(self) -> str:
+    def _retry_keys(self) -> str:
         if self._state.error is None:
             return ""
         back = self._state.before
         return " · r tries again" + (f" · b: {shown_name(back)}" if back else "")
 
-    def _say(self, words: str) -> None:
-        self.query_one("#detail", Static).update(Content(words))
+    def _show_detail(self, text: str) -> None:
+        self.query_one("#detail", Static).update(Content(text))
 
     @on(Input.Changed)
     def recognise(self, event: Input.Changed) -> None:
         self._recognise(event.value)
 
-    def _recognise(self, text: str, *, chosen: bool = False) -> None:
+    def _recognise(self, name: str, *, chosen: bool = False) -> None:
         """Load the named model if it was chosen, and show what is named.
 
         A text that names nothing loads nothing, and the model in use stays. An outdated
         answer is not shown.
         """
 
-        def end(answer: tuple[str, ModelRef | None]) -> None:
-            words, named = answer
+        def show_named(answer: tuple[str, ModelRef | None]) -> None:
+            text, named = answer
             field = self.query_one(Input)
             if chosen and named is not None:
                 self.post_message(ModelChosen(named))
-            if field.has_focus and text == field.value:
-                self._say(words)
+            if field.has_focus and name == field.value:
+                self._show_detail(text)
 
         run_in_thread(
-            lambda: what_it_names(text, self._servers),
+            lambda: what_it_names(name, self._servers),
             self.call_later,
-            then=end,
-            failed=lambda error: end((visible_line(str(error)), None)),
+            then=show_named,
+            failed=lambda error: show_named((visible_line(str(error)), None)),
             bug=LmtuiError("the name can't be looked up"),
         )
 
@@ -279,7 +277,6 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
 
     @on(Input.Submitted)
     def choose_name(self, event: Input.Submitted) -> None:
-        """Look up the text and load the model that it names, if any."""
         if event.value.strip():
             self._recognise(event.value, chosen=True)
 
@@ -300,20 +297,19 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
 
 
 def what_enter_does(row: ListedModel) -> str:
-    """Describe the effect of choosing a row."""
     if row.address:
-        does = "Enter asks the server, which texts are then sent to."
+        effect = "Enter asks the server, which texts are then sent to."
     elif row.model_ref.adapter:
-        does = "Enter loads it with the model that it was made for."
+        effect = "Enter loads it with the model that it was made for."
     elif row.here:
-        does = "Enter loads it; it is on this machine."
+        effect = "Enter loads it; it is on this machine."
     else:
-        does = f"Enter fetches {row.download} and loads it."
+        effect = f"Enter fetches {row.download} and loads it."
     if row.fits == "no":
-        does += " It does not fit into the memory that is free."
+        effect += " It does not fit into the memory that is free."
     elif row.fits not in ("", "yes"):
-        does += f" It fits in {row.fits} (--dtype {row.fits})."
-    return does
+        effect += f" It fits in {row.fits} (--dtype {row.fits})."
+    return effect
 
 
 def what_it_names(text: str, servers: Mapping[str, str]) -> tuple[str, ModelRef | None]:
@@ -331,18 +327,18 @@ def what_it_names(text: str, servers: Mapping[str, str]) -> tuple[str, ModelRef 
             return f"A server, {visible_line(host)}: Enter asks it.", ModelRef(text)
         if text in (adapter.name for adapter in folders.listed()):
             return ADAPTER, ModelRef(adapter=text)
-        found = source.resolve(text, servers=servers)
+        resolved = source.resolve(text, servers=servers)
     except LmtuiError as error:
         return visible_line(f"{error.title}. {error.hint}"), None
-    match found:
-        case source.FolderModel() if folders.looks_like_one(found.path):
+    match resolved:
+        case source.FolderModel() if folders.looks_like_one(resolved.path):
             return ADAPTER, ModelRef(adapter=text)
         case source.FolderModel():
             words = "A folder on this machine: Enter loads it."
         case source.GgufModel():
             words = "A GGUF file on this machine: Enter loads it."
         case source.HubModel():
-            name = visible_line(found.hub_id)
+            name = visible_line(resolved.hub_id)
             words = f"{name} on the Hub: Enter fetches what is not here and loads it."
         case source.DefaultModel():
             words = (

@@ -39,7 +39,6 @@ class NoColours(LineFilter):
     """Line filter that replaces colours by attributes."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """Return the segments in the terminal's own colours."""
         return [
             Segment(text, style and _plain(style, background), control)
             for text, style, control in segments
@@ -63,8 +62,8 @@ def _plain(style: Style, around: Color) -> Style:
         back = Color.from_rich_color(style.bgcolor)
     if abs(back.brightness - around.brightness) > _OTHER:
         return style + _OWN + Style(reverse=True)
-    marked = style.bold or style.underline or style.reverse
-    if style.color is None or style.color.is_default or marked:
+    is_emphasised = style.bold or style.underline or style.reverse
+    if style.color is None or style.color.is_default or is_emphasised:
         return style + _OWN
     front = Color.from_rich_color(style.color)
     quiet = abs(front.brightness - back.brightness) < _QUIET

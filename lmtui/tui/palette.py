@@ -18,7 +18,7 @@ from lmtui.tui.keys import shown_actions
 if TYPE_CHECKING:
     from lmtui.tui.chat.screen import ChatScreen
 
-_PLACES = ("models", "start", "history", "settings")
+_SCREENS = ("models", "start", "history", "settings")
 """Actions of the app that open a screen from everywhere."""
 
 
@@ -37,8 +37,8 @@ class CommandList(SystemCommandsProvider):
     """Provider of the commands in the order given; Textual's sorts them by name."""
 
     async def discover(self) -> Hits:
-        for name, words, callback, _ in self.app.get_system_commands(self.screen):
-            yield DiscoveryHit(name, callback, help=words)
+        for name, description, callback, _ in self.app.get_system_commands(self.screen):
+            yield DiscoveryHit(name, callback, help=description)
 
 
 def commands(
@@ -48,12 +48,12 @@ def commands(
         if not binding.action.startswith("app."):  # yielded by the next loop
             yield _command(screen, binding, keys)
     for active in screen.active_bindings.values():
-        if active.node is app and active.binding.action in _PLACES:
+        if active.node is app and active.binding.action in _SCREENS:
             keys = app.get_key_display(active.binding)
             yield _command(app, active.binding, keys)
     for command in own:
-        words = _WORDS.get(command.title, command.help)
-        yield SystemCommand(command.title, words, command.callback)
+        description = _WORDS.get(command.title, command.help)
+        yield SystemCommand(command.title, description, command.callback)
     from lmtui.tui.chat.screen import ChatScreen
 
     if isinstance(screen, ChatScreen):

@@ -41,16 +41,16 @@ class TerminalInput:
         self._clock = clock
         self._matched = 0  # bytes of _BEGIN that the input so far ends with
         self._paste: _Pasted | None = None
-        self._heard = 0.0  # time of the last byte
+        self._last_byte_at = 0.0  # time of the last byte
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """Yield the messages that these bytes complete."""
-        short = len(data) <= _LONGEST_KEY and self._is_silent
-        if self._paste and short and not self._paste.ends_with(data):
+        is_short = len(data) <= _LONGEST_KEY and self._is_silent
+        if self._paste and is_short and not self._paste.ends_with(data):
             yield from self._close(self._paste)
         while data:
             if self._paste is None:
-                end = self._beginning(data)
+                end = self._paste_start(data)
                 yield from self._parse(data[:end])
                 data = data[end:]
                 if self._matched == len(_BEGIN):
@@ -60,26 +60,26 @@ class TerminalInput:
                 if rest is not None:
                     yield from self._close(self._paste)
                 data = rest or b""
-            self._heard = self._clock()
+            self._last_byte_at = self._clock()
 
     def tick(self) -> Iterator[Message]:
         """Yield the messages due after a pause: a lone ESC, an unfinished paste."""
         if self._paste is None:
             yield from self._parser.tick()
-        elif self._is_silent and (text := self._paste.take()):
+        elif self._is_silent and (text := self._paste.pop_text()):
             yield Paste(text)
 
     @property
     def _is_silent(self) -> bool:
-        return self._clock() - self._heard >= _SILENCE
+        return self._clock() - self._last_byte_at >= _SILENCE
 
-    def _beginning(self, data: bytes) -> int:
+    def _paste_start(self, data: bytes) -> int:
         """Return the index after the beginning of a paste, or the data's length."""
-        for place, byte in enumerate(data, 1):
+        for index, byte in enumerate(data, 1):
             expected = byte == _BEGIN[self._matched]
             self._matched = self._matched + 1 if expected else int(byte == _BEGIN[0])
             if self._matched == len(_BEGIN):
-                return place
+                return index
         return len(data)
 
     def _parse(self, data: bytes) -> Iterator[Message]:
@@ -91,7 +91,7 @@ class TerminalInput:
         for message in self._parser.feed(_END.decode()):
             if not isinstance(message, Paste):  # it is empty
                 yield message
-        if text := paste.take(whole=True):
+        if text := paste.pop_text(whole=True):
             yield Paste(text)
 
 
@@ -100,25 +100,25 @@ class _Pasted:
 
     def __init__(self) -> None:
         self._bytes = bytearray()
-        self._looked = 0  # _END does not begin before this index
+        self._search_from = 0  # _END does not begin before this index
         self._text = _decoder("replace")
 
     def add(self, data: bytes) -> bytes | None:
         """Add bytes; return those after the end of the paste, or None before it."""
         self._bytes += data
-        found = self._bytes.find(_END, self._looked)
-        if found < 0:
-            self._looked = max(0, len(self._bytes) - len(_END) + 1)
+        end = self._bytes.find(_END, self._search_from)
+        if end < 0:
+            self._search_from = max(0, len(self._bytes) - len(_END) + 1)
             return None
-        rest = bytes(self._bytes[found + len(_END) :])
-        del self._bytes[found:]
+        rest = bytes(self._bytes[end + len(_END) :])
+        del self._bytes[end:]
         return rest
 
     def ends_with(self, data: bytes) -> bool:
         """Return whether these bytes would complete the end of the paste."""
-        return _END in self._bytes[self._looked :] + data
+        return _END in self._bytes[self._search_from :] + data
 
-    def take(self, *, whole: bool = False) -> str:
+    def pop_text(self, *, whole: bool = False) -> str:
         """Return and remove the text so far.
 
         Unless it is `whole`, bytes that may belong to the end sequence or to an
@@ -129,7 +129,7 @@ class _Pasted:
         size = len(self._bytes) - (0 if whole else cut)
         text = self._text.decode(bytes(self._bytes[:size]), whole)
         del self._bytes[:size]
-        self._looked = 0
+        self._search_from = 0
         return text.replace("\0", "\ufffd")  # text files must not contain NUL
 
 

@@ -75,7 +75,6 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
             yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
-        """Show the rows that came by now."""
         self._draw()
         self.query_one(DialogList).focus()
 
@@ -92,21 +91,21 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
 
     @property
     def marked(self) -> Item | None:
-        """The item under the cursor."""
-        place = self.query_one(DialogList).highlighted
-        return None if place is None else self._rows.items[place]
+        index = self.query_one(DialogList).highlighted
+        return None if index is None else self._rows.items[index]
 
     def answer(self, item: Item) -> Any:
         """Return what the dialog answers where an item is taken: the item."""
         return item
 
     def _draw(self) -> None:
-        rows, listed = self._rows, self.query_one(DialogList)
-        place = (listed.highlighted or 0) if rows.at is None else rows.at
-        listed.clear_options()
-        listed.add_options([Option(line) for line in rows.lines])
-        listed.display = bool(rows.lines)
-        listed.highlighted = min(place, len(rows.lines) - 1) if rows.lines else None
+        rows, option_list = self._rows, self.query_one(DialogList)
+        index = (option_list.highlighted or 0) if rows.at is None else rows.at
+        option_list.clear_options()
+        option_list.add_options([Option(line) for line in rows.lines])
+        option_list.display = bool(rows.lines)
+        last = len(rows.lines) - 1
+        option_list.highlighted = min(index, last) if rows.lines else None
         title = Content(visible_line(self._title))
         self.query_one("#title", Static).update(title)
         for id_, text in (("heads", rows.heads), ("note", rows.note)):
@@ -116,7 +115,7 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
         self.query_one("#foot", Static).update(Content(rows.foot))
 
     @on(OptionList.OptionSelected)
-    def take(self, event: OptionList.OptionSelected) -> None:
+    def return_item(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self.answer(self._rows.items[event.option_index]))
 
     def action_close(self) -> None:

@@ -35,7 +35,7 @@ from lmtui.tui.no_colour import ColourlessApp
 from lmtui.tui.widgets.status import HintLine
 
 
-def _keep_nothing(theme: str) -> str:
+def _save_nothing(theme: str) -> str:
     return ""
 
 
@@ -52,7 +52,7 @@ class Preferences:
     """Folder of the user's own themes."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """The user's keys by binding id."""
-    save_theme: Callable[[str], str] = _keep_nothing
+    save_theme: Callable[[str], str] = _save_nothing
     """Saves a chosen theme and returns a remark for the user, or ""; raises LmtuiError
     if it can't be saved."""
     settings_file: SettingsFile | None = None
@@ -68,7 +68,7 @@ class ThemePalette(CommandPalette):
     # Not dimmed: the screen behind the list is the preview.
     DEFAULT_CSS = "ThemePalette { background: transparent; }"
 
-    class Chosen(Message):
+    class ThemeChosen(Message):
         """A theme was chosen."""
 
         def __init__(self, name: str) -> None:
@@ -83,7 +83,6 @@ class ThemePalette(CommandPalette):
 
     @on(OptionList.OptionHighlighted)
     def preview(self, event: OptionList.OptionHighlighted) -> None:
-        """Show the theme under the cursor."""
         if isinstance(event.option, Command) and event.option.hit.text:
             self.app.theme = event.option.hit.text
 
@@ -112,7 +111,7 @@ class _ThemeNames(Provider):
         yield from self.app.available_themes
 
     def _choose(self, name: str) -> Callable[[], object]:
-        return partial(self.app.post_message, ThemePalette.Chosen(name))
+        return partial(self.app.post_message, ThemePalette.ThemeChosen(name))
 
 
 class PreferencesApp(ColourlessApp):
@@ -124,7 +123,7 @@ class PreferencesApp(ColourlessApp):
         self._preferences = preferences
         self.own_keys: Mapping[str, str] = {}
         """The user's keys in force, by binding id."""
-        self._kept_theme = self._themes.or_default(preferences.theme).name
+        self._chosen_theme = self._themes.or_default(preferences.theme).name
         super().__init__()
         # Textual's own themes do not set the domain slots.
         for name in self.available_themes:
@@ -132,7 +131,7 @@ class PreferencesApp(ColourlessApp):
         for theme in self._themes.themes:
             self.register_theme(theme)
         # Not on mount: with another theme, all sheets would be parsed again.
-        self.set_reactive(PreferencesApp.theme, self._kept_theme)
+        self.set_reactive(PreferencesApp.theme, self._chosen_theme)
         self.stylesheet = LazyStylesheet(variables=self.get_css_variables())
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -162,7 +161,7 @@ class PreferencesApp(ColourlessApp):
 
     def apply_theme(self, theme: str) -> None:
         """Show a theme, and make it the one that a preview returns to."""
-        self.theme = self._kept_theme = self._themes.or_default(theme).name
+        self.theme = self._chosen_theme = self._themes.or_default(theme).name
 
     def search_themes(self) -> None:
         self.push_screen(ThemePalette())
@@ -171,10 +170,10 @@ class PreferencesApp(ColourlessApp):
     def end_preview(self, event: CommandPalette.Closed) -> None:
         """Return to the theme before the preview, unless another one was chosen."""
         if not event.option_selected:
-            self.theme = self._kept_theme
+            self.theme = self._chosen_theme
 
-    @on(ThemePalette.Chosen)
-    def save_theme(self, event: ThemePalette.Chosen) -> None:
+    @on(ThemePalette.ThemeChosen)
+    def save_theme(self, event: ThemePalette.ThemeChosen) -> None:
         self.apply_theme(event.name)
         try:
             remark = self._preferences.save_theme(event.name)
@@ -186,18 +185,17 @@ class PreferencesApp(ColourlessApp):
 
     @on(HintLine.HintReady)
     def look_up_hint(self, event: HintLine.HintReady) -> None:
-        """Find out on a thread whether a hint was shown before; show a new one."""
         hint, first_time = event.hint, self._preferences.first_time
         name = hint.name or ""
 
-        def end(is_new: bool) -> None:
+        def show_if_new(is_new: bool) -> None:
             if is_new and hint.is_mounted:
                 hint.show()
 
         run_in_thread(
             lambda: first_time(name),
             self.call_later,
-            then=end,
+            then=show_if_new,
             failed=lambda _: None,
             bug=LmtuiError("the hint can't be looked up"),
         )

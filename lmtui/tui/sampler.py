@@ -42,11 +42,10 @@ class SamplerController(Controller):
         settings: SamplingSettings,
         sampling_for: SamplingFor | None = None,
     ) -> None:
-        """`sampling_for` returns the settings that a model begins with."""
         self._client, self._screen = client, screen
         self._sampling_for = sampling_for
-        self._own: frozenset[str] = frozenset()  # settings changed here
-        self._of_app: Mapping[str, Any] = {}  # settings changed in the app so far
+        self._changed_here: frozenset[str] = frozenset()  # settings changed here
+        self._app_settings: Mapping[str, Any] = {}  # settings changed in the app so far
         self.settings = settings
         """The settings that the next token is drawn with."""
         self.presets: Mapping[str, Preset] = {}
@@ -57,50 +56,51 @@ class SamplerController(Controller):
         screen.panel.biases = True
 
     def start(self) -> None:
-        """Follow the settings and presets of the app."""
         screen = self._screen
         screen.watch(screen.app, "sampling_changes", self._follow_app)
-        screen.watch(screen.app, "presets", self._take_presets)
+        screen.watch(screen.app, "presets", self._set_presets)
 
     def follow_model(self, state: ModelState) -> None:
         """Use what the model's makers recommend for all that the user has not set."""
         if state.info is None or self._sampling_for is None:
             return
-        given, told = self._sampling_for(state.info), state.info.generation_defaults
-        new = {name: getattr(given, name) for name in NAMES if name not in self._own}
+        initial, defaults = (
+            self._sampling_for(state.info),
+            state.info.generation_defaults,
+        )
+        names = [name for name in NAMES if name not in self._changed_here]
+        new = {name: getattr(initial, name) for name in names}
         settings = replace(self.settings, **new)
-        self.controls.defaults = recommended(SamplingSettings(), told)
-        self.controls.recommended = dict(told).keys() & NAMES
+        self.controls.defaults = recommended(SamplingSettings(), defaults)
+        self.controls.recommended = dict(defaults).keys() & NAMES
         if settings != self.settings:
             self.controls.settings = self.settings = settings
 
-    def _take_presets(self, presets: Mapping[str, Preset]) -> None:
+    def _set_presets(self, presets: Mapping[str, Preset]) -> None:
         self.presets = presets
 
     def _follow_app(self, changed: Mapping[str, Any]) -> None:
-        """Apply settings changed in the app; keep this screen's others."""
-        known, self._of_app = self._of_app, changed
+        previous, self._app_settings = self._app_settings, changed
         new = {
             name: changed[name]
             for name in changed
-            if known.get(name, ...) != changed[name]
+            if previous.get(name, ...) != changed[name]
         }
         if new:
             self.use(replace(self.settings, **new))
 
     def use(self, settings: SamplingSettings) -> None:
-        """Use other settings, and show them in the controls."""
         self.controls.settings = settings
         self.follow_controls(settings)
 
     def follow_controls(self, settings: SamplingSettings) -> None:
-        now, default = self.settings, self.controls.defaults
+        current, default = self.settings, self.controls.defaults
         for name in NAMES:
             value = getattr(settings, name)
             if value == getattr(default, name):
-                self._own -= {name}
-            elif value != getattr(now, name):
-                self._own |= {name}
+                self._changed_here -= {name}
+            elif value != getattr(current, name):
+                self._changed_here |= {name}
         self.settings = settings
         self.redraw()
 
@@ -109,13 +109,14 @@ class SamplerController(Controller):
         if not candidate.bytes:
             hint = "Only tokens with a text can be banned."
             raise LmtuiError("this token has no bytes", candidate.text, hint)
-        before = token_bias.parse(self.settings.logit_bias)
-        now = before.get(candidate.bytes, 0.0)
+        biases = token_bias.parse(self.settings.logit_bias)
+        current = biases.get(candidate.bytes, 0.0)
         if by is None:
-            new = 0.0 if now == -math.inf else -math.inf
+            new = 0.0 if current == -math.inf else -math.inf
         else:
-            most = token_bias.MOST
-            new = max(-most, min(most, (0.0 if now == -math.inf else now) + by))
+            limit = token_bias.MOST
+            base = 0.0 if current == -math.inf else current
+            new = max(-limit, min(limit, base + by))
         entries = token_bias.with_bias(
             self.settings.logit_bias, candidate.bytes, new or None
         )
@@ -135,26 +136,27 @@ class SamplerController(Controller):
         """While the chain is looked at, find what it does to a distribution that has
         come to a panel."""
         if self.controls.has_focus:
-            self._redraw([each for each in self._panels if each[0] is panel])
+            self._redraw([entry for entry in self._panels if entry[0] is panel])
 
     def _redraw(self, panels: Sequence[tuple[ProbabilityPanel, bool]]) -> None:
         """Draw these panels, one after the other: one request takes the place of
         another."""
         if not panels:
             return
-        panel, shown = panels[0][0], panels[0][0].distribution
-        go_on = partial(self._redraw, panels[1:])
-        if shown is None or shown.handle < 0:  # rows that came with a score
-            go_on()
+        panel, distribution = panels[0][0], panels[0][0].distribution
+        redraw_others = partial(self._redraw, panels[1:])
+        if distribution is None or distribution.handle < 0:  # it came with a score
+            redraw_others()
         else:
-            self._show_rows(panel, shown.start, len(shown.candidates), go_on)
+            count = len(distribution.candidates)
+            self._show_rows(panel, distribution.start, count, redraw_others)
 
     def follow_panel(self, event: ProbabilityPanel.PageRequested) -> None:
         """Show the rows that the user pages to; then draw the other panels, whose
         request this one may have replaced."""
-        others = [each for each in self._panels if each[0] is not event.panel]
-        go_on = partial(self._redraw, others)
-        self._show_rows(event.panel, event.start, event.count, go_on)
+        others = [entry for entry in self._panels if entry[0] is not event.panel]
+        redraw_others = partial(self._redraw, others)
+        self._show_rows(event.panel, event.start, event.count, redraw_others)
 
     def _show_rows(
         self,
@@ -165,15 +167,15 @@ class SamplerController(Controller):
     ) -> None:
         """Show rows of the distribution that a panel shows, unless it shows another one
         by the time they are there."""
-        shown = panel.distribution
-        if shown is None or shown.handle < 0:
+        current = panel.distribution
+        if current is None or current.handle < 0:
             return
 
         stage = self.controls.stage
 
         def show(distribution: Distribution) -> None:
-            now = panel.distribution
-            if now is not None and now.handle == distribution.handle:
+            latest = panel.distribution
+            if latest is not None and latest.handle == distribution.handle:
                 drawn = WITH_THESE if panel.drawn else ""
                 panel.show(distribution, chosen=panel.chosen, drawn=drawn, again=True)
                 panel.after = LABELS.get(stage or "", "")
@@ -185,7 +187,7 @@ class SamplerController(Controller):
             self._screen.activity.notice(visible_line(error.title))
             then()
 
-        handle, settings = shown.handle, self.settings
+        handle, settings = current.handle, self.settings
         with_chain = self.controls.has_focus
         self._client.ask(
             Slot.PREVIEW,
@@ -261,7 +263,6 @@ class SamplingScreen(ModelScreen):
         self.sampler.follow_shown(event.panel)
 
     def action_sampler(self) -> None:
-        """Go to the sampler's settings, or back."""
         self.show_panel()
         if self.sampler.controls.has_focus:
             self.remove_class("-sampler")

@@ -57,7 +57,6 @@ class ModelScreen(Screen[None]):
     def __init__(
         self, *, panel_title: str, context: Callable[[], object] = lambda: None
     ) -> None:
-        """`context` is that of the `Activity`."""
         super().__init__()
         self.panel = ProbabilityPanel(id="panel", title=panel_title)
         """The distribution that the user looks at."""
@@ -73,7 +72,6 @@ class ModelScreen(Screen[None]):
         self._goes_back_to: ModelRef | None = None
 
     def on_mount(self) -> None:
-        """Start the controllers, and follow the model."""
         for controller in self.controllers:
             controller.start()
         self.watch(self.app, "model", self.follow_model)
@@ -82,7 +80,6 @@ class ModelScreen(Screen[None]):
         self.focus_text()
 
     def on_screen_resume(self) -> None:
-        """Ask anew what another screen displaced."""
         for controller in self.controllers:
             controller.resume()
         self.activity.update()
@@ -91,7 +88,6 @@ class ModelScreen(Screen[None]):
         """Focus what the user writes in or reads."""
 
     def key_name(self, binding: Binding) -> str:
-        """Return what a key does, for the line of keys."""
         name = binding.description
         return name[:1].lower() + name[1:]
 
@@ -103,8 +99,8 @@ class ModelScreen(Screen[None]):
         if state.info is not None:
             self.panel.clear(READING)
         elif state.error is not None:
-            words = (f"{state.error}.", state.error.hint, "F5 lists the models.")
-            self.panel.clear(" ".join(filter(None, words)))
+            parts = (f"{state.error}.", state.error.hint, "F5 lists the models.")
+            self.panel.clear(" ".join(filter(None, parts)))
         else:
             self.panel.clear(LOADING)
         self._goes_back_to = state.goes_back_to
@@ -114,42 +110,38 @@ class ModelScreen(Screen[None]):
         self.activity.update()
 
     def show_error(self, error: LmtuiError) -> None:
-        """Show an error, with its hint, in a notification."""
         notify_error(self.app, error)
 
     def stop_work(self) -> bool:
-        """Stop what the model does for the user; return whether there was anything."""
         stopped = [controller.stop() for controller in self.controllers]
         return any(stopped) or self.stop_load()
 
     def stop_load(self) -> bool:
         """Go back to the model before the one that is being loaded; return whether
         there is one. It was released to make room, so it is loaded again."""
-        before, self._goes_back_to = self._goes_back_to, None
-        if before is not None:
-            self.post_message(ModelChosen(before))
-        return before is not None
+        previous, self._goes_back_to = self._goes_back_to, None
+        if previous is not None:
+            self.post_message(ModelChosen(previous))
+        return previous is not None
 
     def selected_words(self) -> str:
-        """Return the selection, on the screen or in the focused field."""
         focused = self.focused
-        inside = focused.selected_text if isinstance(focused, TextArea | Input) else ""
-        return self.get_selected_text() or inside
+        in_field = ""
+        if isinstance(focused, TextArea | Input):
+            in_field = focused.selected_text
+        return self.get_selected_text() or in_field
 
     def action_interrupt(self) -> None:
-        """Copy the selection, or stop the work, or say which key quits."""
         if selected := self.selected_words():
             self.app.copy_to_clipboard(selected)
         elif not self.stop_work():
             self.notify("Ctrl+Q quits.")
 
     def show_panel(self) -> None:
-        """Show the panel, even on a narrow screen."""
         self.remove_class("-no-panel")
         self.add_class("-unfolded")
 
     def action_panel(self) -> None:
-        """Show or hide the panel; on a narrow screen it is hidden by default."""
         folded = self.has_class("-folded")
         self.toggle_class("-unfolded" if folded else "-no-panel")
 

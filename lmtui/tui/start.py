@@ -55,9 +55,9 @@ class ModelLine(Static):
         self.set_class(state.error is not None, "-failed")
         parts = [Content.styled(state.name, "bold"), Content(state.words)]
         if state.error is not None:
-            told = (state.error.detail, state.error.hint)
+            details = (state.error.detail, state.error.hint)
             parts += [Content.styled(visible_line(line), "$quiet")
-                      for line in told if line and line != state.name]  # fmt: skip
+                      for line in details if line and line != state.name]  # fmt: skip
         elif state.share is not None:
             done = round(_BAR * min(1.0, state.share))
             bar = (("━" * done, "$primary"), ("━" * (_BAR - done), "$surface"))
@@ -108,9 +108,9 @@ in the background.
     ) -> None:
         super().__init__()
         self._recent_files = recent_files
-        self._paths: tuple[Path, ...] = ()
-        self._chats = chats
-        self._talks: tuple[ConversationSummary, ...] = ()
+        self._recent: tuple[Path, ...] = ()
+        self._store = chats
+        self._conversations: tuple[ConversationSummary, ...] = ()
 
     def compose(self) -> ComposeResult:
         title = Content.assemble(
@@ -127,8 +127,7 @@ in the background.
         self.query_one(ActionList).focus()
 
     def on_screen_resume(self) -> None:
-        """Update the choices, which may have changed while another screen was shown."""
-        self._offer()
+        self._show_choices()
         run_in_thread(
             lambda: tuple(self._recent_files()),
             self.call_later,
@@ -136,34 +135,34 @@ in the background.
             failed=lambda _: None,
             bug=LmtuiError("recent files can't be read"),
         )
-        if self._chats is not None:
-            self._chats.list(
+        if self._store is not None:
+            self._store.list(
                 self.call_later,
-                then=self._show_talks,
+                then=self._show_conversations,
                 failed=lambda _: None,  # the list of conversations tells it
                 limit=RECENT,
             )
 
-    def _show_talks(self, rows: tuple[ConversationSummary, ...]) -> None:
-        if rows != self._talks:
-            self._talks = rows
-            self._offer()
+    def _show_conversations(self, rows: tuple[ConversationSummary, ...]) -> None:
+        if rows != self._conversations:
+            self._conversations = rows
+            self._show_choices()
 
     def _show_recent(self, paths: tuple[Path, ...]) -> None:
-        if paths != self._paths:
-            self._paths = paths
-            self._offer()
+        if paths != self._recent:
+            self._recent = paths
+            self._show_choices()
 
-    def _offer(self) -> None:
+    def _show_choices(self) -> None:
         files = [
             Action(shown_path(path), f"open({number})")
-            for number, path in enumerate(self._paths)
+            for number, path in enumerate(self._recent)
         ]
-        talks = [
-            Action(listed.title or listed.preview or "Untitled", f"resume({listed.id})")
-            for listed in self._talks
+        conversations = [
+            Action(row.title or row.preview or "Untitled", f"resume({row.id})")
+            for row in self._conversations
         ]
-        more = {"Recent conversations": talks, "Recent files, as tokens": files}
+        more = {"Recent conversations": conversations, "Recent files, as tokens": files}
         self.query_one(ActionList).offer(more=more)
 
     def action_hide_hint(self) -> None:
@@ -173,7 +172,7 @@ in the background.
         self.post_message(ConversationChosen(id))
 
     def action_open(self, number: int) -> None:
-        self.post_message(FileChosen(self._paths[number]))
+        self.post_message(FileChosen(self._recent[number]))
 
     def show_model(self, state: ModelState) -> None:
         self.query_one(ModelLine).show(state)

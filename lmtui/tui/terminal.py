@@ -26,18 +26,17 @@ from textual.message import Message
 from lmtui.keys_first import keys
 from lmtui.tui.pastes import TerminalInput
 
-_EVERY = 1.0  # seconds between two checks of the terminal
+_CHECK_INTERVAL = 1.0  # seconds between two checks of the terminal
 
-ASKED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+END_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """Signals that end the app, with the exit code of the signal."""
 
-_SECONDS = 3.0  # time limit of a clipboard command
-_AT_ONCE = 65_536  # bytes
-_LOOK_EVERY = 0.1  # seconds between two checks whether the app ends
+_CLIPBOARD_TIMEOUT = 3.0  # time limit of a clipboard command
+_READ_SIZE = 65_536  # bytes
+_POLL_INTERVAL = 0.1  # seconds between two checks whether the app ends
 
 
 def exit_code(name: signal.Signals) -> int:
-    """Return the exit code that a shell reports for a program ended by a signal."""
     return 128 + name
 
 
@@ -50,18 +49,17 @@ def leave_when_gone(app: App[None], leave: Callable[[int], None]) -> None:
     if app.is_headless:
         return
     loop = asyncio.get_running_loop()
-    for name in ASKED:
+    for name in END_SIGNALS:
         loop.add_signal_handler(name, leave, exit_code(name))
 
-    def look() -> None:
+    def check() -> None:
         if not terminal_is_there():
             leave(exit_code(signal.SIGHUP))
 
-    app.set_interval(_EVERY, look)
+    app.set_interval(_CHECK_INTERVAL, check)
 
 
 def terminal_is_there() -> bool:
-    """Return whether the terminal on stdin is still open."""
     try:
         termios.tcgetattr(sys.__stdin__ or 0)
     except (termios.error, ValueError):
@@ -71,14 +69,16 @@ def terminal_is_there() -> bool:
 
 def command(environment: Mapping[str, str], platform: str) -> Sequence[str] | None:
     """Return the command that writes stdin to the clipboard, or None without one."""
-    found: list[Sequence[str]] = []
+    commands: list[Sequence[str]] = []
     if platform == "darwin":
-        found.append(("pbcopy",))
+        commands.append(("pbcopy",))
     if environment.get("WAYLAND_DISPLAY"):
-        found.append(("wl-copy",))
+        commands.append(("wl-copy",))
     if environment.get("DISPLAY"):
-        found += [("xclip", "-selection", "clipboard"), ("xsel", "-ib")]
-    return next((each for each in found if shutil.which(each[0])), None)
+        commands += [("xclip", "-selection", "clipboard"), ("xsel", "-ib")]
+    return next(
+        (candidate for candidate in commands if shutil.which(candidate[0])), None
+    )
 
 
 def copy_text(app: App[Any], text: str) -> None:
@@ -88,7 +88,6 @@ def copy_text(app: App[Any], text: str) -> None:
 
 
 def _copy_here(text: str) -> None:
-    """Write a text to the clipboard of this machine, if it has one."""
     tool = command(os.environ, sys.platform)
     if tool is None:
         return
@@ -100,7 +99,7 @@ def _copy_here(text: str) -> None:
                 input=text.encode("utf-8", "replace"),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                timeout=_SECONDS,
+                timeout=_CLIPBOARD_TIMEOUT,
                 check=False,
             )
 
@@ -144,7 +143,6 @@ class TerminalDriver(LinuxDriver):
         keys.drawn()
 
     def run_input_thread(self) -> None:
-        """Read until the app ends; report an error that ends the reading."""
         try:
             self._read_input()
         except OSError:
@@ -153,14 +151,14 @@ class TerminalDriver(LinuxDriver):
             self.send_message(InputFailed(error))
 
     def _read_input(self) -> None:
-        arrived = TerminalInput(debug=self._debug)
+        parser = TerminalInput(debug=self._debug)
         while not self.exit_event.is_set():
-            if select.select([self.fileno], [], [], _LOOK_EVERY)[0]:
-                data = os.read(self.fileno, _AT_ONCE)
+            if select.select([self.fileno], [], [], _POLL_INTERVAL)[0]:
+                data = os.read(self.fileno, _READ_SIZE)
                 if not data:
                     raise OSError("the terminal is closed")
                 keys.came()
-                for message in arrived.feed(data):
+                for message in parser.feed(data):
                     self.process_message(message)
-            for message in arrived.tick():
+            for message in parser.tick():
                 self.process_message(message)

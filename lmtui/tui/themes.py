@@ -61,9 +61,9 @@ _BASE_FALLBACK = dict.fromkeys(BASE, "primary") | {
     "surface": "background",
     "panel": "background",
 }
-_SIZE = 64 * 1024  # bytes; a theme is far smaller
-_NAME = 40  # most characters of a name
-_REASON = 200  # most characters of a reason
+_MAX_BYTES = 64 * 1024  # bytes; a theme is far smaller
+_MAX_NAME = 40  # most characters of a name
+_MAX_REASON = 200  # most characters of a reason
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -88,20 +88,17 @@ class Themes:
         return next((theme for theme in self.themes if theme.name == name), None)
 
     def or_default(self, name: str) -> Theme:
-        """Return the theme with this name, or the default one."""
         return self.get(name) or self.get(DEFAULT) or self.themes[0]
 
     def is_shipped(self, name: str) -> bool:
-        """Return whether a theme is part of the program."""
         return self.paths[name].parent == shipped_folder()
 
     def unknown(self, name: str) -> LmtuiError:
-        """Return the error for a name that no theme has."""
         names = [theme.name for theme in self.themes]
         close = get_close_matches(name, names, n=1)
         question = f"Did you mean {close[0]}? " if close else ""
-        listed = f"There are {', '.join(names[:-1])} and {names[-1]}."
-        return LmtuiError("unknown theme", visible_line(name), question + listed)
+        known = f"There are {', '.join(names[:-1])} and {names[-1]}."
+        return LmtuiError("unknown theme", visible_line(name), question + known)
 
 
 class _Broken(ValueError):
@@ -118,7 +115,7 @@ def shipped_folder() -> Path:
 def load_themes(user_folder: Path | None = None) -> Themes:
     """Load the shipped themes, then the user's, which replace those of the same
     name."""
-    found: dict[str, Theme] = {}
+    by_name: dict[str, Theme] = {}
     paths: dict[str, Path] = {}
     notices: list[ThemeNotice] = []
     for folder in (shipped_folder(), user_folder):
@@ -128,8 +125,8 @@ def load_themes(user_folder: Path | None = None) -> Themes:
             except (OSError, ValueError) as error:
                 notices.append(ThemeNotice(path, _reason(error)))
             else:
-                found[theme.name], paths[theme.name] = theme, path
-    ordered = sorted(found.values(), key=lambda theme: theme.name != DEFAULT)
+                by_name[theme.name], paths[theme.name] = theme, path
+    ordered = sorted(by_name.values(), key=lambda theme: theme.name != DEFAULT)
     return Themes(tuple(ordered), tuple(notices), paths)
 
 
@@ -144,18 +141,13 @@ def variable_defaults(themes: Themes) -> dict[str, str]:
 
 
 def read_theme(path: Path) -> Theme:
-    """Read one theme file.
-
-    Raises:
-        OSError: it can't be read.
-        ValueError: it is no valid theme.
-    """
+    """Read one theme file; raises OSError, or ValueError where it is no valid theme."""
     if not path.is_file():
         raise _Broken("no ordinary file")
     with path.open("rb") as file:
-        raw = file.read(_SIZE + 1)
-    if len(raw) > _SIZE:
-        raise _Broken(f"larger than {_SIZE // 1024} KiB")
+        raw = file.read(_MAX_BYTES + 1)
+    if len(raw) > _MAX_BYTES:
+        raise _Broken(f"larger than {_MAX_BYTES // 1024} KiB")
     try:
         data = tomllib.loads(raw.decode("utf-8"))
     except RecursionError:
@@ -164,11 +156,8 @@ def read_theme(path: Path) -> Theme:
 
 
 def theme_of(data: dict[str, object], *, name: str) -> Theme:
-    """Return the theme of a parsed file; `name` is used if the file has none.
-
-    Raises:
-        ValueError: it is no valid theme.
-    """
+    """Return the theme of a parsed file; `name` is used if it has none. Raises
+    ValueError."""
     unknown = data.keys() - {"name", "dark", "variables", *BASE}
     if unknown:
         raise _Broken(f"unknown key {min(unknown)!r}")
@@ -233,7 +222,7 @@ def _colour(key: str, value: object) -> str:
 def _shown_name(name: object) -> str:
     if not isinstance(name, str) or not name.strip():
         raise _Broken("name must be a text")
-    return visible_line(name.strip())[:_NAME]
+    return visible_line(name.strip())[:_MAX_NAME]
 
 
 def _files(folder: Path | None) -> Iterator[Path]:
@@ -251,4 +240,4 @@ def _reason(error: Exception) -> str:
         return "not UTF-8"
     if isinstance(error, OSError):
         return visible_line(error.strerror or "can't be read")
-    return visible_line(str(error))[:_REASON]
+    return visible_line(str(error))[:_MAX_REASON]

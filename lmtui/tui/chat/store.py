@@ -38,14 +38,14 @@ SHOWN = 500
 
 
 @dataclass
-class KeepingFailed(Message):
+class SaveFailed(Message):
     """Changes could not be written; they stay in memory and are tried again."""
 
     error: LmtuiError
 
 
 @dataclass
-class KeepingRecovered(Message):
+class SaveRecovered(Message):
     """Changes that could not be written before are written now."""
 
 
@@ -100,9 +100,9 @@ class ConversationStore:
         message: Message
         match event:
             case WriteFailed():
-                message = KeepingFailed(event.error)
+                message = SaveFailed(event.error)
             case WriteRecovered():
-                message = KeepingRecovered()
+                message = SaveRecovered()
             case ChangedByOther():
                 message = ChangedElsewhere(event.uid)
             case _:

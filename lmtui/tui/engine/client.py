@@ -68,7 +68,7 @@ class EngineClient:
         of `EngineRequest`.
         """
 
-        def take(event: Event) -> object:
+        def handle(event: Event) -> object:
             match event:
                 case Batch(values=values):
                     return batch(values)
@@ -80,7 +80,7 @@ class EngineClient:
                     return dropped()
 
         id_ = self._worker.number()
-        reply = self._reply_to(slot, id_, take)
+        reply = self._reply_to(slot, id_, handle)
         self._worker.ask(
             EngineRequest(
                 id=id_, slot=slot, run=run, reply=reply, bound=bound, other=other
@@ -98,7 +98,7 @@ class EngineClient:
         """Open an engine in place of the one there is; handles and ids of that one are
         invalid from now on. A load ends with a model: another load takes its place."""
 
-        def take(event: Event) -> None:
+        def handle(event: Event) -> None:
             match event:
                 case Batch(values=values):
                     for value in values:
@@ -109,7 +109,7 @@ class EngineClient:
                     failed(error)
 
         id_ = self._worker.number()
-        self._worker.load(open_engine, self._reply_to(Slot.LOAD, id_, take), id_=id_)
+        self._worker.load(open_engine, self._reply_to(Slot.LOAD, id_, handle), id_=id_)
 
     def is_pending(self, slot: Slot) -> bool:
         """Return whether a request of this slot has not ended yet."""
@@ -131,18 +131,18 @@ class EngineClient:
         return any(ids)
 
     def _reply_to(
-        self, slot: Slot, id_: int, take: Callable[[Event], object]
+        self, slot: Slot, id_: int, handle: Callable[[Event], object]
     ) -> Callable[[Event], object]:
         """Make a request the newest of its slot; return what has its events taken, on
         the event loop, for as long as it is."""
         self.cancel(slot)
         self._newest[slot] = id_
 
-        def hand_over(event: Event) -> object:
+        def handle_newest(event: Event) -> object:
             if self._newest.get(slot) != id_:
                 return None
             if not isinstance(event, Batch):
                 del self._newest[slot]
-            return take(event)
+            return handle(event)
 
-        return lambda event: self._deliver(partial(hand_over, event))
+        return lambda event: self._deliver(partial(handle_newest, event))

@@ -47,11 +47,11 @@ class SettingQuestion:
 def about_setting(
     name: str, value: SettingValue, *, choices: Sequence[str]
 ) -> SettingQuestion:
-    found = item(name)
-    unset = "empty: unset" if found.field.default is None else ""
+    setting = item(name)
+    unset = "empty: unset" if setting.field.default is None else ""
     return SettingQuestion(
-        found.key,
-        found.declaration.meaning,
+        setting.key,
+        setting.declaration.meaning,
         value,
         partial(written, name),
         empty=unset or limits(name) or "some text",
@@ -61,14 +61,14 @@ def about_setting(
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class NewValue:
     """The answer: the new value; None unsets the setting."""
 
     value: SettingValue
 
 
-class EditSetting(ModalScreen[Chosen | None]):
-    """The meaning of a setting, and below it a field or a list. Returns `Chosen`, or
+class EditSetting(ModalScreen[NewValue | None]):
+    """The meaning of a setting, and below it a field or a list. Returns `NewValue`, or
     None where nothing is to change."""
 
     HELP = """\
@@ -97,46 +97,44 @@ Enter writes the typed or marked value into config.toml; Esc changes nothing.
 
     def on_mount(self) -> None:
         if self._question.choices:
-            self._offer()
+            self._fill_choices()
             return
         field, value = self.query_one(TextField), self._question.value
         field.value = "" if value is None else value_text(value)
         field.cursor_position = len(field.value)
         field.focus()
 
-    def _offer(self) -> None:
-        listed, choices = self.query_one(DialogList), self._question.choices
-        listed.add_options(Option(visible_line(choice)) for choice in choices)
-        now = str(self._question.value)
-        listed.highlighted = choices.index(now) if now in choices else 0
-        listed.focus()
+    def _fill_choices(self) -> None:
+        option_list, choices = self.query_one(DialogList), self._question.choices
+        option_list.add_options(Option(visible_line(choice)) for choice in choices)
+        current = str(self._question.value)
+        option_list.highlighted = choices.index(current) if current in choices else 0
+        option_list.focus()
 
     @on(OptionList.OptionSelected)
-    def take_choice(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(Chosen(self._question.choices[event.option_index]))
+    def return_choice(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(NewValue(self._question.choices[event.option_index]))
 
     @on(Input.Changed)
     def update_message(self) -> None:
-        """Show what is wrong with the text typed so far."""
         self._check()
 
     @on(Input.Submitted)
-    def take(self) -> None:
-        """Return the value that was typed, if it is valid."""
+    def return_value(self) -> None:
         if (chosen := self._check()) is not None:
             self.dismiss(chosen)
 
-    def _check(self) -> Chosen | None:
-        words, chosen = "", None
+    def _check(self) -> NewValue | None:
+        message, chosen = "", None
         try:
-            chosen = Chosen(self._question.read(self.query_one(TextField).value))
+            chosen = NewValue(self._question.read(self.query_one(TextField).value))
         except LmtuiError as error:
-            words = f"{error.title}. {error.hint}"
-        if not words and chosen is not None and chosen.value is not None:
-            words = self._question.limits_text
-        below = self.query_one("#wrong", Static)
-        below.set_class(chosen is None, "-wrong")
-        below.update(Content(visible_line(words)))
+            message = f"{error.title}. {error.hint}"
+        if not message and chosen is not None and chosen.value is not None:
+            message = self._question.limits_text
+        message_line = self.query_one("#wrong", Static)
+        message_line.set_class(chosen is None, "-wrong")
+        message_line.update(Content(visible_line(message)))
         return chosen
 
     def action_leave(self) -> None:

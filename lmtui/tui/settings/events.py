@@ -17,20 +17,20 @@ class SettingChanged:
 
 
 @dataclass
-class SheetRead(Message):
-    sheet: SettingsSnapshot
+class SettingsRead(Message):
+    snapshot: SettingsSnapshot
 
 
 @dataclass
-class SettingSaved(SheetRead):
+class SettingSaved(SettingsRead):
     """A setting was written to the file or removed from it."""
 
     name: str
 
 
-class PresetsSaved(SheetRead):
+class PresetsSaved(SettingsRead):
     """A preset was written to the file or removed from it."""
 
 
-class KeysSaved(SheetRead):
+class KeysSaved(SettingsRead):
     """Keys were written to the file or removed from it."""

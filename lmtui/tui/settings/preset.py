@@ -34,15 +34,15 @@ _KEYS = "Ctrl+S saves · Tab next field · Esc leaves"
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
+class EditedPreset:
     """The answer: the preset to write; None where it is to be deleted."""
 
     preset: Preset | None
 
 
-class PresetForm(ModalScreen[Edited | None]):
-    """A field for each setting of a preset. Returns `Edited`, or None where nothing is
-    to change."""
+class PresetForm(ModalScreen[EditedPreset | None]):
+    """A field for each setting of a preset. Returns `EditedPreset`, or None where
+    nothing is to change."""
 
     HELP = """\
 Tab and Shift+Tab move from field to field. An empty field is not part of the preset:
@@ -65,17 +65,17 @@ config.toml.
         preset: Preset | None,
         *,
         others: Mapping[str, Preset],
-        drawn: SamplingSettings,
+        sampling: SamplingSettings,
     ) -> None:
         super().__init__()
-        self._before = preset
+        self._original = preset
         self._others = others
-        self._drawn = drawn
+        self._sampling = sampling
 
     def compose(self) -> ComposeResult:
-        new = self._before is None
+        is_new = self._original is None
         with Vertical(id="dialog"):
-            yield Static(Content("A new preset" if new else "A preset"), id="title")
+            yield Static(Content("A new preset" if is_new else "A preset"), id="title")
             with VerticalScroll(id="fields", can_focus=False):
                 with Horizontal(classes="row"):
                     yield Static(Content("name"), classes="label")
@@ -86,17 +86,17 @@ config.toml.
                 for name in DRAWN:
                     with Horizontal(classes="row"):
                         yield Static(Content(name), classes="label")
-                        now = shown(getattr(self._drawn, name))
-                        yield TextField(id=name, placeholder=now)
+                        current = shown(getattr(self._sampling, name))
+                        yield TextField(id=name, placeholder=current)
             yield Static(id="wrong", markup=False)
-            foot = _KEYS if new else f"{_KEYS} · F8 deletes"
+            foot = _KEYS if is_new else f"{_KEYS} · F8 deletes"
             yield Static(Content(foot), id="foot")
 
     def on_mount(self) -> None:
-        before = self._before or Preset("")
-        self._field("name").value = before.name
-        self.query_one(TextBox).text = before.system or ""
-        for name, value in before.sampling.items():
+        original = self._original or Preset("")
+        self._field("name").value = original.name
+        self.query_one(TextBox).text = original.system or ""
+        for name, value in original.sampling.items():
             self._field(name).value = value_text(value)
         self._field("name").focus()
 
@@ -106,17 +106,16 @@ config.toml.
     @on(Input.Changed)
     @on(TextArea.Changed)
     def update_message(self) -> None:
-        """Show what is wrong with the values typed so far."""
         try:
             self._values()
         except LmtuiError as error:
-            self._tell(error)
+            self._show_fault(error)
         else:
-            self._tell(None)
+            self._show_fault(None)
 
-    def _tell(self, error: LmtuiError | None) -> None:
-        words = f"{error.title}. {error.hint}" if error else ""
-        self.query_one("#wrong", Static).update(Content(visible_line(words)))
+    def _show_fault(self, error: LmtuiError | None) -> None:
+        message = f"{error.title}. {error.hint}" if error else ""
+        self.query_one("#wrong", Static).update(Content(visible_line(message)))
 
     def _values(self) -> dict[str, Any]:
         """Return the sampling settings that are not empty; raises LmtuiError for an
@@ -126,7 +125,7 @@ config.toml.
             name: written(name, text) for name, text in texts.items() if text.strip()
         }
 
-    def _written(self) -> Preset:
+    def _parsed_preset(self) -> Preset:
         """Return the preset in the fields; raises LmtuiError where it is invalid."""
         text = self.query_one(TextBox).text
         system = text if text.strip() else None
@@ -139,24 +138,22 @@ config.toml.
     def action_save(self) -> None:
         """Return the preset, if it is valid; None where it is unchanged."""
         try:
-            preset = self._written()
-            check_preset(preset, self._before, self._others)
+            preset = self._parsed_preset()
+            check_preset(preset, self._original, self._others)
         except LmtuiError as error:
-            self._tell(error)
+            self._show_fault(error)
         else:
-            self.dismiss(Edited(preset) if preset != self._before else None)
+            self.dismiss(EditedPreset(preset) if preset != self._original else None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable deleting for a new preset."""
         if action == "delete":
-            return self._before is not None
+            return self._original is not None
         return super().check_action(action, parameters)
 
     def action_delete(self) -> None:
-        self.dismiss(Edited(None))
+        self.dismiss(EditedPreset(None))
 
     def action_leave(self) -> None:
-        """Close the form; ask first where there are unsaved changes."""
         if not self._changed:
             self.dismiss(None)
             return
@@ -165,16 +162,16 @@ config.toml.
             Choice("d", "Discard", "what was changed is lost"),
         )
         title = "Leave without saving?"
-        asked = ConfirmDialog(title, [_KEYS], choices, harmless="g", expected=True)
-        self.app.push_screen(asked, self._left)
+        dialog = ConfirmDialog(title, [_KEYS], choices, harmless="g", expected=True)
+        self.app.push_screen(dialog, self._close_if_discarded)
 
     @property
     def _changed(self) -> bool:
         try:
-            return self._written() != (self._before or Preset(""))
+            return self._parsed_preset() != (self._original or Preset(""))
         except LmtuiError:
             return True
 
-    def _left(self, answer: str | None) -> None:
+    def _close_if_discarded(self, answer: str | None) -> None:
         if answer == "d":
             self.dismiss(None)

@@ -51,23 +51,24 @@ class PresetWriter:
             return
 
         def work() -> tuple[SettingsSnapshot, Preset] | None:
-            sheet = file.read()
-            before = sheet.saved.presets.get(name)
-            if before is not None and not replaces:
+            snapshot = file.read()
+            existing = snapshot.saved.presets.get(name)
+            if existing is not None and not replaces:
                 return None
-            said = dict(_changed(settings, sheet))
-            preset = Preset(name, system or None, said)
-            return file.put_preset(sheet, preset, before), preset
+            changed = dict(_changed(settings, snapshot))
+            preset = Preset(name, system or None, changed)
+            return file.put_preset(snapshot, preset, existing), preset
 
-        def end(saved: tuple[SettingsSnapshot, Preset] | None) -> None:
+        def report(saved: tuple[SettingsSnapshot, Preset] | None) -> None:
             if saved is None:
-                self._ask(name, partial(self._write, name, settings, system))
+                write = partial(self._write, name, settings, system)
+                self._confirm_replace(name, write)
                 return
-            sheet, preset = saved
-            self._app.post_message(PresetsSaved(sheet))
-            what = [*preset.sampling, *(["system"] if preset.system else [])]
+            snapshot, preset = saved
+            self._app.post_message(PresetsSaved(snapshot))
+            saved_names = [*preset.sampling, *(["system"] if preset.system else [])]
             self._app.notify(
-                ", ".join(what),
+                ", ".join(saved_names),
                 title=f"preset {visible_line(name)} saved",
                 markup=False,
             )
@@ -75,31 +76,32 @@ class PresetWriter:
         run_in_thread(
             work,
             self._app.call_later,
-            then=end,
+            then=report,
             failed=partial(notify_error, self._app),
             bug=_BUG,
         )
 
-    def _ask(self, name: str, write: partial[None]) -> None:
+    def _confirm_replace(self, name: str, write: partial[None]) -> None:
         choices = (
             Choice("k", "Keep", "nothing is saved"),
             Choice("r", "Replace", "what it was is lost"),
         )
         title = f"There is a preset {name}. Replace it?"
 
-        def answered(answer: str | None) -> None:
+        def write_if_confirmed(answer: str | None) -> None:
             if answer == "r":
                 write(replaces=True)
 
-        self._app.push_screen(ConfirmDialog(title, [], choices, harmless="k"), answered)
+        dialog = ConfirmDialog(title, [], choices, harmless="k")
+        self._app.push_screen(dialog, write_if_confirmed)
 
 
 def _changed(
-    settings: SamplingSettings, sheet: SettingsSnapshot
+    settings: SamplingSettings, snapshot: SettingsSnapshot
 ) -> Iterator[tuple[str, Any]]:
     """Yield the settings that a preset has to say: what it leaves out is as elsewhere.
     One that is unset can't be said."""
-    elsewhere = sheet.counting.sampling
+    elsewhere = snapshot.counting.sampling
     for name in names(SAMPLING):
         value = getattr(settings, name)
         default = item(name).field.default

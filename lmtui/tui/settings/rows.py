@@ -36,32 +36,34 @@ class KeyRow:
     item: Bound
 
 
-def keys_of(item: Bound, sheet: SettingsSnapshot) -> tuple[str, ...]:
+def keys_of(item: Bound, snapshot: SettingsSnapshot) -> tuple[str, ...]:
     """Return the keys of an action: the user's own where they are valid."""
-    wanted = sheet.saved.keys
+    wanted = snapshot.saved.keys
     own = user_keys(wanted).keymap.get(item.id) if item.id in wanted else None
     return tuple(own.split(",")) if own else item.keys
 
 
-def line_of_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
-    keys, kept = keys_of(item, sheet), item.id in sheet.saved.keys
+def line_of_keys(item: Bound, snapshot: SettingsSnapshot) -> Content:
+    keys, is_saved = keys_of(item, snapshot), item.id in snapshot.saved.keys
     return Content.assemble(
         f"  {item.id:<{_ID}} ",
         (f"{_shown(keys):<14}", "$foreground" if keys == item.keys else "bold $accent"),
-        (" config.toml" if kept else "", "$quiet"),
+        (" config.toml" if is_saved else "", "$quiet"),
     )
 
 
-def about_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
-    kept = sheet.saved.keys.get(item.id)
+def about_keys(item: Bound, snapshot: SettingsSnapshot) -> Content:
+    saved = snapshot.saved.keys.get(item.id)
     lines = [
         Content.assemble((item.id, "bold"), f"\n{item.name}: {item.what}\n"),
         Content(f"Default: {_shown(item.keys)}"),
-        Content(f"In config.toml: {'nothing' if kept is None else visible_line(kept)}"),
+        Content(
+            f"In config.toml: {'nothing' if saved is None else visible_line(saved)}"
+        ),
     ]
-    if kept is not None and (wrong := _wrong(item, sheet.saved.keys)):
-        words = f"That can't be used: {wrong}."
-        lines.append(Content.assemble((visible_line(words), "$warning")))
+    if saved is not None and (wrong := _wrong(item, snapshot.saved.keys)):
+        warning = f"That can't be used: {wrong}."
+        lines.append(Content.assemble((visible_line(warning), "$warning")))
     lines.append(Content.assemble(("A change counts at once.", "$quiet")))
     return Content("\n").join(lines)
 
@@ -117,45 +119,47 @@ class PresetRow:
 SettingsRow = SettingRow | PresetRow | KeyRow
 
 
-def rows_of(sheet: SettingsSnapshot, words: str = "") -> dict[str, list[SettingsRow]]:
+def rows_of(
+    snapshot: SettingsSnapshot, words: str = ""
+) -> dict[str, list[SettingsRow]]:
     """Return the rows under each heading: all of them, or those with all of `words`."""
-    found: dict[str, list[SettingsRow]] = {}
-    for each in items():
-        if _has(words, each.key, each.declaration.meaning):
-            heading = each.section or EVERYWHERE
-            found.setdefault(heading, []).append(SettingRow(each.name))
+    rows: dict[str, list[SettingsRow]] = {}
+    for setting in items():
+        if _matches(words, setting.key, setting.declaration.meaning):
+            heading = setting.section or EVERYWHERE
+            rows.setdefault(heading, []).append(SettingRow(setting.name))
     for item in all_bound():
-        keys = map(key_display, keys_of(item, sheet))
-        if _has(words, KEYS, item.id, item.name, item.what, *keys):
-            found.setdefault(KEYS, []).append(KeyRow(item))
-    for preset in sheet.saved.presets.values():
-        if _has(words, PRESETS, preset.name, preset.system or ""):
-            found.setdefault(PRESETS, []).append(PresetRow(preset))
+        keys = map(key_display, keys_of(item, snapshot))
+        if _matches(words, KEYS, item.id, item.name, item.what, *keys):
+            rows.setdefault(KEYS, []).append(KeyRow(item))
+    for preset in snapshot.saved.presets.values():
+        if _matches(words, PRESETS, preset.name, preset.system or ""):
+            rows.setdefault(PRESETS, []).append(PresetRow(preset))
     if not words.strip():
-        found.setdefault(PRESETS, []).append(PresetRow(None))
-    return found
+        rows.setdefault(PRESETS, []).append(PresetRow(None))
+    return rows
 
 
 def same_row(row: SettingsRow, other: SettingsRow | None) -> bool:
     """Return whether two rows are of the same setting, preset or action, whatever its
     value."""
     if isinstance(row, PresetRow) and isinstance(other, PresetRow):
-        names = [each.preset.name if each.preset else "" for each in (row, other)]
-        return names[0] == names[1]
+        presets = (row.preset or Preset(""), other.preset or Preset(""))
+        return presets[0].name == presets[1].name
     return row == other
 
 
-def _has(words: str, *texts: str) -> bool:
-    whole = " ".join(texts).casefold()
-    return all(word in whole for word in words.casefold().split())
+def _matches(words: str, *texts: str) -> bool:
+    searched = " ".join(texts).casefold()
+    return all(word in searched for word in words.casefold().split())
 
 
 def counted(rows: Iterable[SettingsRow]) -> str:
     """Return how many rows of each kind there are: `41 settings, 172 keys, 2
     presets`."""
     kinds = {SettingRow: "setting", KeyRow: "key", PresetRow: "preset"}
-    found = Counter(kinds[type(row)] for row in rows if row != PresetRow(None))
-    parts = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in found.items()]
+    counts = Counter(kinds[type(row)] for row in rows if row != PresetRow(None))
+    parts = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items()]
     return ", ".join(parts) or "0 settings"
 
 
@@ -164,15 +168,14 @@ def shown(value: SettingValue) -> str:
     return visible_line(value_text(value))
 
 
-def line_of(row: SettingsRow, sheet: SettingsSnapshot) -> Content:
-    """Return the list row of a setting, preset or action."""
+def line_of(row: SettingsRow, snapshot: SettingsSnapshot) -> Content:
     if isinstance(row, PresetRow):
         return _preset_line(row.preset)
     if isinstance(row, KeyRow):
-        return line_of_keys(row.item, sheet)
-    value = sheet.counting.value(row.name)
+        return line_of_keys(row.item, snapshot)
+    value = snapshot.counting.value(row.name)
     changed = value != Settings().value(row.name)
-    origin = sheet.counting.origin(row.name)
+    origin = snapshot.counting.origin(row.name)
     source = {"default": "", "file": "config.toml"}.get(origin.source, origin.where)
     return Content.assemble(
         f"  {setting_item(row.name).own_name:<{_NAME}} ",
@@ -184,32 +187,32 @@ def line_of(row: SettingsRow, sheet: SettingsSnapshot) -> Content:
 def _preset_line(preset: Preset | None) -> Content:
     if preset is None:
         return Content.assemble(("  + a new one", "$accent"))
-    said = [preset.system or ""] if preset.system else []
-    said += [f"{name} {shown(value)}" for name, value in preset.sampling.items()]
+    parts = [preset.system or ""] if preset.system else []
+    parts += [f"{name} {shown(value)}" for name, value in preset.sampling.items()]
     return Content.assemble(
         f"  {visible_line(preset.name):<{_NAME}} ",
-        (visible_line(" · ".join(said)), "$quiet"),
+        (visible_line(" · ".join(parts)), "$quiet"),
     )
 
 
 def about(
-    row: SettingsRow, sheet: SettingsSnapshot, more: Mapping[str, Sequence[str]]
+    row: SettingsRow, snapshot: SettingsSnapshot, more: Mapping[str, Sequence[str]]
 ) -> Content:
     """Return the preview of a row. `more` has the choices of settings whose values are
     only known at run time."""
     if isinstance(row, PresetRow):
         return _about_preset(row.preset)
     if isinstance(row, KeyRow):
-        return about_keys(row.item, sheet)
+        return about_keys(row.item, snapshot)
     name, item = row.name, setting_item(row.name)
     meaning = item.declaration.meaning
     head = Content.assemble((item.key, "bold"), f"\n{meaning}\n")
-    lines = [Content(line) for line in _facts(item, sheet, more.get(name, ()))]
-    if stronger := sheet.stronger(name):
-        words = (
+    lines = [Content(line) for line in _facts(item, snapshot, more.get(name, ()))]
+    if stronger := snapshot.stronger(name):
+        warning = (
             f"{stronger.where} is given and overrides the file until the program ends."
         )
-        lines.append(Content.assemble((visible_line(words), "$warning")))
+        lines.append(Content.assemble((visible_line(warning), "$warning")))
     else:
         when = "at once" if item.declaration.at_once else "from the next start on"
         lines.append(Content.assemble((f"A change counts {when}.", "$quiet")))
@@ -217,7 +220,7 @@ def about(
 
 
 def _facts(
-    item: SettingItem, sheet: SettingsSnapshot, more: Sequence[str]
+    item: SettingItem, snapshot: SettingsSnapshot, more: Sequence[str]
 ) -> Iterator[str]:
     if values := more or item.declaration.choices:
         yield f"One of: {visible_line(', '.join(values))}."
@@ -226,9 +229,9 @@ def _facts(
     elif item.kind is bool:
         yield "Enter switches it."
     yield f"Default: {shown(Settings().value(item.name))}"
-    kept = shown(sheet.saved.value(item.name))
-    there = sheet.saved.origin(item.name).source == "file"
-    yield f"In config.toml: {kept if there else 'nothing'}"
+    saved = shown(snapshot.saved.value(item.name))
+    is_in_file = snapshot.saved.origin(item.name).source == "file"
+    yield f"In config.toml: {saved if is_in_file else 'nothing'}"
 
 
 def _about_preset(preset: Preset | None) -> Content:

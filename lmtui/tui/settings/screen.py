@@ -28,8 +28,13 @@ from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog, notify_error
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.settings import events as facts
-from lmtui.tui.settings.edit import Chosen, EditSetting, SettingQuestion, about_setting
-from lmtui.tui.settings.preset import Edited, PresetForm
+from lmtui.tui.settings.edit import (
+    EditSetting,
+    NewValue,
+    SettingQuestion,
+    about_setting,
+)
+from lmtui.tui.settings.preset import EditedPreset, PresetForm
 from lmtui.tui.settings.rows import (
     KeyRow,
     PresetRow,
@@ -82,10 +87,10 @@ that is already used on the same screen is refused.
         super().__init__()
         self._file = file
         self._choices = choices
-        self._sheet: SettingsSnapshot | None = None
+        self._snapshot: SettingsSnapshot | None = None
         self._rows: dict[str, SettingsRow] = {}
         self._writing = False
-        self._asked = 0
+        self._request = 0
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="search"):
@@ -106,12 +111,13 @@ that is already used on the same screen is refused.
         """Read the file again: another program may have changed it."""
         self._read()
 
-    def _with_model(self, sheet: SettingsSnapshot) -> SettingsSnapshot:
-        """Return the settings with the sampler that the loaded model recommends."""
+    def _with_model(self, snapshot: SettingsSnapshot) -> SettingsSnapshot:
         model: ModelState = getattr(self.app, "model", ModelState())
         numbers = model.info.generation_defaults if model.info else ()
         where = "recommended for this model"
-        return replace(sheet, counting=sheet.counting.with_recommended(numbers, where))
+        return replace(
+            snapshot, counting=snapshot.counting.with_recommended(numbers, where)
+        )
 
     @property
     def _list(self) -> DialogList:
@@ -123,86 +129,89 @@ that is already used on the same screen is refused.
 
     @property
     def _row(self) -> SettingsRow | None:
-        place = self._list.highlighted
-        if place is None or not self._rows:
+        index = self._list.highlighted
+        if index is None or not self._rows:
             return None
-        return self._rows.get(self._list.get_option_at_index(place).id or "")
+        return self._rows.get(self._list.get_option_at_index(index).id or "")
 
     # Reading and listing.
 
     def _read(self) -> None:
         if self._writing:
             return  # the result of the write will be shown
-        self._asked = asked = self._asked + 1
+        self._request = request = self._request + 1
 
         # A read that began before the last change is ignored.
-        def end(sheet: SettingsSnapshot) -> None:
-            if asked == self._asked:
-                self._take(facts.SheetRead(sheet))
+        def show(snapshot: SettingsSnapshot) -> None:
+            if request == self._request:
+                self._show_read(facts.SettingsRead(snapshot))
 
         def fail(error: LmtuiError) -> None:
-            if asked == self._asked:
+            if request == self._request:
                 self._show_failure(error)
 
-        run_in_thread(self._file.read, self.call_later, then=end, failed=fail, bug=_BUG)
+        run_in_thread(
+            self._file.read, self.call_later, then=show, failed=fail, bug=_BUG
+        )
 
-    def _take(self, event: facts.SheetRead) -> None:
+    def _show_read(self, event: facts.SettingsRead) -> None:
         self._writing = False
-        self._sheet = self._with_model(event.sheet)
+        self._snapshot = self._with_model(event.snapshot)
         self._show()
         self.post_message(event)
 
     def _show_failure(self, error: LmtuiError) -> None:
         """Show what is wrong with the file; nothing can be changed until it can be
         read."""
-        self._writing, self._sheet, self._rows = False, None, {}
+        self._writing, self._snapshot, self._rows = False, None, {}
         self._list.clear_options()
         words = (f"\n{visible(error.detail)}\n\n", f"{visible(error.hint)}\n")
         title = (visible_line(error.title), "bold $error")
-        self._tell(Content.assemble(title, *words, ("Enter reads it again.", "$quiet")))
-        self._foot("Enter reads the file again · F1 help · Esc closes")
+        self._show_about(
+            Content.assemble(title, *words, ("Enter reads it again.", "$quiet"))
+        )
+        self._show_foot("Enter reads the file again · F1 help · Esc closes")
 
     @on(Input.Changed, "#words")
     def _show(self) -> None:
-        if self._sheet is None:
+        if self._snapshot is None:
             return
-        before = self._row
+        old_row = self._row
         self._list.clear_options()
         self._rows = {}
-        for heading, rows in rows_of(self._sheet, self._field.value).items():
+        for heading, rows in rows_of(self._snapshot, self._field.value).items():
             title = Content.assemble((heading, "bold $primary"))
             self._list.add_option(Option(title, disabled=True))
             for row in rows:
                 id_ = f"row-{len(self._rows)}"
                 self._rows[id_] = row
-                self._list.add_option(Option(line_of(row, self._sheet), id=id_))
-        self._stand_on(before)
+                self._list.add_option(Option(line_of(row, self._snapshot), id=id_))
+        self._highlight(old_row)
         self._preview()
 
-    def _stand_on(self, row: SettingsRow | None) -> None:
-        """Move the cursor to the row it was on, else to the first one."""
-        ids = [id_ for id_, each in self._rows.items() if same_row(each, row)]
+    def _highlight(self, row: SettingsRow | None) -> None:
+        ids = [id_ for id_, other in self._rows.items() if same_row(other, row)]
         for id_ in ids or list(self._rows)[:1]:
             self._list.highlighted = self._list.get_option_index(id_)
 
     @on(OptionList.OptionHighlighted)
     def _preview(self) -> None:
-        if self._sheet is None:
+        if self._snapshot is None:
             return
         row = self._row
-        words = about(row, self._sheet, self._choices) if row else Content(NOTHING)
-        self._tell(words)
+        text = about(row, self._snapshot, self._choices) if row else Content(NOTHING)
+        self._show_about(text)
         keys = "Enter changes · F8 default"
         if isinstance(row, PresetRow):
             keys = "Enter changes · F8 deletes" if row.preset else "Enter makes one"
         self.query_one("#count", Static).update(counted(self._rows.values()))
-        self._foot(f"{keys} · F1 help · Esc closes")
+        self._show_foot(f"{keys} · F1 help · Esc closes")
 
-    def _tell(self, words: Content) -> None:
-        self.query_one("#about", Static).update(words)
+    def _show_about(self, text: Content) -> None:
+        self.query_one("#about", Static).update(text)
 
-    def _foot(self, words: str) -> None:
-        self.query_one("#foot", Static).update(Content(words))
+    def _show_foot(self, text: str) -> None:
+        self.query_one("#foot", Static).update(Content(text))
 
     # Changing.
 
@@ -211,75 +220,76 @@ that is already used on the same screen is refused.
     def change(self) -> None:
         """Change the row under the cursor; if the file could not be read, read it
         again."""
-        if self._sheet is None:
+        if self._snapshot is None:
             self._read()
             return
         match self._row:
             case SettingRow(name):
-                self._change_setting(name, self._sheet)
+                self._change_setting(name, self._snapshot)
             case KeyRow(bound):
-                asked = about_changing(bound, self._sheet.saved.keys)
-                self._ask(asked, partial(self._put_keys, bound.id))
+                question = about_changing(bound, self._snapshot.saved.keys)
+                self._ask_value(question, partial(self._put_keys, bound.id))
             case PresetRow(preset):
-                others = self._sheet.saved.presets
-                drawn = self._sheet.counting.sampling
-                form = PresetForm(preset, others=others, drawn=drawn)
-                self.app.push_screen(form, partial(self._take_preset, preset))
+                others = self._snapshot.saved.presets
+                sampling = self._snapshot.counting.sampling
+                form = PresetForm(preset, others=others, sampling=sampling)
+                self.app.push_screen(form, partial(self._put_preset, preset))
 
-    def _change_setting(self, name: str, sheet: SettingsSnapshot) -> None:
-        value = sheet.saved.value(name)
+    def _change_setting(self, name: str, snapshot: SettingsSnapshot) -> None:
+        value = snapshot.saved.value(name)
         if isinstance(value, bool):
             self._put(name, not value)
             return
         choices = tuple(self._choices.get(name, ())) or item(name).declaration.choices
-        asked = about_setting(name, value, choices=choices)
-        self._ask(asked, partial(self._put, name))
+        question = about_setting(name, value, choices=choices)
+        self._ask_value(question, partial(self._put, name))
 
-    def _ask(
+    def _ask_value(
         self, question: SettingQuestion, put: Callable[[SettingValue], None]
     ) -> None:
-        def take(chosen: Chosen | None) -> None:
-            if chosen is not None:
-                put(chosen.value)
+        def put_answer(answer: NewValue | None) -> None:
+            if answer is not None:
+                put(answer.value)
 
-        self.app.push_screen(EditSetting(question), take)
+        self.app.push_screen(EditSetting(question), put_answer)
 
     def _put_keys(self, id: str, keys: SettingValue) -> None:
         wanted = None if keys is None else str(keys)
         self._write(
-            lambda sheet: facts.KeysSaved(self._file.put_keys(sheet, id, wanted))
+            lambda snapshot: facts.KeysSaved(self._file.put_keys(snapshot, id, wanted))
         )
 
     def _put(self, name: str, value: SettingValue) -> None:
         self._write(
-            lambda sheet: facts.SettingSaved(self._file.put(sheet, name, value), name)
+            lambda snapshot: facts.SettingSaved(
+                self._file.put(snapshot, name, value), name
+            )
         )
 
-    def _take_preset(self, before: Preset | None, edited: Edited | None) -> None:
+    def _put_preset(self, original: Preset | None, edited: EditedPreset | None) -> None:
         if edited is None:
             return
-        if edited.preset is None and before is not None:
-            self._ask_to_delete(before)
+        if edited.preset is None and original is not None:
+            self._ask_to_delete(original)
             return
 
-        def write(sheet: SettingsSnapshot) -> facts.SheetRead:
+        def write(snapshot: SettingsSnapshot) -> facts.SettingsRead:
             assert edited.preset is not None
             return facts.PresetsSaved(
-                self._file.put_preset(sheet, edited.preset, before)
+                self._file.put_preset(snapshot, edited.preset, original)
             )
 
         self._write(write)
 
     def action_reset(self) -> None:
-        """Remove the row under the cursor from the file."""
         match self._row:
-            case SettingRow(name) if self._sheet is not None:
-                if self._sheet.saved.origin(name).source == "file":
+            case SettingRow(name) if self._snapshot is not None:
+                if self._snapshot.saved.origin(name).source == "file":
                     self._put(name, None)
                 else:
                     self.notify(_NOT_THERE)
-            case KeyRow(item) if self._sheet is not None:
-                if item.id in self._sheet.saved.keys:
+            case KeyRow(item) if self._snapshot is not None:
+                if item.id in self._snapshot.saved.keys:
                     self._put_keys(item.id, None)
                 else:
                     self.notify(_NOT_THERE)
@@ -293,32 +303,33 @@ that is already used on the same screen is refused.
         )
         title = f"Delete the preset {preset.name}?"
         facts = [shown(preset.system)] if preset.system else []
-        asked = ConfirmDialog(title, facts, choices, harmless="k")
-        self.app.push_screen(asked, partial(self._delete, preset.name))
+        dialog = ConfirmDialog(title, facts, choices, harmless="k")
+        self.app.push_screen(dialog, partial(self._delete, preset.name))
 
     def _delete(self, name: str, answer: str | None) -> None:
         if answer == "d":
             self._write(
-                lambda sheet: facts.PresetsSaved(self._file.drop_preset(sheet, name))
+                lambda snapshot: facts.PresetsSaved(
+                    self._file.drop_preset(snapshot, name)
+                )
             )
 
-    def _write(self, write: Callable[[SettingsSnapshot], facts.SheetRead]) -> None:
+    def _write(self, write: Callable[[SettingsSnapshot], facts.SettingsRead]) -> None:
         """Write a change outside the event loop, unless one is being written. It fails
         if the file is no longer as it was read."""
-        if (sheet := self._sheet) is None or self._writing:
+        if (snapshot := self._snapshot) is None or self._writing:
             return
         self._writing = True
-        self._asked += 1  # invalidates reads that are under way
+        self._request += 1  # invalidates reads that are under way
         run_in_thread(
-            partial(write, sheet),
+            partial(write, snapshot),
             self.call_later,
-            then=self._take,
+            then=self._show_read,
             failed=self._warn_not_stored,
             bug=_BUG,
         )
 
     def _warn_not_stored(self, error: LmtuiError) -> None:
-        """Show why nothing was written, and read the file again."""
         self._writing = False
         notify_error(self.app, error)
         self._read()
@@ -326,11 +337,10 @@ that is already used on the same screen is refused.
     # Keys.
 
     @on(SearchField.ListMoved)
-    def walk(self, event: SearchField.ListMoved) -> None:
+    def move_in_list(self, event: SearchField.ListMoved) -> None:
         getattr(self._list, f"action_{event.action}")()
 
     def action_close(self) -> None:
-        """Clear the search field; close the screen if it is empty."""
         if self._field.value:
             self._field.value = ""
         else:

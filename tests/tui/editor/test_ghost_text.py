@@ -13,7 +13,7 @@ HERE = (1, 5)
 
 def ghosts_with(text: str, before: str = "Hello") -> Ghosts:
     ghosts = Ghosts()
-    assert ghosts.show(text, asked=HERE, here=HERE, around=(before, ""))
+    assert ghosts.show(text, request=HERE, here=HERE, around=(before, ""))
     return ghosts
 
 
@@ -48,9 +48,9 @@ def test_ghost_grows_while_it_is_typed_along() -> None:
     ghosts = ghosts_with(" wo")
     ghosts.edit(" wo", ("Hello wo", ""))
     late = (2, 8)
-    assert ghosts.show(" world", asked=HERE, here=late, around=("Hello wo", ""))
+    assert ghosts.show(" world", request=HERE, here=late, around=("Hello wo", ""))
     assert ghosts.text == "rld"
-    assert not ghosts.show(" we", asked=HERE, here=late, around=("Hello wo", ""))
+    assert not ghosts.show(" we", request=HERE, here=late, around=("Hello wo", ""))
     assert ghosts.text == "rld"
 
 
@@ -59,14 +59,14 @@ def test_late_ghost_is_not_shown_after_the_text_changed(typed: str) -> None:
     ghosts = ghosts_with(" wo")
     ghosts.edit(typed, ("Hello" + typed, "more"))
     late = (2, 6)
-    assert not ghosts.show(" world", asked=HERE, here=late, around=("Hello", ""))
+    assert not ghosts.show(" world", request=HERE, here=late, around=("Hello", ""))
     assert ghosts.text == ""
 
 
 def test_dropped_ghost_is_not_continued_after_a_move() -> None:
     ghosts = ghosts_with(" wo")
     ghosts.drop()
-    assert not ghosts.show(" world", asked=HERE, here=(1, 4), around=("Hell", "o"))
+    assert not ghosts.show(" world", request=HERE, here=(1, 4), around=("Hell", "o"))
 
 
 def test_dismissed_ghost_does_not_come_back() -> None:
@@ -87,9 +87,9 @@ def test_forgotten_ghost_does_not_come_back() -> None:
 def test_ghosts_forget_the_least_recently_used() -> None:
     ghosts = Ghosts()
     for n in range(64):
-        ghosts.show(f"ghost {n}", asked=(n, 0), here=(n, 0), around=(str(n), ""))
+        ghosts.show(f"ghost {n}", request=(n, 0), here=(n, 0), around=(str(n), ""))
     ghosts.edit("", ("0", ""))
-    ghosts.show("another", asked=(99, 0), here=(99, 0), around=("99", ""))
+    ghosts.show("another", request=(99, 0), here=(99, 0), around=("99", ""))
     ghosts.edit("", ("1", ""))
     assert ghosts.text == ""
     ghosts.edit("", ("0", ""))

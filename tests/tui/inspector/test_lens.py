@@ -295,7 +295,7 @@ async def test_lens_shows_the_cursor_and_goes_to_a_token(size: tuple[int, int]) 
         wide = size[0] >= 100
         assert lens.query_one(LensTable).display == wide
         assert lens.query_one("#cell").display != wide
-        assert 5 in lens._seen and len(lens._seen) == lens._grid.capacity
+        assert 5 in lens._shown_range and len(lens._shown_range) == lens._grid.capacity
         await page.press("right", "right", "enter")
         await page.until(lambda: page.running.app.screen is page.screen)
         await page.until(lambda: page.view.index == 7)
@@ -314,7 +314,7 @@ async def test_last_layer_has_the_numbers_of_the_inspector() -> None:
         assert "token 6: “a”" in page.running.seen
         asked = [what for verb, what in engine.calls if verb == "lens"]
         assert asked[0] == (5,)
-        assert sorted(at for each in asked for at in each) == list(lens._seen)
+        assert sorted(at for each in asked for at in each) == list(lens._shown_range)
 
 
 async def test_lens_keys_stay_within_text_and_layers() -> None:
@@ -327,7 +327,7 @@ async def test_lens_keys_stay_within_text_and_layers() -> None:
         await page.press("end", "right", "pagedown")
         assert lens._index == len(TEXT)
         await page.until(lambda: "the end of the text" in page.running.seen)
-        assert lens._seen.stop == len(TEXT) + 1
+        assert lens._shown_range.stop == len(TEXT) + 1
         await page.press("home")
         await page.until(lambda: NO_CONTEXT in page.running.seen)
         await page.press("pagedown")
@@ -335,11 +335,11 @@ async def test_lens_keys_stay_within_text_and_layers() -> None:
         await page.press("c")
         await page.until(lambda: "likeliest" in page.running.seen)
         assert not lens._grid.display or not lens._grid.region
-        seen = lens._seen
+        seen = lens._shown_range
         await page.press("c")
         await page.until(lambda: "next “" in page.running.seen)
-        await page.until(lambda: len(lens._seen) == lens._grid.capacity > 1)
-        assert lens._seen.start == seen.start
+        await page.until(lambda: len(lens._shown_range) == lens._grid.capacity > 1)
+        assert lens._shown_range.start == seen.start
         await page.press("escape")
         await page.until(lambda: page.running.app.screen is page.screen)
         assert page.view.index == 0
@@ -349,7 +349,7 @@ async def test_click_puts_the_cursor_on_a_cell() -> None:
     async with inspecting(TEXT) as page:
         await page.to(3)
         lens = await opened(page)
-        first = lens._seen.start
+        first = lens._shown_range.start
         await page.running.pilot.click(LensGrid, offset=(GUTTER + 2 * CELL + 1, 3))
         await page.until(lambda: lens._index == first + 2)
         assert lens._view.layer == 2
@@ -407,7 +407,7 @@ async def test_lens_of_an_empty_text_has_the_end_alone() -> None:
         await page.press("L")
         lens = await page.running.on(LensScreen)
         await page.until(lambda: NO_CONTEXT in page.running.seen)
-        assert lens._seen == range(1)
+        assert lens._shown_range == range(1)
 
 
 async def test_another_model_closes_the_lens() -> None:

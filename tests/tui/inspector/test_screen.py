@@ -36,7 +36,7 @@ async def reading(
     async with program(engines, recent_files=lambda: [path], **options) as running:
         await running.ready()
         start = await running.on(StartScreen)
-        await running.until(lambda: start._paths)
+        await running.until(lambda: start._recent)
         await running.press("up", "enter")
         yield Inspecting(running, await running.on(InspectScreen))
 

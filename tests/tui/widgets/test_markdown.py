@@ -260,7 +260,7 @@ async def test_growing_markdown_always_equals_the_text_drawn_at_once(
                 await resized(pilot, other, 40)
             growing._lay_out(growing._width)
             rows = [(strip.text, list(strip)) for strip, _ in growing._rows]
-            growing._forget()
+            growing._drop_rows()
             growing._lay_out(growing._width)
             assert rows == [(strip.text, list(strip)) for strip, _ in growing._rows]
             at_once = [line for block in blocks_of(text[:end]) for line in
