@@ -45,12 +45,12 @@ class Shown:
 
         def watched(screen: Screen[Any], update: Any) -> None:
             if isinstance(update, CompositorUpdate):
-                self._insert_highlighted(update)
+                self._take(update)
             display(screen, update)
 
         app._display = watched  # type: ignore[method-assign]
 
-    def _insert_highlighted(self, update: CompositorUpdate) -> None:
+    def _take(self, update: CompositorUpdate) -> None:
         if self._size != self._app.screen._compositor.size:
             self._size = self._app.screen._compositor.size
             self._cells = [[(" ", "")] * self._size.width for _ in range(self._size[1])]

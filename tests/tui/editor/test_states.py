@@ -122,7 +122,7 @@ class Stroll(Walk):
         """Enter a state from whichever there is, and find that what is said is so."""
         running, engine = self.running, self.engine
         earlier, engine.held = engine.held, {}
-        engine.hold(*state.has_branches)
+        engine.hold(*state.holds)
         if "load" in earlier:
             earlier["load"].set()
             await running.ready()

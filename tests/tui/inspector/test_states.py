@@ -322,7 +322,7 @@ class Stroll:
         """Hold the engines as in this state; return what they were held by."""
         earlier = [*self.engine.held.values(), *self.other.held.values()]
         self.engine.held, self.other.held = {}, {}
-        for what in state.has_branches:
+        for what in state.holds:
             verb = what.removeprefix("other ")
             (self.engine if verb == what else self.other).hold(verb)
         return earlier
@@ -371,12 +371,10 @@ class Stroll:
             await running.on(ErrorScreen)
             await running.press("escape")
             await running.until(lambda: running.app.screen is self.inspector)
-        elif "load" not in state.has_branches:
+        elif "load" not in state.holds:
             await running.ready(name)
             there = self.inspector.document
-            await running.until(
-                lambda: there.shown.ids or "encode" in state.has_branches
-            )
+            await running.until(lambda: there.shown.ids or "encode" in state.holds)
 
     def denied(self, state: State) -> Iterator[str]:
         """Yield what is not as it should be in this state, and what is not true."""
