@@ -173,7 +173,7 @@ class Bench:
 
     async def grids(self) -> list[float]:
         """All columns of 64 tokens: what the widest screen asks for at once."""
-        shown = self.screen.document.shown
+        shown = self.screen.document.scored
         assert shown.windows is not None
         client, taken = self.screen.new_client(), []
         for start in range(100, 100 + GRIDS):

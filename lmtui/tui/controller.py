@@ -77,8 +77,8 @@ class Activity:
         self._model_status = ""
         if state.info is None:
             self._model_status = "no model" if state.error else state.words
-        if goes_back and (before := state.goes_back_to):
-            self._model_status += f"; Esc goes back to {shown_name(before)}"
+        if goes_back and (previous := state.goes_back_to):
+            self._model_status += f"; Esc goes back to {shown_name(previous)}"
         self.clear_notice()
 
     def notice(self, text: str) -> None:

@@ -122,8 +122,8 @@ class HelpScreen(ModalScreen[None]):
 
     def _keys(self, item: Bound) -> str:
         keys = self._keymap.get(item.id, ",".join(item.keys)).split(",")
-        shown = (self.app.get_key_display(Binding(key, "")) for key in keys)
-        return " or ".join(dict.fromkeys(shown))
+        displayed = (self.app.get_key_display(Binding(key, "")) for key in keys)
+        return " or ".join(dict.fromkeys(displayed))
 
 
 def sections(screen: Screen[object]) -> list[Section]:

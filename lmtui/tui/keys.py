@@ -130,10 +130,10 @@ def key_display(key: str) -> str:
     *modifiers, name = key.split("+")
     character = key_to_character(name)
     if character is None or not character.isprintable() or character == " ":
-        shown = _SHOWN.get(name, name.capitalize())
+        label = _SHOWN.get(name, name.capitalize())
     else:
-        shown = character.upper() if modifiers else character
-    return "+".join((*(modifier.capitalize() for modifier in modifiers), shown))
+        label = character.upper() if modifiers else character
+    return "+".join((*(modifier.capitalize() for modifier in modifiers), label))
 
 
 class _Unusable(ValueError):
@@ -236,8 +236,8 @@ def _clash(
                 for key in set(usable[id]) & set(keys):
                     return id, f"{key} is taken by {other.id} ({other.name})"
         for key in usable[id]:
-            if taken := _inherited(known[id]).get(key):
-                return id, f"{key} is taken by Textual ({taken})"
+            if description := _inherited(known[id]).get(key):
+                return id, f"{key} is taken by Textual ({description})"
     return None
 
 
@@ -278,12 +278,12 @@ def _inherited(item: Bound) -> dict[str, str]:
     if issubclass(item.owner, Screen):
         foreign.append(App)
     replaced = _keys_in(ours)
-    taken = {key: name for key, name in _keys_in(foreign).items()
+    used = {key: name for key, name in _keys_in(foreign).items()
              if name and key not in replaced}  # fmt: skip
     if issubclass(item.owner, App | Screen) and not item.priority:
-        taken |= _keys_in([TextArea])
-        taken.pop(_PASSED_ON, None)
-    return taken
+        used |= _keys_in([TextArea])
+        used.pop(_PASSED_ON, None)
+    return used
 
 
 def _keys_in(classes: Iterable[type[DOMNode]]) -> dict[str, str]:

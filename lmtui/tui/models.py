@@ -134,11 +134,11 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _is_in_use(row: ListedModel, in_use: ModelRef | None) -> bool:
-    wanted = row.model_ref
-    if in_use is None or wanted.adapter != in_use.adapter:
+    ref = row.model_ref
+    if in_use is None or ref.adapter != in_use.adapter:
         return False
-    name = row.address or wanted.model or ""
-    return bool(wanted.adapter) or same_model(name, in_use.model or "")
+    name = row.address or ref.model or ""
+    return bool(ref.adapter) or same_model(name, in_use.model or "")
 
 
 def same_model(name: str, other: str) -> bool:

@@ -37,7 +37,7 @@ class Inspecting:
 
     @property
     def branches(self) -> BranchTree:
-        return self.screen.document.shown.branches
+        return self.screen.document.scored.branches
 
     @property
     def text(self) -> str:

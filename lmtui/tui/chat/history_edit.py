@@ -206,8 +206,8 @@ class MessageEditor:
         """Have back what was deleted since something was said, or else end the
         conversation before the last turn."""
         if self._session.deleted:
-            *before, last = self._session.deleted
-            self._session.deleted = tuple(before)
+            *earlier, last = self._session.deleted
+            self._session.deleted = tuple(earlier)
             self._session.conversation.restore(last)
         elif self._session.conversation.undo() is None:
             self._screen.notify("There is nothing to undo.")

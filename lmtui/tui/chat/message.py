@@ -213,8 +213,8 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
 
     def grow(self, piece: str, thought: ReasoningInfo | None = None) -> None:
         """Append to the text; `thought` is the reasoning in it now."""
-        before, self._thought = self._thought, thought
-        if thought != before:
+        old_thought, self._thought = self._thought, thought
+        if thought != old_thought:
             self.replace(self.text + piece, grows=True)
         elif piece:
             super().grow(piece)
@@ -316,8 +316,8 @@ def _is_unanswered(conversation: Conversation, node: ChatMessage) -> bool:
 
 
 def _left_out_note(node: ChatMessage) -> str:
-    what = "message" if node.left_out == 1 else "messages"
-    return f"without {node.left_out:,} earlier {what}" if node.left_out else ""
+    noun = "message" if node.left_out == 1 else "messages"
+    return f"without {node.left_out:,} earlier {noun}" if node.left_out else ""
 
 
 def _end_note(node: ChatMessage) -> str:
@@ -330,5 +330,5 @@ def _end_note(node: ChatMessage) -> str:
     reason = node.finish.reason if node.finish else FinishReason.STOP
     if reason is FinishReason.STOP:
         return ""
-    goes_on = "; Ctrl+G goes on" if reason is FinishReason.LENGTH else ""
-    return f"{reason.words}{goes_on}"
+    suffix = "; Ctrl+G goes on" if reason is FinishReason.LENGTH else ""
+    return f"{reason.words}{suffix}"

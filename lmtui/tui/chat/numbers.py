@@ -25,10 +25,12 @@ def show_strip(
 
 
 def show_last_token(panel: ProbabilityPanel, node: ChatMessage) -> None:
-    drawn = [step for step in node.steps if step.distribution.candidates]
-    if drawn and not (node.given and node.scored):
-        panel.title = f"Token {drawn[-1].index + 1:,}"
-        panel.show(drawn[-1].distribution, chosen=drawn[-1], drawn=AS_DRAWN)
+    with_candidates = [step for step in node.steps if step.distribution.candidates]
+    if with_candidates and not (node.given and node.scored):
+        panel.title = f"Token {with_candidates[-1].index + 1:,}"
+        panel.show(
+            with_candidates[-1].distribution, chosen=with_candidates[-1], drawn=AS_DRAWN
+        )
     else:
         panel.title = "The message in focus"
         panel.clear(_NOT_SCORED)

@@ -72,8 +72,8 @@ def _styled_tokens(
 
 
 def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
-    shown = [node for node in conversation.path[1:] if not node.is_empty]
-    path = [conversation.node(node.id) for node in shown]
+    visible = [node for node in conversation.path[1:] if not node.is_empty]
+    path = [conversation.node(node.id) for node in visible]
     replies = [node for node in path if node.steps]
     everything = [n for n in conversation.nodes[1:] if not (n.gone or n.is_empty)]
     lines = [
@@ -81,8 +81,8 @@ def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
     ]
     if (reply := last_reply(conversation)) is not None and reply.prompt is not None:
         used = len(reply.prompt.ids) + len(reply.ids)
-        room = f" of {info.context:,}" if info and info.context else ""
-        lines.append(("context", f"{used:,} tokens{room} at the last answer"))
+        limit = f" of {info.context:,}" if info and info.context else ""
+        lines.append(("context", f"{used:,} tokens{limit} at the last answer"))
     by_model: dict[str, list[ChatMessage]] = {}
     for node in replies:
         by_model.setdefault(node.model or "unknown", []).append(node)
@@ -137,9 +137,9 @@ def _drawing_lines(node: ChatMessage) -> Iterator[tuple[str, str]]:
     if finish.tokens:
         first = notation.seconds(finish.first_token_seconds)
         prompt = notation.seconds(finish.prompt_seconds)
-        whole = notation.seconds(finish.prompt_seconds + finish.seconds)
+        total_time = notation.seconds(finish.prompt_seconds + finish.seconds)
         speed = notation.speed(finish.tokens_per_second)
-        yield "time", f"first token {first} · prompt {prompt} · {whole} in all"
+        yield "time", f"first token {first} · prompt {prompt} · {total_time} in all"
         yield "speed", f"{speed} tokens/s"
 
 

@@ -278,10 +278,10 @@ pasted text is shown as one line and sent in full.
     def _fold(self, text: str) -> str:
         if len(text) < FOLDED:
             return text
-        known = (
+        same = (
             placeholder for placeholder, full in self._folds.items() if full == text
         )
-        if (placeholder := next(known, None)) is None:
+        if (placeholder := next(same, None)) is None:
             bytes_, lines = len(text.encode("utf-8", "replace")), text.count("\n") + 1
             number = f" {len(self._folds) + 1}" if self._folds else ""
             placeholder = f"⟦pasted text{number}, {size(bytes_)}, {lines:,} lines⟧"
@@ -306,8 +306,8 @@ pasted text is shown as one line and sent in full.
         low, high = sorted((edit.from_location, edit.to_location))
         end = self._placeholder_span(high)[1]
         start = self._placeholder_span(low)[0] if low != high else end
-        whole = Edit(edit.text, start, end, edit.maintain_selection_offset)
-        return super().edit(whole)
+        expanded = Edit(edit.text, start, end, edit.maintain_selection_offset)
+        return super().edit(expanded)
 
     def _placeholder_span(self, location: Location) -> tuple[Location, Location]:
         """Return the start and end of the placeholder around a location; the location

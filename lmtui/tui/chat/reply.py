@@ -291,9 +291,13 @@ class ReplyController(Controller):
         """Show the distribution of the last token that has one; a server may tell
         none."""
         panel = self._screen.panel
-        known = [step for step in steps if step.distribution.candidates]
-        if known:
-            panel.show(known[-1].distribution, chosen=known[-1], drawn=AS_DRAWN)
+        with_candidates = [step for step in steps if step.distribution.candidates]
+        if with_candidates:
+            panel.show(
+                with_candidates[-1].distribution,
+                chosen=with_candidates[-1],
+                drawn=AS_DRAWN,
+            )
         elif panel.distribution is None or panel.stale:
             panel.clear(NO_NUMBERS)
 

@@ -389,8 +389,8 @@ class ChatScreen(SamplingScreen):
     def action_alternatives(self) -> None:
         self.show_panel()
         self.panel.focus()
-        goes_on = not self.reply.why_no_prefill
-        if goes_on and self.tokens.message.role == "assistant":
+        can_continue = not self.reply.why_no_prefill
+        if can_continue and self.tokens.message.role == "assistant":
             self.activity.notice(
                 "Enter continues from the marked row; Esc closes the token view"
             )

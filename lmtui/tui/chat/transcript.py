@@ -83,8 +83,10 @@ class Transcript(VerticalScroll, can_focus=False):
         index = next((i for i, e in enumerate(entries) if e.key == at), len(entries))
         self._end = min(len(entries), index + PART // 2)
         self._start = max(0, self._end - PART)
-        shown = entries[self._start : self._end]
-        views = [MessageView(e, matches=matches if e.key == at else ()) for e in shown]
+        visible = entries[self._start : self._end]
+        views = [
+            MessageView(e, matches=matches if e.key == at else ()) for e in visible
+        ]
         async with self.batch():
             await self.remove_children("MessageView, .empty")
             await self.mount_all(views or [self._empty()])
@@ -233,11 +235,11 @@ class Transcript(VerticalScroll, can_focus=False):
         """Scroll by as much as the held message has moved. Done during layout, so that
         the message is drawn once, at its old place."""
         if self._pinned is not None:
-            view, before = self._pinned
+            view, old_y = self._pinned
             for placement in placements:
-                if placement.widget is view and placement.region.y != before:
+                if placement.widget is view and placement.region.y != old_y:
                     self._pinned = view, placement.region.y
-                    self._scroll_along(placement.region.y - before)
+                    self._scroll_along(placement.region.y - old_y)
         # An anchor may have scrolled to the last widget.
         if self._end < len(self._entries):
             self.call_after_refresh(self._load_more)

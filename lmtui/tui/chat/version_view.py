@@ -68,9 +68,9 @@ class VersionHead(StyledLines):
     def lines(self, width: int, height: int) -> list[Line]:
         style = "head--marked" if self.is_marked else "head--quiet"
         mark = "▸" if self.is_marked else " "
-        shown = fit_best(self._forms(), width - 2, lines=max(1, height))
-        marks = [mark, *" " * (len(shown) - 1)]
-        pairs = zip(marks, shown, strict=True)
+        texts = fit_best(self._forms(), width - 2, lines=max(1, height))
+        marks = [mark, *" " * (len(texts) - 1)]
+        pairs = zip(marks, texts, strict=True)
         return [[(f"{symbol} {line}", style)] for symbol, line in pairs]
 
     def _forms(self) -> Sequence[Sequence[str]]:
@@ -123,8 +123,8 @@ class VersionText(StreamingMarkdown):
 
     def extend(self, piece: str, thought: ReasoningInfo | None) -> None:
         """Append to the text; `thought` is the reasoning in it now."""
-        before, self._thought = self._thought, thought
-        if thought != before:
+        old_thought, self._thought = self._thought, thought
+        if thought != old_thought:
             self.replace(self.text + piece, grows=True)
         elif piece:
             self.grow(piece)

@@ -60,8 +60,8 @@ class _Version:
 
     def numbers(self, name: str) -> VersionNumbers:
         node = self.message
-        known = self.is_scored and bool(node.steps)
-        logprob = self.logprob if known else None
+        is_known = self.is_scored and bool(node.steps)
+        logprob = self.logprob if is_known else None
         return VersionNumbers(name, len(node.steps), logprob, _end_label(node))
 
 

@@ -257,8 +257,8 @@ class ExactArea(LineArea):
     def put_undone(self, text: str, cursor: int) -> None:
         """Add undo steps as if the text had been another one for a moment, which undo
         restores with the cursor at an offset."""
-        before = text[:cursor]
-        location = before.count("\n"), len(before) - (before.rfind("\n") + 1)
+        head = text[:cursor]
+        location = head.count("\n"), len(head) - (head.rfind("\n") + 1)
         present, selection = self.text, self.selection
         steps = (
             (UndoEdit((0, 0), present, text, (selection.start, selection.end)),),

@@ -364,11 +364,11 @@ class FileController(Controller):
         if self._known_change is None:
             return
         is_deleted = self._known_change.kind == "gone"
-        what = "was deleted" if is_deleted else "has changed on disk"
+        event = "was deleted" if is_deleted else "has changed on disk"
         edited = "overwrite it" if self.unsaved else "reload it"
         action = "write it again" if is_deleted else edited
         self._screen.notify(
-            f"{self.name} {what}; Ctrl+S asks whether to {action}.", markup=False
+            f"{self.name} {event}; Ctrl+S asks whether to {action}.", markup=False
         )
 
     def _set_file(self, file: TextFile) -> None:

@@ -372,9 +372,9 @@ skipped in every text.
         self._words = [other for other in self._words if other.word != word]
         self.show_rows(self._picker_rows())
 
-        shown = clip(visible_line(word), _WORD)
+        name = clip(visible_line(word), _WORD)
         not_saved = LmtuiError(
-            f"“{shown}” is ignored this time only", "it could not be saved."
+            f"“{name}” is ignored this time only", "it could not be saved."
         )
 
         def work() -> None:

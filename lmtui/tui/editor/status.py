@@ -101,8 +101,8 @@ def following_forms(prediction: CursorPrediction, *, at_end: bool) -> Forms:
 
 def _word_forms(text: str) -> tuple[str, str]:
     """Return a word in two lengths."""
-    shown = visible_token(text)
-    return clip(shown, _WORD), clip(shown, _WORD // 2)
+    visible = visible_token(text)
+    return clip(visible, _WORD), clip(visible, _WORD // 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,13 +250,13 @@ in code and in lists it is indented like its line.
         """Show a suggestion at the cursor. Return False, and change nothing, if text or
         cursor has changed since the request; what was typed of the suggestion is cut
         off."""
-        shown = self.selection.is_empty and self._ghosts.show(
+        is_shown = self.selection.is_empty and self._ghosts.show(
             text, request=(revision, cursor), here=self.here, around=self._around()
         )
-        if shown:
+        if is_shown:
             self._ghost_at = self.cursor_location
             self._show_change()
-        return shown
+        return is_shown
 
     def forget_ghosts(self) -> None:
         """Remove all suggestions, also earlier ones: the model or the prompt has

@@ -92,12 +92,12 @@ class BranchListController(Controller):
     # The list.
 
     def show(self) -> None:
-        shown = self._document.shown
-        dialog = BranchesScreen(shown.branches.rows(), shown=shown.branch)
+        scored = self._document.scored
+        dialog = BranchesScreen(scored.branches.rows(), shown=scored.branch)
         self._screen.app.push_screen(dialog, self._answer)
 
     def _answer(self, request: BranchAction | None) -> None:
-        branches = self._document.shown.branches
+        branches = self._document.scored.branches
         if request is None or request.branch not in branches:
             return
         self._prompted_branch = request.branch
@@ -112,7 +112,7 @@ class BranchListController(Controller):
             self.prompt.ask_path(f"branch-{branch.id}.txt")
 
     def answer_question(self, event: LinePrompt.Answered) -> None:
-        branches = self._document.shown.branches
+        branches = self._document.scored.branches
         if self._prompted_branch not in branches:
             return
         if event.question == "name":
@@ -127,7 +127,7 @@ class BranchListController(Controller):
         if self._branches.is_writing:
             self._screen.notify(WRITING)
             return
-        branches = self._document.shown.branches
+        branches = self._document.scored.branches
         family = branches.family(branch)
         count = sum(len(branches.branch(id_).tokens) for id_ in family)
         which = "1 branch" if len(family) == 1 else f"{len(family):,} branches"
@@ -137,7 +137,7 @@ class BranchListController(Controller):
         ]
 
         def answer(key: str | None) -> None:
-            exists = branch in self._document.shown.branches
+            exists = branch in self._document.scored.branches
             if key == "d" and exists and not self._branches.is_writing:
                 self._delete(branch)
 
@@ -146,8 +146,8 @@ class BranchListController(Controller):
 
     def _delete(self, branch: int) -> None:
         document = self._document
-        branches = document.shown.branches
-        shown, index = document.shown.branch, document.view.index
+        branches = document.scored.branches
+        shown, index = document.scored.branch, document.view.index
         fork = branches.branch(branch).fork
         is_removed = shown in branches.family(branch)
         parent = branches.remove(branch)
@@ -158,13 +158,13 @@ class BranchListController(Controller):
     # Exporting.
 
     def text_of(self, branch: int) -> str:
-        shown = self._document.shown
-        branches = shown.branches
+        scored = self._document.scored
+        branches = scored.branches
         path, shared = branches.path(branch), branches.leaves(branch)
         if branches.branch(branch).end is FinishReason.STOP:
             path = path[:-1]  # the end token is no part of the text
         text = self._document.text or ""
-        return BranchText(path, text, shown.spans, shared).whole_text()
+        return BranchText(path, text, scored.spans, shared).whole_text()
 
     def _export(self, path: Path, text: str, *, overwrite: bool) -> None:
         failed = "the branch was not exported"

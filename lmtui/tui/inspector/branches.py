@@ -98,12 +98,14 @@ class BranchController(Controller):
 
     def _branch_text(self) -> str:
         """Which branch is shown, if there are several."""
-        shown = self._document.shown
-        if len(shown.branches) == 1:
+        scored = self._document.scored
+        if len(scored.branches) == 1:
             return self._activity.ready
-        number = [branch.id for branch, _ in shown.branches.rows()].index(shown.branch)
+        number = [branch.id for branch, _ in scored.branches.rows()].index(
+            scored.branch
+        )
         label = (
-            f"branch {number} of {len(shown.branches) - 1}"
+            f"branch {number} of {len(scored.branches) - 1}"
             if number
             else "the text itself"
         )
@@ -170,7 +172,7 @@ class BranchController(Controller):
     def _insert(self, distribution: Distribution, row: Candidate, rank: int) -> bool:
         """Put a token where the cursor is, which goes on behind it. Return whether the
         branch was known beyond it already."""
-        branches, index = self._document.shown.branches, self._document.view.index
+        branches, index = self._document.scored.branches, self._document.view.index
         token = ScoredToken(
             index=index,
             id=row.id,
@@ -181,7 +183,7 @@ class BranchController(Controller):
             entropy=distribution.entropy,
             top=distribution.candidates,
         )
-        branch = branches.take(self._document.shown.branch, index, token)
+        branch = branches.take(self._document.scored.branch, index, token)
         self.go_to(branch, index + 1)
         return branches.branch(branch).length > index + 1
 
@@ -194,10 +196,13 @@ class BranchController(Controller):
 
     def back(self) -> None:
         """Take back the token before the cursor, where a branch ends; else walk."""
-        shown, view = self._document.shown, self._document.view
+        scored, view = self._document.scored, self._document.view
         index = view.index
-        if not self.is_writing and index == shown.branches.branch(shown.branch).length:
-            parent = shown.branches.back(shown.branch)
+        if (
+            not self.is_writing
+            and index == scored.branches.branch(scored.branch).length
+        ):
+            parent = scored.branches.back(scored.branch)
             if parent is not None:
                 self.go_to(parent, index - 1)
                 return
@@ -205,10 +210,10 @@ class BranchController(Controller):
 
     def to_sibling(self, by: int) -> None:
         """Go to another branch, where it parts from this one."""
-        shown = self._document.shown
+        scored = self._document.scored
         index = self._document.view.index
-        sibling, index = shown.branches.move(shown.branch, index, by)
-        if sibling == shown.branch:
+        sibling, index = scored.branches.move(scored.branch, index, by)
+        if sibling == scored.branch:
             self._screen.notify(
                 "There is no other branch yet; Enter shows alternatives."
             )
@@ -223,7 +228,7 @@ class BranchController(Controller):
 
     def _write(self, settings: SamplingSettings) -> None:
         index = self._document.view.index
-        self._tip, self._cursor_follows = (self._document.shown.branch, index), True
+        self._tip, self._cursor_follows = (self._document.scored.branch, index), True
         self._prompt_progress = None
         prompt = Prompt(self._document.ids_before(index), "")
         settings = replace(settings, grammar=None)  # which is for whole answers
@@ -246,21 +251,21 @@ class BranchController(Controller):
         self._prompt_progress = None
         document = self._document
         branch, index = self._tip
-        follows = self._cursor_follows and document.shown.branch == branch
+        follows = self._cursor_follows and document.scored.branch == branch
         for step in steps:
-            branch = document.shown.branches.take(branch, index, step)
+            branch = document.scored.branches.take(branch, index, step)
             index += 1
         self._tip = branch, index
         if follows:
-            document.shown.branch = branch
+            document.scored.branch = branch
             document.draw_sometimes(partial(document.draw, index - 1))
-        elif document.shown.branch == branch:
+        elif document.scored.branch == branch:
             document.draw_sometimes(partial(document.draw, document.view.index))
         self._activity.clear_notice()
 
     def _show_ended(self, result: GenerationResult) -> None:
         branch, index = self._tip
-        branches, reason = self._document.shown.branches, result.reason
+        branches, reason = self._document.scored.branches, result.reason
         if branch != ROOT and branches.branch(branch).length == index:
             branches.finish(branch, reason)
         self._show_tip()
@@ -274,10 +279,10 @@ class BranchController(Controller):
 
     def _show_tip(self) -> None:
         branch, index = self._tip
-        if self._document.shown.branch == branch and self._cursor_follows:
+        if self._document.scored.branch == branch and self._cursor_follows:
             self.go_to(branch, index)
         else:
-            self.go_to(self._document.shown.branch, self._document.view.index)
+            self.go_to(self._document.scored.branch, self._document.view.index)
 
 
 def rank_in(distribution: Distribution, row: Candidate) -> int:

@@ -165,7 +165,7 @@ class CompareController(Controller):
         self.show(self._document.view.index)
 
     def _compare(self) -> None:
-        own, other = self._document.shown, self._other
+        own, other = self._document.scored, self._other
         tokens, others = own.text, other.text
         unit = unit_of(own.encoding, other.encoding)
         own_tokens = zip(tokens, own.spans, strict=True)
@@ -204,12 +204,12 @@ class CompareController(Controller):
 
     def _token_at(self, index: int) -> ScoredToken | None:
         """Return the other model's token where the text's own token begins."""
-        shown = self._document.shown
-        on_text = index < min(shown.branches.leaves(shown.branch), len(shown.spans))
+        scored = self._document.scored
+        on_text = index < min(scored.branches.leaves(scored.branch), len(scored.spans))
         piece = self._span_at.get(index) if on_text else None
         if piece is None or not piece.others:
             return None
-        start = shown.spans[index][0]
+        start = scored.spans[index][0]
         first = piece.others[0][0]
         return next((t for t, (_, end) in piece.others if end > start), first)
 

@@ -67,7 +67,7 @@ class DocumentController(Controller):
         """The tokens as they are drawn."""
         self.text: str | None = None
         """The text, once it is read; None also where there are only tokens."""
-        self.shown = ScoredDocument()
+        self.scored = ScoredDocument()
         """The tokens, their scores and branches, as the model in use sees them."""
         self.is_scoring = False
         """Whether the model tokenizes or scores the text."""
@@ -89,20 +89,20 @@ class DocumentController(Controller):
 
     @property
     def path(self) -> tuple[Token, ...]:
-        return self.shown.branches.path(self.shown.branch)
+        return self.scored.branches.path(self.scored.branch)
 
     @property
     def written(self) -> BranchText:
-        shown = self.shown
-        shared = shown.branches.leaves(shown.branch)
-        return BranchText(self.path, self.text or "", shown.spans, shared)
+        scored = self.scored
+        shared = scored.branches.leaves(scored.branch)
+        return BranchText(self.path, self.text or "", scored.spans, shared)
 
     @property
     def of_all_models(self) -> list[ScoredDocument]:
-        """What is shown, and what each other model that was here made of the text."""
+        """What is scored, by this model and by each other that was here."""
         documents = [*self._by_model.values()]
-        if not any(document is self.shown for document in documents):
-            documents.append(self.shown)
+        if not any(document is self.scored for document in documents):
+            documents.append(self.scored)
         return documents
 
     @property
@@ -115,25 +115,25 @@ class DocumentController(Controller):
         known = self.source.known
         if self.info is None:
             return "No model is loaded yet."
-        if known is None and self.shown.windows is None:
+        if known is None and self.scored.windows is None:
             return "The model has to read the text first."
         if known is not None and known.model != self.info.label:
             return (
                 "The model that wrote this is not loaded; its token ids mean nothing "
                 "to another model."
             )
-        return "" if self.shown.windows else "The context has no room for more."
+        return "" if self.scored.windows else "The context has no room for more."
 
     def ids_before(self, index: int) -> tuple[int, ...]:
         """Return the ids that the model reads before a position of the shown branch."""
-        windows = self.shown.windows
+        windows = self.scored.windows
         start = windows.start_of(index) if windows else 0
-        return (*self.shown.before, *(t.id for t in self.path[start:index]))
+        return (*self.scored.before, *(t.id for t in self.path[start:index]))
 
     @property
     def status_text(self) -> str:
-        if self.is_scoring and self.shown.ids:
-            done, total = self.shown.scored + self._part_scored, len(self.shown.ids)
+        if self.is_scoring and self.scored.ids:
+            done, total = self.scored.scored + self._part_scored, len(self.scored.ids)
             progress = self._progress
             if total > self._part.end - self._part.first:
                 share = done / total
@@ -150,12 +150,12 @@ class DocumentController(Controller):
         seconds, scored = time.monotonic() - start, done - scored_before
         if seconds < _SPEED_KNOWN or scored < 2:  # the first token takes no time
             return ""
-        return f" · {lasting(seconds / scored * (len(self.shown.ids) - done))} left"
+        return f" · {lasting(seconds / scored * (len(self.scored.ids) - done))} left"
 
     @property
     def _progress(self) -> str:
-        done = self.shown.scored + self._part_scored
-        return f"{done:,}/{len(self.shown.ids):,} tokens"
+        done = self.scored.scored + self._part_scored
+        return f"{done:,}/{len(self.scored.ids):,} tokens"
 
     # The text.
 
@@ -211,7 +211,7 @@ class DocumentController(Controller):
         if (known := self.source.known) is not None:
             self._show_known(is_own=known.model == state.info.label)
         elif state.info.label in self._by_model:
-            self.shown = self._by_model[state.info.label]
+            self.scored = self._by_model[state.info.label]
             self.draw(self.view.index)
             self._score_on()
         else:
@@ -220,12 +220,14 @@ class DocumentController(Controller):
     def _show_known(self, *, is_own: bool) -> None:
         known = self.source.known
         assert known is not None
-        if not len(self.shown.branches.path(ROOT)):
-            self.shown = ScoredDocument(known.before, branches=BranchTree(known.tokens))
+        if not len(self.scored.branches.path(ROOT)):
+            self.scored = ScoredDocument(
+                known.before, branches=BranchTree(known.tokens)
+            )
         context = self.info.context if self.info and is_own else 0
         room = context - len(known.before)
         fits = room >= _SHORTEST_WINDOW
-        self.shown.windows = Windows.choose(context=room) if fits else None
+        self.scored.windows = Windows.choose(context=room) if fits else None
         self.draw(self.view.index)
         writer = shown_label(known.model)
         self._finish("" if is_own else f"these tokens are of {writer}")
@@ -240,7 +242,7 @@ class DocumentController(Controller):
 
     def _begin(self) -> None:
         self.is_scoring, self._stopping = True, False
-        self._started = (time.monotonic(), self.shown.scored)
+        self._started = (time.monotonic(), self.scored.scored)
         self._activity.clear_notice()
 
     def _score(self) -> None:
@@ -250,7 +252,7 @@ class DocumentController(Controller):
             return
         # The tokens stay until there are new ones; their numbers are another model's.
         self.view.rescore([unscored(token) for token in self.view.tokens])
-        self.shown = ScoredDocument()
+        self.scored = ScoredDocument()
         self._on_change()
         self._begin()
         document = document_of(self.source, self.text)
@@ -264,8 +266,8 @@ class DocumentController(Controller):
 
     def _show_tokenized(self, answer: DocumentTokens) -> None:
         assert self.info is not None
-        self.shown = ScoredDocument.of(answer.encoding, answer.windows, answer.tokens)
-        self._by_model[self.info.label] = self.shown
+        self.scored = ScoredDocument.of(answer.encoding, answer.windows, answer.tokens)
+        self._by_model[self.info.label] = self.scored
         if count := answer.encoding.rewritten:
             self._screen.notify(
                 f"This model's tokenizer reads {counted(count, 'character')} of the "
@@ -279,27 +281,27 @@ class DocumentController(Controller):
         """Go on with what was stopped, from what is seen."""
         if self.is_scoring:
             self._screen.notify("The model is reading the text.")
-        elif self.shown.windows is None and not self.source.known:
+        elif self.scored.windows is None and not self.source.known:
             self._score()
-        elif self.shown.is_read:
+        elif self.scored.is_read:
             self._screen.notify("All of the text is scored.")
         elif self.can_ask:
             self._score_on()
 
     def _score_on(self) -> None:
         """Score the next part, or end where none is left."""
-        shown = self.shown
-        if shown.is_read or shown.windows is None:
+        scored = self.scored
+        if scored.is_read or scored.windows is None:
             self._finish("" if self.path else "the text is empty")
             self._on_scored()
             return
-        self._part, self._part_scored = shown.next_part(self.view.first_seen), 0
+        self._part, self._part_scored = scored.next_part(self.view.first_seen), 0
         if not self.is_scoring:
             self._begin()
         self._activity.clear_notice()
         self._client.ask(
             Slot.SCORE,
-            score_parts(part_of(shown, self._part)),
+            score_parts(part_of(scored, self._part)),
             self._end_part,
             self._show_failed,
             dropped=self._end_stopped,
@@ -308,21 +310,21 @@ class DocumentController(Controller):
         )
 
     def _add_scores(self, tokens: tuple[ScoredToken, ...]) -> None:
-        self.shown.take(tokens)
+        self.scored.take(tokens)
         self._part_scored = tokens[-1].index + 1 - self._part.first
         self._activity.clear_notice()
         self.draw_sometimes(self._draw_scores)
 
     def _end_part(self, tokens: tuple[ScoredToken, ...]) -> None:
-        self.shown.finish(tokens)
+        self.scored.finish(tokens)
         self._draw_scores()
-        if self._stopping and not self.shown.is_read:
+        if self._stopping and not self.scored.is_read:
             self._end_stopped()
         else:
             self._score_on()
 
     def _end_stopped(self) -> None:
-        progress = f" at {self._progress}" if self.shown.ids else ""
+        progress = f" at {self._progress}" if self.scored.ids else ""
         self._finish(f"stopped{progress} · r reads on")
 
     def _show_failed(self, error: LmtuiError) -> None:
@@ -345,16 +347,16 @@ class DocumentController(Controller):
     # Drawing.
 
     def go_to(self, branch: int, index: int) -> None:
-        self.shown.branch = branch
+        self.scored.branch = branch
         self.draw(index)
 
     def draw(self, index: int) -> None:
-        path, shown = self.path, self.shown
+        path, scored = self.path, self.scored
         self.view.show(
             path,
             index=index,
-            open_end=self.can_ask and bool(path or shown.before),
-            own=None if self.is_scoring else shown.branches.leaves(shown.branch),
+            open_end=self.can_ask and bool(path or scored.before),
+            own=None if self.is_scoring else scored.branches.leaves(scored.branch),
         )
         self._on_change()
         self._on_draw(self.view.index)
@@ -382,8 +384,8 @@ class DocumentController(Controller):
         start, stop = self.source.selected
         selected = [
             index
-            for index, (begin, end) in enumerate(self.shown.spans)
-            if end > start and begin < max(stop, start + 1)
+            for index, (first, end) in enumerate(self.scored.spans)
+            if end > start and first < max(stop, start + 1)
         ]
         if selected and stop > start:
             self.view.select_all(selected[0], selected[-1] + 1)

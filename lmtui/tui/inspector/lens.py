@@ -55,7 +55,7 @@ class LensController(Controller):
 
     def open(self) -> None:
         document = self._document
-        windows = document.shown.windows
+        windows = document.scored.windows
         if not document.can_ask or windows is None:
             self._screen.notify(document.why_not)
             return
@@ -64,7 +64,7 @@ class LensController(Controller):
             return
         tokens = document.path
         ids = tuple(token.id for token in tokens)
-        text = DocumentSpan(ids, document.shown.before, windows, 0, len(ids) + 1, TOP)
+        text = DocumentSpan(ids, document.scored.before, windows, 0, len(ids) + 1, TOP)
         self._lens_screen = LensScreen(
             document.name, tokens, self._client, text, index=document.view.index
         )

@@ -59,16 +59,16 @@ class LensColumns:
         self._requested = None
 
     def _ask(self) -> None:
-        wanted, slot = self._next()
-        if wanted == self._requested:
+        missing, slot = self._next()
+        if missing == self._requested:
             return
         self._client.cancel()
-        self._requested = wanted
-        if wanted is None or self.error is not None:
+        self._requested = missing
+        if missing is None or self.error is not None:
             return
         self._client.ask(
             slot,
-            lens_parts(replace(self._text, start=wanted.start, end=wanted.stop)),
+            lens_parts(replace(self._text, start=missing.start, end=missing.stop)),
             lambda _: self._finish(),
             self._fail,
             dropped=self._clear_request,

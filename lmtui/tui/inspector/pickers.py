@@ -106,8 +106,8 @@ def ahead(path: Sequence[Step]) -> str:
     """Return the text of a continuation behind its first token. If the first is a part
     of a character, the text begins with that character."""
     pieces = list(pieces_of(path))
-    shown = pieces if pieces[0].count > 1 else pieces[1:]
-    return "".join(piece.text for piece in shown).replace("\n", "")
+    behind_first = pieces if pieces[0].count > 1 else pieces[1:]
+    return "".join(piece.text for piece in behind_first).replace("\n", "")
 
 
 @dataclass(frozen=True, slots=True)

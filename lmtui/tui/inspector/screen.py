@@ -277,7 +277,7 @@ the one you choose; the old text stays on its own branch.
             self.lens.open()
 
     def action_read_on(self) -> None:
-        if self.document.shown.is_read and self.compare.is_missing:
+        if self.document.scored.is_read and self.compare.is_missing:
             self.compare.begin()
         else:
             self.document.score_on()
@@ -301,9 +301,9 @@ the one you choose; the old text stays on its own branch.
     def _sums_of_branch(self) -> Totals:
         """Return the totals of the branch that is shown. Of a text they were counted
         while it was read: it may be long."""
-        shown = self.document.shown
-        if shown.ids and shown.branch == ROOT:
-            return shown.totals_so_far()
+        scored = self.document.scored
+        if scored.ids and scored.branch == ROOT:
+            return scored.totals_so_far()
         totals = Totals(limit=MOST)
         for index, token in enumerate(self.document.path):
             totals.add(as_scored(token, index))

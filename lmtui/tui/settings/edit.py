@@ -121,21 +121,21 @@ Enter writes the typed or marked value into config.toml; Esc changes nothing.
 
     @on(Input.Submitted)
     def return_value(self) -> None:
-        if (chosen := self._check()) is not None:
-            self.dismiss(chosen)
+        if (value := self._check()) is not None:
+            self.dismiss(value)
 
     def _check(self) -> NewValue | None:
-        message, chosen = "", None
+        message, value = "", None
         try:
-            chosen = NewValue(self._question.read(self.query_one(TextField).value))
+            value = NewValue(self._question.read(self.query_one(TextField).value))
         except LmtuiError as error:
             message = f"{error.title}. {error.hint}"
-        if not message and chosen is not None and chosen.value is not None:
+        if not message and value is not None and value.value is not None:
             message = self._question.limits_text
         message_line = self.query_one("#wrong", Static)
-        message_line.set_class(chosen is None, "-wrong")
+        message_line.set_class(value is None, "-wrong")
         message_line.update(Content(visible_line(message)))
-        return chosen
+        return value
 
     def action_leave(self) -> None:
         self.dismiss(None)

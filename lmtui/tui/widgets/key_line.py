@@ -35,11 +35,9 @@ def keys_at_focus(screen: Screen[object]) -> list[tuple[str, Binding]]:
         for id_ in _declared(type(node)):
             if (binding := active.get((node, id_))) is not None:
                 by_id.setdefault(id_, binding)
-    chosen = [
-        binding for id_, binding in by_id.items() if binding.show and id_ != _HELP
-    ]
-    chosen = [*chosen[: COUNT - 1], *([by_id[_HELP]] if _HELP in by_id else [])]
-    return [(screen.app.get_key_display(binding), binding) for binding in chosen]
+    shown = [binding for id_, binding in by_id.items() if binding.show and id_ != _HELP]
+    shown = [*shown[: COUNT - 1], *([by_id[_HELP]] if _HELP in by_id else [])]
+    return [(screen.app.get_key_display(binding), binding) for binding in shown]
 
 
 def _declared(owner: type) -> Iterator[str]:

@@ -48,17 +48,17 @@ def fit_rows(
     """Return `count` rows from row `first` on, then `last`, which is none of them; all
     other rows are added to the rest."""
     rows = distribution.candidates
-    shown = rows[first : first + max(0, count)]
-    hidden = [*rows[:first], *rows[first + len(shown) :]]
+    visible = rows[first : first + max(0, count)]
+    hidden = [*rows[:first], *rows[first + len(visible) :]]
     rest = [distribution.rest_prob, *(row.prob for row in hidden)]
     rest_drawn = [distribution.rest_sampled_prob]
     rest_drawn += [row.sampled_prob for row in hidden if row.sampled_prob]
     if last is not None:
         rest.append(-last.prob)
         rest_drawn.append(-(last.sampled_prob or 0.0))
-        shown = (*shown, last)
+        visible = (*visible, last)
     return PanelRows(
-        candidates=shown,
+        candidates=visible,
         rest_prob=max(0.0, math.fsum(rest)),
         rest_sampled_prob=max(0.0, math.fsum(rest_drawn))
         if is_drawn_from(distribution)
@@ -93,40 +93,44 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
         )
     if not is_drawn_from(distribution):
         forms = spread[0], (entropy, meaning), *spread[1:]
-        return (*((*listed, *form) for form in forms), (*listed, entropy), (entropy,))
-    kept = f"kept {distribution.remaining:,}"
+        return (
+            *((*listed, *form) for form in forms),
+            (*listed, entropy),
+            (entropy,),
+        )
+    kept_text = f"kept {distribution.remaining:,}"
     if distribution.allowed is not None:
-        return _grammar_forms(distribution, kept, spread, entropy)
+        return _grammar_forms(distribution, kept_text, spread, entropy)
     mass = notation.percent(distribution.remaining_prob)
-    whole = (f"{kept} of {distribution.vocabulary:,}", f"{mass} of mass")
-    short = f"{kept}, {mass} of mass"
+    long = (f"{kept_text} of {distribution.vocabulary:,}", f"{mass} of mass")
+    short = f"{kept_text}, {mass} of mass"
     return (
-        *((*whole, *words) for words in spread),
+        *((*long, *words) for words in spread),
         *((short, *words) for words in spread),
         (short, entropy),
-        (kept, entropy),
+        (kept_text, entropy),
         (entropy,),
     )
 
 
 def _grammar_forms(
     distribution: Distribution,
-    kept: str,
+    kept_text: str,
     spread: Sequence[tuple[str, ...]],
     entropy: str,
 ) -> Sequence[Sequence[str]]:
     mass = notation.percent(distribution.allowed_prob)
     count = f"grammar allows {distribution.allowed:,}"
-    whole = f"{count} of {distribution.vocabulary:,} tokens, {mass} of the mass"
+    long = f"{count} of {distribution.vocabulary:,} tokens, {mass} of the mass"
     short = f"{count}, {mass} of mass"
     shortest = f"grammar: {distribution.allowed:,} with {mass}"
     return (
-        *((whole, kept, *words) for words in spread),
-        (whole, kept, entropy),
-        *((short, kept, *words) for words in spread),
-        (short, kept, entropy),
+        *((long, kept_text, *words) for words in spread),
+        (long, kept_text, entropy),
+        *((short, kept_text, *words) for words in spread),
+        (short, kept_text, entropy),
         (short, entropy),
-        (shortest, kept, entropy),
+        (shortest, kept_text, entropy),
         (shortest, entropy),
         (entropy,),
     )

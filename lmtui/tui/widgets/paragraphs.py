@@ -103,10 +103,10 @@ class Paragraphs(DirectLines):
         self._part_styles: dict[str, Style] = {}
 
     def show(self, paragraphs: Iterable[Paragraph]) -> None:
-        shown = tuple(paragraphs)
-        if shown == self._paragraphs:
+        new = tuple(paragraphs)
+        if new == self._paragraphs:
             return
-        self._paragraphs = shown
+        self._paragraphs = new
         old_height = len(self._rows)
         self._lay_out(self._width)
         self.refresh(layout=len(self._rows) != old_height)

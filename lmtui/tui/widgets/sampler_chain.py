@@ -187,15 +187,15 @@ def _value(
     *,
     runs: bool,
 ) -> Part:
-    shown = row.field.shown(settings)
+    value_text = row.field.shown(settings)
     if row.field.name == "temperature" and settings.temperature == 0:
-        shown = "greedy"
+        value_text = "greedy"
     if not runs:
-        return "out" if row.is_stage else shown, "quiet"
+        return "out" if row.is_stage else value_text, "quiet"
     if row.field.off is not None and row.field.value(settings) == row.field.off[0]:
-        return shown, "quiet"
+        return value_text, "quiet"
     default = row.field.value(defaults) == row.field.value(settings)
-    return shown, "value" if default else "changed"
+    return value_text, "value" if default else "changed"
 
 
 def _effect(effect: StageEffect | None, *, wide: bool) -> str:

@@ -108,10 +108,10 @@ def picture(text: str, *, spaces: bool = False) -> str:
     set."""
     cut = text[:_LONGEST] + ("…" if len(text) > _LONGEST else "")
     cut = cut.replace(" ", "·") if spaces else cut
-    shown = limit_combining(
+    visible = limit_combining(
         visible_codes(cut).replace("\t", "→").replace("\n", f"{_NEWLINE}\n")
     )
-    return shown if any(cell_len(line) for line in shown.split("\n")) else "∅"
+    return visible if any(cell_len(line) for line in visible.split("\n")) else "∅"
 
 
 def words_of(text: str) -> Iterator[TokenGroup]:
@@ -279,8 +279,8 @@ class TokenLines(ScrollView):
     def _difference(self, piece: TokenGroup) -> float | None:
         # Not known for tokens of a branch.
         end = min(piece.first + piece.count, self.own)
-        known = self._differences[piece.first : end]
-        parts = [value for value in known if value is not None]
+        differences = self._differences[piece.first : end]
+        parts = [value for value in differences if value is not None]
         return sum(parts) if parts else None
 
     def _with_sign(self, piece: TokenGroup) -> TokenGroup:

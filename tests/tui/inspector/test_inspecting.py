@@ -196,7 +196,7 @@ async def test_parts_of_a_character_can_be_alternatives() -> None:
         data = b"".join(token.bytes for token in page.view.tokens)
         assert data == "café".encode() + b"\xe6\xbc<end>"
         assert page.screen.branch_list.text_of(
-            page.screen.document.shown.branch
+            page.screen.document.scored.branch
         ).startswith("café")
 
 
@@ -245,8 +245,8 @@ async def test_a_branch_goes_on_in_a_later_window() -> None:
         await page.until(lambda: len(page.branches) == 2)
         await page.idle()
         prompt, _ = next(q for verb, q in engine.calls if verb == "generate")  # type: ignore[misc]
-        assert page.screen.document.shown.windows is not None
-        start = page.screen.document.shown.windows.start_of(len(TEXT))
+        assert page.screen.document.scored.windows is not None
+        start = page.screen.document.scored.windows.start_of(len(TEXT))
         assert start > 0 and prompt.ids == tuple(TEXT[start:].encode())
         assert page.text == TEXT + "xyz<end>"
 

@@ -41,7 +41,7 @@ async def test_inspector_opens_an_answer_by_its_ids() -> None:
         page = await opened(running)
         assert page.branches.path(ROOT) == node.steps
         assert node.prompt is not None
-        assert page.screen.document.shown.before == node.prompt.ids
+        assert page.screen.document.scored.before == node.prompt.ids
         looked = [question for verb, question in engine.calls if verb == "look"]
         assert looked[-1][0] == node.prompt.ids  # type: ignore[index]
         assert "score" not in [verb for verb, _ in engine.calls]
@@ -69,7 +69,7 @@ async def test_inspector_scores_a_user_message_in_its_context() -> None:
         await running.press("ctrl+t")
         page = await opened(running)
         assert page.text == "hello"
-        before = page.screen.document.shown.before
+        before = page.screen.document.scored.before
         assert bytes(before) == b"user: "
         scored = tuple(engine.score(b"hello", prefix=before, top_n=20))
         assert page.branches.path(ROOT) == scored

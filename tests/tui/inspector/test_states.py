@@ -342,10 +342,10 @@ class Stroll:
         self.engine.fails = state.name == "scoring failed"
         if state.model or not self.is_loaded:
             await self.load(state, earlier)
-        if not self.inspector.document.shown.ids and not state.model:
+        if not self.inspector.document.scored.ids and not state.model:
             for gate in earlier:
                 gate.set()
-            await running.until(lambda: self.inspector.document.shown.ids)
+            await running.until(lambda: self.inspector.document.scored.ids)
         await running.press(*state.keys)
         self.shadings += "m" in state.keys
         for gate in earlier:
@@ -374,7 +374,7 @@ class Stroll:
         elif "load" not in state.holds:
             await running.ready(name)
             there = self.inspector.document
-            await running.until(lambda: there.shown.ids or "encode" in state.holds)
+            await running.until(lambda: there.scored.ids or "encode" in state.holds)
 
     def denied(self, state: State) -> Iterator[str]:
         """Yield what is not as it should be in this state, and what is not true."""
