@@ -461,7 +461,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self.leave(1)
 
     def action_suspend(self) -> None:
-        """Suspend the process, if a shell can resume it."""
         if shell_waits():
             self.action_suspend_process()
         else:

@@ -26,7 +26,6 @@ class AdapterChosen(Message):
 
     ref: ModelRef
     screen: Literal["chat", "complete"]
-    """The screen to use it on."""
 
 
 @dataclass

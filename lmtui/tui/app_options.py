@@ -38,9 +38,7 @@ class AppOptions:
     """How the app begins."""
 
     first: FirstScreen = "start"
-    """The screen that it begins with."""
     ref: ModelRef = field(default_factory=ModelRef)
-    """The model to load."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     sampling_for: SamplingFor | None = None
     """Returns the same with what a model recommends; None where all of it is set."""
@@ -54,11 +52,8 @@ class AppOptions:
     """Where conversations are stored; None stores none."""
     chat: ChatOptions = field(default_factory=ChatOptions)
     system: str = ""
-    """The system message of new conversations."""
     opened: StoredConversation | None = None
-    """The conversation to go on with."""
     source: InspectSource | None = None
-    """The text that is inspected first."""
     writing: Writing | None = None
     """The file that is edited; there is no editor without."""
     finetuning: Finetuning | None = None

@@ -62,7 +62,6 @@ class HelpScreen(ModalScreen[None]):
             yield Static(Content("/ search · ↑ ↓ scroll · Esc closes"), id="foot")
 
     def on_mount(self) -> None:
-        """Fill in the keys, whose styles are known once the screen is mounted."""
         self._show("")
         self.query_one("#sections").focus()
 

@@ -27,7 +27,6 @@ class ModelState:
     info: EngineInfo | None = None
     """The loaded model; None while it loads or if it failed."""
     capabilities: Capabilities = field(default_factory=Capabilities)
-    """Features that the loaded model supports."""
     against: EngineInfo | None = None
     """The model that it is compared with, if any."""
     stage: str = ""
@@ -35,7 +34,6 @@ class ModelState:
     share: float | None = None
     """Share of the stage that is done, from 0 to 1, if known."""
     error: LmtuiError | None = None
-    """Error if loading failed."""
     before: ModelRef | None = None
     """Model that was in use before, if any."""
 
@@ -144,5 +142,4 @@ def full_name(ref: ModelRef) -> str:
 
 
 def described(info: EngineInfo) -> str:
-    """Return how the model is computed: precision, dtype and device."""
     return f"{info.precision} {info.dtype} · {info.device}".replace(f" {UNKNOWN}", "")

@@ -1,7 +1,7 @@
 """The screen to choose a model: the catalogue, local models, adapters, and a field.
 
-The app loads the chosen model; the screen can be closed meanwhile. Knows no torch. The
-list comes from a function that reads the disk and runs on a thread.
+The app loads the chosen model; the screen can be closed meanwhile. The list comes from
+a function that reads the disk and runs on a thread.
 """
 
 from __future__ import annotations
@@ -87,7 +87,6 @@ class ModelList(Vertical):
         return self._rows[index] if self._rows and index is not None else None
 
     def show(self, rows: Sequence[ListedModel]) -> None:
-        """List these rows; the cursor stays where it is."""
         self._rows = tuple(rows)
         self._draw()
 
@@ -110,7 +109,6 @@ class ModelList(Vertical):
 def laid_out(
     rows: Sequence[ListedModel], in_use: ModelRef | None
 ) -> tuple[str, list[str]]:
-    """Return headings and rows in columns, with a dot before the model in use."""
     table = [HEADINGS, *(tuple(map(visible_line, row.cells)) for row in rows)]
     widths = [
         min(_WIDEST, max(cell_len(cells[column]) for cells in table))
@@ -215,7 +213,6 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
             self._show_detail(NOTHING)
 
     def _base_model_rows(self) -> Iterator[ListedModel]:
-        """Yield a row for the base model alone, if an adapter is in use."""
         if (in_use := self._state.in_use) and in_use.adapter and in_use.model:
             yield no_adapter_row(in_use.model)
 

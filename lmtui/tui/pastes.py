@@ -44,7 +44,6 @@ class TerminalInput:
         self._last_byte_at = 0.0  # time of the last byte
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Yield the messages that these bytes complete."""
         is_short = len(data) <= _LONGEST_KEY and self._is_silent
         if self._paste and is_short and not self._paste.ends_with(data):
             yield from self._close(self._paste)

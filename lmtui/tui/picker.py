@@ -31,11 +31,9 @@ class PickerRows(Generic[Item]):
     items: Sequence[Item]
     lines: Sequence[Content]
     heads: str = ""
-    """The headings above the rows."""
     note: str = ""
     """What is said below them, or in their place."""
     foot: str = "Esc closes"
-    """The keys."""
     at: int | None = None
     """The row to mark; None leaves the mark where it is."""
 

@@ -49,7 +49,6 @@ class Preferences:
 
     theme: str = themes.DEFAULT
     theme_folder: Path | None = None
-    """Folder of the user's own themes."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """The user's keys by binding id."""
     save_theme: Callable[[str], str] = _save_nothing
@@ -140,7 +139,6 @@ class PreferencesApp(ColourlessApp):
         return themes.variable_defaults(self._themes)
 
     def follow_preferences(self) -> None:
-        """Apply the keys, and report themes and keys that can't be used."""
         for skipped in self._themes.notices:
             self._warn("A theme was skipped", f"{skipped.path}: {skipped.reason}")
         if self._themes.get(self._preferences.theme) is None:
@@ -149,7 +147,6 @@ class PreferencesApp(ColourlessApp):
         self.use_keys(self._preferences.keys)
 
     def use_keys(self, keymap: Mapping[str, str]) -> None:
-        """Apply the user's keys, and report those that can't be used."""
         keys = user_keys(keymap)
         self.own_keys = keys.keymap
         self.set_keymap(keys.keymap)

@@ -1,7 +1,4 @@
-"""The sampling settings of a screen, and the distribution as they leave it.
-
-Knows no torch.
-"""
+"""The sampling settings of a screen, and the distribution as they leave it."""
 
 from __future__ import annotations
 
@@ -49,9 +46,7 @@ class SamplerController(Controller):
         self.settings = settings
         """The settings that the next token is drawn with."""
         self.presets: Mapping[str, Preset] = {}
-        """Presets that can be used, by name."""
         self.controls = SamplerControls(settings, id="sampler")
-        """The widget in which the user changes them."""
         self._panels: list[tuple[ProbabilityPanel, bool]] = [(screen.panel, False)]
         screen.panel.biases = True
 
@@ -232,7 +227,6 @@ class SamplingScreen(ModelScreen):
         self.sampler = SamplerController(
             self.new_client(), self, sampling, sampling_for
         )
-        """The settings that tokens are drawn with."""
 
     @on(ProbabilityPanel.PageRequested)
     def show_page(self, event: ProbabilityPanel.PageRequested) -> None:

@@ -1,6 +1,6 @@
 """Base class of the screens that show the model at work: panel, status, controllers.
 
-Knows no torch and no verb of the engine.
+Knows no verb of the engine.
 """
 
 from __future__ import annotations
@@ -59,13 +59,10 @@ class ModelScreen(Screen[None]):
     ) -> None:
         super().__init__()
         self.panel = ProbabilityPanel(id="panel", title=panel_title)
-        """The distribution that the user looks at."""
         self.status = Status(id="status")
         """The status line, whose state the `activity` decides."""
         self.key_line = KeyLine(self.key_name)
-        """The line of the keys that count where the focus is."""
         self.activity = Activity(self.status, context=context)
-        """What the status line says."""
         self.controllers: tuple[Controller, ...] = ()
         """What this screen is made of, in the order in which it starts and follows the
         model."""

@@ -82,7 +82,6 @@ def command(environment: Mapping[str, str], platform: str) -> Sequence[str] | No
 
 
 def copy_text(app: App[Any], text: str) -> None:
-    """Copy a text to the terminal's clipboard, and to that of this machine."""
     app.copy_to_clipboard(text)
     _copy_here(text)
 

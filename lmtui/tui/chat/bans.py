@@ -1,7 +1,4 @@
-"""Banned phrases of the next answers: `/ban` and `/unban`.
-
-Knows no torch.
-"""
+"""Banned phrases of the next answers: `/ban` and `/unban`."""
 
 from __future__ import annotations
 
@@ -22,7 +19,6 @@ class BanCommands:
         self._screen, self._sampler = screen, screen.sampler
 
     def ban(self, argument: str) -> None:
-        """Ban a phrase; without one, list them."""
         banned = self._sampler.settings.banned_phrases
         if not argument:
             phrases = ", ".join(map(_quoted, banned)) or "No phrase is banned."

@@ -27,7 +27,6 @@ class BranchView:
         """What is shown in place of the conversation: `TOKENS`, `VERSIONS` or ""."""
 
     def show_instead(self, cover: str) -> None:
-        """Show something in place of the conversation, or that again for ""."""
         self.cover = cover
         for name in (TOKENS, VERSIONS):
             self._screen.set_class(name == cover, name)
@@ -50,7 +49,6 @@ class BranchView:
         return self._transcript.view(str(node.id))
 
     def renew(self, node: ChatMessage) -> None:
-        """Update the note beside a message, and its thinking."""
         entry = entry_of(self._session.conversation, node)
         self._transcript.renew(entry)
         if view := self.view_of(node):

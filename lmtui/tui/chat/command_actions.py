@@ -1,6 +1,6 @@
 """Actions of the chat's slash commands.
 
-Most of it is a controller's; what is here belongs to none. Knows no torch.
+Most of it is a controller's; what is here belongs to none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from lmtui.tui.chat.versions import VersionsController
 from lmtui.tui.dialogs import PageScreen
 
 _SAVE = "save"
-"""What follows /preset to make one."""
 _SAMPLING: dict[str, tuple[str, Callable[[str], Any]]] = {
     "/temp": ("temperature", float),
     "/topk": ("top_k", int),
@@ -91,7 +90,6 @@ class CommandActions:
             **{name: partial(self._set, name) for name in _SAMPLING},
             **{name: partial(grammars.set, name) for name in GRAMMARS},
         }
-        """What runs each command, by its name."""
 
     def _set(self, name: str, argument: str) -> None:
         field, kind = _SAMPLING[name]

@@ -1,7 +1,7 @@
 """Slash commands of the chat: the list with a sentence each, and running them.
 
 All of them are in the palette too. A line that begins with two slashes is a message
-that begins with one. Knows no torch.
+that begins with one.
 """
 
 from __future__ import annotations
@@ -110,7 +110,6 @@ class SlashCommands:
         self._screen, self._prompt, self._actions = parts.screen, parts.prompt, actions
         self._session = parts.session
         self.list = DialogList(id="commands")
-        """The commands to choose from, above the prompt."""
         self.list.can_focus = False
         self._offered: tuple[Command, ...] = ()
         self._dismissed = False  # whether the list was closed, of what is written now
@@ -131,9 +130,8 @@ class SlashCommands:
         return bool(offered)
 
     def use_key(self, key: str) -> bool:
-        """Do what a key does while there are commands to choose from; return whether it
-        did anything. Of one that is written out Enter is for the prompt, and so are Up
-        and Down: it may be an earlier prompt among others."""
+        """Return whether the key did anything. Of a command written out Enter is for
+        the prompt, and so are Up and Down: it may be an earlier prompt among others."""
         if not self._offered:
             return False
         if key == "escape":
@@ -164,7 +162,6 @@ class SlashCommands:
         self._prompt.focus()
 
     async def choose(self, command: Command) -> None:
-        """Do a command, or let the user write what it needs."""
         if command.needs:
             self._write(command)
         else:

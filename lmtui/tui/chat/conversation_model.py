@@ -1,7 +1,7 @@
 """The model that an opened conversation was had with, where another is in use.
 
 The user is asked before a model is loaded and before another model goes on with the
-conversation. It can be read meanwhile. Knows no torch.
+conversation. It can be read meanwhile.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ class ConversationModelController(Controller):
     ) -> None:
         self._screen, self._session, self._prompt = screen, session, prompt
         self.line = Static(id="owner", markup=False)
-        """The line that names the model."""
         self._state = ModelState()
         # In use when the conversation was opened.
         self._model_at_opening: ModelRef | None = None

@@ -1,8 +1,5 @@
 """Next-token distribution in the message that is being written, or the numbers of the
-message in focus.
-
-Knows no torch.
-"""
+message in focus."""
 
 from __future__ import annotations
 
@@ -53,7 +50,6 @@ class DraftController(Controller):
         self.ask()
 
     def resume(self) -> None:
-        """Ask anew where what is shown is outdated."""
         panel = self._screen.panel
         outdated = panel.stale or panel.distribution is None
         if outdated and not self._client.is_pending(Slot.LOOK):
@@ -125,8 +121,7 @@ class DraftController(Controller):
         return self._chat_model.messages(node.parent) if node.role == "user" else None
 
     def _ask_if_current(self) -> None:
-        """Ask anew, unless the request of a screen in front of this one came between:
-        then once this one is in front again."""
+        """A request of a screen in front of this one may have come between."""
         if self._screen.is_current:
             self.ask()
 

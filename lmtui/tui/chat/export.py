@@ -1,7 +1,6 @@
 """Taking a conversation elsewhere: the clipboard, a file, $EDITOR.
 
 Disks are waited for on another thread. What writes files is imported when it is used.
-Knows no torch.
 """
 
 from __future__ import annotations

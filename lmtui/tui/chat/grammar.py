@@ -1,6 +1,6 @@
 """The grammar of the next answers: `/schema`, `/regex` and `/grammar`.
 
-Files are read, and grammars compiled, on another thread. Knows no torch.
+Files are read, and grammars compiled, on another thread.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ _READERS: dict[str, Callable[[str], Grammar]] = {
     "/grammar": lambda name: read_grammar(Path(name).expanduser()),
 }
 GRAMMARS = tuple(_READERS)
-"""The commands that set a grammar."""
 OFF = "off"
 _BUG = LmtuiError("the grammar can't be checked", "", "See the log.")
 

@@ -1,7 +1,7 @@
 """Editing the messages of a chat, with undo.
 
 An edit is a new version beside the old one, unless the user wants to replace it. A
-deleted message can be restored. Knows no torch.
+deleted message can be restored.
 """
 
 from __future__ import annotations

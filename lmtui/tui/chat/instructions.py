@@ -1,7 +1,4 @@
-"""Instructions to the chat model besides the messages: thinking, grammar, template.
-
-Knows no torch.
-"""
+"""Instructions to the chat model besides the messages: thinking, grammar, template."""
 
 from __future__ import annotations
 
@@ -34,7 +31,6 @@ class InstructionController(Controller):
         self._draft = draft
         self._notified = ""  # label of the base model that the user was told of last
         self.info: EngineInfo | None = None
-        """The model in use."""
 
     def start(self) -> None:
         screen = self._screen

@@ -72,9 +72,7 @@ class Entry:
     text: str
     writer: str = ""
     note: str = ""
-    """Shown beside the name of the writer."""
     thought: ReasoningInfo | None = None
-    """The reasoning in the text, if any."""
 
 
 class MessageView(StreamingMarkdown, can_focus=True):
@@ -212,7 +210,6 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         return self._folded
 
     def grow(self, piece: str, thought: ReasoningInfo | None = None) -> None:
-        """Append to the text; `thought` is the reasoning in it now."""
         old_thought, self._thought = self._thought, thought
         if thought != old_thought:
             self.replace(self.text + piece, grows=True)

@@ -62,8 +62,6 @@ def prompt_page(
 def _styled_tokens(
     tokens: Sequence[ScoredToken], prompt_len: int
 ) -> Iterator[tuple[str, str]]:
-    """Yield the text and the style of each token; the first `prompt_len` ones are the
-    prompt's."""
     for index, group in enumerate(pieces_of(tokens)):
         token = tokens[group.first]
         style = _CONTROL if token.is_control else _SHADES[index % 2]
@@ -221,7 +219,6 @@ def _bytes_of(tokens: Sequence[Step | ScoredToken]) -> int:
 
 
 def last_reply(conversation: Conversation) -> ChatMessage | None:
-    """Return the last answer of the active branch that has words."""
     replies = [node for node in conversation.path if node.role == "assistant"]
     with_words = [node for node in replies if not node.is_empty]
     return conversation.node(with_words[-1].id) if with_words else None

@@ -24,6 +24,5 @@ class ChatParts:
     prompt: PromptField
     """Where messages are written, and where those that failed go back to."""
     branch: BranchView
-    """The active branch, as it is drawn."""
     strip: LikelihoodStrip
     chat_model: ConversationModelController

@@ -165,7 +165,6 @@ pasted text is shown as one line and sent in full.
         self.post_message(self.Submitted(text))
 
     def recall(self, prompts: Sequence[str]) -> None:
-        """Put prompts of earlier runs before those of this one."""
         self._sent = [*prompts, *self._sent]
         self._history_index += len(prompts)
 
@@ -210,7 +209,6 @@ pasted text is shown as one line and sent in full.
         self.insert("\n")
 
     def action_clear(self) -> None:
-        """Clear the draft as one undo step."""
         self.history.checkpoint()
         self.clear()
         self.history.checkpoint()

@@ -1,7 +1,7 @@
 """Generation of answers in the chat, one at a time.
 
 An answer begins, grows token by token, ends and can be continued; further messages
-wait. Knows no torch.
+wait.
 """
 
 from __future__ import annotations
@@ -73,7 +73,6 @@ class ReplyController(Controller):
         self._chat_model, self._sampler = parts.chat_model, parts.screen.sampler
         self._prompt, self._strip = parts.prompt, parts.strip
         self.queue_view = Static(id="waiting", markup=False)
-        """The lines of the messages that wait."""
         self._info: EngineInfo | None = None
         self.why_no_prefill = ""
         """Why the model can't go on with the beginning of an answer; "" if it can."""
@@ -180,7 +179,6 @@ class ReplyController(Controller):
         await self.answer_with_prefill(reply, reply.marked(reply.content))
 
     async def answer_with_prefill(self, reply: ChatMessage, prefill: str) -> None:
-        """Answer in place of a reply, with an answer that begins with these words."""
         assert self._info is not None and reply.parent is not None
         self.claim()
         self.message = self._session.conversation.reply(
@@ -227,7 +225,7 @@ class ReplyController(Controller):
         self._activity.clear_notice()
 
     def _generate(self) -> None:
-        """Start the generation: the user's message is on the disk."""
+        """The user's message is on the disk."""
         if self._pending_input is None or self._stopped_early:
             return
         assert self.message is not None and self.message.settings is not None
@@ -397,7 +395,7 @@ class ReplyController(Controller):
     # What waits.
 
     def return_queue(self) -> bool:
-        """Give what waits back to the prompt; return whether there was anything."""
+        """Return whether anything waited."""
         drafts, had_queue = [*self.queued], self.has_queue
         self._queue = []
         # What was recalled from the list of earlier prompts is there already.
@@ -410,7 +408,6 @@ class ReplyController(Controller):
 
     @property
     def queued(self) -> tuple[str, ...]:
-        """The messages that wait for their turn, as they were written."""
         return tuple(written for _, written in self._queue)
 
     @property

@@ -1,7 +1,7 @@
 """The chat screen: a conversation, and the distribution at every token beside it.
 
 Lays out the widgets, holds the controllers, and gives them the keys and what the
-widgets post. Knows no torch.
+widgets post.
 """
 
 from __future__ import annotations
@@ -130,11 +130,8 @@ class ChatScreen(SamplingScreen):
         self.session = session = ChatSession(
             self, store, options=options or ChatOptions(), system=system, opened=opened
         )
-        """The conversation, and how it is stored."""
         self.prompt = prompt = PromptField(id="prompt")
-        """Where messages are written."""
         self.transcript = Transcript(TRY, id="transcript")
-        """Where the conversation is read."""
         self._hint = HintLine("chat", HINT)
         self.parts = parts = ChatParts(
             self,
@@ -209,7 +206,6 @@ class ChatScreen(SamplingScreen):
 
     @property
     def unsent(self) -> str:
-        """All that was written and not sent: what waits, the draft, and an edit."""
         if not self.is_mounted:
             return ""
         edit = "" if self.prompt.edited is None else self.prompt.draft
@@ -217,8 +213,6 @@ class ChatScreen(SamplingScreen):
         return "\n".join(filter(None, texts))
 
     def stop_work(self) -> bool:
-        """Stop the answer, or the scoring of a message, or take back what waits; and
-        what is on its way."""
         sending = self.sender.stop()
         answer = self.versions.stop() or self.reply.stop()
         stopped = answer or self.tokens.stop() or self.reply.return_queue()

@@ -1,7 +1,7 @@
 """Sending a message: the files that it names, its length, and its turn.
 
 Files are read on another thread. A message whose files can't be read goes back to the
-prompt field. Knows no torch.
+prompt field.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ class MessageSender(Controller):
         self._screen, self._session = parts.screen, parts.session
         self._chat_model, self._prompt = parts.chat_model, parts.prompt
         self.attachments = Attachments(id="attachments")
-        """The names and files above the prompt."""
         self._info: EngineInfo | None = None
         self._can_count = True  # whether the model can count tokens
         self._files: Sequence[Attachment] = ()
@@ -49,7 +48,6 @@ class MessageSender(Controller):
         self._stopped: set[int] = set()  # those on their way that were stopped
 
     def start(self) -> None:
-        """Have the prompt recall what was asked before, in all conversations."""
         self._screen.call_after_refresh(self._session.recall, self._recall)
 
     def _recall(self, prompts: tuple[str, ...]) -> None:
@@ -162,7 +160,6 @@ class MessageSender(Controller):
     def _send_read(
         self, message: str, written: str, answer: AnswerTo | None = None
     ) -> None:
-        """Send a message whose files are read already."""
         self._screen.call_later(
             self._add, self._begin_sending(), message, written, answer
         )
@@ -174,8 +171,7 @@ class MessageSender(Controller):
         return number
 
     def _end_sending(self, number: int) -> bool:
-        """Note that a message is no longer on its way; return whether it was
-        stopped."""
+        """Return whether the message was stopped."""
         stopped = number in self._stopped
         self._session.on_the_way.discard(number)
         self._stopped.discard(number)

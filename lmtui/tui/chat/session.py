@@ -37,16 +37,12 @@ class ChatSession:
         system: str = "",
         opened: StoredConversation | None = None,
     ) -> None:
-        """`system` is the system message of new conversations; `opened` the one to go
-        on with."""
         self._screen, self._store, self._system = screen, store, system
         self._uid = new_uid()
         self._meta: ConversationMeta | None = None
         self._title = ""  # given to it here
         self.options = options
-        """How the chat is set up."""
         self.conversation = Conversation(system)
-        """The messages."""
         self.is_answering = False
         """Whether an answer is being made, from the request to its end."""
         self.on_the_way: set[int] = set()
@@ -64,12 +60,10 @@ class ChatSession:
 
     @property
     def is_begun(self) -> bool:
-        """Whether anything was said."""
         return len(self.conversation.nodes) > 1
 
     @property
     def is_busy(self) -> bool:
-        """Whether an answer is being made, or a message is on its way to it."""
         return self.is_answering or bool(self.on_the_way)
 
     @property

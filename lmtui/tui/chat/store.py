@@ -188,7 +188,6 @@ class ConversationStore:
         then: Callable[[StoredConversation, Excerpt], object],
         failed: OnError,
     ) -> None:
-        """Load a conversation, and find the search words in the chosen message."""
         from lmtui.chat.search import Excerpt, places
 
         id_, message, words = chosen.id, chosen.message, chosen.words
@@ -245,7 +244,6 @@ class ConversationStore:
         then: Then[None],
         failed: OnError,
     ) -> None:
-        """Pin, archive or delete a conversation, or undo that."""
         self._ask(lambda store: store.mark(id_, mark, value), deliver, then, failed)
 
     def purge(self) -> None:
@@ -278,5 +276,4 @@ class ConversationStore:
             self._writer.ask(work, partial(hand_over, then), partial(hand_over, failed))
 
 
-def _ignore(_: object) -> None:
-    """Ignore the result of a purge."""
+def _ignore(_: object) -> None: ...

@@ -1,6 +1,6 @@
 """Token view of a chat's messages, in place of the transcript.
 
-A message that the model did not write is scored first. Knows no torch.
+A message that the model did not write is scored first.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ class TokensController(Controller):
         self._info: EngineInfo | None = None
         self._why_not = ""  # why no text is scored
         self.view = TokenView(id="tokens")
-        """The tokens as they are drawn."""
         self.message = parts.session.conversation.root
         """The message that is shown, or was last."""
 
@@ -86,7 +85,7 @@ class TokensController(Controller):
         return stopped
 
     def close(self) -> bool:
-        """Show the conversation again; return whether tokens were shown."""
+        """Return whether tokens were shown."""
         self._client.cancel()
         self._screen.activity.update()
         if not self.is_shown:
@@ -103,8 +102,6 @@ class TokensController(Controller):
         return self.message if self.is_shown else self._branch.focused_or_last()
 
     def source_of(self, node: ChatMessage) -> InspectSource:
-        """Return a message for the inspector, by its very tokens where they are
-        known."""
         if node.steps and node.prompt is not None:
             known = KnownTokens(node.steps, node.prompt.ids, node.model or "")
             return InspectSource("answer", known=known)

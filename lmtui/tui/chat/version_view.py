@@ -23,7 +23,7 @@ from lmtui.chat.thinking import ReasoningInfo
 from lmtui.engine.types import FinishReason
 from lmtui.text import visible
 from lmtui.tui.chat.message import FOLD, blocks_for
-from lmtui.tui.widgets.cells import clip, fit_best, tame_heaps
+from lmtui.tui.widgets.cells import Forms, clip, fit_best, tame_heaps
 from lmtui.tui.widgets.markdown import MarkdownLine, StreamingMarkdown
 from lmtui.tui.widgets.markdown_blocks import CLASSES, SHEET, MarkdownBlock
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
@@ -73,7 +73,7 @@ class VersionHead(StyledLines):
         pairs = zip(marks, texts, strict=True)
         return [[(f"{symbol} {line}", style)] for symbol, line in pairs]
 
-    def _forms(self) -> Sequence[Sequence[str]]:
+    def _forms(self) -> Forms:
         numbers = self.numbers
         name = numbers.name
         sum_ = f"{notation.LOG_PROB.short} {notation.log_prob(numbers.logprob)}"
@@ -122,7 +122,6 @@ class VersionText(StreamingMarkdown):
         return super().lines_of(block, width)
 
     def extend(self, piece: str, thought: ReasoningInfo | None) -> None:
-        """Append to the text; `thought` is the reasoning in it now."""
         old_thought, self._thought = self._thought, thought
         if thought != old_thought:
             self.replace(self.text + piece, grows=True)
@@ -182,7 +181,7 @@ class VersionHint(StyledLines):
 
     def __init__(self) -> None:
         super().__init__()
-        self.forms: Sequence[Sequence[str]] = [[""]]
+        self.forms: Forms = [[""]]
         """What it says, in forms of decreasing length."""
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -275,7 +274,6 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         self._panes[index].body.text.extend(piece, thought)
 
     def complete(self, index: int) -> None:
-        """Draw a version again, so that every block is closed."""
         text = self._panes[index].body.text
         text.update(text.text)
 

@@ -1,6 +1,6 @@
 """Several versions of an answer at once: drawing them, and choosing one.
 
-Each is a version of the same message, stored while it grows. Knows no torch.
+Each is a version of the same message, stored while it grows.
 """
 
 from __future__ import annotations
@@ -140,7 +140,6 @@ class VersionsController(Controller):
             await self._draw_again(leaf.id, count)
 
     async def _draw_again(self, id_: int, count: int) -> None:
-        """Draw versions beside a reply, or of the answer to a user message."""
         leaf = self._session.conversation.leaf
         if leaf.id != id_ or self._session.is_answering or self._info is None:
             return
@@ -190,7 +189,7 @@ class VersionsController(Controller):
         self._session.save_first(lambda: self._generate(first))
 
     def _generate(self, first: int) -> None:
-        """Start the generation: the user's message is on the disk."""
+        """The user's message is on the disk."""
         if not self._growing or self._versions[0].message.id != first:
             return
         if self._info is None or self._stopped_early:
@@ -386,7 +385,6 @@ class VersionsController(Controller):
         await self._branch.show()
 
     async def accept(self) -> None:
-        """Show the conversation with the marked version, and answer what waits."""
         if self._growing:
             self._activity.notice("not all have ended yet; Esc stops all")
             return
@@ -401,7 +399,6 @@ def _settings(node: ChatMessage) -> SamplingSettings:
 
 
 def _end_label(node: ChatMessage) -> str:
-    """Return how a version ended, in words; `…` while it grows."""
     if node.state == "growing":
         return "…"
     if node.state == "failed":

@@ -1,7 +1,4 @@
-"""The other files that the model reads before the text.
-
-Knows no torch.
-"""
+"""The other files that the model reads before the text."""
 
 from __future__ import annotations
 
@@ -80,8 +77,6 @@ def summary(parts: Sequence[ContextPart]) -> str:
 
 
 def listed(parts: Sequence[ContextPart]) -> str:
-    """Return a line for each file: its name, the tokens that are read, and of how
-    many."""
     if not parts:
         return "The model is not ready yet; how much of each file it reads comes here."
     names = [clip(visible_line(part.name), _NAME) for part in parts]

@@ -46,7 +46,6 @@ _SUFFIXES = {
     "xml": ".xml .svg .xsd",
 }
 _DATA = ("markdown", "json", "toml", "yaml", "xml")
-"""Languages that are no programs."""
 _BY_SUFFIX = {
     suffix: language
     for language, suffixes in _SUFFIXES.items()

@@ -165,7 +165,6 @@ class ExactArea(LineArea):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"text-area--match"}
     matches: reactive[Matches] = reactive(Matches(), init=False)
-    """The matches of a search, which are highlighted."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         self.revision = 0
@@ -244,7 +243,6 @@ class ExactArea(LineArea):
         return self._syntax.code_of(line, start, end)
 
     def undo_steps(self) -> list[UndoStep]:
-        """Return the latest undo steps, the oldest first."""
         return [undo_step_of(batch) for batch in self.history.undo_stack[-MOST_STEPS:]]
 
     def put_undo_steps_first(self, steps: Sequence[UndoStep]) -> None:
@@ -329,8 +327,6 @@ class ExactArea(LineArea):
     # Keys and mouse.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable undo where there is nothing to undo, so that the key works
-        elsewhere."""
         if action == "undo" and nothing_to_undo(self):
             return False
         return super().check_action(action, parameters)
@@ -342,8 +338,7 @@ class ExactArea(LineArea):
         await handle_key(self, event, write)
 
     async def _on_paste(self, event: events.Paste) -> None:
-        """Insert a pasted text as one undo step, with newlines instead of carriage
-        returns."""
+        """The text is one undo step, with newlines instead of carriage returns."""
         event.prevent_default()
         event.stop()
         self.history.checkpoint()
@@ -376,7 +371,6 @@ class ExactArea(LineArea):
         """Do nothing: the bracket could be at the other end of a large text."""
 
     def get_column_width(self, row: int, column: int) -> int:
-        """Return the number of cells of a line up to a column."""
         return cells_of(drawn(self._lines[row])[:column], self._rows.tab)
 
     # Layout.

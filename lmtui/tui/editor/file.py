@@ -390,7 +390,6 @@ class FileController(Controller):
             self._save(then=then)
 
     def save_as(self, then: Then | None = None) -> None:
-        """Ask for a name to save under, which is the file from then on."""
         self._after_save_as = then
         current = self.current
         self._prompt.ask_path(str(current.path) if current.is_named else "")
@@ -514,7 +513,6 @@ class FileController(Controller):
         self._prompt.ask_open(lambda: [str(path) for path in state.recent_files()])
 
     def open_named(self, name: str) -> None:
-        """Open the file that was asked for, once unsaved text is seen to."""
         path = path_named(name)
         if path is None:
             return

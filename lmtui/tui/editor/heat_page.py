@@ -1,7 +1,4 @@
-"""The heat map of the editor as an HTML page.
-
-Knows no torch.
-"""
+"""The heat map of the editor as an HTML page."""
 
 from __future__ import annotations
 
@@ -76,7 +73,6 @@ class HeatPageController(Controller):
             prompt.ask(QUESTION, str(path.with_suffix(".html")))
 
     def write(self, name: str) -> None:
-        """Write the page: its windows are those that the model tells."""
         path, text, info = path_named(name), self._scored.text, self._info
         assert path is not None
         assert info is not None

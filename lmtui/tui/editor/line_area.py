@@ -76,7 +76,6 @@ class LineArea(TextArea):
     # Edits.
 
     def apply(self, edit: LineEdit | None) -> None:
-        """Replace lines as one undo step."""
         if edit is None:
             return
         text = "\n".join(edit.lines)
@@ -105,7 +104,6 @@ class LineArea(TextArea):
     # Indentation.
 
     def indent(self) -> None:
-        """Indent at the cursor, or indent all lines of the selection."""
         low, high = sorted(self.selection)
         if low[0] == high[0]:
             whitespace = indent.to_next_stop(

@@ -1,8 +1,5 @@
 """Offers of the model for a part of the text: shown in a dialog, to be put there or
-left.
-
-Knows no torch.
-"""
+left."""
 
 from __future__ import annotations
 

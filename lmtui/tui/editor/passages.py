@@ -1,6 +1,6 @@
 """Passages: text that the sampler writes at the cursor, as long as the user asks.
 
-A passage is shown as ghost text, of which a part can be taken. Knows no torch.
+A passage is shown as ghost text, of which a part can be taken.
 """
 
 from __future__ import annotations

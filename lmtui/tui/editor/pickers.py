@@ -129,8 +129,6 @@ def _no_rows(note: str, foot: str = "Esc closes") -> PickerRows[Replacement]:
 def replacement_rows(
     replacements: Sequence[Replacement], present: str
 ) -> tuple[str, list[Content]]:
-    """Return the headings and a row for each replacement, with a dot at the present
-    word."""
     words = [clip(visible_token(row.text), _WIDEST) for row in replacements]
     width = max(map(cell_len, words), default=0)
     heads = f"  {'':<{width}}  {_COLUMNS}  goes on"
@@ -226,7 +224,6 @@ text does: the same key opens it again and reads on where it was stopped.
             self.show_rows(self._picker_rows())
 
     def action_ignore(self) -> None:
-        """Remove the marked correction, and all that are the same."""
         if self.marked is not None:
             self._ignore_change(self.marked)
             self.show_rows(self._picker_rows())
@@ -313,7 +310,6 @@ def _short(text: str) -> str:
 
 
 def _context(text: str, start: int, end: int) -> str:
-    """Return the text around a span of a text, within its lines."""
     line = text.rfind("\n", 0, start) + 1
     first = max(line, start - _BEFORE)
     after = text[end : end + _AFTER].partition("\n")[0]
@@ -404,8 +400,6 @@ def surprise_rows(text: str, words: Sequence[SurprisingWord]) -> list[Content]:
 
 
 def _surroundings(text: str, surprise: SurprisingWord) -> tuple[tuple[str, str], ...]:
-    """Return the text before the word in its line, the word, and the text after it. All
-    words are aligned."""
     start = max(surprise.start - 2 * _BEFORE, text.rfind("\n", 0, surprise.start) + 1)
     end = text.find("\n", surprise.end)
     end = min(surprise.end + _AFTER, len(text) if end < 0 else end)

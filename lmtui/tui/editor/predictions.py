@@ -1,7 +1,4 @@
-"""What the model expects at the editor's cursor, at every key and every move.
-
-Knows no torch.
-"""
+"""What the model expects at the editor's cursor, at every key and every move."""
 
 from __future__ import annotations
 
@@ -52,7 +49,6 @@ class PredictionController(Controller):
         """What is half typed, and what the model thinks of what follows."""
         self._has_model = False
         self.prediction: CursorPrediction | None = None
-        """The last answer."""
         # Revision and cursor of the request, and of the last answer.
         self._request_key: tuple[int, int] | None = None
         self._answer_key: tuple[int, int] | None = None
@@ -97,8 +93,7 @@ class PredictionController(Controller):
         )
 
     def _ask_if_current(self) -> None:
-        """Ask anew, unless the request of a screen in front of this one came between:
-        then once this one is in front again."""
+        """A request of a screen in front of this one may have come between."""
         if self._screen.is_current:
             self.ask()
 

@@ -1,7 +1,4 @@
-"""Proofreading of the edited text: corrections that the model finds, in a list.
-
-Knows no torch.
-"""
+"""Proofreading of the edited text: corrections that the model finds, in a list."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Replacing the word under the editor's cursor by one that the model finds.
-
-Knows no torch.
-"""
+"""Replacing the word under the editor's cursor by one that the model finds."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The model's answer is shown beside what it would replace, with the surprisal of both, to
 be taken or left. Its prompt is a conversation of its own: no token of it is one of the
-file. Knows no torch.
+file.
 """
 
 from __future__ import annotations
@@ -337,8 +337,6 @@ class RewriteController(OfferController):
         return "scoring both versions" if self._client.is_pending(Slot.SPAN) else ""
 
     def _score(self, part: _RewrittenPart, dialog: RewriteScreen) -> None:
-        """Score both versions, one after the other, each in its place."""
-
         def score_new(present: VersionBits) -> None:
             self._bits(
                 part.with_version(),

@@ -1,7 +1,6 @@
 """The scores of the edited text: heat map, totals, and surprising words.
 
-The text is scored while the user does not write, the visible part first. Knows no
-torch.
+The text is scored while the user does not write, the visible part first.
 """
 
 from __future__ import annotations
@@ -74,11 +73,8 @@ class ScoreController(Controller):
         self._client, self._screen, self._activity = client, screen, screen.activity
         self._editor, self._file = editor, file
         self.totals = TextTotals(id="totals", rows=BRIEF)
-        """Totals of the text, the paragraph and the selection."""
         self.file_line = FileLine(id="place")
-        """The line about the file and the cursor."""
         self.legend = TokenLegend("F3: next shading", id="legend")
-        """What the shades of the heat map mean."""
         self._surprise_bits = writing.settings.surprise_bits
         self._context_files = len(writing.context)
         self.text = ScoredText(file.current.text)

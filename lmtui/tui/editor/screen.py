@@ -1,7 +1,7 @@
 """The editor screen: write, and see the model's predictions, scores and suggestions.
 
 Lays out the widgets, holds the controllers, and gives them the keys and what the text
-area posts. Knows no torch.
+area posts.
 """
 
 from __future__ import annotations
@@ -135,34 +135,24 @@ then none, then the first one again.
             opened=self._follow_file,
             changed=self._outdate_totals,
         )
-        """Opening, saving, reloading and leaving."""
         self.context = ContextController(new_client(), self, self.file, writing.context)
-        """Other files that are read before the text."""
         self.scores = ScoreController(new_client(), self, editor, self.file, writing)
-        """Heat map, totals and surprising words."""
         self.predictions = PredictionController(
             new_client(), self, editor, writing, answered=self.scores.follow_prediction
         )
-        """What the model expects at the cursor."""
         self.suggestions = SuggestionController(
             new_client(), self, editor, self.predictions, writing
         )
-        """Ghost text."""
         self.passages = PassageController(
             new_client(), self, editor, writing, before=self.suggestions.cancel
         )
-        """Passages that the sampler writes."""
         ghosts = self.suggestions, self.passages
         self.replacements = ReplacementController(new_client(), self, editor, ghosts)
-        """Other words for the one under the cursor."""
         self.proofread = ProofreadController(new_client(), self, editor, ghosts)
-        """Corrections of the text."""
         self.rewrite = RewriteController(new_client(), self, editor, ghosts, writing)
-        """Other versions of a part of the text."""
         self.page = HeatPageController(
             new_client(), self, self.file, self.context, self.scores.text
         )
-        """The heat map as an HTML page."""
         self.controllers = (
             self.context,
             self.file,
@@ -271,7 +261,6 @@ then none, then the first one again.
 
     @on(ProbabilityPanel.CandidatePicked)
     def insert_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
-        """Insert the text of a row; the keyboard stays in the panel, for the next."""
         self.predictions.insert(event.candidate)
         if event.by_mouse:
             self.focus_text()
@@ -339,7 +328,6 @@ then none, then the first one again.
     # Finding, and going to a line.
 
     def action_find(self) -> None:
-        """Open the bar; what is selected is looked for."""
         editor = self.editor
         selected = editor.selected_text
         query = selected if "\n" not in selected else ""

@@ -6,7 +6,6 @@ Names from outside have control characters made visible. Knows no file and no sc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmtui.engine.document.types import CursorPrediction
@@ -21,11 +20,8 @@ from lmtui.notation import (
     surprisal,
 )
 from lmtui.text import visible_line, visible_token
-from lmtui.tui.widgets.cells import clip, fit_best
+from lmtui.tui.widgets.cells import Forms, clip, fit_best
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
-
-Forms = Sequence[Sequence[str]]
-"""One sentence in forms of decreasing length; each form is a sequence of parts."""
 
 _WORD = 16  # cells of a word
 
@@ -100,7 +96,6 @@ def following_forms(prediction: CursorPrediction, *, at_end: bool) -> Forms:
 
 
 def _word_forms(text: str) -> tuple[str, str]:
-    """Return a word in two lengths."""
     visible = visible_token(text)
     return clip(visible, _WORD), clip(visible, _WORD // 2)
 
@@ -172,7 +167,7 @@ its surprisal before; fewer bits are likelier words, not better ones.
         return [[(fit_best(forms(self._status), width)[0], "")]]
 
 
-def forms(status: FileStatus) -> Sequence[Sequence[str]]:
+def forms(status: FileStatus) -> Forms:
     mark = "● " if status.modified else ""
     name = mark + visible_line(status.name or "new file")
     location = f"line {status.line:,}, column {status.column:,}"

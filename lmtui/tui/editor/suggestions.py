@@ -1,7 +1,7 @@
 """Suggestions in the editor: when one is asked for, and when it is shown.
 
 A suggestion is shown as ghost text; it belongs to one text and one cursor. The model
-writes it at once, and it is shown once the user pauses. Knows no torch.
+writes it at once, and it is shown once the user pauses.
 """
 
 from __future__ import annotations

@@ -68,5 +68,4 @@ def _removed(edit: Edit) -> str:
 
 
 def _is_one(text: str) -> bool:
-    """Return whether a text is one character with its marks."""
     return bool(text) and len(list(steps(text))) == 1

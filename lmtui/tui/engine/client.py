@@ -112,7 +112,6 @@ class EngineClient:
         self._worker.load(open_engine, self._reply_to(Slot.LOAD, id_, handle), id_=id_)
 
     def is_pending(self, slot: Slot) -> bool:
-        """Return whether a request of this slot has not ended yet."""
         return slot in self._newest
 
     def stop(self, slot: Slot) -> bool:

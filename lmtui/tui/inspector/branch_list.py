@@ -1,7 +1,6 @@
 """The list of a text's branches: showing, naming, deleting and exporting them.
 
-A file is written whole or not at all, and never over another one unasked. Knows no
-torch.
+A file is written whole or not at all, and never over another one unasked.
 """
 
 from __future__ import annotations
@@ -42,7 +41,6 @@ class BranchListController(Controller):
         self._prompted_branch = ROOT  # the branch that a name or a file is asked for
         self._may_discard = False
         self.prompt = LinePrompt(id="ask")
-        """The field that names and files are asked for in."""
 
     # Leaving.
 

@@ -1,7 +1,7 @@
 """Comparison of two models on one text.
 
 Scores the text with the other model too. Tokens are compared one by one where both
-tokenizers cut alike, else by the smallest parts that both have. Knows no torch.
+tokenizers cut alike, else by the smallest parts that both have.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ class CompareController(Controller):
         self._by_model: dict[EngineInfo, ScoredDocument] = {}
         self._span_at: dict[int, ComparedSpan] = {}  # of each token of the text
         self.panel = ProbabilityPanel(id="other", title="The other model")
-        """What the other model expects at the cursor."""
         self.comparison: Comparison | None = None
-        """How the two differ, once it is known."""
         sampler.add_panel(self.panel, other=True)
 
     @property
@@ -180,7 +178,6 @@ class CompareController(Controller):
         self._on_compared()
 
     def sums(self) -> tuple[Sums, Sums] | None:
-        """Return the totals of the text that both models scored, once it is read."""
         return self.comparison.sums() if self.comparison else None
 
     # At the cursor.

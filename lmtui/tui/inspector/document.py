@@ -1,7 +1,7 @@
 """The inspected text and its scores.
 
 It is read on another thread, or refused. Its tokens are shown at once; the engine
-scores them part by part, the visible part first. Knows no torch.
+scores them part by part, the visible part first.
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ class DocumentController(Controller):
         self._client, self._screen, self._activity = client, screen, screen.activity
         self._on_draw, self._on_change, self._on_scored = drawn, changed, scored
         self.source = source
-        """Where the text comes from."""
         self.view = TokenView(id="tokens")
-        """The tokens as they are drawn."""
         self.text: str | None = None
         """The text, once it is read; None also where there are only tokens."""
         self.scored = ScoredDocument()
@@ -72,7 +70,6 @@ class DocumentController(Controller):
         self.is_scoring = False
         """Whether the model tokenizes or scores the text."""
         self.info: EngineInfo | None = None
-        """The model in use."""
         self._by_model: dict[str, ScoredDocument] = {}
         self._refusal: LmtuiError | None = None
         self._stopping = False  # the scoring is to end, also between two parts
@@ -194,14 +191,12 @@ class DocumentController(Controller):
         self.explain(error)
 
     def explain(self, error: LmtuiError) -> None:
-        """Show an error in place of a distribution."""
         self._activity.notice(visible_line(error.title))
         self._screen.panel.clear(f"{error}. {error.hint}")
 
     # The model.
 
     def follow_model(self, state: ModelState) -> None:
-        """Score the text, or show what this model thought of it before."""
         self._client.cancel()
         self.info, self.is_scoring = state.info, False
         if state.info is None:
@@ -278,7 +273,6 @@ class DocumentController(Controller):
         self._score_on()
 
     def score_on(self) -> None:
-        """Go on with what was stopped, from what is seen."""
         if self.is_scoring:
             self._screen.notify("The model is reading the text.")
         elif self.scored.windows is None and not self.source.known:
@@ -289,7 +283,6 @@ class DocumentController(Controller):
             self._score_on()
 
     def _score_on(self) -> None:
-        """Score the next part, or end where none is left."""
         scored = self.scored
         if scored.is_read or scored.windows is None:
             self._finish("" if self.path else "the text is empty")
@@ -394,7 +387,6 @@ class DocumentController(Controller):
 
 
 def unscored(token: Token) -> ScoredToken:
-    """Return a token that looks the same, without its scores."""
     return ScoredToken(0, token.id, token.text, token.bytes, None, None, None)
 
 

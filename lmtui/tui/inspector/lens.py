@@ -1,6 +1,6 @@
 """The logit lens over a text: what the model would predict after each of its layers.
 
-Returns the token to go to. Knows no torch.
+Returns the token to go to.
 """
 
 from __future__ import annotations
@@ -192,7 +192,6 @@ then the probability and the rank of the real next token, and the entropy.
 
     @property
     def _is_column(self) -> bool:
-        """Whether the column stands in place of the grid."""
         return self.has_class("-column") and self.has_class("-narrow")
 
     @on(LensGrid.Resized)

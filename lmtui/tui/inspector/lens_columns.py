@@ -112,7 +112,6 @@ class LensColumns:
         self._requested = None
 
     def _drop_far(self) -> None:
-        """Drop the columns that are far from what is seen."""
         if len(self.known) > _MOST:
             first, end = self._visible.start, self._visible.stop
             near = range(first - _MOST // 4, end + _MOST // 4)

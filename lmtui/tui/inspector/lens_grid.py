@@ -131,7 +131,6 @@ class LensGrid(StyledLines):
         ]
 
     def _names(self, head: str, shown: range, offset: int) -> Line:
-        """Return the tokens at some distance from those that are seen."""
         parts: list[Part] = [(pad_to(head, GUTTER), "quiet")]
         for index in shown:
             name = "head" if index == self._view.index else "quiet"

@@ -173,7 +173,6 @@ def _bin_line(bin_: Bin, width: int) -> Line:
 
 
 def _bar_with_mark(bar_text: str, share: float, room: int) -> Iterator[Part]:
-    """Yield a bar with a mark where it should end."""
     index = min(room - 1, max(0, round(share * room) - 1))
     yield bar_text[:index], "bar"
     yield "┃", "claim"
@@ -363,8 +362,6 @@ def changes_of(comparison: Comparison) -> str:
 def changed_rows(
     tokens: Sequence[Token], pieces: Sequence[ComparedSpan]
 ) -> list[Content]:
-    """Return a row for each changed part: token number, difference in bits, text, and
-    what follows."""
     lines = []
     names = [clip(visible_token(_text_of(piece)), _CHANGED) for piece in pieces]
     width = max(map(cell_len, names), default=0)
@@ -393,7 +390,6 @@ def _text_after(tokens: Sequence[Token], index: int) -> str:
 
 
 def rows_of(tokens: Sequence[Token], indexes: Sequence[int]) -> list[Content]:
-    """Return a row for each token: number, surprisal, rank, text, and what follows."""
     chosen = [tokens[index] for index in indexes]
     names = [clip(visible_token(token.text), _NAMED) for token in chosen]
     ranks = [notation.rank(token.rank) for token in chosen]

@@ -1,8 +1,7 @@
 """The distribution at the inspector's cursor, over the whole vocabulary.
 
 The panel shows at once the rows that came with the token, then the engine's own
-distribution. That one can be paged, drawn under other settings and searched. Knows no
-torch.
+distribution. That one can be paged, drawn under other settings and searched.
 """
 
 from __future__ import annotations
@@ -50,7 +49,6 @@ class PanelController(Controller):
         self._compare, self._branches = compare, branches
         self._rest_timer: TimerHandle | None = None
         self.finder = TokenFinder(id="finder")
-        """The field that finds tokens, in place of the panel."""
         self.distribution: Distribution | None = None
         """The distribution at the cursor, as far as it is known."""
 

@@ -150,7 +150,6 @@ their number. ● marks the branch that is shown.
         return BranchAction("show", item)
 
     def action_request(self, action: Literal["delete", "name", "export"]) -> None:
-        """Return the action for the branch under the cursor."""
         if self.marked == ROOT and action == "delete":
             self.notify("The text itself stays.")
         elif self.marked is not None:

@@ -1,7 +1,7 @@
 """The inspector screen: a text as tokens, with the whole distribution at each.
 
 Lays out the widgets, holds the controllers, and gives them the keys and what the
-widgets post. Knows no torch.
+widgets post.
 """
 
 from __future__ import annotations
@@ -111,7 +111,6 @@ the one you choose; the old text stays on its own branch.
             changed=self._show_totals,
             scored=self._compare,
         )
-        """The text, its scores, and the branch that is shown."""
         self.compare = CompareController(
             self.new_client(),
             self,
@@ -119,11 +118,9 @@ the one you choose; the old text stays on its own branch.
             self.sampler,
             compared=self._show_all,
         )
-        """The other model, if there is one."""
         self.branches = BranchController(
             self.new_client(), self, self.document, self.sampler
         )
-        """Other ways on, drawn by hand or by the model."""
         self.at_cursor = PanelController(
             self.new_client(),
             self,
@@ -132,11 +129,8 @@ the one you choose; the old text stays on its own branch.
             compare=self.compare,
             branches=self.branches,
         )
-        """The distribution at the cursor."""
         self.branch_list = BranchListController(self, self.document, self.branches)
-        """Naming, deleting and exporting branches, and leaving them."""
         self.lens = LensController(self.new_client(), self, self.document)
-        """What each layer of the model predicts."""
         self.controllers = (
             self.sampler,
             self.compare,
@@ -323,7 +317,6 @@ the one you choose; the old text stays on its own branch.
             self.document.view.select_all(first, end)
 
     def action_interrupt(self) -> None:
-        """Copy the selection, or the token under the cursor; or stop."""
         is_working = self.branches.is_writing or self.compare.either_reads
         if self.selected_words() or is_working:
             super().action_interrupt()

@@ -88,7 +88,6 @@ Alt+Left add to its logit.
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.rows: tuple[RankedCandidate, ...] = ()
-        """The tokens that are shown."""
 
     def compose(self) -> ComposeResult:
         yield Static(Content("Find a token"), id="finder-head")
@@ -114,7 +113,6 @@ Alt+Left add to its logit.
         return self.query_one(DialogList)
 
     def open(self) -> None:
-        """Show the finder; the last search text is selected."""
         self.add_class("-open")
         self._list.can_focus = False  # the field keeps the focus
         # At once: what is typed next is for the field.
@@ -190,8 +188,6 @@ Alt+Left add to its logit.
 
 
 def rows_of(rows: tuple[RankedCandidate, ...], width: int) -> list[Content]:
-    """Return a row for each token: rank, text, raw probability, the sampled one where
-    there is room, and the stage of the sampler that cut it."""
     ranks = [f"{row.rank:,}" for row in rows]
     first = max(map(len, ranks), default=0)
     is_wide = width >= _WIDE

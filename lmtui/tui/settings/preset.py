@@ -126,7 +126,6 @@ config.toml.
         }
 
     def _parsed_preset(self) -> Preset:
-        """Return the preset in the fields; raises LmtuiError where it is invalid."""
         text = self.query_one(TextBox).text
         system = text if text.strip() else None
         return Preset(self._field("name").value.strip(), system, self._values())

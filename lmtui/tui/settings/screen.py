@@ -103,7 +103,6 @@ that is already used on the same screen is refused.
         yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
-        """Focus the search field; it moves the list's cursor, too."""
         self._list.can_focus = False
         self._field.focus()
 
@@ -218,8 +217,6 @@ that is already used on the same screen is refused.
     @on(OptionList.OptionSelected)
     @on(Input.Submitted, "#words")
     def change(self) -> None:
-        """Change the row under the cursor; if the file could not be read, read it
-        again."""
         if self._snapshot is None:
             self._read()
             return

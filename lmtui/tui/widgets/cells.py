@@ -37,6 +37,9 @@ _HEAP = re.compile(
 )
 
 
+Forms = Sequence[Sequence[str]]
+"""One sentence in forms of decreasing length; each form is a sequence of parts."""
+
 # Compiled when first used: that takes 3 ms each, and few texts need them.
 
 
@@ -167,9 +170,7 @@ def pack(
     return packed if len(packed) <= lines else None
 
 
-def fit_best(
-    forms: Sequence[Sequence[str]], width: int, *, lines: int = 1
-) -> list[str]:
+def fit_best(forms: Forms, width: int, *, lines: int = 1) -> list[str]:
     """Return the lines of the first form that fits; where none does, the last form,
     clipped."""
     for parts in forms:

@@ -61,7 +61,6 @@ class SearchOptions(StyledLines):
         self._query, self._wrong = Query(), ""
 
     def show(self, query: Query, wrong: str = "") -> None:
-        """Show the options of a search; with `wrong`, that in their place."""
         if (query, wrong) != (self._query, self._wrong):
             self._query, self._wrong = query, wrong
             self.refresh()
@@ -264,8 +263,6 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
 
     @on(Input.Changed, "#words")
     def search_again(self) -> None:
-        """Search for other words and select the first match from where the search
-        began."""
         self._note, self._next_from = "", None
         self._queued.clear()
         self._search(lambda: self._select(self._matches.at_or_after(self._search_from)))

@@ -18,7 +18,7 @@ from lmtui import notation
 from lmtui import surprisal_scale as scale
 from lmtui.engine.types import EngineInfo, GenerationResult, ScoredToken, Step
 from lmtui.notation import bits
-from lmtui.tui.widgets.cells import clip, fit_best
+from lmtui.tui.widgets.cells import Forms, clip, fit_best
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprisal_styles import sheet
 
@@ -95,10 +95,6 @@ def block(value: float, row: int, *, per_row: float) -> str:
     shows at least an eighth."""
     eighths = math.ceil((value - row * per_row) / per_row * 8)
     return BLOCKS[min(8, max(0, eighths, 1 if row == 0 else 0))]
-
-
-Forms = Sequence[Sequence[str]]
-"""One sentence in forms of decreasing length; each form is a sequence of parts."""
 
 
 class LikelihoodStrip(StyledLines):

@@ -44,7 +44,6 @@ class LineDocument(Document):
 
     @property
     def text(self) -> str:
-        """The whole text; joined once after each change."""
         if self._text is None:
             self._text = "\n".join(self._lines)
         return self._text
@@ -56,7 +55,6 @@ class LineDocument(Document):
 
     @property
     def words(self) -> int:
-        """The number of words of the text; counted once, then updated."""
         if self._words is None:
             self._words = _words(self._lines)
         return self._words

@@ -87,7 +87,6 @@ class StreamingMarkdown(DirectLines):
         return self._text
 
     def update(self, text: str) -> None:
-        """Show this text, which is complete."""
         self.replace(text, grows=False)
 
     @property
@@ -153,7 +152,6 @@ class StreamingMarkdown(DirectLines):
         self._is_split = True
 
     def _join_paragraph(self) -> None:
-        """Undo `_split_paragraph`: merge the split paragraph into one block again."""
         if not self._is_split:
             return
         growing, fixed = self._blocks.pop(), self._blocks.pop()
@@ -193,7 +191,6 @@ class StreamingMarkdown(DirectLines):
             del self._starts[first:]
 
     def _lay_out(self, width: int) -> None:
-        """Draw the blocks that have no rows at this width."""
         if width != self._width:
             self._width = width
             self._join_paragraph()

@@ -18,7 +18,7 @@ from lmtui.chart import bar_parts
 from lmtui.engine.types import Candidate, Distribution
 from lmtui.notation import likely
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import clip, pad_to
+from lmtui.tui.widgets.cells import Forms, clip, pad_to
 from lmtui.tui.widgets.styled_lines import Part
 
 _REST = "rest"
@@ -118,7 +118,7 @@ def _grammar_forms(
     kept_text: str,
     spread: Sequence[tuple[str, ...]],
     entropy: str,
-) -> Sequence[Sequence[str]]:
+) -> Forms:
     mass = notation.percent(distribution.allowed_prob)
     count = f"grammar allows {distribution.allowed:,}"
     long = f"{count} of {distribution.vocabulary:,} tokens, {mass} of the mass"

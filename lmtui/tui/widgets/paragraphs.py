@@ -66,7 +66,6 @@ def _fits(paragraph: Paragraph, width: int) -> bool:
 
 
 def _pieces(paragraph: Paragraph, width: int) -> Iterator[Part]:
-    """Yield words and spaces; words wider than a line are split."""
     for text, style in paragraph.parts:
         for word in words().findall(tame_heaps(text)):
             if cell_len(word) <= width:

@@ -148,8 +148,6 @@ class Field:
         return self.set(settings, self.value(defaults))
 
     def set(self, settings: SamplingSettings, value: Value) -> SamplingSettings:
-        """Return the settings with this value; raises LmtuiError where it is out of
-        range."""
         changes: dict[str, Value] = {self.name: value}
         return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
 

@@ -184,8 +184,6 @@ class StyledLines(DirectLines):
         ]
 
     def _style_of(self, name: str) -> Style:
-        """Return the filtered style of a part; of the widget itself for an empty
-        name."""
         style = self._part_styles.get(name)
         if style is None:
             style = (

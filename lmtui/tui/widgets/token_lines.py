@@ -49,7 +49,6 @@ _PAUSE = 1 / 30  # seconds between two steps, for other events
 
 
 def is_forced(token: Token) -> bool:
-    """Return whether the grammar left no other text than the token's."""
     return isinstance(token, Step) and token.forced
 
 
@@ -77,7 +76,6 @@ class GroupPart:
     """Index of the group."""
 
     def distance(self, cell: int) -> int:
-        """Return the distance to a cell in cells; 0 inside."""
         return max(self.start - cell, cell - self.start - self.width + 1, 0)
 
 

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from lmtui import notation, surprisal_scale
 from lmtui.surprisal_scale import Shade
 from lmtui.text import visible_token
-from lmtui.tui.widgets.cells import clip, fit_best
+from lmtui.tui.widgets.cells import Forms, clip, fit_best
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprisal_styles import (
     difference_sheet,
@@ -106,10 +106,6 @@ class TokenLegend(StyledLines):
         return [line]
 
 
-Forms = Sequence[Sequence[str]]
-"""One sentence in forms of decreasing length; each form is a sequence of parts."""
-
-
 class TokenDetail(StyledLines):
     """Two lines about the token under the cursor, each in the longest form that
     fits."""
@@ -184,7 +180,6 @@ line, · is a space at its beginning.
         return self
 
     def explain(self, message: str) -> None:
-        """Set the message that is shown while there are no tokens."""
         self._text.empty = message
         self._text.refresh()
 
@@ -202,8 +197,6 @@ line, · is a space at its beginning.
 
     @property
     def selection(self) -> tuple[int, int] | None:
-        """The index of the first selected token and of the one behind the last, or
-        None."""
         return self._text.selection
 
     def show(
@@ -225,11 +218,9 @@ line, · is a space at its beginning.
         self._show_detail()
 
     def show_text(self, text: str) -> None:
-        """Show a text whose tokens are not known yet."""
         self._text.show_text(text)
 
     def rescore(self, tokens: Sequence[Token]) -> None:
-        """Take the same tokens with other scores."""
         self._tokens = tuple(tokens)
         self._sums = RunningSums(self._tokens)
         self._text.rescore(self._tokens)
