@@ -124,13 +124,6 @@ class Transcript(VerticalScroll, can_focus=False):
         same = [entry if old.key == entry.key else old for old in self._entries]
         self._entries = same
 
-    async def remove_message(self, key: str) -> None:
-        for view in self._views():
-            if view.key == key:
-                self._entries = [e for e in self._entries if e.key != key]
-                self._end -= 1
-                await view.remove()
-
     def view(self, key: str) -> MessageView | None:
         views = (view for view in reversed(self.children))
         return next(
