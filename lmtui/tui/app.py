@@ -299,7 +299,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self.call_later(self._chat.switcher.open, event)
 
     def action_history(self, words: str = "") -> None:
-        """Open the conversations, searched for `words`, over the current screen."""
         from lmtui.tui.history import HistoryScreen
 
         if self._store and not isinstance(self.screen, HistoryScreen):

@@ -152,7 +152,7 @@ class Question(ModalScreen[str]):
     """
 
     def __init__(self, *, expected: bool = False) -> None:
-        """`expected`: the user opened it, so that letters count from the beginning."""
+        """`expected`: the user opened it; letters count from the beginning."""
         super().__init__()
         self.accepts_keys = expected
         """Whether a letter may be an answer."""
@@ -188,7 +188,6 @@ class Question(ModalScreen[str]):
         self.accepts_keys = True
 
     def on_key(self, event: events.Key) -> None:
-        """Hold a letter that may be an answer; pass other letters to the field."""
         if event.key == "enter":
             self._pending_key = None  # its choice is marked, which Enter takes
         elif not event.is_printable:
@@ -255,7 +254,6 @@ class Question(ModalScreen[str]):
         self._timer = call_after(self, seconds, then)
 
     def _field_below(self) -> Input | TextArea | None:
-        """Return the field below that has the focus, if one has."""
         stack = self.app.screen_stack
         index = stack.index(self) if self in stack else len(stack)
         for screen in reversed(stack[:index]):

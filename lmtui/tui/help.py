@@ -157,7 +157,6 @@ def _node_with_help(widget: DOMNode) -> DOMNode:
 
 
 def _help(node: DOMNode) -> str:
-    """Return the `HELP` of a class of lmtui on one line; "" for others."""
     if not type(node).__module__.startswith("lmtui."):
         return ""
     return " ".join((node.HELP or "").split())

@@ -368,7 +368,6 @@ def about(row: HistoryRow, messages: Sequence[tuple[Role, str]] = ()) -> Content
 
 
 def _one_line(passage: Excerpt) -> Content:
-    """Return an excerpt on one line, from shortly before the first word found."""
     flat = passage.text.replace("\n", " ").replace("\t", " ")
     first = passage.places[0][0] if passage.places else 0
     # Cut at a word's beginning; inside a long word, or without spaces, anywhere.

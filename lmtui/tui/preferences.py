@@ -165,7 +165,6 @@ class PreferencesApp(ColourlessApp):
 
     @on(CommandPalette.Closed)
     def end_preview(self, event: CommandPalette.Closed) -> None:
-        """Return to the theme before the preview, unless another one was chosen."""
         if not event.option_selected:
             self.theme = self._chosen_theme
 

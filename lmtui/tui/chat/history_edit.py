@@ -108,7 +108,6 @@ class MessageEditor:
             await self.branch_changed()
 
     async def _resend(self, number: int, text: str) -> None:
-        """Send an edit that waited for its model, unless it was left meanwhile."""
         if number == self._edit_count:
             await self.send(text, ask=True)
 
@@ -141,7 +140,6 @@ class MessageEditor:
     # Other tokens and versions.
 
     async def branch_at_token(self, token: Candidate) -> None:
-        """Let the answer go on from another token, as a version of its own."""
         node, is_shown = self._tokens.message, self._tokens.is_shown
         if not is_shown or node.role != "assistant" or self._session.is_busy:
             return

@@ -185,7 +185,7 @@ pasted text is shown as one line and sent in full.
         self.write(text)
 
     def end_edit(self) -> bool:
-        """Restore the draft; return whether a message was edited."""
+        """Return whether a message was edited."""
         if self.edited is None:
             return False
         self.edited = None

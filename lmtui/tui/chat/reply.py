@@ -343,8 +343,7 @@ class ReplyController(Controller):
         self._draft.follow_focus()
 
     async def _return_prompt(self, error: LmtuiError) -> None:
-        """Give the user's message back to the prompt field, unless the model has read
-        it."""
+        """The prompt gets the user's message back, unless the model has read it."""
         assert self.message is not None
         self._screen.show_error(self.with_remedies(error, self.message))
         reply = self._session.conversation.fail(self.message.id)

@@ -334,8 +334,7 @@ class ChatScreen(SamplingScreen):
             await self.reply.continue_reply(leaf)
 
     def _free_leaf(self) -> ChatMessage | None:
-        """Close the token view and return the last message; None while an answer is
-        made or where no model is loaded."""
+        """Close the token view. None while an answer is made or no model is loaded."""
         if self.tokens.close():
             self.focus_text()
         is_free = self.reply.has_model and not self.session.is_answering

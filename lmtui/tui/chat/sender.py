@@ -165,7 +165,7 @@ class MessageSender(Controller):
         )
 
     def _begin_sending(self) -> int:
-        """Note that a message is on its way, and return its number."""
+        """Return the number of the message."""
         number = next(self._message_ids)
         self._session.on_the_way.add(number)
         return number
@@ -201,7 +201,7 @@ class MessageSender(Controller):
 
 
 def _location(text: str, offset: int) -> tuple[int, int]:
-    """Return a location in a text as a text field counts it: from 0."""
+    """Return a location as a text field counts it: from 0."""
     line, column = positions.location_of(text, offset)
     return line - 1, column - 1
 

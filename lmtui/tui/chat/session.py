@@ -111,7 +111,6 @@ class ChatSession:
     # Storing it.
 
     def save(self) -> None:
-        """Store what has changed, once something was said."""
         if self._store is None or not self.is_begun:
             return
         if changes := self.conversation.take_changes():
@@ -137,7 +136,6 @@ class ChatSession:
             self._store.save(self._uid, whole)
 
     def continue_as_copy(self, uid: str) -> None:
-        """Go on as a copy if another program writes to this conversation."""
         if uid != self._uid:
             return
         texts = [*(node.content for node in self.conversation.path[1:]), ""]

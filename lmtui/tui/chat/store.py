@@ -251,7 +251,7 @@ class ConversationStore:
             self._writer.ask(lambda store: store.purge(), _ignore, _ignore)
 
     def close(self) -> bool:
-        """Write pending changes and end. Return whether all of them were written."""
+        """Return whether all pending changes were written."""
         return self._opened_writer.close() if self._opened_writer is not None else True
 
     def _ask(

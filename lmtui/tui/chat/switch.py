@@ -41,8 +41,6 @@ class ConversationSwitcher(Controller):
             self._screen.call_later(self._branch.show)
 
     def follow_change(self) -> None:
-        """Follow a change of the conversation or its active branch, before it is
-        drawn."""
         self._branch.hide_versions()
         self._prompt.end_edit()
         self._chat_model.update()
@@ -51,7 +49,6 @@ class ConversationSwitcher(Controller):
             self._draft.ask_anew()
 
     async def begin_new(self, conversation: Conversation | None = None) -> None:
-        """Begin a conversation, with the sampler and the thinking of the one before."""
         self._chat_model.conversation_begun(forked=conversation is not None)
         self._session.begin(conversation)
         self.follow_change()

@@ -97,8 +97,7 @@ class TokensController(Controller):
 
     @property
     def subject(self) -> ChatMessage | None:
-        """The message that keys are about: the shown one, the one in focus, or the
-        last."""
+        """The message that keys are about: shown, in focus, or the last."""
         return self.message if self.is_shown else self._branch.focused_or_last()
 
     def source_of(self, node: ChatMessage) -> InspectSource:

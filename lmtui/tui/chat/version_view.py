@@ -266,7 +266,6 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
             self._grid.styles.grid_size_columns = -(-count // rows)
 
     def set_hint(self, *forms: Sequence[str]) -> None:
-        """Show a hint above the versions, in forms of decreasing length."""
         self._hint.forms = forms
         self._hint.refresh()
 

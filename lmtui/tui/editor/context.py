@@ -46,7 +46,6 @@ class ContextController(Controller):
         self._page: PageScreen | None = None  # the last one, which may be open
 
     def follow_model(self, state: ModelState) -> None:
-        """Have the new model read the files, before anything else is asked."""
         self.parts = ()
         if state.info is not None and self._files:
             files, name = self._files, self._file.current.name

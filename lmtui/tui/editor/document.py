@@ -298,7 +298,6 @@ def _as_stale(spans: LineSpans, low: int, high: int) -> LineSpans:
 
 
 def _merged(spans: Iterable[HeatSpan]) -> Iterator[HeatSpan]:
-    """Yield the spans, with those merged that share a character."""
     merged: HeatSpan | None = None
     for span in spans:
         if span.start >= span.end:

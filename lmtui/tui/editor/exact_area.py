@@ -253,8 +253,7 @@ class ExactArea(LineArea):
         self.history.checkpoint()
 
     def put_undone(self, text: str, cursor: int) -> None:
-        """Add undo steps as if the text had been another one for a moment, which undo
-        restores with the cursor at an offset."""
+        """Add undo steps as if the text had been another one for a moment."""
         head = text[:cursor]
         location = head.count("\n"), len(head) - (head.rfind("\n") + 1)
         present, selection = self.text, self.selection

@@ -161,8 +161,8 @@ class FileController(Controller):
         self._screen.set_interval(WATCH_EVERY, self._watch)
 
     def _undo_writer(self) -> Callable[[], None]:
-        """Return what writes the undo history, where it has changed since it was
-        written and leads to the text of the file."""
+        """Return what writes the undo history, if it changed and leads to the file's
+        text."""
         editor, file = self._editor, self.current
         written = editor.revision == self._undo_revision
         if written or file.is_new or not self.is_open or editor.text != file.text:

@@ -30,8 +30,6 @@ _WIDTH = 500
 def about_other_editor(
     file: TextFile, holder: Holder, *, at_start: bool
 ) -> ConfirmDialog:
-    """Return the question about a file that another editor has open; `at_start`: no
-    other file is open here."""
     details = [
         f"{file.name} is open in another editor.",
         f"process  {holder.pid}",

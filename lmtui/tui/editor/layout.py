@@ -184,8 +184,7 @@ class WrappedLines(WrappedDocument):
         self._changed.update(range(top, last + 1))
 
     def _lay_out(self) -> list[int]:
-        """Lay out all changed lines. Return the first row of each line, and the row
-        count."""
+        """Return the first row of each line, and the row count."""
         for line in self._changed:
             text = self.document[line]
             offsets = self.breaks(text)
@@ -239,8 +238,7 @@ class WrappedLines(WrappedDocument):
         return breaks(line, self._width, self._tab_width, hang=hang)
 
     def top_of(self, line: int) -> int:
-        """Return the first row of a line; the number of rows for the line behind the
-        last."""
+        """Return the first row of a line; behind the last line, the row count."""
         return self._lay_out()[line]
 
     def line_at(self, row: int) -> tuple[int, int]:
@@ -400,7 +398,6 @@ class GhostRows:
 
     @property
     def ghost_rows(self) -> tuple[int, int]:
-        """The rows of the cursor and of the end of the ghost text."""
         return self._row_of(self._column), self._row_of(self._end)
 
     def row(self, number: int) -> GhostRow:

@@ -109,7 +109,6 @@ class ProofreadController(OfferController):
         self._proofread.ignore(change)
 
     def _show(self, correction: Correction, dialog: CorrectionsScreen) -> None:
-        """Select the place of a correction in the text, and move the dialog aside."""
         assert self._proofread is not None
         if self._proofread.current == self._editor.text:
             self._editor.go_to(*self._proofread.span(correction))

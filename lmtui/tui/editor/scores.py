@@ -195,7 +195,6 @@ class ScoreController(Controller):
         return None if cost is None else cost - part.before
 
     def follow_prediction(self, prediction: CursorPrediction | None) -> None:
-        """Take the scores of what the model has read up to the cursor."""
         self.totals.renew()
         old_tokens = self._tokens
         self._tokens = prediction.tokens if prediction else None
@@ -299,8 +298,7 @@ class ScoreController(Controller):
             self._open_list.show(self._most_surprising(), self._part())
 
     def _why_partial(self) -> str:
-        """Return why some of the totals will stay those of a part; "" where they will
-        not."""
+        """Return why some totals will stay those of a part; "" where they will not."""
         if self._why_not:
             return "this server scores no text"
         if self._halt_reason:
@@ -379,7 +377,6 @@ class ScoreController(Controller):
         )
 
     def to_surprise(self, by: int) -> None:
-        """Go to the next surprising word, or with a negative `by` to the one before."""
         if not self._can_score():
             return
         words = self.surprising_words(self._surprise_bits)

@@ -97,7 +97,6 @@ class SuggestionController(Controller):
             self._suggest()
 
     def follow_edit(self, event: GhostEditor.Edited) -> None:
-        """Ask for a new suggestion, unless the user typed along the ghost text."""
         self._alternatives = ()
         if not event.ghost_stays:
             self.cancel()
@@ -125,8 +124,7 @@ class SuggestionController(Controller):
         return self.cancel()
 
     def cancel(self) -> bool:
-        """Drop what was asked for, or waits to be shown; return whether the model was
-        at work."""
+        """Return whether the model was at work."""
         if self._pause_timer is not None:
             self._pause_timer.cancel()
         self._pause_timer = self._after_pause_call = None
@@ -156,8 +154,7 @@ class SuggestionController(Controller):
         self._activity.update()
 
     def _after_pause(self, call: Callable[[], object]) -> None:
-        """Do something now, or when the pause ends unless something later takes its
-        place."""
+        """Do something now, or after the pause unless something later replaces it."""
         if self._pause_timer is None:
             call()
         else:

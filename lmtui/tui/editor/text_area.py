@@ -265,7 +265,6 @@ in code and in lists it is indented like its line.
         self._show_change()
 
     def action_take(self, part: str) -> None:
-        """Insert a part of the ghost text; without any, indent or move by a word."""
         text = _PARTS[part](self.ghost)
         if text and not self.read_only:
             self.history.checkpoint()
@@ -366,7 +365,6 @@ in code and in lists it is indented like its line.
         return self._with_ghost()[1]
 
     def _with_ghost(self) -> tuple[str, GhostRows]:
-        """Return the visible ghost text and the layout with it (cached)."""
         at, text = self._ghost_at, self._ghosts.text
         is_visible = (
             self.has_focus and self.selection.is_empty and not self._change_depth

@@ -22,7 +22,6 @@ def undo_step_of(batch: Sequence[Edit]) -> UndoStep:
 
 
 def batch_of(step: UndoStep) -> list[Edit]:
-    """Return a batch that is undone like this step."""
     batch = []
     for undo_edit in step:
         end = end_of(undo_edit.start, undo_edit.replaced)

@@ -194,7 +194,6 @@ class BranchController(Controller):
             self._write(settings)
 
     def back(self) -> None:
-        """Take back the token before the cursor, where a branch ends; else walk."""
         scored, view = self._document.scored, self._document.view
         index = view.index
         if (

@@ -196,7 +196,6 @@ then the probability and the rank of the real next token, and the entropy.
 
     @on(LensGrid.Resized)
     def update_view(self) -> None:
-        """Bring the cursor into view, and ask for what is missing there."""
         if self._is_column:
             shown = range(self._index, self._index + 1)
         else:

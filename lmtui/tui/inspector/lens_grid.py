@@ -242,7 +242,6 @@ def row_text(row: LensRow, following: int | None) -> str:
 
 
 def cell_lines(view: LensView, width: int) -> list[str]:
-    """Return two lines about the cell under the cursor, for where no column is seen."""
     column = view.column
     if not view.layers:
         return ["", ""]  # the grid says why

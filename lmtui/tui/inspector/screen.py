@@ -165,7 +165,6 @@ the one you choose; the old text stays on its own branch.
         self.document.view.focus()
 
     def stop_work(self) -> bool:
-        """Stop one thing after the other: writing, comparing, scoring."""
         stopped = self.branches.stop() or self.compare.stop() or self.document.stop()
         return stopped or self.stop_load()
 
@@ -264,7 +263,6 @@ the one you choose; the old text stays on its own branch.
         self.at_cursor.open_finder()
 
     def action_lens(self) -> None:
-        """Open the lens, unless its layers would wait for a branch that is written."""
         if self.branches.is_writing:
             self.notify(WRITING)
         else:

@@ -122,7 +122,6 @@ SettingsRow = SettingRow | PresetRow | KeyRow
 def rows_of(
     snapshot: SettingsSnapshot, words: str = ""
 ) -> dict[str, list[SettingsRow]]:
-    """Return the rows under each heading: all of them, or those with all of `words`."""
     rows: dict[str, list[SettingsRow]] = {}
     for setting in items():
         if _matches(words, setting.key, setting.declaration.meaning):

@@ -322,7 +322,6 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
             self._queued.pop(0)()
 
     def _select_at(self, cursor: int) -> None:
-        """Select the match that begins or ends at the cursor, if there is one."""
         current = self._current
         if current is None or cursor not in self._matches.span(current):
             self._current, self._search_from = self._matches.at(cursor), cursor

@@ -65,7 +65,6 @@ class KeyLine(Static):
         return 1 if viewport.height >= _LOWEST else 0
 
     def render(self) -> Content:
-        """Return as many keys as fit; the last one, the help, in any case."""
         keys = [
             (key, self._name_of(binding)) for key, binding in keys_at_focus(self.screen)
         ]

@@ -202,7 +202,6 @@ a message in focus, all of this is about that message.
             self.refresh()
 
     def finish(self, finish: GenerationResult) -> None:
-        """Show the engine's own times and counts instead of those measured here."""
         self._finish = finish
         self._prompt_tokens = finish.prompt_tokens or None
         self.refresh()

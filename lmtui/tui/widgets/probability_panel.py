@@ -274,7 +274,6 @@ server that is only talked with may apply the sampler's stages in another order.
     # Keys and mouse.
 
     def action_move(self, by: int) -> None:
-        """Move the cursor; past the edge, request the page there."""
         if self._distribution is None:
             return
         target = self._cursor + by
@@ -286,8 +285,6 @@ server that is only talked with may apply the sampler's stages in another order.
             self._request(by)
 
     def action_page(self, by: int) -> None:
-        """Show the page after the last row that is drawn, or the one before the
-        first."""
         distribution = self._distribution
         if distribution is None:
             return

@@ -65,7 +65,7 @@ class HintLine(Static):
         self.add_class("-shown")
 
     def hide(self) -> bool:
-        """Hide the hint. Return whether it was shown."""
+        """Return whether the hint was shown."""
         was_shown = self.has_class("-shown")
         self.remove_class("-shown")
         return was_shown

@@ -111,8 +111,6 @@ class TokenText(TokenLines, can_focus=True):
         self.post_message(self.Remeasured(self._measure))
 
     def select(self, first: int, end: int) -> None:
-        """Select the tokens from `first` to before `end`, with the cursor on the
-        first."""
         self.move(end - 1)
         self._anchor = end - 1
         if first < end - 1:

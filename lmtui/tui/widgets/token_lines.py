@@ -341,7 +341,7 @@ class TokenLines(ScrollView):
             yield piece
 
     def _lay_out_more(self, count: int = _AT_ONCE) -> bool:
-        """Lay out up to `count` more lines; return whether there were any."""
+        """Return whether there were more lines."""
         old_count = len(self._lines)
         for line in islice(self._pending_lines, count):
             for run in line:

@@ -238,7 +238,6 @@ line, · is a space at its beginning.
         self._text.move(index)
 
     def select_all(self, first: int, end: int) -> None:
-        """Select the tokens from `first` to before `end`."""
         self._text.select(first, end)
 
     def on_token_text_cursor_moved(self, event: TokenText.CursorMoved) -> None:
@@ -272,8 +271,6 @@ line, · is a space at its beginning.
 
 
 def end_lines(count: int, total: float | None) -> tuple[Forms, ...]:
-    """Return the sentences shown when the cursor is behind the last token; none for an
-    empty text."""
     if not count:
         return ()
     above = ((notation.counted(count, "token"), "here the text ends"), ("the end",))
