@@ -44,7 +44,7 @@ class Controller:
 
 
 class Activity:
-    """What the status line says, decided in one place.
+    """The text of the status line, decided in one place.
 
     That is the first of: what was said to the user, until something else happens; the
     state of a model that is not ready; what the model does for the first controller

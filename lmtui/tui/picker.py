@@ -26,13 +26,13 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class PickerRows(Generic[Item]):
-    """What a picker shows: items with a row each, and the lines around them."""
+    """Contents of a picker: items with a row each, and the lines around them."""
 
     items: Sequence[Item]
     lines: Sequence[Content]
     heads: str = ""
     note: str = ""
-    """What is said below them, or in their place."""
+    """Text below the rows, or in their place."""
     foot: str = "Esc closes"
     at: int | None = None
     """The row to mark; None leaves the mark where it is."""

@@ -64,7 +64,7 @@ class ModelScreen(Screen[None]):
         self.key_line = KeyLine(self.key_name)
         self.activity = Activity(self.status, context=context)
         self.controllers: tuple[Controller, ...] = ()
-        """What this screen is made of, in the order in which it starts and follows the
+        """The parts of this screen, in the order in which it starts and follows the
         model."""
         self._goes_back_to: ModelRef | None = None
 

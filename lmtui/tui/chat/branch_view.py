@@ -24,7 +24,7 @@ class BranchView:
     ) -> None:
         self._screen, self._session, self._transcript = screen, session, transcript
         self.cover = ""
-        """What is shown in place of the conversation: `TOKENS`, `VERSIONS` or ""."""
+        """Shown in place of the conversation: `TOKENS`, `VERSIONS` or ""."""
 
     def show_instead(self, cover: str) -> None:
         self.cover = cover

@@ -28,9 +28,9 @@ class Command:
     name: str
     """With its slash."""
     argument: str
-    """What follows it, in capitals; in brackets where it can be left out."""
+    """Text after the name, in capitals; in brackets where it can be left out."""
     what: str
-    """What it does, in a clause."""
+    """The effect, in a clause."""
     waits: bool = True
     """Whether it is of no use while an answer is made."""
 

@@ -55,8 +55,7 @@ class ConversationModelController(Controller):
         self._model_at_opening = self._state.model_ref
 
     def conversation_begun(self, *, forked: bool) -> None:
-        """Forget that model: a new conversation belongs to none yet, unless it was
-        forked."""
+        """A new conversation belongs to no model yet, unless it was forked."""
         self._return_pending()
         if not forked:
             self._model_at_opening = None

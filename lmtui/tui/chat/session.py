@@ -50,7 +50,7 @@ class ChatSession:
         self.deleted: tuple[int, ...] = ()
         """Messages that were deleted since something was said."""
         self.thinking_setting: str | None = None
-        """What a model is told of thinking in this conversation, as `chat.thinking` has
+        """Whether a model is told to think in this conversation, as `chat.thinking` has
         it; None leaves it to that."""
         if opened is not None:
             self.load(opened)

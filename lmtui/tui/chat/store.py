@@ -54,7 +54,7 @@ class StoreReplaced(Message):
     """The store's file was broken and has been replaced."""
 
     words: str
-    """What was saved from the broken file."""
+    """Report on what was saved from the broken file."""
 
 
 @dataclass

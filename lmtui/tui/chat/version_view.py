@@ -182,7 +182,7 @@ class VersionHint(StyledLines):
     def __init__(self) -> None:
         super().__init__()
         self.forms: Forms = [[""]]
-        """What it says, in forms of decreasing length."""
+        """The hint, in forms of decreasing length."""
 
     def lines(self, width: int, height: int) -> list[Line]:
         return [[(fit_best(self.forms, width)[0], "hint--quiet")]]
@@ -227,7 +227,7 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
 
     @dataclass
     class VersionMarked(Message):
-        """Another version is marked."""
+        """The mark is on another version."""
 
         index: int
 

@@ -194,7 +194,7 @@ class HeatSpan:
     level: int
     """The step of surprisal, 0 to 5."""
     bits: float = 0.0
-    """Its surprisal, in bits."""
+    """Surprisal in bits."""
     stale: bool = False
     """Whether the text before it has changed since it was scored."""
 

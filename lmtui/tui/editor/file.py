@@ -52,7 +52,7 @@ WATCH_EVERY = 2.0
 _RECOVERY_EVERY = 0.5  # seconds between two looks at whether the copy is up to date
 
 Then = Callable[[], object]
-"""What is done once the text is safe."""
+"""Called once the text is safe."""
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class _OpenedFile:
 
     file: TextFile
     holder: Holder | None
-    """Another editor that has it open."""
+    """The other editor that has the file open."""
     recovered: Recovered | None
     """Unsaved text that can be offered."""
     steps: Sequence[UndoStep]
@@ -143,7 +143,7 @@ class FileController(Controller):
 
     @property
     def name(self) -> str:
-        """Its name, safe to draw."""
+        """The file's name, safe to draw."""
         return visible_line(self.current.name)
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What the editor asks about its file: each question as a dialog.
+"""Questions of the editor about its file, each as a dialog.
 
 A letter means the same in all of them: O writes the file, D discards unsaved text, N
 asks for another name, R takes what is there, V shows a diff. Knows no editor.

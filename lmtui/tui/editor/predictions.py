@@ -1,4 +1,4 @@
-"""What the model expects at the editor's cursor, at every key and every move."""
+"""Predictions of the model at the editor's cursor, at every key and every move."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PredictionController(Controller):
             f" · {SHORT_NAMES[grammar_of(grammar).kind]}" if grammar else ""
         )
         self.lines = ExpectedLines(id="expected")
-        """What is half typed, and what the model thinks of what follows."""
+        """The half-typed word, and the rank of what follows it."""
         self._has_model = False
         self.prediction: CursorPrediction | None = None
         # Revision and cursor of the request, and of the last answer.

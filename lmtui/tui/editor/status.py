@@ -117,7 +117,7 @@ class FileStatus:
     bom: bool = False
     """Whether the file begins with a byte-order mark."""
     indent: str = "spaces 4"
-    """What Tab writes: tabs, or how many spaces."""
+    """Written by Tab: tabs, or how many spaces."""
     line: int = 1
     column: int = 1
     words: int = 0

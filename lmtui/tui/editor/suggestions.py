@@ -43,7 +43,7 @@ _DRAWN_IN = 0.01  # seconds until ghost text is drawn, which belong to the pause
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What a suggestion was asked for: text revision, cursor and rules."""
+    """Text revision, cursor and rules that a suggestion was asked for."""
 
     revision: int
     cursor: int

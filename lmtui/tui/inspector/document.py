@@ -96,7 +96,7 @@ class DocumentController(Controller):
 
     @property
     def of_all_models(self) -> list[ScoredDocument]:
-        """What is scored, by this model and by each other that was here."""
+        """The text as this model and each other that was here scored it."""
         documents = [*self._by_model.values()]
         if not any(document is self.scored for document in documents):
             documents.append(self.scored)

@@ -20,7 +20,7 @@ _MOST = 512
 
 
 class LensColumns:
-    """What each layer predicts along one text, as far as it was looked at."""
+    """Predictions of each layer along one text, as far as it was looked at."""
 
     def __init__(
         self, client: EngineClient, text: DocumentSpan, *, changed: Callable[[], object]

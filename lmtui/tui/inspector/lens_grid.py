@@ -96,7 +96,7 @@ class LensGrid(StyledLines):
     )
 
     class Resized(Message):
-        """Another number of tokens fits beside each other."""
+        """The number of tokens that fit beside each other has changed."""
 
     @dataclass
     class CellPicked(Message):

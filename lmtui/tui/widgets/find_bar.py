@@ -44,7 +44,7 @@ _REPLACE_KEYS = "Enter one · Alt+A all"
 _BUG = LmtuiError("this search has failed", "", "See the log.")
 
 Then = Callable[[], object]
-"""What is done once the matches are known."""
+"""Called once the matches are known."""
 
 
 class SearchOptions(StyledLines):

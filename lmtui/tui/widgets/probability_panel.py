@@ -146,7 +146,7 @@ server that is only talked with may apply the sampler's stages in another order.
 
         candidate: Candidate
         by: float | None
-        """What is to be added to its bias; None bans it, or lifts the ban."""
+        """Amount to add to its bias; None bans it, or lifts the ban."""
 
     biases: bool = False
     """Whether tokens can be banned and biased here."""
