@@ -202,7 +202,7 @@ class CursorPredictor:
     ) -> HealedDistribution:
         context, typed, top = key
         known = self._cached_rows(context)
-        self._cache_rows(known, states)
+        self._remember_rows(known, states)
         whole = self._complete_rows(known, key)
 
         def run(paths: list[Path]) -> list[Tensor]:
@@ -212,7 +212,7 @@ class CursorPredictor:
                 self._ask_tokens(known, key, paths, whole)
             if new := [path for path in paths if path not in known]:
                 states = self.scorer.hidden_states_after(context, new)
-                self._cache_rows(known, dict(zip(new, states, strict=True)))
+                self._remember_rows(known, dict(zip(new, states, strict=True)))
             return [known[path] for path in paths]
 
         found = search(
@@ -304,7 +304,7 @@ class CursorPredictor:
             self._asked, self._bare = {}, set()
         return self._logprobs
 
-    def _cache_rows(
+    def _remember_rows(
         self, known: dict[Path, Tensor], states: dict[Path, Tensor]
     ) -> None:
         new = [path for path in states if path not in known]

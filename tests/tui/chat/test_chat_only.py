@@ -25,7 +25,7 @@ WHY = "This server is for chats."
 class ChatOnlyEngine(FakeEngine):
     """A scripted engine whose prompts have no ids, and that scores no text."""
 
-    capabilities = Capabilities(edits=False, why_not=WHY)
+    capabilities = Capabilities(edits=False, scores=False, why_not=WHY)
 
     def prompt(self, messages: Sequence[ChatTurn], **how: Any) -> Prompt:
         self.laid_out = super().prompt(messages, **how)
