@@ -304,13 +304,13 @@ class LocalEngine:
             top_n=top_n,
         )
         waiting = iter(prompts)
-        for found in scores:
-            if found is None:
+        for scored in scores:
+            if scored is None:
                 yield None
                 continue
             ids = next(waiting)
-            following = self._sampler.look(found.after, ids, settings, max(1, top_n))
-            yield ScoredPrompt(tuple(self._scored(ids, found.rows)), following)
+            following = self._sampler.look(scored.after, ids, settings, max(1, top_n))
+            yield ScoredPrompt(tuple(self._scored(ids, scored.rows)), following)
 
     def score(
         self,

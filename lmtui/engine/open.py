@@ -31,13 +31,13 @@ def open_served(
     Raises:
         LmtuiError: the server can't be reached or used.
     """
-    found = load_remote(spec, on_progress, server)
-    if isinstance(found, TextOnlyModel):
-        return TextOnlyEngine(found.model, found.label, found.why_not)
+    loaded = load_remote(spec, on_progress, server)
+    if isinstance(loaded, TextOnlyModel):
+        return TextOnlyEngine(loaded.model, loaded.label, loaded.why_not)
     try:
-        return LocalEngine(found, context=context, slots=slots)
+        return LocalEngine(loaded, context=context, slots=slots)
     except BaseException:
-        found.model.connection.close()
+        loaded.model.connection.close()
         raise
 
 

@@ -70,6 +70,6 @@ def _parsed(written: str) -> tuple[bytes, float]:
     return data, value
 
 
-def _byte(found: re.Match[bytes]) -> bytes:
-    escaped = found[1]
+def _byte(match: re.Match[bytes]) -> bytes:
+    escaped = match[1]
     return b"\\" if escaped == b"\\" else bytes([int(escaped[1:], 16)])

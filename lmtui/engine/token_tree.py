@@ -33,17 +33,17 @@ class Tree:
         beginnings = {
             path[:size]: None for path in wanted for size in range(1, len(path) + 1)
         }
-        place = {path: index for index, path in enumerate(beginnings)}
-        seen = torch.eye(len(place))
-        for path, index in place.items():
+        row_of = {path: index for index, path in enumerate(beginnings)}
+        seen = torch.eye(len(row_of))
+        for path, index in row_of.items():
             if len(path) > 1:
-                seen[index] += seen[place[path[:-1]]]
+                seen[index] += seen[row_of[path[:-1]]]
         return cls(
-            ids=[path[-1] for path in place],
-            depths=[len(path) - 1 for path in place],
+            ids=[path[-1] for path in row_of],
+            depths=[len(path) - 1 for path in row_of],
             seen=seen,
             rows=[
-                [place[path[:size]] for size in range(1, len(path) + 1)]
+                [row_of[path[:size]] for size in range(1, len(path) + 1)]
                 for path in wanted
             ],
         )

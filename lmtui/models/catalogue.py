@@ -188,8 +188,8 @@ def sampler_of(name: str) -> tuple[tuple[str, float], ...]:
 
 def smallest_infill() -> CatalogueEntry:
     """Return the smallest model that fills in the middle."""
-    found = (entry for entry in CATALOGUE if entry.infill)
-    return min(found, key=lambda entry: entry.parameters)
+    entries = (entry for entry in CATALOGUE if entry.infill)
+    return min(entries, key=lambda entry: entry.parameters)
 
 
 def default() -> CatalogueEntry:

@@ -113,19 +113,19 @@ def layers_in(names: Iterable[str], beginning: str) -> int:
 
 def _by_list(names: Iterable[str]) -> Mapping[str, set[int]]:
     """Return the indices of each module list, by its name."""
-    found: dict[str, set[int]] = defaultdict(set)
+    by_list: dict[str, set[int]] = defaultdict(set)
     for name in names:
         if match := _INDEXED.match(name):
-            found[match[1]].add(int(match[2]))
-    return found
+            by_list[match[1]].add(int(match[2]))
+    return by_list
 
 
 def _parts(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return a configuration and all that are nested in it."""
-    found = [config]
-    for part in found:  # the list grows meanwhile
-        found += [value for value in part.values() if isinstance(value, dict)]
-    return found
+    tables = [config]
+    for part in tables:  # the list grows meanwhile
+        tables += [value for value in part.values() if isinstance(value, dict)]
+    return tables
 
 
 def _is_count(value: Any, limit: int, *, minimum: int = 0) -> bool:

@@ -51,8 +51,8 @@ def model_digest(path: Path, on_progress: OnProgress = ignore) -> str:
     """
     if path.is_file():
         return file_digest(path, on_progress)
-    found = (file for pattern in _OF_MODELS for file in path.glob(pattern))
-    files = sorted(file for file in found if file.is_file())  # a pipe would block
+    candidates = (file for pattern in _OF_MODELS for file in path.glob(pattern))
+    files = sorted(file for file in candidates if file.is_file())  # a pipe would block
     digests = (f"{file.name} {file_digest(file, on_progress)}" for file in files)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 

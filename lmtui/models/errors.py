@@ -89,8 +89,8 @@ def without_labels() -> Iterator[None]:
     read = vars(PreTrainedConfig)["get_config_dict"].__func__
 
     def unlabelled(cls: Any, *arguments: Any, **options: Any) -> Any:
-        found, others = read(cls, *arguments, **options)
-        return _without_labels(found), others
+        read_config, others = read(cls, *arguments, **options)
+        return _without_labels(read_config), others
 
     with replaced(PreTrainedConfig, "get_config_dict", classmethod(unlabelled)):
         yield

@@ -130,8 +130,8 @@ def _load_wanted(
     spec: str | None, adapter: str | None, how: LoadOptions
 ) -> LoadedModel:
     if adapter is None:
-        found = source.resolve(spec)
-        return _load(found.name, locate(found, how.on_progress), how)
+        model_source = source.resolve(spec)
+        return _load(model_source.name, locate(model_source, how.on_progress), how)
     fitted = folders.find(adapter)
     if fitted.is_whole:
         return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
@@ -171,8 +171,10 @@ def load_base(
 
 
 def _load_base(adapter: Adapter, spec: str | None, how: LoadOptions) -> LoadedModel:
-    found = folders.model_for(adapter) if spec is None else source.resolve(spec)
-    base = _load(found.name, _locate_base(adapter, found, how.on_progress), how)
+    model_source = folders.model_for(adapter) if spec is None else source.resolve(spec)
+    base = _load(
+        model_source.name, _locate_base(adapter, model_source, how.on_progress), how
+    )
     if adapter.card is None and (template := folders.template_of(adapter.path)):
         base.tokenizer.chat_template = template
     return base
@@ -182,9 +184,9 @@ def _load_whole(adapter: Adapter, spec: str | None, how: LoadOptions) -> LoadedM
     """Load an adapter that is a whole model, under the name of its base model."""
     if spec is None:
         return _load(folders.name_of_base(adapter), adapter.path, how)
-    found = source.resolve(spec)
-    _locate_base(adapter, found, how.on_progress)
-    return _load(found.name, adapter.path, how)
+    model_source = source.resolve(spec)
+    _locate_base(adapter, model_source, how.on_progress)
+    return _load(model_source.name, adapter.path, how)
 
 
 def _locate_base(
@@ -211,12 +213,12 @@ def _load(name: str, path: Path, how: LoadOptions) -> LoadedModel:
         return _load_exact(name, path, how, count)
     from lmtui.models.llama.load import load_quantized
 
-    found = load_quantized(name, path, how)
-    if isinstance(found, LoadedModel):
-        return found
-    dtype = how.dtype if found.dtype == "auto" else found.dtype
+    quantized = load_quantized(name, path, how)
+    if isinstance(quantized, LoadedModel):
+        return quantized
+    dtype = how.dtype if quantized.dtype == "auto" else quantized.dtype
     exact = _load_exact(name, path, replace(how, dtype=dtype), count)
-    return replace(exact, why=found.words or exact.why)
+    return replace(exact, why=quantized.words or exact.why)
 
 
 def _load_exact(name: str, path: Path, how: LoadOptions, count: int) -> LoadedModel:

@@ -88,8 +88,8 @@ def end_ids_in(folder: Path) -> frozenset[int]:
 
 def _generation(folder: Path) -> Mapping[str, Any]:
     file = folder / "generation_config.json"
-    found = json.loads(file.read_bytes()) if file.is_file() else {}
-    return found if isinstance(found, Mapping) else {}
+    settings = json.loads(file.read_bytes()) if file.is_file() else {}
+    return settings if isinstance(settings, Mapping) else {}
 
 
 def _ids(*declared: Any) -> frozenset[int]:

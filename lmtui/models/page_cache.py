@@ -38,11 +38,11 @@ def _missing(file: Path) -> int:
         size = file.stat().st_size
         mapped = torch.from_file(str(file), size=size, dtype=torch.uint8)
         pages = (size + mmap.PAGESIZE - 1) // mmap.PAGESIZE
-        found = torch.zeros(pages, dtype=torch.uint8)
+        residency = torch.zeros(pages, dtype=torch.uint8)
         library = ctypes.CDLL(None)
         given = ctypes.c_void_p(mapped.data_ptr()), ctypes.c_size_t(size)
-        if library.mincore(*given, ctypes.c_void_p(found.data_ptr())):
+        if library.mincore(*given, ctypes.c_void_p(residency.data_ptr())):
             return 0
     except (OSError, RuntimeError, AttributeError):
         return 0
-    return int((found & 1 == 0).sum()) * mmap.PAGESIZE
+    return int((residency & 1 == 0).sum()) * mmap.PAGESIZE

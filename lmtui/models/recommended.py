@@ -21,19 +21,19 @@ def recommended_for(spec: str | None) -> Numbers:
     """Return the sampling settings for a value of `--model`, by their names; empty
     where nothing is recommended, or that is not known yet."""
     try:
-        found = source.resolve(spec)
-        numbers = _in_files(found)
+        model_source = source.resolve(spec)
+        numbers = _in_files(model_source)
     except (LmtuiError, OSError, ValueError):
         return ()
-    return numbers or catalogue.sampler_of(found.name)
+    return numbers or catalogue.sampler_of(model_source.name)
 
 
-def _in_files(found: source.ModelSource) -> Numbers:
+def _in_files(model_source: source.ModelSource) -> Numbers:
     path: Path | None = None
-    if isinstance(found, source.HubModel):
-        path = hub.find_local(found.hub_id)
-    elif not isinstance(found, source.DefaultModel):
-        path = found.path
+    if isinstance(model_source, source.HubModel):
+        path = hub.find_local(model_source.hub_id)
+    elif not isinstance(model_source, source.DefaultModel):
+        path = model_source.path
     if path is None:
         return ()
     if path.is_file():

@@ -21,47 +21,47 @@ def plan_for(
         LmtuiError: it is damaged, or no model.
     """
     place = hardware.choose_device(device)
-    found = read_folder(path) if path.is_dir() else read_gguf_header(path)
-    if isinstance(found, GgufHeader):
-        stored = next(iter(found.by_type), "F32")
+    files = read_folder(path) if path.is_dir() else read_gguf_header(path)
+    if isinstance(files, GgufHeader):
+        stored = next(iter(files.by_type), "F32")
     else:
-        stored = found.dtype
+        stored = files.dtype
     if place.type != "cpu" or dtype != "auto" or quantize == "none":
         floats = stored if stored in FLOATS else "F32"
         computed = str(hardware.choose_dtype(dtype, place, floats))
         computed = computed.removeprefix("torch.")
-        return _loaded(found, f"in {computed} on {place}", computed)
-    return _fast(found, quantize)
+        return _loaded(files, f"in {computed} on {place}", computed)
+    return _fast(files, quantize)
 
 
-def _fast(found: ModelFolder | GgufHeader, quantize: Quantize) -> tuple[str, str]:
+def _fast(files: ModelFolder | GgufHeader, quantize: Quantize) -> tuple[str, str]:
     from lmtui.models.llama.cache import NotSupported
     from lmtui.models.llama.load import bits_for, weights_for
     from lmtui.models.llama.rounded import bytes_rounded
 
     try:
-        weights = weights_for(found, quantize)
+        weights = weights_for(files, quantize)
     except NotSupported as error:
         if quantize == "auto":
-            return _loaded(found, "exact: in float32", "float32", f", since {error}")
+            return _loaded(files, "exact: in float32", "float32", f", since {error}")
         way = f"not with --quantize {quantize}, since {error}; without it in float32"
-        return _loaded(found, way, "float32")
+        return _loaded(files, way, "float32")
     if weights == "half":
         way = "fast, if all of it is shaped like Llama: its 16-bit weights, mapped"
-        return (way, f"{size(found.bytes)} mapped")
-    if isinstance(found, GgufHeader) and weights == "blocks":
-        way = f"fast: its weights ({found.quantisation}) mapped from the file"
-        return (way, _mapped(found.bytes))
+        return (way, f"{size(files.bytes)} mapped")
+    if isinstance(files, GgufHeader) and weights == "blocks":
+        way = f"fast: its weights ({files.quantisation}) mapped from the file"
+        return (way, _mapped(files.bytes))
     bits = bits_for(quantize)
     way = f"fast: its weights rounded to int{bits} once, and mapped from the cache"
-    return (way, _mapped(bytes_rounded(found.parameters, bits)))
+    return (way, _mapped(bytes_rounded(files.parameters, bits)))
 
 
 def _loaded(
-    found: ModelFolder | GgufHeader, way: str, dtype: str, why: str = ""
+    files: ModelFolder | GgufHeader, way: str, dtype: str, why: str = ""
 ) -> tuple[str, str]:
-    from_gguf = isinstance(found, GgufHeader)
-    need = _about(found.parameters, dtype, from_gguf=from_gguf)
+    from_gguf = isinstance(files, GgufHeader)
+    need = _about(files.parameters, dtype, from_gguf=from_gguf)
     return (f"{way}, all weights loaded{why}", need)
 
 

@@ -76,8 +76,8 @@ def named(label: str) -> ModelRef:
     """Parse the label of a loaded model: a model, or `model + adapter`."""
     if is_address(label):
         return ModelRef(label)
-    model, found, adapter = label.rpartition(" + ")
-    if found and model and "/" not in adapter:
+    model, separator, adapter = label.rpartition(" + ")
+    if separator and model and "/" not in adapter:
         return ModelRef(model, adapter)
     return ModelRef(label)
 
@@ -152,10 +152,10 @@ def own_models() -> list[Path]:
     """Return the `.gguf` files and the folders with a model that the user has put into
     the folder of models."""
     try:
-        found = sorted(paths.models_folder().iterdir())
+        entries = sorted(paths.models_folder().iterdir())
     except OSError:
         return []
-    return [each for each in found if _is_model(each)]
+    return [entry for entry in entries if _is_model(entry)]
 
 
 def _is_model(path: Path) -> bool:

@@ -95,8 +95,8 @@ class TokenizersTokenizer:
         text = self.special_tokens_map.get(name)
         if text is None:
             return None
-        found: int | None = self.backend_tokenizer.token_to_id(text)
-        return found
+        token: int | None = self.backend_tokenizer.token_to_id(text)
+        return token
 
     @cached_property
     def added_tokens_decoder(self) -> Mapping[int, tokenizers.AddedToken]:
@@ -183,12 +183,12 @@ def library_tokenizer(folder: Path) -> Any:
     for file in folder.glob("tokenizer.*json"):  # of several versions of the library
         check_file(file)
     with without_labels():
-        found = kind.from_pretrained(
+        tokenizer = kind.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    if getattr(found, "is_fast", False):
-        prepare(found.backend_tokenizer)
-    return found
+    if getattr(tokenizer, "is_fast", False):
+        prepare(tokenizer.backend_tokenizer)
+    return tokenizer
 
 
 def _names_no_model(folder: Path) -> bool:

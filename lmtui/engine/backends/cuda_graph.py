@@ -269,8 +269,8 @@ class CudaGraphBackend(TransformersBackend):
             wanted = super().logits([1], cache)
             cache.back()
             step.record()
-            found = step.logits(1)
-            off = (found.log_softmax(-1) - wanted.log_softmax(-1)).abs().max()
+            logits = step.logits(1)
+            off = (logits.log_softmax(-1) - wanted.log_softmax(-1)).abs().max()
             if not float(off) < _NEAR:
                 raise RuntimeError(f"it is off by {float(off):.3g} nats")
         except RuntimeError as error:

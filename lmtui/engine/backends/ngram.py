@@ -143,13 +143,13 @@ class NgramBackend:
         self, ids: Sequence[int], *, skip: int, top_n: int
     ) -> Iterator[TokenScore]:
         logprobs = self._ngrams.score(ids).tolist()
-        for place in range(skip + 1, len(ids)):
+        for index in range(skip + 1, len(ids)):
             cancellation.check()
-            before = ids[max(0, place - self._width) : place]
+            before = ids[max(0, index - self._width) : index]
             probs, entropy = self._ngrams.row(before)
-            above = int(np.count_nonzero(probs > probs[ids[place]]))
+            above = int(np.count_nonzero(probs > probs[ids[index]]))
             yield TokenScore(
-                logprobs[place], 1 + above, entropy, _top_logprobs(probs, top_n)
+                logprobs[index], 1 + above, entropy, _top_logprobs(probs, top_n)
             )
 
     def _last_tokens(self, ids: Sequence[int], end: int | None = None) -> list[int]:

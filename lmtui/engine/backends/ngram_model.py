@@ -100,10 +100,10 @@ class NgramModel:
         sizes = [np.arange(len(part), 0, -1) for part in parts]
         rooms = np.concatenate([np.empty(0, np.int64), *sizes])
         starts = np.flatnonzero(np.append(1, rooms)[:-1] == 1)
-        found = _ngrams(ids, rooms, order, vocabulary)
+        by_order = _ngrams(ids, rooms, order, vocabulary)
         levels = []
         contexts = 1
-        for ngrams, longer in zip_longest(found, found[1:]):
+        for ngrams, longer in zip_longest(by_order, by_order[1:]):
             counts = ngrams.counts
             if longer:
                 counts = _continuation_counts(ngrams, longer, starts)

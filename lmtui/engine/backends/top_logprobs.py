@@ -71,10 +71,10 @@ class TopLogprobsBackend(ServerBackend):
                 f"Ask for up to {self.listed}.",
             )
         if skip + 1 < len(ids):
-            [found] = self._model.score([ids], skip + 1, least=top_n)
-            if found.after:
-                self._after = list(ids), found.after
-            for score in found.tokens:
+            [prompt] = self._model.score([ids], skip + 1, least=top_n)
+            if prompt.after:
+                self._after = list(ids), prompt.after
+            for score in prompt.tokens:
                 yield self._token_score(score, top_n)
 
     def score_paths(
@@ -84,11 +84,11 @@ class TopLogprobsBackend(ServerBackend):
         the row [V] after each path."""
         self._require_scores()
         prompts = [[*context, *path] for path in paths]
-        found = self._model.score(prompts, len(context), least=1)
-        rows = [each.after for each in found if each.after]
-        if len(rows) < len(found):
+        scored = self._model.score(prompts, len(context), least=1)
+        rows = [each.after for each in scored if each.after]
+        if len(rows) < len(scored):
             rows = self._rows_after(prompts)
-        scores = [[token.logprob for token in each.tokens] for each in found]
+        scores = [[token.logprob for token in each.tokens] for each in scored]
         return list(zip(scores, self._filled(rows), strict=True))
 
     def _require_scores(self) -> None:

@@ -339,11 +339,11 @@ class TransformersBackend:
         tree = Tree.of([path[1:] for path in _PROBES])
         try:
             self.hidden_states(_PROBES[0][:1], cache)
-            found = self.head(self.hidden_states_tree(tree, cache)[tree.places])
+            together = self.head(self.hidden_states_tree(tree, cache)[tree.places])
         except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
             return False
         single = torch.cat([self.logits(path) for path in _PROBES])
-        difference = found.log_softmax(-1) - single.log_softmax(-1)
+        difference = together.log_softmax(-1) - single.log_softmax(-1)
         return float(difference.abs().max()) < 0.01
 
     def layer_states(

@@ -263,11 +263,11 @@ class Completer:
             if progress:
                 model.cache.read(read.ids, progress=progress)
             drawn_from = settings.top_k or _DRAWN_FROM if settings.temperature else 1
-            found = self._continuations(read, max(top_n, drawn_from))
+            healed = self._continuations(read, max(top_n, drawn_from))
             allowed = None
             if grammar is not None:
-                found, allowed = self._grammar_mask(read, found, grammar)
-            row, step = self._draw_first_row(found, allowed, settings, top_n, random)
+                healed, allowed = self._grammar_mask(read, healed, grammar)
+            row, step = self._draw_first_row(healed, allowed, settings, top_n, random)
             if grammar is not None and row.special is None:
                 grammar.accept_bytes(row.beyond)
             return FirstStep(row.cover.ids, step, reused)
@@ -320,13 +320,13 @@ class Completer:
         """Return rows that the rules' grammar allows behind the text before the cursor,
         `count` or more of them where there are so many, and the grammar behind each."""
         if rules.grammar is None:
-            found = self._continuations(read, count)
-            return [(row, None) for row in found.rows if row.special is None]
+            healed = self._continuations(read, count)
+            return [(row, None) for row in healed.rows if row.special is None]
         grammar = self._grammar.at(rules.grammar, before)
-        found = self._continuations(read, _DRAWN_FROM)
-        found, allowed = self._grammar_mask(read, found, grammar)
+        healed = self._continuations(read, _DRAWN_FROM)
+        healed, allowed = self._grammar_mask(read, healed, grammar)
         rows = list[tuple[HealedRow, AnswerGrammar | None]]()
-        for row, possible in zip(found.rows, allowed.tolist(), strict=True):
+        for row, possible in zip(healed.rows, allowed.tolist(), strict=True):
             if possible and row.special is None and len(rows) < MOST:
                 behind = grammar.copy()
                 behind.accept_bytes(row.beyond)
@@ -335,17 +335,20 @@ class Completer:
 
     def _continuations(self, read: CompletionContext, count: int) -> HealedDistribution:
         top = max(count, ROWS)
-        found = self._model.reader.continuations(read.ids, read.typed, top_n=top)
-        if self._model.cache.backend.listed and found.unexplored > MOSTLY:
+        healed = self._model.reader.continuations(read.ids, read.typed, top_n=top)
+        if self._model.cache.backend.listed and healed.unexplored > MOSTLY:
             raise LmtuiError(
                 "the server does not list how this word goes on",
                 "",
                 "Finish the word, or use vLLM or lmtui serve.",
             )
-        return found
+        return healed
 
     def _grammar_mask(
-        self, read: CompletionContext, found: HealedDistribution, grammar: AnswerGrammar
+        self,
+        read: CompletionContext,
+        healed: HealedDistribution,
+        grammar: AnswerGrammar,
     ) -> tuple[HealedDistribution, Tensor]:
         """Return the rows, and which of them a grammar allows, bool [rows]. There are
         more rows than were found where it allows none of these."""
@@ -353,12 +356,12 @@ class Completer:
         while True:
             allowed = [
                 grammar.allows(None if row.special is not None else row.beyond)
-                for row in found.rows
+                for row in healed.rows
             ]
             count = None if any(allowed) else next(counts, None)
             if count is None:
-                return found, torch.tensor(allowed, dtype=torch.bool)
-            found = self._continuations(read, count)
+                return healed, torch.tensor(allowed, dtype=torch.bool)
+            healed = self._continuations(read, count)
 
     def _draw_first_row(
         self,
@@ -374,8 +377,8 @@ class Completer:
             raise LmtuiError("the model has no tokens for this text")
         logprobs = torch.tensor([row.logprob for row in healed.rows])
         kept = filter_logits(logprobs, settings, allowed=allowed)
-        place = draw(kept, random)
-        row = healed.rows[int(kept.ids[place])]
+        choice = draw(kept, random)
+        row = healed.rows[int(kept.ids[choice])]
         vocabulary = self._model.sampler.vocabulary
         control = row.special is not None
         token = row.cover.ids[-1]
@@ -388,7 +391,7 @@ class Completer:
             logprob=row.logprob,
             rank=1 + sum(other.logprob > row.logprob for other in healed.rows),
             entropy=healed.entropy,
-            sampled_prob=float(kept.probs[place]),
+            sampled_prob=float(kept.probs[choice]),
             distribution=_with_sampled_probs(
                 self._model.reader.distribution(healed, top_n), kept
             ),
@@ -411,8 +414,8 @@ def _with_sampled_probs(
 ) -> Distribution:
     """Return `shown` with the sampler's probs and cuts; the ids of `sampled` are row
     indices."""
-    places = torch.arange(len(shown.candidates))
-    probs, cuts = sampled.prob(places), sampled.cuts(places, sampled.logits[places])
+    indexes = torch.arange(len(shown.candidates))
+    probs, cuts = sampled.prob(indexes), sampled.cuts(indexes, sampled.logits[indexes])
     rows = zip(shown.candidates, probs.tolist(), cuts, strict=True)
     return replace(
         shown,

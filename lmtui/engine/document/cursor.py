@@ -113,24 +113,24 @@ class CursorPredictor:
         scorer.update(text)
         spot = scorer.scored_cursor(cursor)
         typed = text[spot.start : cursor]
-        found = self._found(spot, top_n)
+        healed = self._found(spot, top_n)
         window = (spot.window, spot.index + len(spot.typed))
         read = self._read_before(spot)
-        if found is None:
+        if healed is None:
             return CursorPrediction(
                 None, typed, None, 0.0, None, read, len(scorer), window
             )
         return CursorPrediction(
-            distribution=self.distribution(found, top_n),
+            distribution=self.distribution(healed, top_n),
             typed=typed,
-            typed_logprob=found.logprob if spot.context else None,
-            unexplored=found.unexplored,
-            following=self._actual_next(cursor, found),
+            typed_logprob=healed.logprob if spot.context else None,
+            unexplored=healed.unexplored,
+            following=self._actual_next(cursor, healed),
             read=read,
             tokens=len(scorer),
             window=window,
             control_ids=frozenset(
-                row.special for row in found.rows[:top_n] if row.special is not None
+                row.special for row in healed.rows[:top_n] if row.special is not None
             ),
         )
 
@@ -215,7 +215,7 @@ class CursorPredictor:
                 self._remember_rows(known, dict(zip(new, states, strict=True)))
             return [known[path] for path in paths]
 
-        found = search(
+        healed = search(
             self.tokens,
             known[()],
             typed,
@@ -226,10 +226,10 @@ class CursorPredictor:
             most_runs=self._max_batches,
             whole=whole,
         )
-        self._kept[key] = found
+        self._kept[key] = healed
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
-        return found
+        return healed
 
     @property
     def _can_search(self) -> bool:

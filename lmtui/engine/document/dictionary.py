@@ -96,7 +96,7 @@ def misspelt_words(text: str) -> list[int] | None:
         return None
     counts = Counter(text[a:b] for a, b in spans)
     lines: dict[int, bool] = {}
-    found = []
+    starts = []
     for start, end in spans:
         word = text[start:end]
         if not _is_ordinary(word) or counts[word] >= _OFTEN or is_known(word):
@@ -110,8 +110,8 @@ def misspelt_words(text: str) -> list[int] | None:
         if line not in lines:
             lines[line] = _is_english_line(text[line:].partition("\n")[0])
         if lines[line]:
-            found.append(start)
-    return found
+            starts.append(start)
+    return starts
 
 
 def _is_english_line(line: str) -> bool:

@@ -79,8 +79,8 @@ class Infill:
     @classmethod
     def of(cls, tokenizer: Any, *, bos: Sequence[int] = ()) -> Infill | None:
         """Return the format that the tokenizer has the tokens for; None without one."""
-        found = (_spelled(spelling, tokenizer, bos) for spelling in _TABLE)
-        return next((infill for infill in found if infill), None)
+        candidates = (_spelled(spelling, tokenizer, bos) for spelling in _TABLE)
+        return next((infill for infill in candidates if infill), None)
 
     def ids(
         self, before: Sequence[int], after: Sequence[int], *, room: int
@@ -146,6 +146,6 @@ def _spelled(spelling: _Spelling, tokenizer: Any, bos: Sequence[int]) -> Infill 
 
 def _ids_of(names: Iterable[str], tokenizer: Any) -> Iterator[int]:
     for name in names:
-        found: int | None = tokenizer.backend_tokenizer.token_to_id(name)
-        if found is not None:
-            yield found
+        token: int | None = tokenizer.backend_tokenizer.token_to_id(name)
+        if token is not None:
+            yield token

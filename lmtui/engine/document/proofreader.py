@@ -118,35 +118,37 @@ class Proofreader:
         own = WordIndex(text[a:b].lower() for a, b in words)
         first = max(0, start - _AROUND)
         misspelt = misspelt_words(text[first : end + _AROUND])
-        unknown = {first + place for place in misspelt or ()}
+        unknown = {first + offset for offset in misspelt or ()}
         is_english = misspelt is not None
-        found: list[Correction] = []
+        corrections: list[Correction] = []
         count = 0
         for pair in self._pairs(text, words, unknown):
             # 1) of two corrections that overlap, the better one stays
             new = self._correction(text, pair, own)
-            if new and found and new.start < found[-1].end:
-                found[-1] = max(found[-1], new, key=lambda each: each.gain)
+            if new and corrections and new.start < corrections[-1].end:
+                corrections[-1] = max(corrections[-1], new, key=lambda each: each.gain)
             elif new:
-                found.append(new)
+                corrections.append(new)
             # 2) a part ends where no later correction can overlap
             count += 1
-            settled = not found or found[-1].end <= pair.first[1]
-            if settled and (found or count >= _PART):
-                yield ProofreadPart(pair.first[1], count, tuple(found), is_english)
-                found, count = [], 0
-        yield ProofreadPart(end, count, tuple(found), is_english)
+            settled = not corrections or corrections[-1].end <= pair.first[1]
+            if settled and (corrections or count >= _PART):
+                yield ProofreadPart(
+                    pair.first[1], count, tuple(corrections), is_english
+                )
+                corrections, count = [], 0
+        yield ProofreadPart(end, count, tuple(corrections), is_english)
 
     def _pairs(
         self, text: str, words: Sequence[Span], unknown: Container[int]
     ) -> Iterator[_Pair]:
         """Yield each word with the one after it, once both are scored."""
         bits = pairwise(chain(self._surprisals(text, words), [0.0]))
-        for place, (first, pair) in enumerate(zip(words, bits, strict=False)):
-            second = words[place + 1] if place + 1 < len(words) else None
+        for index, (first, pair) in enumerate(zip(words, bits, strict=False)):
+            second = words[index + 1] if index + 1 < len(words) else None
             between = "", ""
-            if place and text[words[place - 1][1] : first[0]].isspace():
-                between = text[slice(*words[place - 1])], ""
+            if index and text[words[index - 1][1] : first[0]].isspace():
+                between = text[slice(*words[index - 1])], ""
             if second and text[first[1] : second[0]].isspace():
                 between = between[0], text[slice(*second)]
             yield _Pair(first, second, pair, between, first[0] in unknown)

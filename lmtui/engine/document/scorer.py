@@ -209,11 +209,11 @@ class DocumentScorer:
         found: list[Tensor] = []
         moved = window + 1 - len(self.prefix)
         for start, states in cache.hidden_states(ids, first):
-            for place, state in enumerate(states, start):
-                index = place + moved
+            for position, state in enumerate(states, start):
+                index = position + moved
                 if index <= own and self._belongs(index, window):
                     self._remember(index, state)
-                if place >= first:
+                if position >= first:
                     found.append(state)
         return found
 
@@ -319,10 +319,10 @@ class DocumentScorer:
         if self._backend.reads_trees:
             tree, forked = Tree.of(paths), cache.fork(1, len(context))
             return list(self._backend.hidden_states_tree(tree, forked)[tree.places])
-        found: list[Tensor] = []
+        states: list[Tensor] = []
         most = max(1, _BRANCH_BYTES // max(1, cache.row_bytes))
         for start in range(0, len(paths), most):
             some = paths[start : start + most]
             forked = cache.fork(len(some), len(context))
-            found += self._backend.hidden_states_after(some, forked)
-        return found
+            states += self._backend.hidden_states_after(some, forked)
+        return states

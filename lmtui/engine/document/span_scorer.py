@@ -74,17 +74,17 @@ class SpanScorer:
         start, end = span
         # No infill: the text that follows is scored, so it must not be in the context.
         alone = replace(model.planner, infill=None)
-        place = model.reader.context_at(text, start)
-        read = alone.completion_context(place, lambda _: (), FOLLOWING + LONGEST)
+        context = model.reader.context_at(text, start)
+        read = alone.completion_context(context, lambda _: (), FOLLOWING + LONGEST)
         self._model = model
         self.context = read.ids
         """Ids that the model reads before the piece at the gap."""
         self.typed = read.typed
         """Bytes of that piece before the gap."""
-        least = max(0, place.start - _LEAD)
-        space = text.rfind(" ", least, place.start)
+        least = max(0, context.start - _LEAD)
+        space = text.rfind(" ", least, context.start)
         self._lead = text[max(least, space) : start]  # with the piece before the gap
-        self._piece = place.start - start  # where that begins, from the gap on
+        self._piece = context.start - start  # where that begins, from the gap on
         self.following = self._following(text, end)
         """Text after the gap that is scored."""
 

@@ -171,8 +171,8 @@ class SuggestionBuilder:
     def _newline(self) -> int | None:
         if not self._rules.single_line:
             return None
-        places = (i for i, c in enumerate(self._text) if c in "\r\n")
-        return next(places, None)
+        offsets = (i for i, c in enumerate(self._text) if c in "\r\n")
+        return next(offsets, None)
 
     def _late(self) -> bool:
         limit = self._rules.seconds
@@ -208,15 +208,15 @@ class SuggestionBuilder:
         after = self._after
         if not text.strip() or _repeats(text, after):
             return ""
-        place = _repeated_from(text, after)
-        if place is None:
-            place = _overlap(text, after)
-        kept = text[:place]
+        cut = _repeated_from(text, after)
+        if cut is None:
+            cut = _overlap(text, after)
+        kept = text[:cut]
         if not after or after[0].isspace():
             kept = kept.rstrip()
         if not kept.strip() or _repeats(kept, after):
             return ""
-        free = place < len(text) or not _begins_with_word(after)
+        free = cut < len(text) or not _begins_with_word(after)
         return kept if free or self._may_touch(kept, done) else ""
 
     def _may_touch(self, text: str, done: bool) -> bool:
@@ -247,9 +247,9 @@ def _overlap(text: str, after: str) -> int:
     Before a word, the suffix has to begin with a word: one equal letter means nothing.
     """
     whole = _begins_with_word(after)
-    for place in range(len(text)):
-        if after.startswith(text[place:]) and (not whole or can_cut(text, place)):
-            return place
+    for offset in range(len(text)):
+        if after.startswith(text[offset:]) and (not whole or can_cut(text, offset)):
+            return offset
     return len(text)
 
 
@@ -257,11 +257,11 @@ def _agreement(text: str, after: str) -> int:
     """Return the offset from which `text` may turn out to repeat `after`: like
     `_overlap`, white space aside."""
     following = _without_space(after)
-    for place, character in enumerate(text):
+    for offset, character in enumerate(text):
         if not character.isspace() and following.startswith(
-            _without_space(text[place:])
+            _without_space(text[offset:])
         ):
-            return place
+            return offset
     return len(text)
 
 
@@ -285,6 +285,6 @@ def _repeated_from(text: str, after: str) -> int | None:
 def _find_squeezed(text: str, target: str) -> int | None:
     """Return where `target`, which has no white space, begins in `text`, white space
     aside."""
-    places = [i for i, character in enumerate(text) if not character.isspace()]
-    found = _without_space(text).find(target)
-    return places[found] if found >= 0 else None
+    offsets = [i for i, character in enumerate(text) if not character.isspace()]
+    start = _without_space(text).find(target)
+    return offsets[start] if start >= 0 else None

@@ -124,8 +124,8 @@ class TokenizedDocument:
         for index in range(len(read.ids) - 1, -1, -1):
             if len(read.ids) - index > _TYPED and whole:
                 return whole
-            place = read.spans[index][0]
-            if index and read.spans[index - 1][1] > place:
+            offset = read.spans[index][0]
+            if index and read.spans[index - 1][1] > offset:
                 continue
             whole = index
             if self._begins_piece(read, index, cursor):
@@ -136,9 +136,9 @@ class TokenizedDocument:
         """Return whether a piece begins with this token."""
         if self._tokenizer.cuts:
             return read.opens[index]
-        place = read.spans[index][0]
-        within = 0 < place < cursor
-        return within and self._tokenizer.safe(self.text, place, opens=False)
+        offset = read.spans[index][0]
+        within = 0 < offset < cursor
+        return within and self._tokenizer.safe(self.text, offset, opens=False)
 
     def _safe_before(self, position: int) -> tuple[int, int]:
         """Return index and start of the last token such that all tokens before it stay
@@ -183,16 +183,16 @@ class TokenizedDocument:
         """
         met: list[tuple[int, int]] = []
         more = 0 if end == len(text) else self._tokenizer.margin + 1
-        for index, (place, _) in enumerate(read.spans):
-            if place <= changed or place >= len(text) or index == 0:
+        for index, (offset, _) in enumerate(read.spans):
+            if offset <= changed or offset >= len(text) or index == 0:
                 continue
-            if end < len(text) and place > end - self._tokenizer.reach - 1:
+            if end < len(text) and offset > end - self._tokenizer.reach - 1:
                 break
-            if read.spans[index - 1][1] > place:
+            if read.spans[index - 1][1] > offset:
                 continue
-            if not self._tokenizer.safe(text, place, opens=read.opens[index]):
+            if not self._tokenizer.safe(text, offset, opens=read.opens[index]):
                 continue
-            old = self._safe_at(place - grown)
+            old = self._safe_at(offset - grown)
             if old is not None:
                 met.append((index, old))
             if len(met) > more:

@@ -158,7 +158,7 @@ def confused_with(word: str) -> list[str]:
     """Return the words that are often meant where `word` is written, in lower case but
     for *I*."""
     lower = word.lower().replace("’", "'")
-    found = dict.fromkeys(
+    words = dict.fromkeys(
         other
         for group in CONFUSED_WORDS
         if lower in group
@@ -167,8 +167,8 @@ def confused_with(word: str) -> list[str]:
     )
     stem, apostrophe, ending = lower.rpartition("'")
     if apostrophe and ending == "s" and len(stem) > 2:
-        found |= dict.fromkeys((stem + "s", stem))
-    return list(found)
+        words |= dict.fromkeys((stem + "s", stem))
+    return list(words)
 
 
 def is_function_word(word: str) -> bool:
@@ -233,8 +233,8 @@ def _bags(words: Sequence[str]) -> Tensor:
     letters[(letters < 0) | (letters >= _LETTERS)] = _LETTERS
     lengths = torch.tensor([len(word) for word in cut], dtype=torch.int64)
     rows = torch.arange(len(cut)).repeat_interleave(lengths)
-    places = rows * (_LETTERS + 1) + letters
-    counts = torch.bincount(places, minlength=len(cut) * (_LETTERS + 1))
+    cells = rows * (_LETTERS + 1) + letters
+    counts = torch.bincount(cells, minlength=len(cut) * (_LETTERS + 1))
     return counts.to(torch.int8).view(-1, _LETTERS + 1)
 
 

@@ -261,12 +261,12 @@ class AnswerRow:
         return add(logits, conditions)
 
     def _draw_here(self, position: StoredLogits, look: LogitsView) -> _Choice:
-        place = draw(look.sampled, self.random)
+        choice = draw(look.sampled, self.random)
         return _Choice(
-            int(look.sampled.ids[place]),
-            float(look.sampled_rows.logprobs[place]),
-            float(look.sampled.probs[place]),
-            position.rank(place, look),
+            int(look.sampled.ids[choice]),
+            float(look.sampled_rows.logprobs[choice]),
+            float(look.sampled.probs[choice]),
+            position.rank(choice, look),
         )
 
     def _accept_server_token(

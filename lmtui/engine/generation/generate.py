@@ -235,9 +235,9 @@ def _generate_batch(
         # 1) the next token of each row
         tokens: list[int] = []
         kept: list[int] = []
-        for place, index in enumerate(batch):
+        for row_index, index in enumerate(batch):
             try:
-                step, result = going[index].advance(logits[place])
+                step, result = going[index].advance(logits[row_index])
             except LmtuiError as error:
                 del going[index]
                 yield index, error
@@ -252,14 +252,14 @@ def _generate_batch(
                 yield index, result
                 continue
             tokens.append(step.id)
-            kept.append(place)
+            kept.append(row_index)
         if not kept:
             return
         cancellation.check()
         # 2) one pass for all that are left
         if len(kept) < len(batch):
             forked.select_rows(kept)
-            batch = [batch[place] for place in kept]
+            batch = [batch[row_index] for row_index in kept]
         try:
             logits = cache.backend.next_logits(tokens, forked)
         except LmtuiError as error:  # of one row, perhaps, but it ends all

@@ -69,27 +69,27 @@ class PhraseGuard:
         """Take back the steps from the token on in which a phrase began that is now
         complete, and mask that token there; return the state before it. None where no
         phrase is complete, or where it has to stay."""
-        found = self._completed()
-        if found is None or self._gave_up:
+        completed = self._completed()
+        if completed is None or self._gave_up:
             return None
-        place, phrase = found
-        step, before, _ = self._held[place]
+        held_index, phrase = completed
+        step, before, _ = self._held[held_index]
         if before is None:
             self.notice = f"“{phrase}” stays: it began in the word that was completed"
             return None
-        index, times = self._first + place, len(self.taken_back)
+        index, times = self._first + held_index, len(self.taken_back)
         masked = self._masked.setdefault(index, set())
         if times >= MOST_RETURNS or len(masked) >= MOST_MASKED:
             self._gave_up = True
             self.notice = f"“{phrase}” stays: the answer went back {times} times before"
             return None
         masked.add(step.id)
-        removed = tuple(each for each, *_ in self._held[place:])
+        removed = tuple(each for each, *_ in self._held[held_index:])
         self.taken_back.append(TakenBack(index, removed, phrase))
         # What was masked behind this token belonged to another text.
         self._masked = {at: ids for at, ids in self._masked.items() if at <= index}
-        self._data = self._data[: sum(size for *_, size in self._held[:place])]
-        del self._held[place:]
+        self._data = self._data[: sum(size for *_, size in self._held[:held_index])]
+        del self._held[held_index:]
         return before
 
     def _completed(self) -> tuple[int, str] | None:
@@ -97,26 +97,26 @@ class PhraseGuard:
         the first of several, and the phrase."""
         end = len(self._data)
         last = self._held[-1][2]
-        found = [
+        phrases = [
             (stop - size, data)
             for stop in range(end - last + 1, end + 1)
             for size in self._lengths
             if size <= stop
             and (data := self._data[stop - size : stop]) in self._phrases
         ]
-        if not found:
+        if not phrases:
             return None
-        start, data = min(found)
+        start, data = min(phrases)
         return self._place_of(start), self._phrases[data]
 
     def _place_of(self, start: int) -> int:
         """Return the held step that has the byte at this offset."""
-        place = 0
-        for place, (*_, size) in enumerate(self._held):  # noqa: B007
+        held_index = 0
+        for held_index, (*_, size) in enumerate(self._held):  # noqa: B007
             if start < size:
                 break
             start -= size
-        return place
+        return held_index
 
     def sure(self) -> list[Step]:
         """Return the steps that can't be part of a phrase any more, and let go of

@@ -48,38 +48,38 @@ class PromptLookup:
 
     def add(self, token: int) -> None:
         """Append a token to the text, and update the hit rate."""
-        if found := self._longest_match():
-            same, place = found
-            right = self._ids[place] == token
-            self._right[same] = _FORGETS * self._right[same] + right
-            self._all[same] = _FORGETS * self._all[same] + 1
+        if match := self._longest_match():
+            length, following = match
+            right = self._ids[following] == token
+            self._right[length] = _FORGETS * self._right[length] + right
+            self._all[length] = _FORGETS * self._all[length] + 1
         self._put(token)
 
     def _put(self, token: int) -> None:
-        place = len(self._ids)
+        position = len(self._ids)
         for same in _SAME:
-            if place >= same:
-                self._after[tuple(self._ids[place - same :])] = place
+            if position >= same:
+                self._after[tuple(self._ids[position - same :])] = position
         self._ids.append(token)
 
     def guess(self, limit: int) -> Sequence[int]:
         """Return at most `limit` tokens that may come next; none without a match, or
         where guesses do not pay."""
-        found = self._longest_match()
-        if found is None:
+        match = self._longest_match()
+        if match is None:
             return ()
-        same, place = found
-        count = self._best_guess_count(self._right[same] / self._all[same], limit)
+        length, following = match
+        count = self._best_guess_count(self._right[length] / self._all[length], limit)
         # Past its end, the text is taken to repeat from the match on.
-        return list(islice(cycle(self._ids[place:]), count))
+        return list(islice(cycle(self._ids[following:]), count))
 
     def _longest_match(self) -> tuple[int, int] | None:
         """Return the longest match: its length, and the index of the token that
         followed it."""
         for same in _SAME:
-            place = self._after.get(tuple(self._ids[-same:]))
-            if place is not None:
-                return same, place
+            following = self._after.get(tuple(self._ids[-same:]))
+            if following is not None:
+                return same, following
         return None
 
     def _best_guess_count(self, probable: float, limit: int) -> int:

@@ -153,13 +153,13 @@ def _refusal(grammar: Grammar, message: str) -> LmtuiError:
 
 def _plain(kind: str, message: str) -> str:
     """Return llguidance's message without its copy of the source, the place first."""
-    place = _PLACE.match(message)
-    text = _IN_LARK.sub("", _PLACE.sub("", message) if place else message, count=1)
+    location = _PLACE.match(message)
+    text = _IN_LARK.sub("", _PLACE.sub("", message) if location else message, count=1)
     text = _SOURCE_LINES.sub("", text).strip()
     if parsed := _REGEX_ERROR.search(text):
         column = f"column {len(parsed[1]) + 1}: " if kind == "regex" else ""
         text = f"{column}{parsed[2]}"
     text = text[:_LONGEST]
-    if place and kind == "lark":
-        return f"line {place[1]}, column {place[2]}: {text}"
+    if location and kind == "lark":
+        return f"line {location[1]}, column {location[2]}: {text}"
     return text

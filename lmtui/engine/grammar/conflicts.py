@@ -99,7 +99,7 @@ class Terminals:
         Raises:
             BudgetSpent: this takes more steps than there are left.
         """
-        found: dict[tuple[int, int], None] = {}
+        pairs: dict[tuple[int, int], None] = {}
         waiting = [self._ends["root"].first]
         seen = set(waiting)
         while waiting:
@@ -115,11 +115,11 @@ class Terminals:
                 for other in members(alike):
                     after |= self._follow[other]
                     if self._in_conflict(number, other):
-                        found[number, other] = None
+                        pairs[number, other] = None
                 if after not in seen:
                     seen.add(after)
                     waiting.append(after)
-        return [(self._parts[one], self._parts[other]) for one, other in found]
+        return [(self._parts[one], self._parts[other]) for one, other in pairs]
 
     def _in_conflict(self, number: int, other: int) -> bool:
         """Return whether a terminal may go on where another one ends."""
@@ -133,11 +133,11 @@ class Terminals:
 
     def _alike(self, number: int, group: Bits) -> Bits:
         """Return the terminals of a group that may begin like one of them."""
-        own, found = self._first[number], 0
+        own, others = self._first[number], 0
         for other in members(group):
             if own & self._first[other]:
-                found |= 1 << other
-        return found
+                others |= 1 << other
+        return others
 
     def _shared_bytes(self, group: Bits) -> Bits:
         """Return the bytes with which several terminals of a group begin."""
@@ -149,7 +149,7 @@ class Terminals:
 
     def _first_bytes(self, terminals: Bits) -> Bits:
         self._budget.spend(terminals.bit_count())
-        found = 0
+        bits = 0
         for number in members(terminals):
-            found |= self._first[number]
-        return found
+            bits |= self._first[number]
+        return bits

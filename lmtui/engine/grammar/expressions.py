@@ -75,9 +75,9 @@ class Follow(list[Bits]):
         self.append(0)
         return self.at(len(self) - 1, nullable=nullable)
 
-    def at(self, place: int, *, nullable: bool) -> Ends:
+    def at(self, position: int, *, nullable: bool) -> Ends:
         """Return the ends of what is only this place."""
-        return Ends(nullable, 1 << place, 1 << place)
+        return Ends(nullable, 1 << position, 1 << position)
 
     def repetition(self, inner: Ends, least: int, most: int | None) -> Ends:
         """Return the ends of a repetition."""
@@ -105,8 +105,8 @@ class Follow(list[Bits]):
         return Ends(nullable, first, last)
 
     def _join(self, last: Bits, first: Bits) -> None:
-        for place in members(last):
-            self[place] |= first
+        for position in members(last):
+            self[position] |= first
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Expression:
         """
         if not any(other.follow):
             return 0  # it has no match longer than one character
-        found, seen = 0, set[tuple[int, int]]()
+        bits, seen = 0, set[tuple[int, int]]()
         waiting = [(self.ends.first, other.ends.first)]
         while waiting:
             own_places, their_places = waiting.pop()
@@ -148,9 +148,9 @@ class Expression:
                 seen.add(pair)
                 own, theirs = pair  # positions that the same text may reach
                 if self.ends.last >> own & 1:
-                    found |= other._bytes(other.follow[theirs])
+                    bits |= other._bytes(other.follow[theirs])
                 waiting.append((self.follow[own], other.follow[theirs]))
-        return found
+        return bits
 
     def _alike(
         self, other: Expression, own: Bits, theirs: Bits
@@ -162,10 +162,10 @@ class Expression:
             yield from ((one, at) for at, these in second if possible & these)
 
     def _bytes(self, positions: Bits) -> Bits:
-        found = 0
+        bits = 0
         for member in members(positions):
-            found |= self.bytes_at[member]
-        return found
+            bits |= self.bytes_at[member]
+        return bits
 
 
 def expression_of(part: Part, rules: Rules) -> Expression:
@@ -190,11 +190,11 @@ def expression_of(part: Part, rules: Rules) -> Expression:
 
 
 def _first_bytes(characters: Characters) -> Bits:
-    found = 0
+    bits = 0
     for ends in characters.ranges:
         low, high = (end.encode("utf-8", "surrogatepass")[0] for end in ends)
-        found |= (1 << high + 1) - (1 << low)
-    return _ALL_BYTES & ~(found & _ASCII) if characters.negated else found
+        bits |= (1 << high + 1) - (1 << low)
+    return _ALL_BYTES & ~(bits & _ASCII) if characters.negated else bits
 
 
 def regex_of(part: Part, rules: Rules, *, nonempty: bool = False) -> str:
@@ -221,7 +221,7 @@ def regex_of(part: Part, rules: Rules, *, nonempty: bool = False) -> str:
             if not nonempty or not all(_is_nullable(each, rules) for each in parts):
                 return "".join(texts)
             begun = (regex_of(each, rules, nonempty=True) for each in parts)
-            tails = ("".join(texts[place:]) for place in range(1, len(parts) + 1))
+            tails = ("".join(texts[start:]) for start in range(1, len(parts) + 1))
             return f"(?:{'|'.join(map(str.__add__, begun, tails))})"
 
 

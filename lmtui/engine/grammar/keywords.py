@@ -111,7 +111,7 @@ _NAMED_SCHEMAS = frozenset(
 
 def refused_keywords(schema: Any) -> tuple[str, ...]:
     """Return the keywords that llguidance refuses, each with its first place."""
-    keys = ((key, place) for key, _, place in _keywords(schema) if key in REFUSED)
+    keys = ((key, pointer) for key, _, pointer in _keywords(schema) if key in REFUSED)
     return _first_places(keys)
 
 
@@ -123,13 +123,13 @@ def ignored_keywords(schema: Any) -> tuple[str, ...]:
 
 
 def _ignored(schema: Any) -> Iterator[tuple[str, str]]:
-    for key, parent, place in _keywords(schema):
+    for key, parent, pointer in _keywords(schema):
         if key not in _ENFORCED | _REMARKS | REFUSED:
-            yield key, place
+            yield key, pointer
         elif key == "format" and not _may_be_text(parent.get("type", "string")):
-            yield f"format {parent[key]}", place
+            yield f"format {parent[key]}", pointer
         elif key == "minProperties" and _at_least_two(parent[key]):
-            yield "minProperties (a repeated name counts again)", place
+            yield "minProperties (a repeated name counts again)", pointer
 
 
 def _may_be_text(kind: Any) -> bool:
@@ -142,9 +142,9 @@ def _at_least_two(count: Any) -> bool:
 
 def _first_places(keys: Iterator[tuple[str, str]]) -> tuple[str, ...]:
     first: dict[str, str] = {}
-    for key, place in keys:
-        first.setdefault(key, place)
-    return tuple(f"{key} at {place}" for key, place in first.items())
+    for key, pointer in keys:
+        first.setdefault(key, pointer)
+    return tuple(f"{key} at {pointer}" for key, pointer in first.items())
 
 
 def _keywords(schema: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -152,17 +152,17 @@ def _keywords(schema: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
     the text's order."""
     waiting = [(schema, "#")]
     while waiting:
-        here, place = waiting.pop()
+        here, pointer = waiting.pop()
         if not isinstance(here, dict):
             continue
         for key in here:
-            yield key, here, place
-        waiting += reversed(list(_subschemas(here, place)))
+            yield key, here, pointer
+        waiting += reversed(list(_subschemas(here, pointer)))
 
 
-def _subschemas(schema: dict[str, Any], place: str) -> Iterator[tuple[Any, str]]:
+def _subschemas(schema: dict[str, Any], pointer: str) -> Iterator[tuple[Any, str]]:
     for key, value in schema.items():
-        below = f"{place}/{key}"
+        below = f"{pointer}/{key}"
         if key in _NAMED_SCHEMAS and isinstance(value, dict):
             yield from ((each, f"{below}/{name}") for name, each in value.items())
         elif key in _LIST_OF_SCHEMAS and isinstance(value, list):

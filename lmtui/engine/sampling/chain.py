@@ -165,7 +165,7 @@ class SamplerChain:
         """Apply everything before the first filter to logits [V], on their device."""
         logits, allowed, changes = self._apply_constraints(logits, conditions, observe)
         temperature = 1.0
-        for place, stage in enumerate(self.stages):
+        for index, stage in enumerate(self.stages):
             if stage == "temperature" and self.settings.temperature != 0:
                 temperature = self.settings.temperature
             elif BY_NAME[stage].changes_logits:
@@ -175,7 +175,7 @@ class SamplerChain:
                 changes += (change,)
             else:
                 return Prepared(
-                    logits, temperature, self.stages[place:], changes, allowed
+                    logits, temperature, self.stages[index:], changes, allowed
                 )
             if observe:
                 observe(stage, logits.double() / temperature)
@@ -259,10 +259,10 @@ class SamplerChain:
         the token that would go on with one."""
         window = _last(context, self.settings.dry_window)
         before = len(context) - len(window)
-        found = repeated_passages(window, self._dry, self.spell)
+        by_token = repeated_passages(window, self._dry, self.spell)
         return {
-            token: replace(each, start=before + each.start)
-            for token, each in found.items()
+            token: replace(passage, start=before + passage.start)
+            for token, passage in by_token.items()
         }
 
     def ranking_inputs(self, prepared: Prepared, minimum: int = 0) -> list[Tensor]:

@@ -24,8 +24,8 @@ def draw_many(
     """
     cumulative = sampled.probs.numpy().cumsum()
     reached = uniform(generator, count).numpy() * cumulative[-1]
-    places = cumulative.searchsorted(reached, side="right")
-    return torch.from_numpy(np.minimum(places, len(sampled) - 1))
+    indexes = cumulative.searchsorted(reached, side="right")
+    return torch.from_numpy(np.minimum(indexes, len(sampled) - 1))
 
 
 def uniform(generator: torch.Generator, count: int = 1) -> Tensor:

@@ -74,16 +74,16 @@ def repeated_passages(
         return {}
     limit = _length_without_breaker(context, most, settings, spell)
     lengths = np.minimum(lengths, limit)
-    found: dict[int, RepeatedPassage] = {}
+    by_token: dict[int, RepeatedPassage] = {}
     for end, length in zip(ends.tolist(), lengths.tolist(), strict=True):
         token = int(reversed_ids[end - 1])
-        before = found.get(token)
+        before = by_token.get(token)
         if length < settings.allowed_length or token in settings.breaker_ids:
             continue
         if before is None or before.length < length:
             start = len(context) - end - length
-            found[token] = RepeatedPassage(start, length, token)
-    return found
+            by_token[token] = RepeatedPassage(start, length, token)
+    return by_token
 
 
 def _common_lengths(reversed_ids: Ids, ends: Ids, longest: int) -> Ids:

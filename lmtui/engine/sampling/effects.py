@@ -26,7 +26,7 @@ def stage_effects(
 ) -> tuple[StageEffect, ...]:
     """Return what each stage that does anything did to logits [V], in the order of the
     chain."""
-    found: list[StageEffect] = []
+    effects: list[StageEffect] = []
     probs = _probs(logits)
     everything = left = int((logits > -math.inf).sum())
 
@@ -38,7 +38,7 @@ def stage_effects(
         else:
             probs, left = _probs(state), int((state > -math.inf).sum())
         moved = float((before - probs).abs().sum() / 2)
-        found.append(
+        effects.append(
             StageEffect(
                 stage,
                 removed=had - left,
@@ -56,10 +56,10 @@ def stage_effects(
         data.decode("utf-8", "backslashreplace") for data in chain.without_token
     )
     if lost:
-        own = found.pop(0) if found and found[0].stage == "bias" else None
+        own = effects.pop(0) if effects and effects[0].stage == "bias" else None
         own = own or StageEffect("bias", 0, everything, 0.0)
-        found.insert(0, replace(own, without_token=lost))
-    return tuple(found)
+        effects.insert(0, replace(own, without_token=lost))
+    return tuple(effects)
 
 
 def _probs(logits: Tensor) -> Tensor:

@@ -119,9 +119,9 @@ def _top_p(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
 
 def _min_p(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
     look = min(len(kept), FIRST_LOOK)
-    found = count_min_p(kept.probs(look), settings.min_p)
-    if found < look or look == len(kept):
-        kept.cut_to(0, found)
+    kept_count = count_min_p(kept.probs(look), settings.min_p)
+    if kept_count < look or look == len(kept):
+        kept.cut_to(0, kept_count)
     else:
         first = float(kept.values(1)[0])
         kept.cut_below(min_p_floor(first, kept.temperature, settings.min_p))

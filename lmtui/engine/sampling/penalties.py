@@ -80,6 +80,6 @@ def penalize(
         weakened = logits.numpy().copy()
         weakened[ids] = weaker(weakened[ids], lowered, np.where)
         return torch.from_numpy(weakened)
-    places, there = to_device(ids, logits), torch.from_numpy(lowered)
+    indexes, there = to_device(ids, logits), torch.from_numpy(lowered)
     there = there.to(logits.device, non_blocking=True)
-    return logits.index_copy(0, places, weaker(logits[places], there, torch.where))
+    return logits.index_copy(0, indexes, weaker(logits[indexes], there, torch.where))

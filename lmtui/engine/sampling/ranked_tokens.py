@@ -92,8 +92,8 @@ class RankedTokens:
 
         floor = max(floor, LEAST)
         look = min(FIRST_LOOK, len(self))
-        found = above(self.values(look))
-        if found == look < len(self) and self.start == 0:
+        kept_count = above(self.values(look))
+        if kept_count == look < len(self) and self.start == 0:
             # Counted without a ranking: the next filter may need few of them.
             count = min(count_from(self.ranking.logits, floor), len(self))
             if count < len(self):
@@ -117,7 +117,7 @@ class RankedTokens:
         few of the values of `column` as it needs."""
         look = min(FIRST_LOOK, len(self))
         while True:
-            found = count(column(look))
-            if found < look or look == len(self):
-                return found
+            kept_count = count(column(look))
+            if kept_count < look or look == len(self):
+                return kept_count
             look = min(look * _WIDENING, len(self))

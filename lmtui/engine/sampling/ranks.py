@@ -95,11 +95,11 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
             each = torch.from_numpy(np.stack([_top_ids(row, count) for row in rows]))
             ids = each.view(*logits.shape[:-1], count)
         return ids, logits.gather(-1, ids)
-    places = _order_keys(logits)
+    keys = _order_keys(logits)
     if few:
-        ids = places.topk(count).indices
+        ids = keys.topk(count).indices
     else:
-        ids = places.sort(descending=True).indices[..., :count]
+        ids = keys.sort(descending=True).indices[..., :count]
     return ids, logits.gather(-1, ids)
 
 

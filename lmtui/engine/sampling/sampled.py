@@ -89,12 +89,12 @@ class SampledDistribution:
     def changed(self, tokens: Tensor) -> list[Mark | None]:
         """Return, for each token of int64 [m], the last stage that changed its
         logit."""
-        found: list[Mark | None] = [None] * tokens.numel()
+        marks: list[Mark | None] = [None] * tokens.numel()
         for stage, ids in self.changes:
             for at, token in enumerate(tokens.tolist()):
                 if token in ids:
-                    found[at] = stage
-        return found
+                    marks[at] = stage
+        return marks
 
     def prob(self, tokens: Tensor) -> Tensor:
         """Return float64 probs [m] of tokens, int64 [m]; 0 for those that were cut."""

@@ -40,10 +40,10 @@ class VocabularyIndex:
 
     @cached_property
     def _by_bytes(self) -> dict[bytes, list[int]]:
-        found: dict[bytes, list[int]] = {}
+        ids: dict[bytes, list[int]] = {}
         for token in range(self.size):
-            found.setdefault(self.vocabulary.bytes(token), []).append(token)
-        return found
+            ids.setdefault(self.vocabulary.bytes(token), []).append(token)
+        return ids
 
     def spelled(self, data: bytes) -> Sequence[int]:
         """Return the tokens with exactly these bytes."""

@@ -63,9 +63,9 @@ def lens_columns(
             continue
         read = [*text.prefix, *text.ids[begin : wanted[-1]]]
         # The row at place i of `read` predicts the token at i + 1.
-        places = [position + before - 1 for position in wanted]
+        rows_read = [position + before - 1 for position in wanted]
         targets = [text.ids[at] if at < end else None for at in wanted]
-        states = _states_at(cache, read, places)
+        states = _states_at(cache, read, rows_read)
         scores = _scores(cache.backend, states, targets, top_n)
         for position, rows in zip(wanted, scores, strict=True):
             cache.records_layers = records  # no sooner: not every model can do it
@@ -73,14 +73,14 @@ def lens_columns(
 
 
 def _states_at(
-    cache: PrefixCache, ids: Sequence[int], places: Sequence[int]
+    cache: PrefixCache, ids: Sequence[int], positions: Sequence[int]
 ) -> Iterator[tuple[Tensor, list[int]]]:
     """Yield the states [n, layers + 1, width] of all layers in parts, each with the
-    rows of the tokens at `places`, which ascend up to the last."""
+    rows of the tokens at `positions`, which ascend up to the last."""
     # Passes as long as those of a score: other sizes round otherwise.
-    parts = cache.layer_states(ids, places[0], most=DEFAULT_WINDOW)
+    parts = cache.layer_states(ids, positions[0], most=DEFAULT_WINDOW)
     for first, states in parts:
-        yield states, [at - first for at in places if 0 <= at - first < len(states)]
+        yield states, [at - first for at in positions if 0 <= at - first < len(states)]
 
 
 def _scores(

@@ -112,11 +112,11 @@ def rows_of(
         best = [ids, logprobs_of(values, normaliser)]
     logprobs = logprobs_of(own, normaliser).squeeze(1)
     numbers = to_cpu(logprobs, _ranks(block, own), entropies, *best)
-    logprob, place, nats, *tops = (number.tolist() for number in numbers)
+    logprob, ranks, entropies_nats, *tops = (number.tolist() for number in numbers)
     if any(map(math.isnan, logprob)):
         raise not_a_distribution()
     tokens = _pairs(*tops) if top_n else [()] * len(block)
-    yield from map(TokenScore, logprob, place, nats, tokens)
+    yield from map(TokenScore, logprob, ranks, entropies_nats, tokens)
 
 
 def _ranks(block: Tensor, own: Tensor) -> Tensor:

@@ -71,11 +71,11 @@ def dropped(messages: Sequence[ChatTurn], prompt: Prompt) -> int:
         thought = thinking_in(message.content) if message.role == "assistant" else None
         words = message.content[thought.end if thought else 0 :].strip()
         # Some templates put the system message before the last turn.
-        found = prompt.text.find(words, 0 if message.role == "system" else at)
-        if found < 0:
+        start = prompt.text.find(words, 0 if message.role == "system" else at)
+        if start < 0:
             count += 1
         elif message.role != "system":
-            at = found + len(words)
+            at = start + len(words)
     return count
 
 

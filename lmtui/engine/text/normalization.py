@@ -19,8 +19,8 @@ def covering(spans: Sequence[Span], length: int) -> tuple[Span, ...]:
     widened: dict[Span, Span] = {}
     distinct = list(dict.fromkeys(spans))
     starts = [start for start, _ in distinct[1:]] + [length]
-    for place, (span, following) in enumerate(zip(distinct, starts, strict=True)):
-        widened[span] = (span[0] if place else 0, max(span[1], following))
+    for index, (span, following) in enumerate(zip(distinct, starts, strict=True)):
+        widened[span] = (span[0] if index else 0, max(span[1], following))
     return tuple(widened[span] for span in spans)
 
 

@@ -51,7 +51,7 @@ class OwnAnswerFinder:
         *parts, _ = marked.split(OWN)
         if len(parts) != len(turns):  # the template leaves some out
             return []
-        found: list[OwnAnswer] = []
+        answers: list[OwnAnswer] = []
         at = end = 0
         for part, turn in zip(parts, turns, strict=True):
             # Without a mark before it, a template can strip the text of an answer.
@@ -61,9 +61,9 @@ class OwnAnswerFinder:
                 break
             at += len(fits[0])
             if own := self._answer_at(turn, rendered, at, end):
-                found.append(own)
+                answers.append(own)
                 end = own.end
-        return found
+        return answers
 
     def _answer_at(
         self, turn: ChatTurn, rendered: str, at: int, least: int
@@ -79,9 +79,9 @@ class OwnAnswerFinder:
             words = self.guard(text[start:])
             if not words or not rendered.startswith(words.rstrip() or words, at):
                 continue
-            for begin, place in ((0, at - start), (start, at)):
-                own = self._spelled_part(turn, begin, rendered, place)
-                if place >= least and own is not None and own.end > at:
+            for begin, offset in ((0, at - start), (start, at)):
+                own = self._spelled_part(turn, begin, rendered, offset)
+                if offset >= least and own is not None and own.end > at:
                     return own
         return None
 

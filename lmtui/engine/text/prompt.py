@@ -69,9 +69,9 @@ class _Answer:
         """Return where the answer goes on in a rendered conversation; None where its
         words are not all there."""
         for words, mark in self.words:
-            before, found, _ = rendered.rpartition(mark)
+            before, separator, _ = rendered.rpartition(mark)
             whole = before.rstrip().endswith(words.translate(_NO_MARKS).strip())
-            if not found or not whole:
+            if not separator or not whole:
                 return None
         return rendered.rindex(_WRITING)
 
@@ -312,8 +312,8 @@ class PromptBuilder:
         for index, turn in enumerate(turns):
             if turn.role != "assistant":
                 continue
-            if place := self._answer_span(rendered, turns, index):
-                cuts = (self._ids_of(rendered[:at], apart=apart) for at in place)
+            if span := self._answer_span(rendered, turns, index):
+                cuts = (self._ids_of(rendered[:at], apart=apart) for at in span)
                 first, behind = (common_prefix_len(ids, cut) for cut in cuts)
                 ranges.append((first, behind))
         return ids, ranges
@@ -340,10 +340,10 @@ class PromptBuilder:
         """Return where in a rendered conversation an answer begins and ends, in code
         points; None where that can't be told."""
         marked = [*turns[:index], ChatTurn("assistant", _WRITING), *turns[index + 1 :]]
-        before, found, after = self._render_all(marked).partition(_WRITING)
+        before, separator, after = self._render_all(marked).partition(_WRITING)
         start, end = len(before), len(rendered) - len(after)
         fits = rendered.startswith(before) and rendered.endswith(after)
-        if not (found and fits and start <= end):
+        if not (separator and fits and start <= end):
             return None
         asked = self._render_question(turns[:index]) if index else before
         if before.startswith(asked):  # the model writes all that follows the prompt
@@ -386,10 +386,10 @@ class PromptBuilder:
     def _template_control_ids(self) -> frozenset[int]:
         """Control tokens that the template writes, as far as its text shows: those
         whose strings are in it."""
-        found = {i for text, i in self._specials.items() if text in self._template}
+        ids = {i for text, i in self._specials.items() if text in self._template}
         if "eos_token" in self._template:
-            found.add(self._tokenizer.eos_token_id)
-        return frozenset(found - {None})
+            ids.add(self._tokenizer.eos_token_id)
+        return frozenset(ids - {None})
 
     def is_conversation(self, ids: Sequence[int]) -> bool:
         """Return whether `ids` have control tokens of the template. A document has
@@ -452,9 +452,9 @@ class PromptBuilder:
         if self._takes_reasoning:
             with suppress(LmtuiError):
                 answer = self._marked_reasoning(prefill, span)
-                found = self._render_to_answer_end(messages, answer, thinking)
-                if _has_all_messages(messages, asked, found):
-                    return found
+                continued = self._render_to_answer_end(messages, answer, thinking)
+                if _has_all_messages(messages, asked, continued):
+                    return continued
         # The template drops thinking: it is put where the model itself would write it.
         base, marks = before_thinking(asked)
         marks = marks or marks_of(self._template)
@@ -484,9 +484,13 @@ class PromptBuilder:
         the conversation up to where the model would begin it."""
         message = {"role": "assistant", "content": answer + _WRITING}
         whole = _Answer(message, ((answer, _WRITING),))
-        found = self._render_to_answer_end(messages, whole, thinking)
+        continued = self._render_to_answer_end(messages, whole, thinking)
         # Some templates write the system message only before a last question.
-        return found if _has_all_messages(messages, asked, found) else asked + answer
+        return (
+            continued
+            if _has_all_messages(messages, asked, continued)
+            else asked + answer
+        )
 
     def _render_to_answer_end(
         self, messages: Sequence[Message], answer: _Answer, thinking: bool | None

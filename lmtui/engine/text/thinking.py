@@ -72,8 +72,8 @@ def thinking_in(text: str, *, opened: bool = False) -> ReasoningSpan | None:
 
 def _first(marks: Sequence[str], text: str, start: int) -> tuple[int, str]:
     """Return where the first of some marks is, and which; -1 without one."""
-    found = [(at, mark) for mark in marks if (at := text.find(mark, start)) >= 0]
-    return min(found, default=(-1, ""))
+    offsets = [(at, mark) for mark in marks if (at := text.find(mark, start)) >= 0]
+    return min(offsets, default=(-1, ""))
 
 
 def _ends_alone(text: str, stop: int) -> bool:
@@ -170,8 +170,8 @@ def before_thinking(prompt: str) -> tuple[str, tuple[str, str] | None]:
     marks; the whole prompt and None where it ends with none."""
     for opening, closing in MARKS:
         mark, end = re.escape(opening.rstrip()), re.escape(closing)
-        if found := re.search(rf"(?:{mark}\s*)?{end}\s*$|{mark}\s*$", prompt):
-            return prompt[: found.start()], (opening, closing)
+        if match := re.search(rf"(?:{mark}\s*)?{end}\s*$|{mark}\s*$", prompt):
+            return prompt[: match.start()], (opening, closing)
     return prompt, None
 
 
@@ -180,8 +180,8 @@ def behind_thinking(answer: str) -> str:
     its beginning."""
     for opening, closing in MARKS:
         mark, end = re.escape(opening.rstrip()), re.escape(closing)
-        if found := re.match(rf"\s*(?:{mark}\s*)?{end}\s*|\s*{mark}\s*", answer):
-            return answer[found.end() :]
+        if match := re.match(rf"\s*(?:{mark}\s*)?{end}\s*|\s*{mark}\s*", answer):
+            return answer[match.end() :]
     return answer
 
 

@@ -63,11 +63,11 @@ class TokenBytes:
         return self._beyond[key - bare], None
 
     def exactly(self, data: bytes) -> list[int]:
-        place = bisect_left(self._sorted, data)
-        end = place
+        first = bisect_left(self._sorted, data)
+        end = first
         while end < len(self._sorted) and self._sorted[end] == data:
             end += 1
-        return self._ids[place:end]
+        return self._ids[first:end]
 
     def starting_with(self, data: bytes) -> list[bytes]:
         """Return the bytes of the tokens that begin with `data`, in order."""
@@ -113,8 +113,8 @@ class TokenBytes:
         """
         parts = [data[i : i + 1] for i in range(len(data))]
         while pairs := self._merges(parts):
-            place = min(pairs)[1]
-            parts[place : place + 2] = [parts[place] + parts[place + 1]]
+            index = min(pairs)[1]
+            parts[index : index + 2] = [parts[index] + parts[index + 1]]
         ids = [self.exactly(part)[:1] for part in parts]
         return tuple(i for some in ids for i in some) if all(ids) else ()
 
@@ -205,12 +205,12 @@ class TextTokenizer:
         follows `end`; 0 if there is none."""
         left = self.margin
         for index in range(len(read.ids) - 1, 0, -1):
-            place = read.spans[index][0]
-            if place > end - max(1, self.reach) or read.spans[index - 1][1] > place:
+            offset = read.spans[index][0]
+            if offset > end - max(1, self.reach) or read.spans[index - 1][1] > offset:
                 continue
-            if not self.safe(text, place, opens=read.opens[index]):
+            if not self.safe(text, offset, opens=read.opens[index]):
                 continue
-            if left == 0 and self.begins_alone(text, place):
+            if left == 0 and self.begins_alone(text, offset):
                 return index
             left = max(0, left - 1)
         return 0
@@ -279,10 +279,10 @@ class TextTokenizer:
         mark = self._space
         vocabulary = self._backend.get_vocab()
         return frozenset(
-            token[place - 1]
+            token[offset - 1]
             for token in vocabulary
-            for place in range(1, len(token))
-            if mark in token and token[place] == mark
+            for offset in range(1, len(token))
+            if mark in token and token[offset] == mark
         )
 
     @cached_property

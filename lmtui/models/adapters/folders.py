@@ -173,8 +173,8 @@ def template_of(folder: Path) -> str | None:
         about = json.loads((folder / "tokenizer_config.json").read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    found = about.get("chat_template") if isinstance(about, dict) else None
-    return found if isinstance(found, str) else None
+    template = about.get("chat_template") if isinstance(about, dict) else None
+    return template if isinstance(template, str) else None
 
 
 # The base model.

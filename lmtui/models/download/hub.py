@@ -67,9 +67,9 @@ def find_tokenizer(hub_id: str) -> Path | None:
     without weights; or None."""
     for cache in caches():
         snapshots = (cache / _folder_name(hub_id) / "snapshots").glob("*")
-        found = [snapshot for snapshot in snapshots if has_tokenizer(snapshot)]
-        if found:
-            return max(found, key=lambda path: path.stat().st_mtime)
+        complete = [snapshot for snapshot in snapshots if has_tokenizer(snapshot)]
+        if complete:
+            return max(complete, key=lambda path: path.stat().st_mtime)
     return None
 
 
@@ -84,16 +84,16 @@ def fetch_tokenizer(hub_id: str, on_progress: OnProgress = ignore) -> Path:
     on_progress(Progress(f"fetching the tokenizer of {hub_id}"))
     target = _require_reachable(hub_id)
     with _explained(hub_id, target):
-        found = snapshot_download(
+        folder = snapshot_download(
             hub_id,
             cache_dir=target,
             allow_patterns=_SMALL,
             ignore_patterns=_BESIDES,
             tqdm_class=_bar(lambda _: None),
         )
-    if not has_tokenizer(Path(found)):
+    if not has_tokenizer(Path(folder)):
         raise LmtuiError("this model has no tokenizer", hub_id)
-    return Path(found)
+    return Path(folder)
 
 
 def local_models() -> Iterator[LocalModel]:

@@ -142,16 +142,16 @@ class _Fields:
             raise _unknown_scaling(self._header, f"its scaling is {kind!r:.40}")
         if kind == "linear":
             return {"rope_type": "linear", "factor": factor}
-        found: dict[str, Any] = {"rope_type": "yarn", "factor": factor}
+        scaling: dict[str, Any] = {"rope_type": "yarn", "factor": factor}
         if (before := self._number("rope.scaling.original_context_length")) is not None:
-            found["original_max_position_embeddings"] = int(before)
+            scaling["original_max_position_embeddings"] = int(before)
         for field, name in _YARN.items():
             if (value := self._number(f"rope.scaling.{field}")) is not None:
-                found[name] = value
+                scaling[name] = value
         if (sharpens := self._number("rope.scaling.attn_factor")) is not None:
             # There a multiple of YaRN's own factor, here all of it.
-            found["attention_factor"] = sharpens * (1 + 0.1 * math.log(factor))
-        return found
+            scaling["attention_factor"] = sharpens * (1 + 0.1 * math.log(factor))
+        return scaling
 
     def _llama3(self) -> dict[str, Any] | None:
         """Return the parameters of Llama 3 that give the file's factors; None where
@@ -164,25 +164,25 @@ class _Fields:
         wanted, head = GgufTensors(self._header).floats(_FACTORS), self._head()
         if head is None or wanted.shape != (head // 2,):
             return None
-        found = {**_LLAMA_3, "factor": float(wanted.max())}
+        scaling = {**_LLAMA_3, "factor": float(wanted.max())}
         plain = {"rope_theta": self._config.rope_parameters["rope_theta"]}
-        factors = frequencies(plain, head) / frequencies(plain | found, head)
-        return found if torch.allclose(factors, wanted, rtol=1e-3) else None
+        factors = frequencies(plain, head) / frequencies(plain | scaling, head)
+        return scaling if torch.allclose(factors, wanted, rtol=1e-3) else None
 
     def _longrope(self) -> dict[str, Any]:
         from lmtui.models.gguf.tensors import GgufTensors
 
         tensors = GgufTensors(self._header)
         before = self._number("rope.scaling.original_context_length")
-        found: dict[str, Any] = {
+        scaling: dict[str, Any] = {
             "rope_type": "longrope",
             "long_factor": tensors.floats(_LONG).tolist(),
             "short_factor": tensors.floats(_SHORT).tolist(),
         }
         if (factor := self._number("rope.scaling.attn_factor")) is not None:
-            found["attention_factor"] = factor
+            scaling["attention_factor"] = factor
         if before is not None:
-            found["original_max_position_embeddings"] = int(before)
+            scaling["original_max_position_embeddings"] = int(before)
             if hasattr(self._config, "original_max_position_embeddings"):
                 self._config.original_max_position_embeddings = int(before)
-        return found
+        return scaling

@@ -107,12 +107,12 @@ class _Numbers:
             self._require("context_length", context, context >= 1, "at least 1")
 
     def _layers(self) -> None:
-        found = {int(m[1]) for m in map(_BLOCK.match, self._shapes) if m}
+        numbers = {int(m[1]) for m in map(_BLOCK.match, self._shapes) if m}
         layers = self._value("block_count")
         if layers is None:
             return
-        words = f"{len(found):,}, by its tensors"
-        self._require("block_count", layers, found == set(range(int(layers))), words)
+        words = f"{len(numbers):,}, by its tensors"
+        self._require("block_count", layers, numbers == set(range(int(layers))), words)
 
     def _floats(self) -> None:
         for name, value in self._header.values.items():

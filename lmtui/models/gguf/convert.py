@@ -131,13 +131,13 @@ def read_once(header: GgufHeader) -> Iterator[None]:
 def _amended_reader(kind: Any, pairs: dict[str, _Pair], path: str) -> Any:
     """Return the `gguf` package's reader of a file, with numbers where `pairs` has
     numbers and the file lists of them."""
-    found = kind(path)
-    for key in [key for key in found.fields if key.startswith(_HIDDEN)]:
-        del found.fields[key]
-    for key, field in found.fields.items():
+    reader = kind(path)
+    for key in [key for key in reader.fields if key.startswith(_HIDDEN)]:
+        del reader.fields[key]
+    for key, field in reader.fields.items():
         if field.types[:1] == [_ARRAY] and not isinstance(pairs.get(key, []), list):
-            found.fields[key] = _field(pairs[key])
-    return found
+            reader.fields[key] = _field(pairs[key])
+    return reader
 
 
 def _is_clean(header: GgufHeader) -> bool:
@@ -172,18 +172,18 @@ def library_metadata(
     """
     if "general.architecture" not in pairs:
         raise ValueError(f"{header.path} has no `general.architecture`")
-    found = {}
+    metadata = {}
     for key, value in pairs.items():
         array = header.pairs[key]
         if not isinstance(array, GgufArray):
-            found[key] = value
+            metadata[key] = value
         elif array.kind != STRING:
-            found[key] = list(value)
+            metadata[key] = list(value)
         elif key in string_arrays:
-            found[key] = [item.decode() for item in value]
+            metadata[key] = [item.decode() for item in value]
         else:
-            found[key] = array.count
-    return found, tuple(tensor.name for tensor in header.tensors)
+            metadata[key] = array.count
+    return metadata, tuple(tensor.name for tensor in header.tensors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,11 +48,11 @@ def generation_config(header: GgufHeader, tokenizer: GgufTokenizer) -> dict[str,
 
 
 def sampling_in(header: GgufHeader) -> dict[str, float]:
-    found: dict[str, float] = {}
+    settings: dict[str, float] = {}
     for name, (field, low, high) in _SAMPLING.items():
         value = header.values.get(f"general.sampling.{field}")
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         if math.isfinite(value) and low <= value <= high:
-            found[name] = value
-    return found
+            settings[name] = value
+    return settings

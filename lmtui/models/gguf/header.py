@@ -189,10 +189,10 @@ def read_items(array: GgufArray, data: mmap.mmap) -> list[Any]:
 
 
 def _not_gguf(path: Path, start: bytes) -> LmtuiError:
-    found = f"it begins with {start!r}" if start else "it is empty"
+    why = f"it begins with {start!r}" if start else "it is empty"
     return LmtuiError(
         "this is not a GGUF file",
-        f"{path}: {found}",
+        f"{path}: {why}",
         "Fetch the file again, or name another; a GGUF file begins with GGUF.",
     )
 

@@ -26,7 +26,7 @@ def llama_config(header: GgufHeader) -> dict[str, Any]:
     heads = fields[f"{kind}.attention.head_count"]
     width = fields[f"{kind}.embedding_length"]
     embedding = header.shapes["token_embd.weight"]
-    found = SimpleNamespace(
+    config = SimpleNamespace(
         model_type=kind,
         vocab_size=embedding[0],
         hidden_size=width,
@@ -44,12 +44,12 @@ def llama_config(header: GgufHeader) -> dict[str, Any]:
         hidden_act="silu",
     )
     if (head := fields.get(f"{kind}.attention.key_length")) is not None:
-        found.head_dim = head
+        config.head_dim = head
     if kind != "llama":  # whose layers see everything
-        found.sliding_window, found.layer_types = None, None
-        found.use_sliding_window = False
+        config.sliding_window, config.layer_types = None, None
+        config.use_sliding_window = False
     for name in ("bos", "eos"):
         token = fields.get(f"tokenizer.ggml.{name}_token_id")
-        setattr(found, f"{name}_token_id", token if isinstance(token, int) else None)
-    amend_config(found, header)
-    return dict(vars(found))
+        setattr(config, f"{name}_token_id", token if isinstance(token, int) else None)
+    amend_config(config, header)
+    return dict(vars(config))

@@ -257,7 +257,7 @@ class _Fields:
         return str(name), known
 
     def _special_ids(self) -> dict[str, int]:
-        found = {}
+        special_ids = {}
         for name in _NAMES:
             value = self._value(f"{_FIELDS.get(name, name)}_token_id")
             if not is_token_id(value, len(self.tokens)):
@@ -268,10 +268,13 @@ class _Fields:
                         f"{self.tokens[value]!r:.40} is usual"
                     )
             if is_token_id(value, len(self.tokens)):
-                found[name] = value
-        if self.ids.keys() >= HARMONY and self.tokens[found.get("eos", 0)] == "<|end|>":
-            found["eos"] = self.ids["<|return|>"]
-        return found
+                special_ids[name] = value
+        if (
+            self.ids.keys() >= HARMONY
+            and self.tokens[special_ids.get("eos", 0)] == "<|end|>"
+        ):
+            special_ids["eos"] = self.ids["<|return|>"]
+        return special_ids
 
     def backend(self) -> tokenizers.Tokenizer:
         build = {

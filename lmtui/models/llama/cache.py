@@ -202,10 +202,10 @@ class ModelConverter:
 
         place = self._looked.path
         with wrap_load_errors(str(place)), quiet(), offline(), without_labels():
-            found: dict[str, Any] = AutoConfig.from_pretrained(
+            config: dict[str, Any] = AutoConfig.from_pretrained(
                 place, local_files_only=True, trust_remote_code=False
             ).to_dict()
-        return found
+        return config
 
     def _write_tokenizer(self, scratch: Path) -> bool:
         """Write the tokenizer and the settings of generation into `scratch`; return
@@ -213,8 +213,8 @@ class ModelConverter:
         if isinstance(self._looked, GgufHeader):
             found = read_tokenizer(self._looked)
             save_tokenizer(found, scratch)
-            said = json.dumps(generation_config(self._looked, found), indent=1)
-            (scratch / _GENERATION).write_text(said)
+            generation = json.dumps(generation_config(self._looked, found), indent=1)
+            (scratch / _GENERATION).write_text(generation)
             return True
         folder = self._looked.path
         if (folder / _GENERATION).is_file():

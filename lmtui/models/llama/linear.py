@@ -102,13 +102,13 @@ def _by_tiles(
 ) -> Tensor:
     """Return the product with inputs [m, K], in their dtype, by tiles of dequantised
     rows: [m, N]."""
-    found = inputs.new_empty(len(inputs), matrix.rows)
+    outputs = inputs.new_empty(len(inputs), matrix.rows)
     most = max(1, _TILE // matrix.columns)
     for first in range(0, matrix.rows, most):
         tile = kernel.tile(matrix, first, min(most, matrix.rows - first))
-        out = found[:, first : first + len(tile)]
+        out = outputs[:, first : first + len(tile)]
         torch.mm(inputs, tile.to(inputs.dtype).t(), out=out)
-    return found
+    return outputs
 
 
 class BlockRows:

@@ -59,7 +59,7 @@ def _pairs(adapter: Adapter, scale: float) -> dict[tuple[int, str], _Pair]:
     matrix."""
     from safetensors.torch import load_file
 
-    found: dict[tuple[int, str], dict[str, Tensor]] = {}
+    by_matrix: dict[tuple[int, str], dict[str, Tensor]] = {}
     try:
         tensors = load_file(adapter.path / lora_config.WEIGHTS)
     except Exception as error:  # `adapters/merge` explains what is wrong
@@ -68,9 +68,9 @@ def _pairs(adapter: Adapter, scale: float) -> dict[tuple[int, str], _Pair]:
         parts = _KEY.fullmatch(key)
         if parts is None or not bool(tensor.isfinite().all()):
             raise UnsupportedLora(f"it changes {key}")
-        found.setdefault((int(parts[1]), parts[2]), {})[parts[3]] = tensor.float()
+        by_matrix.setdefault((int(parts[1]), parts[2]), {})[parts[3]] = tensor.float()
     pairs = {}
-    for place, both in found.items():
+    for place, both in by_matrix.items():
         a, b = both.get("A"), both.get("B")
         if a is None or b is None or a.shape[:1] != b.shape[1:]:
             raise UnsupportedLora("its matrices don't fit each other")

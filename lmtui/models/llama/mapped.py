@@ -199,14 +199,14 @@ def frequencies_of(
         KeyError, TypeError, ValueError: a number is missing, or they don't fit.
     """
     rope = config["rope_parameters"]
-    found = frequencies(rope, shape_of(config).head_dim)
+    inverse = frequencies(rope, shape_of(config).head_dim)
     scaling = rope.get("rope_type", "default")
     if not isinstance(checkpoint, GgufHeader) or scaling != "default":
-        return found
+        return inverse
     tensors = GgufTensors(checkpoint)
     if _ROPE_FACTORS not in tensors:
-        return found
-    return found / of_shape(tensors.floats(_ROPE_FACTORS), len(found))
+        return inverse
+    return inverse / of_shape(tensors.floats(_ROPE_FACTORS), len(inverse))
 
 
 def _opened(folder: Path, name: str, weights: MappedWeights) -> LoadedModel:

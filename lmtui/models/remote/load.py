@@ -190,21 +190,21 @@ def open_served(
     if dialect == "lmtui":
         own = open_model(connection, about)
         return own, own.tokenizer()
-    found = None
+    resolved = None
     if dialect != "openai":
-        found = _tokenizer_for(connection, about, dialect, server, on_progress)
-        if found is None:
+        resolved = _tokenizer_for(connection, about, dialect, server, on_progress)
+        if resolved is None:
             on_progress(Progress(_NO_TOKENIZER.format(about["id"]), warning=True))
-    if found is None:
+    if resolved is None:
         if server.exact_drawing:
             on_progress(Progress(_DRAWS_ITSELF, warning=True))
         return _open_text_only(connection, about, on_progress), None
-    facts = ModelInfo("unknown", 0, found.size, 1, found.end_ids, ())
+    facts = ModelInfo("unknown", 0, resolved.size, 1, resolved.end_ids, ())
     model = open_top_logprobs(
-        connection, DIALECTS[dialect], about, facts, found.texts_of_ids
+        connection, DIALECTS[dialect], about, facts, resolved.texts_of_ids
     )
-    require_same(found.tokenizer, connection, dialect, model.name)
-    return model, found.tokenizer
+    require_same(resolved.tokenizer, connection, dialect, model.name)
+    return model, resolved.tokenizer
 
 
 def dialect_of(about: Mapping[str, Any], server: ServerOptions) -> str:
@@ -226,11 +226,11 @@ def find_model(connection: Connection, name: str = "") -> Mapping[str, Any]:
     with checked(connection, "its models"):
         listed = connection.json("/v1/models")["data"]
         known: dict[str, Mapping[str, Any]] = {str(each["id"]): each for each in listed}
-        found = known.get(name) if name else next(iter(known.values()))
-        if isinstance(found, Mapping):
+        entry = known.get(name) if name else next(iter(known.values()))
+        if isinstance(entry, Mapping):
             # A LoRA adapter has the context and the tokenizer of its parent.
-            parent = known.get(str(found.get("parent")), {})
-            return {**found, **parent, "id": found["id"]}
+            parent = known.get(str(entry.get("parent")), {})
+            return {**entry, **parent, "id": entry["id"]}
     raise LmtuiError(
         "the server has no such model",
         f"{name} at {connection.address.host}",
@@ -261,13 +261,13 @@ def _tokenizer_for(
         template = props.get("chat_template")
     if not connection.address.is_loopback:  # its files are not ours
         names = [name for name in names if is_hub_id(name)]
-    found = local_tokenizer(*names)
+    resolved = local_tokenizer(*names)
     for name in filter(is_hub_id, names):
         with suppress(LmtuiError):  # no network, or no such model
-            found = found or named_tokenizer(name, on_progress)
-    if found and not found.tokenizer.chat_template and isinstance(template, str):
-        found.tokenizer.chat_template = template
-    return found
+            resolved = resolved or named_tokenizer(name, on_progress)
+    if resolved and not resolved.tokenizer.chat_template and isinstance(template, str):
+        resolved.tokenizer.chat_template = template
+    return resolved
 
 
 def _open_text_only(

@@ -338,14 +338,14 @@ def _bytes(entry: Mapping[str, Any]) -> bytes:
     """Return the bytes of a token; of its text, where the server sends no others."""
     sent = entry.get("bytes")
     if sent is None:
-        found = _text(entry["token"]).encode()
+        data = _text(entry["token"]).encode()
     elif isinstance(sent, list):
-        found = bytes(sent)
+        data = bytes(sent)
     else:
         raise TypeError(f"{str(sent)[: checks.SHOWN]} are no bytes")
-    if len(found) > _TOKEN_BYTES:
-        raise ValueError(f"a token of {len(found):,} bytes")
-    return found
+    if len(data) > _TOKEN_BYTES:
+        raise ValueError(f"a token of {len(data):,} bytes")
+    return data
 
 
 def _text(value: Any) -> str:

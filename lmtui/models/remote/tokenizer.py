@@ -55,14 +55,14 @@ def named_tokenizer(name: str, on_progress: OnProgress) -> ResolvedTokenizer:
     Raises:
         LmtuiError: there is none, or it can't be read or fetched.
     """
-    found = source.resolve(name)
-    if isinstance(found, source.GgufModel):
-        return _in_gguf(found.path)
-    if isinstance(found, source.FolderModel):
-        return _in_folder(found.path)
-    if isinstance(found, source.HubModel):
-        folder = hub.find_tokenizer(found.hub_id) or hub.fetch_tokenizer(
-            found.hub_id, on_progress
+    model_source = source.resolve(name)
+    if isinstance(model_source, source.GgufModel):
+        return _in_gguf(model_source.path)
+    if isinstance(model_source, source.FolderModel):
+        return _in_folder(model_source.path)
+    if isinstance(model_source, source.HubModel):
+        folder = hub.find_tokenizer(model_source.hub_id) or hub.fetch_tokenizer(
+            model_source.hub_id, on_progress
         )
         return _in_folder(folder)
     from lmtui.models.download.default_model import default_model
@@ -127,11 +127,11 @@ def require_same(
             "parse_special": False,
         }
         try:
-            found = connection.json("/tokenize", body)["tokens"]
+            ids = connection.json("/tokenize", body)["tokens"]
         except (LmtuiError, KeyError, TypeError):  # it has no such route
             return
         own = tokenizer(text, add_special_tokens=False, split_special_tokens=True)
-        if found != list(own.input_ids):
+        if ids != list(own.input_ids):
             raise LmtuiError(
                 "this is not the tokenizer of the server's model",
                 f"{connection.address.host} reads “{text}” as other tokens",

@@ -300,13 +300,13 @@ class TopLogprobsModel:
         for event in self.connection.events(self.server.path, body, most=16 * most):
             require_model(self.connection, self.answer_name, event)
             with checked(self.connection, "an event"):
-                found = [
+                drawn = [
                     token
                     for choice in _choices_of(event)
                     for token in self._tokens(choice, masked=bool(settings["grammar"]))
                 ]
                 ended = ended or any(map(_is_end, _choices_of(event)))
-            for token in found:
+            for token in drawn:
                 yield self._unmasked(read, token) if settings["grammar"] else token
                 read.append(token.id)
         if not ended:
@@ -461,13 +461,13 @@ class TopLogprobsModel:
         values, tops = logprobs["token_logprobs"], logprobs["top_logprobs"]
         if not len(values) == len(tops) == len(ids) + 1:
             raise ValueError(f"{len(values)} scores of {len(ids)} tokens and one more")
-        found = [self._row(self._pairs(top), rows) for top in tops[start:]]
+        listed = [self._row(self._pairs(top), rows) for top in tops[start:]]
         numbers = map(checks.logprob, values[start:-1])
         tokens = [
             PromptToken(*each)
-            for each in zip(numbers, [None] * len(found), found, strict=False)
+            for each in zip(numbers, [None] * len(listed), listed, strict=False)
         ]
-        return ScoredTokens(tokens, found[-1] if rows == self.rows else None)
+        return ScoredTokens(tokens, listed[-1] if rows == self.rows else None)
 
     def _pairs(self, top: Mapping[str, Any]) -> Iterable[tuple[int | None, Any]]:
         if self.texts:

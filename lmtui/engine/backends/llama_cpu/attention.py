@@ -51,7 +51,7 @@ class Attention:
         return allowed and mask is None and self._attend_many is not None
 
     def attend(
-        self, heads: Tensor, places: KVAddresses, layer: int, mask: Tensor | None
+        self, heads: Tensor, addresses: KVAddresses, layer: int, mask: Tensor | None
     ) -> Tensor:
         """Return the attention output of the new tokens in a layer, float32 [n, t, H,
         d], and write their keys and values to the cache.
@@ -61,17 +61,17 @@ class Attention:
         before it; or to those for which `mask`, float32 [t, t], is 0 and not -inf.
         """
         rows, tokens, _, head = heads.shape
-        found = heads.new_empty(rows, tokens, self._heads.query, head)
-        structures = self._heads, places.shared, places.own
+        outputs = heads.new_empty(rows, tokens, self._heads.query, head)
+        structures = self._heads, addresses.shared, addresses.own
         arguments = (
-            *(heads.data_ptr(), found.data_ptr(), rows, tokens),
+            *(heads.data_ptr(), outputs.data_ptr(), rows, tokens),
             *(*map(ctypes.byref, structures), layer),
         )
         if tokens > _FEW and mask is None and self._attend_many is not None:
             self._attend_many(*arguments)
         else:
             self._attend(*arguments, None if mask is None else mask.data_ptr())
-        return found
+        return outputs
 
     def require_right(self) -> None:
         """Compare the kernels with torch's attention on random inputs.
@@ -93,10 +93,10 @@ class Attention:
                 2, rows, 2 * kv_heads, room, head_dim, generator=random
             ).half()
             shared, own = both[0, :1], both[1]
-            places = KVAddresses(
+            addresses = KVAddresses(
                 KVAddress.of(shared[None], cache), KVAddress.of(own[None], cache)
             )
-            found = self.attend(heads, places, 0, None)
+            outputs = self.attend(heads, addresses, 0, None)
             new = heads[:, :, query_heads:].transpose(1, 2).half()
             seen = torch.cat(
                 [
@@ -108,7 +108,7 @@ class Attention:
             wanted = _reference_attention(
                 heads[:, :, :query_heads].transpose(1, 2), seen.float()
             )
-            far = float((found.transpose(1, 2) - wanted).abs().max())
+            far = float((outputs.transpose(1, 2) - wanted).abs().max())
             rounds = tokens > _FEW and self._rounds
             if not far < (_ROUNDED_NEAR if rounds else _NEAR):
                 raise ValueError("its result differs from the reference")

@@ -145,13 +145,13 @@ def _attention_for(weights: LlamaWeights) -> Attention | None:
     and where the library computes something else, which is then removed."""
     kernel, shape = weights.layers[0].qkv.kernel, weights.shape
     seen = cache_dir.identity(kernel.file.parent)
-    found = Attention(kernel.library, shape.heads, shape.kv_heads, shape.head_dim)
-    if not found.is_compiled:
+    attention = Attention(kernel.library, shape.heads, shape.kv_heads, shape.head_dim)
+    if not attention.is_compiled:
         return None
     try:
-        found.require_right()
+        attention.require_right()
     except ValueError as error:
         build.discard(kernel.file, seen)
         getLogger("lmtui").warning("compiled attention is not used: %s", error)
         return None
-    return found
+    return attention

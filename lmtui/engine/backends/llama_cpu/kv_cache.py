@@ -206,13 +206,13 @@ def _sdpa(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) ->
     # Grouped-query attention: heads that share keys become more queries of one head.
     share = heads // kv_heads
     whole = _causal_mask(mask, cache, tokens)
-    found = F.scaled_dot_product_attention(
+    outputs = F.scaled_dot_product_attention(
         queries.reshape(rows, kv_heads, share * tokens, head),
         keys,
         values,
         attn_mask=None if whole is None else whole.repeat(share, 1),
     )
-    return found.view(rows, heads, tokens, head)
+    return outputs.view(rows, heads, tokens, head)
 
 
 def _single_query(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -260,5 +260,5 @@ def _shared_and_own_attention(
     far, near = torch.split(weights, sizes, -1)
     # 3) weighted sums of both sets of values
     seen = far.transpose(0, 1).reshape(1, kv_heads, -1, sizes[0]) @ shared[1]
-    found = seen.view(kv_heads, rows, -1, head).transpose(0, 1) + near @ own[1]
-    return found.reshape(rows, heads, tokens, head)
+    outputs = seen.view(kv_heads, rows, -1, head).transpose(0, 1) + near @ own[1]
+    return outputs.reshape(rows, heads, tokens, head)
