@@ -288,7 +288,7 @@ class TextOnlyEngine:
         shown = self._distribution(row, position, look, count=top_n)
         at = _listed_index(token)
         # Not the id of a listed token with the same bytes, if it is none of them.
-        number = sum(each == token.data for each, _ in token.listed)
+        number = sum(data_of == token.data for data_of, _ in token.listed)
         id_ = self._tokens.id(token.data, number) if at is None else row.ids[at]
         above = sum(value > logprob for value in row.logprobs)
         rank: Rank | None = 1 + above

@@ -54,8 +54,10 @@ def read_weight_file(path: Path) -> WeightFile:
             raise _damaged(path, f"its header has {header:,} bytes")
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            shapes = {name: tuple(each.get_shape()) for name, each in tensors.items()}
-            dtypes = {name: each.get_dtype() for name, each in tensors.items()}
+            shapes = {
+                name: tuple(stored.get_shape()) for name, stored in tensors.items()
+            }
+            dtypes = {name: stored.get_dtype() for name, stored in tensors.items()}
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from error
     except SafetensorError as error:

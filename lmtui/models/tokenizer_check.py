@@ -86,7 +86,7 @@ def _steps(part: Any) -> Iterator[Mapping[str, Any]]:
     waiting = [] if part is None else [json.loads(part.__getstate__())]
     while waiting:
         step = waiting.pop()
-        inner = [each for name in _STEPS for each in step.get(name, ())]
+        inner = [inner_step for name in _STEPS for inner_step in step.get(name, ())]
         if not inner:
             yield step
         waiting += inner

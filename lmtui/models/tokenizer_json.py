@@ -234,9 +234,9 @@ def _template_in(config: Mapping[str, Any]) -> str | None:
     """Return the chat template in a config: a text, or that of several named ones which
     is called `default`."""
     value = config.get("chat_template")
-    for each in value if isinstance(value, list) else ():
-        if isinstance(each, Mapping) and each.get("name") == "default":
-            value = each.get("template")
+    for template in value if isinstance(value, list) else ():
+        if isinstance(template, Mapping) and template.get("name") == "default":
+            value = template.get("template")
     return value if isinstance(value, str) else None
 
 

@@ -107,7 +107,7 @@ def _sibling_modules(model: nn.Module, layer: nn.Module) -> list[nn.Module]:
     for owner in model.modules():
         children = list(owner.children())
         lists = [child for child in children if isinstance(child, nn.ModuleList)]
-        if any(len(each) and each[0] is layer for each in lists):
+        if any(len(modules) and modules[0] is layer for modules in lists):
             return [child for child in children if child not in lists]
     return []
 

@@ -85,10 +85,10 @@ class TopLogprobsBackend(ServerBackend):
         self._require_scores()
         prompts = [[*context, *path] for path in paths]
         scored = self._model.score(prompts, len(context), least=1)
-        rows = [each.after for each in scored if each.after]
+        rows = [prompt.after for prompt in scored if prompt.after]
         if len(rows) < len(scored):
             rows = self._rows_after(prompts)
-        scores = [[token.logprob for token in each.tokens] for each in scored]
+        scores = [[token.logprob for token in prompt.tokens] for prompt in scored]
         return list(zip(scores, self._filled(rows), strict=True))
 
     def _require_scores(self) -> None:

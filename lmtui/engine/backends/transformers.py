@@ -122,7 +122,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         if not self.is_initialized:
             return 0
         tokens = self.keys.shape[2] + 1 + FORK_ROOM
-        one = (each[:1, :, :1] for each in self.allocated or (self.keys, self.values))
+        one = (part[:1, :, :1] for part in self.allocated or (self.keys, self.values))
         return sum(token.nbytes for token in one) * tokens
 
     def batch_select_indices(self, indices: Sequence[int]) -> None:

@@ -34,14 +34,16 @@ def context_ids(
         return (), ()
     mark = () if separator is None else (separator,)
     last = (*mark, *encode(f"{name}\n")) if name else mark
-    each = [(*mark, *encode(f"{file.name}\n{file.text}\n")) for file in files]
-    sizes = shares([len(ids) for ids in each], max(0, budget - len(last)))
+    ids_of_files = [(*mark, *encode(f"{file.name}\n{file.text}\n")) for file in files]
+    sizes = shares([len(ids) for ids in ids_of_files], max(0, budget - len(last)))
     read = [
-        token for ids, size in zip(each, sizes, strict=True) for token in ids[:size]
+        token
+        for ids, size in zip(ids_of_files, sizes, strict=True)
+        for token in ids[:size]
     ]
     parts = (
         ContextPart(file.name, size, len(ids))
-        for file, ids, size in zip(files, each, sizes, strict=True)
+        for file, ids, size in zip(files, ids_of_files, sizes, strict=True)
     )
     return (*read, *last)[:budget], tuple(parts)
 

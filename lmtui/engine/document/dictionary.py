@@ -65,7 +65,7 @@ def is_known(word: str) -> bool:
         return True
     british = (re.sub(ours, theirs, stem) for ours, theirs in _BRITISH)
     longer = len(stem) >= _AMERICAN and ending in ("", "s")
-    if longer and any(each in words for each in british):
+    if longer and any(spelling in words for spelling in british):
         return True
     counts = _counts()
     return any(
@@ -77,7 +77,9 @@ def is_known(word: str) -> bool:
 def _normalised(word: str) -> str:
     """Return a word in lower case, without accents, with straight apostrophes."""
     apart = unicodedata.normalize("NFD", word.lower().replace("’", "'"))
-    return "".join(each for each in apart if not unicodedata.combining(each))
+    return "".join(
+        character for character in apart if not unicodedata.combining(character)
+    )
 
 
 def is_english(words: Iterable[str]) -> bool:

@@ -129,7 +129,7 @@ def split_room(before: int, after: int, room: int) -> tuple[int, int]:
 
 def _spelled(spelling: _Spelling, tokenizer: Any, bos: Sequence[int]) -> Infill | None:
     names = [
-        each for each in (spelling.prefix, spelling.suffix, spelling.middle) if each
+        name for name in (spelling.prefix, spelling.suffix, spelling.middle) if name
     ]
     controls = [*_ids_of(names, tokenizer)]
     if len(controls) < len(names):

@@ -126,7 +126,9 @@ class Proofreader:
             # 1) of two corrections that overlap, the better one stays
             new = self._correction(text, pair, own)
             if new and corrections and new.start < corrections[-1].end:
-                corrections[-1] = max(corrections[-1], new, key=lambda each: each.gain)
+                corrections[-1] = max(
+                    corrections[-1], new, key=lambda correction: correction.gain
+                )
             elif new:
                 corrections.append(new)
             # 2) a part ends where no later correction can overlap
@@ -190,7 +192,7 @@ class Proofreader:
             if not changes:
                 return None
             changes = self._with_gains(scorer, text[slice(*span)], changes, following)
-        best = max(changes, key=lambda each: each.margin, default=None)
+        best = max(changes, key=lambda change: change.margin, default=None)
         return best.correction if best and best.margin >= 0 else None
 
     def _with_gains(
@@ -203,15 +205,15 @@ class Proofreader:
         """Return the changes with their gain over the present text, without those that
         gain far too little."""
         fillings = [
-            scorer.fill(each) for each in (present, *(c.whole for c in changes))
+            scorer.fill(change) for change in (present, *(c.whole for c in changes))
         ]
         parts = scorer.scores(fillings, following=following)
         now, *totals = (score.total for part in parts for score in part)
         judged = [
-            replace(each, correction=replace(each.correction, gain=total - now))
-            for each, total in zip(changes, totals, strict=True)
+            replace(change, correction=replace(change.correction, gain=total - now))
+            for change, total in zip(changes, totals, strict=True)
         ]
-        return [each for each in judged if each.margin >= -_NEAR]
+        return [change for change in judged if change.margin >= -_NEAR]
 
     def _changes(
         self,

@@ -105,7 +105,9 @@ class _Search:
         yield self._list(pool)
         # 2) the best of them, with more and more of what follows
         for number, (kept, following) in enumerate(self._rounds, 1):
-            infilled_texts = [each.infilled for each in self._best(pool, kept)]
+            infilled_texts = [
+                candidate.infilled for candidate in self._best(pool, kept)
+            ]
             scored: list[_Candidate] = []
             for scored in self._scores(infilled_texts, following):
                 sure = self._best(scored) if number == len(self._rounds) else []
@@ -113,7 +115,7 @@ class _Search:
             pool = scored
         # 3) what the model would write after the best
         best = self._best(pool)
-        ahead = self._predicted_texts([each.infilled for each in best])
+        ahead = self._predicted_texts([candidate.infilled for candidate in best])
         rows = zip(self._rows(best), ahead, strict=True)
         complete = tuple(replace(row, ahead=written) for row, written in rows)
         yield ReplacementList(complete, self._total, self._total)
@@ -128,11 +130,11 @@ class _Search:
         seen = 0
         for pool in self._scores_of([self._present, *begun, *known]):
             words += [
-                each
-                for each in pool[seen:]
+                candidate
+                for candidate in pool[seen:]
                 if not self._is_word
-                or each.infilled.text not in begun
-                or self._extended(each) is None
+                or candidate.infilled.text not in begun
+                or self._extended(candidate) is None
             ]
             seen = len(pool)
             yield self._list(words)
@@ -145,13 +147,18 @@ class _Search:
         stays, new = bool(self._scorer.following), pool
         for _ in range(LONGEST):
             grown = {
-                each.infilled.text: word
-                for each in new
-                if each.infilled.text in begun and (word := self._extended(each))
+                candidate.infilled.text: word
+                for candidate in new
+                if candidate.infilled.text in begun
+                and (word := self._extended(candidate))
             }
             if not stays:
-                pool = [each for each in pool if each.infilled.text not in grown]
-            known = {each.infilled.text for each in pool}
+                pool = [
+                    candidate
+                    for candidate in pool
+                    if candidate.infilled.text not in grown
+                ]
+            known = {candidate.infilled.text for candidate in pool}
             begun = set(grown.values()) - known
             if not begun:
                 break
@@ -186,8 +193,8 @@ class _Search:
         texts = map(self._spelled, written)
         ahead = [text[size:] for text, size in zip(texts, lengths, strict=True)]
         return [
-            text if can_cut(each.text + text, len(each.text)) else ""
-            for each, text in zip(infilled_texts, ahead, strict=True)
+            text if can_cut(infilled.text + text, len(infilled.text)) else ""
+            for infilled, text in zip(infilled_texts, ahead, strict=True)
         ]
 
     def _spelled(self, ids: Iterable[int]) -> str:
@@ -221,12 +228,20 @@ class _Search:
     ) -> list[_Candidate]:
         """Return the most promising candidates, best first; the present text is one."""
 
-        def order(each: _Candidate) -> tuple[float, str]:
-            return -each.promise, each.infilled.text
+        def order(candidate: _Candidate) -> tuple[float, str]:
+            return -candidate.promise, candidate.infilled.text
 
         ranked = sorted(pool, key=order)
-        first = [each for each in ranked if each.infilled.text == self._present]
-        first += [each for each in ranked if each.infilled.text != self._present]
+        first = [
+            candidate
+            for candidate in ranked
+            if candidate.infilled.text == self._present
+        ]
+        first += [
+            candidate
+            for candidate in ranked
+            if candidate.infilled.text != self._present
+        ]
         return sorted(first[: max(1, most or self._count)], key=order)
 
     def _list(

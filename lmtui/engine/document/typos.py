@@ -292,7 +292,7 @@ def spelled_like(
     stem, apostrophe, ending = word.partition("'")
     yield from (*spelling.near(word), *vocabulary.near(word))
     if apostrophe:
-        yield from (each + apostrophe + ending for each in spelling.near(stem))
+        yield from (near + apostrophe + ending for near in spelling.near(stem))
     for at in range(1, len(word)):
         parts = word[:at], word[at:]
         if all(

@@ -84,7 +84,7 @@ class PhraseGuard:
             self.notice = f"“{phrase}” stays: the answer went back {times} times before"
             return None
         masked.add(step.id)
-        removed = tuple(each for each, *_ in self._held[held_index:])
+        removed = tuple(held_step for held_step, *_ in self._held[held_index:])
         self.taken_back.append(TakenBack(index, removed, phrase))
         # What was masked behind this token belonged to another text.
         self._masked = {at: ids for at, ids in self._masked.items() if at <= index}

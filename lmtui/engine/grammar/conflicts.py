@@ -52,10 +52,10 @@ class Terminals:
         self._follow = Follow()
         self._find()
         self._parts = list(self._numbers)
-        each = [expression(part) for part in self._parts]
-        self._first = [one.first_bytes for one in each]
+        expressions = [expression(part) for part in self._parts]
+        self._first = [one.first_bytes for one in expressions]
         self._bytes_after = [self._first_bytes(follow) for follow in self._follow]
-        self._expressions = each
+        self._expressions = expressions
         self._next: dict[tuple[int, int], Bits] = {}
 
     def _find(self) -> None:

@@ -211,16 +211,24 @@ def regex_of(part: Part, rules: Rules, *, nonempty: bool = False) -> str:
             text = regex_of(inner, rules, nonempty=nonempty_inner)
             return f"(?:{text}){repetition_signs(least, most)}"
         case Alternatives(parts):
-            some = [each for each in parts if _has_characters(each, rules)]
+            some = [
+                inner_part for inner_part in parts if _has_characters(inner_part, rules)
+            ]
             sign = "?" if len(some) < len(parts) and not nonempty else ""
-            texts = [regex_of(each, rules, nonempty=nonempty) for each in some]
+            texts = [
+                regex_of(inner_part, rules, nonempty=nonempty) for inner_part in some
+            ]
             return f"(?:{'|'.join(texts)}){sign}" if some else ""
         case Sequence(parts):
-            parts = tuple(each for each in parts if _has_characters(each, rules))
-            texts = [regex_of(each, rules) for each in parts]
-            if not nonempty or not all(_is_nullable(each, rules) for each in parts):
+            parts = tuple(
+                inner_part for inner_part in parts if _has_characters(inner_part, rules)
+            )
+            texts = [regex_of(inner_part, rules) for inner_part in parts]
+            if not nonempty or not all(
+                _is_nullable(inner_part, rules) for inner_part in parts
+            ):
                 return "".join(texts)
-            begun = (regex_of(each, rules, nonempty=True) for each in parts)
+            begun = (regex_of(inner_part, rules, nonempty=True) for inner_part in parts)
             tails = ("".join(texts[start:]) for start in range(1, len(parts) + 1))
             return f"(?:{'|'.join(map(str.__add__, begun, tails))})"
 
@@ -234,9 +242,9 @@ def _is_nullable(part: Part, rules: Rules) -> bool:
         case Repetition(inner, least):
             return least == 0 or _is_nullable(inner, rules)
         case Alternatives(parts):
-            return any(_is_nullable(each, rules) for each in parts)
+            return any(_is_nullable(inner_part, rules) for inner_part in parts)
         case Sequence(parts):
-            return all(_is_nullable(each, rules) for each in parts)
+            return all(_is_nullable(inner_part, rules) for inner_part in parts)
 
 
 def _has_characters(part: Part, rules: Rules) -> bool:
@@ -249,7 +257,7 @@ def _has_characters(part: Part, rules: Rules) -> bool:
         case Repetition(inner):
             return _has_characters(inner, rules)
         case Sequence(parts) | Alternatives(parts):
-            return any(_has_characters(each, rules) for each in parts)
+            return any(_has_characters(inner_part, rules) for inner_part in parts)
 
 
 def _class(characters: Characters) -> str:

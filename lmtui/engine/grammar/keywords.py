@@ -164,8 +164,12 @@ def _subschemas(schema: dict[str, Any], pointer: str) -> Iterator[tuple[Any, str
     for key, value in schema.items():
         below = f"{pointer}/{key}"
         if key in _NAMED_SCHEMAS and isinstance(value, dict):
-            yield from ((each, f"{below}/{name}") for name, each in value.items())
+            yield from (
+                (subschema, f"{below}/{name}") for name, subschema in value.items()
+            )
         elif key in _LIST_OF_SCHEMAS and isinstance(value, list):
-            yield from ((each, f"{below}/{i}") for i, each in enumerate(value))
+            yield from (
+                (subschema, f"{below}/{i}") for i, subschema in enumerate(value)
+            )
         elif key in _SCHEMA:
             yield value, below

@@ -130,14 +130,14 @@ class _Grammar:
             return part
         groups: list[tuple[Part, ...]] = []
         last = 1
-        for each in part.parts:
-            size = self._size(each)
+        for inner in part.parts:
+            size = self._size(inner)
             fits = last + size <= _LARGEST
             if groups and fits and len(groups[-1]) < _MOST_PARTS:
-                groups[-1] += (each,)
+                groups[-1] += (inner,)
                 last += size
             else:
-                groups.append((each,))
+                groups.append((inner,))
                 last = 1 + size
         return _joined(type(part), *groups)
 

@@ -84,7 +84,7 @@ def _repeat(chain: SamplerChain, conditions: DrawConditions) -> SeenRepeat | Non
     passages = chain.passages(conditions.context).values()
     if not passages:
         return None
-    longest = max(passages, key=lambda each: each.length)
+    longest = max(passages, key=lambda passage: passage.length)
     ids = conditions.context.tolist()
     start, end = longest.start, longest.start + longest.length
     text = b"".join(map(chain.spell, ids[start:end]))

@@ -92,8 +92,8 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
             ids = torch.from_numpy(_top_ids(logits.numpy(), count))
         else:
             rows = logits.reshape(-1, logits.shape[-1]).numpy()
-            each = torch.from_numpy(np.stack([_top_ids(row, count) for row in rows]))
-            ids = each.view(*logits.shape[:-1], count)
+            stacked = torch.from_numpy(np.stack([_top_ids(row, count) for row in rows]))
+            ids = stacked.view(*logits.shape[:-1], count)
         return ids, logits.gather(-1, ids)
     keys = _order_keys(logits)
     if few:

@@ -68,7 +68,10 @@ class SampledDistribution:
     def cuts(self, tokens: Tensor, scores: Tensor) -> list[Mark | None]:
         """Return, for each token of int64 [m], the stage that cut it, or None; `scores`
         [m] are their `logits`, in main memory."""
-        columns = [scores.tolist(), *(each[tokens].tolist() for each in self.later)]
+        columns = [
+            scores.tolist(),
+            *(ranking[tokens].tolist() for ranking in self.later),
+        ]
         return [
             self._cut_mark(token, values)
             for token, *values in zip(tokens.tolist(), *columns, strict=True)

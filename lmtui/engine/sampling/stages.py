@@ -186,6 +186,6 @@ def stages_of(order: str | Sequence[str]) -> tuple[tuple[str, ...], tuple[str, .
     """Return the stages of llama.cpp's list of samplers, or of its text of letters,
     each once, and what in it is none of ours."""
     find = _BY_LETTER.get if isinstance(order, str) else stage_of
-    pairs = [(each, find(each)) for each in order]
+    pairs = [(given, find(given)) for given in order]
     stages = dict.fromkeys(stage for _, stage in pairs if stage)
     return tuple(stages), tuple(name for name, stage in pairs if stage is None)

@@ -96,14 +96,14 @@ def search(
     matching, size = lexicon.matching(text), position.logits.numel()
     if position.listed is not None:
         known = set(rank(position.logits, position.listed)[0].tolist())
-        matching = [each for each in matching if each[1] in known]
+        matching = [match for match in matching if match[1] in known]
         size = position.listed
     look = position.view(chain)
     kept = look.sampled
     told = position.rows(torch.tensor([i for _, i in matching]).long(), kept)
     order = sorted(
         zip(matching, told.logits.tolist(), strict=True),
-        key=lambda each: (each[0][0], -each[1]),
+        key=lambda match: (match[0][0], -match[1]),
     )[:count]
     best = position.rows(torch.tensor([i for (_, i), _ in order]).long(), kept)
     rows = candidates(best, kept, lexicon.vocabulary)

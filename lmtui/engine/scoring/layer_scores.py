@@ -97,7 +97,9 @@ def _scores(
         size = max(1, backend.block_rows // layers)  # tokens of a block
         for begin in range(0, len(wanted), size):
             block = states[wanted[begin : begin + size]].flatten(0, 1)
-            ids = [each or 0 for each in islice(waiting, size) for _ in range(layers)]
+            ids = [
+                target or 0 for target in islice(waiting, size) for _ in range(layers)
+            ]
             rows: list[TokenScore] = []
             for start in range(0, len(block), backend.block_rows):
                 cancellation.check()

@@ -125,8 +125,10 @@ def _ranks(block: Tensor, own: Tensor) -> Tensor:
     # As float32, in memory that is used again: sums of booleans take four times longer.
     above = torch.empty_like(parts[0])
     counts = [
-        torch.gt(rows, each, out=above[: len(rows)]).sum(1)
-        for rows, each in zip(parts, torch.split(own, len(parts[0]) or 1), strict=True)
+        torch.gt(rows, own_logits, out=above[: len(rows)]).sum(1)
+        for rows, own_logits in zip(
+            parts, torch.split(own, len(parts[0]) or 1), strict=True
+        )
     ]
     return torch.cat(counts).long() + 1  # exact in float32: counts are below 2^24
 

@@ -569,7 +569,7 @@ class PromptBuilder:
         """Return an answer in which the marks around its thinking are marks, if the
         template knows them; with `mark` before its text."""
         known = (
-            each.rstrip() in self._template for each in (span.opening, span.closing)
+            marker.rstrip() in self._template for marker in (span.opening, span.closing)
         )
         if not all(known):
             return mark + self._guard(text)

@@ -90,7 +90,9 @@ def parts(adapter: Adapter, *, with_report: bool) -> Iterator[Path]:
 def is_part(name: str) -> bool:
     """Return whether a file of this name can belong to an adapter."""
     known = (*_PARTS, *TELLING)
-    return not name.startswith(".") and any(fnmatchcase(name, each) for each in known)
+    return not name.startswith(".") and any(
+        fnmatchcase(name, pattern) for pattern in known
+    )
 
 
 def _pack(files: list[Path], target: Path, name: str) -> None:

@@ -92,7 +92,7 @@ def with_adapter(base: LoadedModel, adapter: Adapter) -> LoadedModel:
 
 
 def _delta(model: Any) -> list[Tensor]:
-    return [each for name, each in model.named_parameters() if ".lora_" in name]
+    return [weights for name, weights in model.named_parameters() if ".lora_" in name]
 
 
 def write_merged(

@@ -177,8 +177,8 @@ def read_array(header: GgufHeader, key: str) -> list[Any] | None:
 def read_items(array: GgufArray, data: mmap.mmap) -> list[Any]:
     """Return the items of an array, given the bytes of its file."""
     if array.kind != STRING:
-        each = SCALARS[array.kind].format[1:]
-        return [*struct.unpack_from(f"<{array.count}{each}", data, array.offset)]
+        item_format = SCALARS[array.kind].format[1:]
+        return [*struct.unpack_from(f"<{array.count}{item_format}", data, array.offset)]
     items, at = [], array.offset
     for _ in range(array.count):
         (length,) = _U64.unpack_from(data, at)

@@ -362,7 +362,7 @@ class _Fields:
                 ]
             if len(ranked) > most:
                 raise self._refused("its vocabulary implies far too many merges")
-        ranked.sort(key=lambda each: each[:2])
+        ranked.sort(key=lambda merge: merge[:2])
         return [(left, right) for _, _, left, right in ranked]
 
     def _byte_level(self) -> tokenizers.Tokenizer:

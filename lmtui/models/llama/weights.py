@@ -281,7 +281,7 @@ def read_weights(
     layers = (_LayerReader(shape, source, naming, i) for i in range(shape.layers))
     return LlamaWeights(
         shape=shape,
-        layers=tuple(each.layer() for each in layers),
+        layers=tuple(layer_weights.layer() for layer_weights in layers),
         norm=of_shape(source.floats(names["norm"]), width),
         embedding=embedding,
         lm_head=source.head(rows),

@@ -148,7 +148,7 @@ class LmtuiServerModel:
                 yield self._score(token, row, entropy, top_n)
 
     def _score(self, token: int, row: Any, entropy: Any, top_n: int) -> Score:
-        logprobs = {int(i): checks.logprob(each["logprob"]) for i, each in row.items()}
+        logprobs = {int(i): checks.logprob(told["logprob"]) for i, told in row.items()}
         ranked = sorted(logprobs.items(), key=lambda pair: (-pair[1], pair[0]))
         rank = checks.count(row[str(token)]["rank"], self.facts.vocabulary)
         nats = float(entropy)

@@ -225,7 +225,9 @@ def find_model(connection: Connection, name: str = "") -> Mapping[str, Any]:
     """
     with checked(connection, "its models"):
         listed = connection.json("/v1/models")["data"]
-        known: dict[str, Mapping[str, Any]] = {str(each["id"]): each for each in listed}
+        known: dict[str, Mapping[str, Any]] = {
+            str(listed_entry["id"]): listed_entry for listed_entry in listed
+        }
         entry = known.get(name) if name else next(iter(known.values()))
         if isinstance(entry, Mapping):
             # A LoRA adapter has the context and the tokenizer of its parent.

@@ -231,8 +231,8 @@ class OpenAiModel:
                 own is not None and own >= best - checks.SLACK for own, best in known
             )
         texts = {
-            "".join(part.text for part in self._parts_of(each))
-            for each in (request, replace(request, seed=request.seed + 1))
+            "".join(part.text for part in self._parts_of(asked))
+            for asked in (request, replace(request, seed=request.seed + 1))
         }
         return len(texts) == 1 and texts != {""}
 
@@ -270,9 +270,9 @@ class OpenAiModel:
             return ChatToken(_bytes(entry), None)
         own = checks.logprob(entry["logprob"])
         pairs = [
-            _pair(each)
-            for each in entry.get("top_logprobs") or ()
-            if each["logprob"] is not None
+            _pair(top)
+            for top in entry.get("top_logprobs") or ()
+            if top["logprob"] is not None
         ]
         pairs.sort(key=lambda pair: -pair[1])
         checks.require_distribution([value for _, value in pairs])
@@ -321,7 +321,8 @@ def _entries(logprobs: Any) -> Iterable[Mapping[str, Any]]:
             "token": name,
             "logprob": value,
             "top_logprobs": [
-                {"token": other, "logprob": each} for other, each in (top or {}).items()
+                {"token": other, "logprob": logprob}
+                for other, logprob in (top or {}).items()
             ],
         }
         for name, value, top in zip(

@@ -150,7 +150,7 @@ def _completion_fields(settings: DrawSettings, _: int) -> Json:
 
 def llama_bias(bias: Mapping[int, float]) -> list[tuple[int, float | bool]]:
     """Return a bias of ids as llama.cpp takes it: false for a ban."""
-    return [(i, each if each > -math.inf else False) for i, each in bias.items()]
+    return [(i, value if value > -math.inf else False) for i, value in bias.items()]
 
 
 def _llama_fields(settings: DrawSettings, context: int) -> Json:
@@ -398,8 +398,8 @@ class TopLogprobsModel:
         answer = self.connection.json(
             self.server.path, body, most=min(_MOST_BYTES, size)
         )
-        for each in answer if isinstance(answer, list) else [answer]:
-            require_model(self.connection, self.answer_name, each)
+        for part in answer if isinstance(answer, list) else [answer]:
+            require_model(self.connection, self.answer_name, part)
         with checked(self.connection, "its answers"):
             choices = _choices_of(answer)
             if len(choices) != len(prompts):
@@ -412,11 +412,11 @@ class TopLogprobsModel:
         if "completion_probabilities" in choice:
             return [
                 AnswerToken(
-                    checks.token_id(each["id"], self.facts.vocabulary),
-                    checks.logprob(each["logprob"]),
-                    self._row((e["id"], e["logprob"]) for e in each["top_logprobs"]),
+                    checks.token_id(token["id"], self.facts.vocabulary),
+                    checks.logprob(token["logprob"]),
+                    self._row((e["id"], e["logprob"]) for e in token["top_logprobs"]),
                 )
-                for each in choice["completion_probabilities"]
+                for token in choice["completion_probabilities"]
             ]
         logprobs = choice.get("logprobs")
         if not logprobs:  # in the event that tells why the answer ended
@@ -447,7 +447,11 @@ class TopLogprobsModel:
         for token, entries in zip(ids[start:], scores[start:], strict=True):
             # The token itself may be one more than were asked for.
             row = self._row(
-                ((int(i), each["logprob"]) for i, each in entries.items()), rows
+                (
+                    (int(i), scored_token["logprob"])
+                    for i, scored_token in entries.items()
+                ),
+                rows,
             )
             own = entries[str(token)]
             rank = checks.count(own["rank"], self.facts.vocabulary)
@@ -464,8 +468,8 @@ class TopLogprobsModel:
         listed = [self._row(self._pairs(top), rows) for top in tops[start:]]
         numbers = map(checks.logprob, values[start:-1])
         tokens = [
-            PromptToken(*each)
-            for each in zip(numbers, [None] * len(listed), listed, strict=False)
+            PromptToken(*score)
+            for score in zip(numbers, [None] * len(listed), listed, strict=False)
         ]
         return ScoredTokens(tokens, listed[-1] if rows == self.rows else None)
 
@@ -530,9 +534,9 @@ def _certain(ranked: list[tuple[float, int]], count: int) -> list[tuple[float, i
 def _choices_of(answer: Any) -> list[Any]:
     """Return the answers to all prompts, in the order of these."""
     if isinstance(answer, list):  # of llama-server, to several
-        return sorted(answer, key=lambda each: each["index"])
+        return sorted(answer, key=lambda choice: choice["index"])
     if "choices" in answer:
-        return sorted(answer["choices"], key=lambda each: each.get("index", 0))
+        return sorted(answer["choices"], key=lambda choice: choice.get("index", 0))
     return [answer]
 
 
@@ -606,7 +610,7 @@ def _with_rows(model: TopLogprobsModel) -> tuple[TopLogprobsModel, Sequence[str]
     """Return the model with as many tokens a row as the server allows, and what it
     calls itself in answers; and the names of the tokens of such a row."""
     size = model.facts.vocabulary
-    counts = sorted({min(each, size) for each in model.server.counts})[::-1]
+    counts = sorted({min(number, size) for number in model.server.counts})[::-1]
     for count in counts:
         asked = replace(model, rows=count)
         most = checks.ENTRY_BYTES * (count + 80)

@@ -101,8 +101,8 @@ class LlamaCpuBackend:
         )
         shape = self.decoder.shape
         every = torch.empty(keep, shape.layers + 1, shape.width)
-        for layer, each in enumerate(states):
-            every[:, layer] = each
+        for layer, layer_output in enumerate(states):
+            every[:, layer] = layer_output
         return every
 
     @torch.inference_mode()
