@@ -90,12 +90,12 @@ def show_list(json: options.Json = False) -> None:
     # Imported here, as in every command: `lmtui --help` needs none of it.
     from lmtui.models.adapters import folders
 
-    output, found = Output(), list(folders.listed())
+    output, adapters = Output(), list(folders.listed())
     if json:
-        for adapter in found:
+        for adapter in adapters:
             output.event(_event(adapter))
-    elif found:
-        rows = [_row(adapter) for adapter in found]
+    elif adapters:
+        rows = [_row(adapter) for adapter in adapters]
         output.text(table(_HEADINGS, rows, right=(2,), terminal=output.is_terminal))
     else:
         output.text("no adapters yet; `lmtui finetune NOTES` makes one\n")

@@ -180,10 +180,10 @@ def _conversations() -> Iterator[tuple[str, str]]:
     if not paths.chats_file().exists():
         return
     with closing(Store(paths.chats_file(), readonly=True)) as store:
-        found = store.listed(limit=_CONVERSATIONS)
-    if found:
+        summaries = store.listed(limit=_CONVERSATIONS)
+    if summaries:
         yield "last", "the conversation used last"
-    for listed in found:
+    for listed in summaries:
         yield str(listed.id), listed.title
 
 

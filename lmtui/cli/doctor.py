@@ -166,19 +166,19 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
     place = parse(spec, key_variable=server.key_variable)
     connection = connection_to(place, server)
     try:
-        found = described(connection, place.model, server)
+        model = described(connection, place.model, server)
     except LmtuiError as error:
         yield "model", visible_line(f"{error}. {error.hint}".strip())
         return
     finally:
         connection.close()
-    where = f"{found.dialect} at {place.host}"
-    yield "model", visible_line(f"{found.name} on {where}")
-    if isinstance(found, OpenAiModel):
-        numbers = f"{found.rows} tokens" if found.rows else "no tokens"
+    where = f"{model.dialect} at {place.host}"
+    yield "model", visible_line(f"{model.name} on {where}")
+    if isinstance(model, OpenAiModel):
+        numbers = f"{model.rows} tokens" if model.rows else "no tokens"
         yield "runs", f"there: for chats only, with {numbers} listed at each position"
         return
-    runs = f"{found.number_format} on {found.device}, context {found.facts.context:,}"
+    runs = f"{model.number_format} on {model.device}, context {model.facts.context:,}"
     yield "runs", visible_line(f"there: {runs}")
 
 

@@ -253,10 +253,10 @@ def _close_options(error: Exception) -> list[str]:
 def _taken(message: str) -> str:
     """Return the accepted values in words, from a library's message of refusal."""
     for said, takes in _TAKES:
-        if found := said.search(message):
-            return found.expand(takes)
-    if found := _CHOICES.search(message):
-        *others, last = re.findall(r"'([^']*)'", found[1]) or [found[1]]
+        if match := said.search(message):
+            return match.expand(takes)
+    if match := _CHOICES.search(message):
+        *others, last = re.findall(r"'([^']*)'", match[1]) or [match[1]]
         return f"{', '.join(others)} or {last}" if others else last
     return ""
 

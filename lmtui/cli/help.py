@@ -15,8 +15,8 @@ from lmtui.errors import LmtuiError
 
 def topics() -> dict[str, Traversable]:
     """The topics by name, each with its file."""
-    found = (files("lmtui") / "topics").iterdir()
-    named = {file.name.removesuffix(".txt"): file for file in found}
+    entries = (files("lmtui") / "topics").iterdir()
+    named = {file.name.removesuffix(".txt"): file for file in entries}
     return {name: named[name] for name in sorted(named)}
 
 

@@ -47,13 +47,13 @@ VERBS = {
 def _command(verb: str) -> Any:
     """Import the verb and return its command."""
     module, _, name = VERBS[verb].partition(":")
-    found = getattr(import_module(f"lmtui.cli.{module}"), name)
-    if isinstance(found, typer.Typer):
-        command = typer.main.get_group(found)
+    member = getattr(import_module(f"lmtui.cli.{module}"), name)
+    if isinstance(member, typer.Typer):
+        command = typer.main.get_group(member)
         command.name = verb
         return command
     alone = typer.Typer(rich_markup_mode=None, add_completion=False)
-    alone.command(verb)(found)
+    alone.command(verb)(member)
     return typer.main.get_command(alone)
 
 

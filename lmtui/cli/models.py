@@ -147,9 +147,9 @@ def fetch(name: Name = "default") -> None:
     from lmtui.cli.progress import loading_progress
     from lmtui.models import load, source
 
-    found = source.resolve(name)
+    model_source = source.resolve(name)
     with loading_progress() as show:
-        place = load.locate(found, show)
+        place = load.locate(model_source, show)
     Output().text(f"{place}\n")
 
 
@@ -209,8 +209,8 @@ def _what(item: Item) -> str:
 def _catalogue_table(here: set[str], *, terminal: bool) -> str:
     from lmtui.models import hardware, list_rows
 
-    found = list_rows.catalogue_rows(here, hardware.available_ram())
-    rows = [row.cells for row in found]
+    listed = list_rows.catalogue_rows(here, hardware.available_ram())
+    rows = [row.cells for row in listed]
     return table(list_rows.HEADINGS, rows, right=(1, 2), terminal=terminal)
 
 

@@ -77,11 +77,11 @@ def _typed(name: str) -> Kind:
 
 
 def _option(name: str) -> Any:
-    found = item(name)
-    declared = found.declaration
+    setting = item(name)
+    declared = setting.declaration
     choices = completion.values(declared.choices)
     return typer.Option(
-        found.flag or "",
+        setting.flag or "",
         metavar=declared.metavar or None,
         help=declared.meaning,
         autocompletion=_COMPLETIONS.get(name, choices),
@@ -122,16 +122,16 @@ def settings(context: typer.Context, **more: SettingValue) -> Settings:
         LmtuiError: one of them can't be used, or `--theme` names no theme.
     """
     given = {**context.params, **more}
-    found = load.load({name: given.get(name) for name in names()})
-    if found.origin("theme").source == "flag":
-        _require_theme(found.theme)
-    return found
+    settings_in_force = load.load({name: given.get(name) for name in names()})
+    if settings_in_force.origin("theme").source == "flag":
+        _require_theme(settings_in_force.theme)
+    return settings_in_force
 
 
 def _require_theme(name: str) -> None:
     """Check that the theme exists, also where no screen opens."""
     from lmtui.tui.themes import load_themes
 
-    found = load_themes(paths.themes_folder())
-    if found.get(name) is None:
-        raise found.unknown(name)
+    themes = load_themes(paths.themes_folder())
+    if themes.get(name) is None:
+        raise themes.unknown(name)

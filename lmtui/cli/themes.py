@@ -60,21 +60,21 @@ def themes(
     from lmtui.tui.themes import load_themes
 
     settings = load.load()
-    found = load_themes(paths.themes_folder())
+    loaded = load_themes(paths.themes_folder())
     output = Output()
     if show is not None:
-        output.text(_file_of(show, found))
+        output.text(_file_of(show, loaded))
         return
-    _tell_what_is_wrong(settings, found)
+    _tell_what_is_wrong(settings, loaded)
     console = terminal_console(no_color=no_color)
     if json:
-        for theme in found.themes:
-            output.event(_event(theme, found, settings))
+        for theme in loaded.themes:
+            output.event(_event(theme, loaded, settings))
         return
     if console.is_terminal and console.color_system and not console.no_color:
-        _print_samples(found, settings, console)
+        _print_samples(loaded, settings, console)
     else:
-        _write_table(found, settings, output)
+        _write_table(loaded, settings, output)
     output.text(f"\nyour own themes: {paths.themes_folder()}\n")
 
 

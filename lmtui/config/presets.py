@@ -33,8 +33,8 @@ def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
     Raises:
         LmtuiError: there is none.
     """
-    if (found := presets.get(name)) is not None:
-        return found
+    if (preset := presets.get(name)) is not None:
+        return preset
     close = get_close_matches(name, presets, n=1)
     if close:
         hint = f"Did you mean {close[0]}?"

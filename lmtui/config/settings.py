@@ -311,9 +311,9 @@ class Settings:
     """The origin of each value that is not a default."""
 
     def value(self, name: str) -> SettingValue:
-        found = item(name)
-        holder = getattr(self, found.holder) if found.holder else self
-        value: SettingValue = getattr(holder, found.field.name)
+        setting = item(name)
+        holder = getattr(self, setting.holder) if setting.holder else self
+        value: SettingValue = getattr(holder, setting.field.name)
         return value
 
     def changed(self, values: Mapping[str, Any]) -> Settings:
@@ -324,8 +324,8 @@ class Settings:
         """
         by_holder: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
-            found = item(name)
-            by_holder.setdefault(found.holder, {})[found.field.name] = value
+            setting = item(name)
+            by_holder.setdefault(setting.holder, {})[setting.field.name] = value
         own = by_holder.pop("", {})
         others = {
             holder: replace(getattr(self, holder), **given)
@@ -481,7 +481,7 @@ class SettingItem:
 
 @cache
 def _items() -> Mapping[str, SettingItem]:
-    found = {}
+    items = {}
     for section in _SECTIONS:
         kinds = declared.kinds_of(section.kind)
         for each in fields(section.kind):
@@ -489,11 +489,11 @@ def _items() -> Mapping[str, SettingItem]:
                 continue
             own = declaration.key or each.name
             name = f"{section.prefix}{own}"
-            found[name] = SettingItem(
+            items[name] = SettingItem(
                 name, own, section.name, section.holder, each, kinds[each.name],
                 declaration,
             )  # fmt: skip
-    return found
+    return items
 
 
 def items() -> Iterator[SettingItem]:

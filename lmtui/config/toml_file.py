@@ -135,8 +135,8 @@ def _broken(title: str, detail: str) -> LmtuiError:
 def _detail(file: Path, text: str, reason: str) -> str:
     """Return the parser's message with the line that it is about."""
     lines = text.splitlines() or [""]
-    found = re.search(r"at line (\d+)", reason)
-    number = int(found[1]) if found else len(lines)
+    match = re.search(r"at line (\d+)", reason)
+    number = int(match[1]) if match else len(lines)
     line = _KEY.sub(r"\1 …", lines[min(number, len(lines)) - 1][:_LONGEST])
     return f"{file}: {reason}\n{number} | {line}"
 
@@ -212,12 +212,12 @@ def _read(text: str) -> Any:
 
 def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
     """Return a table without the empty tables in it, which set nothing."""
-    found: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
     for name, value in table.items():
         inner = _without_empty(value) if isinstance(value, dict) else value
         if inner != {}:
-            found[name] = inner
-    return found
+            kept[name] = inner
+    return kept
 
 
 def _change_plain(table: dict[str, Any], change: TomlEdit) -> None:

@@ -41,10 +41,10 @@ def _texts(text: str, items: tuple[str, ...]) -> tuple[str, ...]:
     if not text.lstrip().startswith("["):
         parts = text.split(",")
         return tuple(filter(None, map(str.strip, parts) if items else parts))
-    found = tomllib.loads(f"texts = {text}")["texts"]
-    if not all(isinstance(each, str) for each in found):
+    texts = tomllib.loads(f"texts = {text}")["texts"]
+    if not all(isinstance(each, str) for each in texts):
         raise ValueError("not all are texts")
-    return tuple(found)
+    return tuple(texts)
 
 
 def typed(name: str, value: object, location: str, *, shown: str = "") -> SettingValue:
@@ -71,25 +71,25 @@ def written(name: str, text: str) -> SettingValue:
     Raises:
         LmtuiError: the setting can't have this value, or can't be unset.
     """
-    found = item(name)
-    if not text.strip() and found.field.default is None:
+    setting = item(name)
+    if not text.strip() and setting.field.default is None:
         return None
     try:
         value = parse(name, text, "")
     except LmtuiError:
-        title = f"{found.key} is not {KINDS[found.kind]}"
+        title = f"{setting.key} is not {KINDS[setting.kind]}"
         raise LmtuiError(title, repr(text.strip()), limits(name)) from None
-    found.check(value)
+    setting.check(value)
     return value
 
 
 def limits(name: str) -> str:
     """Return the range of a numeric setting, in the words of its error; empty for other
     types."""
-    found = item(name)
-    if found.kind not in (int, float):
+    setting = item(name)
+    if setting.kind not in (int, float):
         return ""
-    return found.declaration.hint or f"Give {KINDS[found.kind]}."
+    return setting.declaration.hint or f"Give {KINDS[setting.kind]}."
 
 
 def _not_a(kind: Kind, shown: str, written: str, *, name: str) -> LmtuiError:

@@ -64,8 +64,8 @@ def _first_level(
     before the parts."""
     kind = re.compile(_KINDS[bracket])
     for line, start, code in parts:
-        found = list(kind.finditer(code))
-        for match in reversed(found) if bracket in CLOSERS else found:
+        matches = list(kind.finditer(code))
+        for match in reversed(matches) if bracket in CLOSERS else matches:
             depth += 1 if match[0] == bracket else -1
             if not depth:
                 return line, start + match.start()

@@ -44,11 +44,11 @@ def completed(name: str) -> str:
     head, _, begun = name.rpartition("/")
     folder = f"{head}/" if "/" in name else ""
     try:
-        found = _names(Path(folder or ".").expanduser(), begun)
+        names = _names(Path(folder or ".").expanduser(), begun)
     except (OSError, RuntimeError, ValueError):
         return name
     # Not os.path.commonpath: letters are completed, not path components.
-    return folder + os.path.commonprefix(found) if found else name  # noqa: RUF071
+    return folder + os.path.commonprefix(names) if names else name  # noqa: RUF071
 
 
 def _mode(path: Path) -> int | None:

@@ -85,10 +85,10 @@ def find(path: Path) -> Recovered | None:
     copy with the file's own text is removed.
     """
     _remove_expired()
-    found = [copy for copy in _copies(path) if not _is_saved(copy, path)]
-    found.sort(key=lambda copy: (not copy.open_elsewhere, copy.time))
+    copies = [copy for copy in _copies(path) if not _is_saved(copy, path)]
+    copies.sort(key=lambda copy: (not copy.open_elsewhere, copy.time))
     newest: Recovered | None = None
-    for copy in found:
+    for copy in copies:
         older = newest if newest and not newest.open_elsewhere else None
         newest = replace(copy, older=older)
     return newest

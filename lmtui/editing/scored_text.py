@@ -163,10 +163,10 @@ class ScoredText:
         character."""
         line = self.line_of(position)
         base = self._starts[line]
-        found = (
+        candidates = (
             p for p in self._lines[line] if p.start + base <= position < p.end + base
         )
-        placed = next(found, None)
+        placed = next(candidates, None)
         return placed.moved(base) if placed else None
 
     def is_fresh(self, line: int) -> bool:
@@ -245,9 +245,9 @@ class ScoredText:
         """Return the last token that begins before an offset."""
         for line in range(self.line_of(position), -1, -1):
             base = self._starts[line]
-            found = [p for p in self._lines[line] if p.start + base < position]
-            if found:
-                return found[-1].moved(base)
+            before = [p for p in self._lines[line] if p.start + base < position]
+            if before:
+                return before[-1].moved(base)
         return None
 
     def _length(self, line: int) -> int:

@@ -95,7 +95,7 @@ def places_of(
 
     `tokens` are in order and within the text.
     """
-    found: list[SurprisingToken] = []
+    worst: list[SurprisingToken] = []
     taken = 0  # end of the last one found
     for token in tokens:
         if token.bits < threshold or token.start >= token.end:
@@ -104,14 +104,14 @@ def places_of(
         if end > taken:
             start, end = _grown(text, start, end, minimum=taken)
         if start < taken:
-            last = found[-1]
+            last = worst[-1]
             worse = token if token.bits > last.bits else last
             start, end = last.start, max(taken, end)
-            found[-1] = replace(worse, start=start, end=end)
+            worst[-1] = replace(worse, start=start, end=end)
         else:
-            found.append(replace(token, start=start, end=end))
+            worst.append(replace(token, start=start, end=end))
         taken = end
-    named = (_named(text, each) for each in found)
+    named = (_named(text, each) for each in worst)
     return [place for place in named if place.word not in ignored]
 
 

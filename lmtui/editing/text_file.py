@@ -76,10 +76,12 @@ def taken_off(raw: str) -> tuple[str, Endings]:
     """Return `raw` with `\\n` for every line ending, and its endings."""
     if "\r" not in raw:
         return raw, Endings()
-    found = _ANY.findall(raw)
-    counts = Counter(found)  # in order of appearance; `max` returns the first of equals
+    endings = _ANY.findall(raw)
+    counts = Counter(
+        endings
+    )  # in order of appearance; `max` returns the first of equals
     main = max(counts, key=lambda ending: counts[ending])
-    own = tuple(found) if len(counts) > 1 else ()
+    own = tuple(endings) if len(counts) > 1 else ()
     return _ANY.sub("\n", raw), Endings(main, own)
 
 

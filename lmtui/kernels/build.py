@@ -156,13 +156,13 @@ def note_failure(folder: Path, by: str, why: str) -> None:
 def failures(by: str) -> dict[Path, str]:
     """Return the noted failures of the compiler `by`: its message, by the note's
     path."""
-    found = {}
+    why = {}
     for file in root().glob(f"*{_FAILED}"):
         with suppress(OSError, ValueError, TypeError, KeyError):
             note = json.loads(file.read_bytes())
             if note["compiler"] == by:
-                found[file] = str(note["why"])
-    return found
+                why[file] = str(note["why"])
+    return why
 
 
 def failure(folder: Path, by: str) -> str | None:

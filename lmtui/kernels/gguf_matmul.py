@@ -272,24 +272,30 @@ class GgufMatmulKernel:
 
     def matmul(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
-        inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), matrix.rows)
+        inputs, outputs = (
+            inputs.contiguous(),
+            inputs.new_empty(len(inputs), matrix.rows),
+        )
         self._matmul(
             ctypes.byref(matrix.compiled),
-            *(inputs.data_ptr(), len(inputs), found.data_ptr()),
+            *(inputs.data_ptr(), len(inputs), outputs.data_ptr()),
         )
-        return found
+        return outputs
 
     def gemm(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
         """Return the product of a matrix without its LoRA and inputs, float32 [m, K]:
         float32 [m, N]. It pays for more than a few inputs. Needs `has_gemm`; where
         `gemm_rounds`, inputs and weights are rounded to bfloat16."""
         assert self._gemm is not None
-        inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), matrix.rows)
+        inputs, outputs = (
+            inputs.contiguous(),
+            inputs.new_empty(len(inputs), matrix.rows),
+        )
         self._gemm(
             ctypes.byref(matrix.compiled),
-            *(inputs.data_ptr(), len(inputs), found.data_ptr()),
+            *(inputs.data_ptr(), len(inputs), outputs.data_ptr()),
         )
-        return found
+        return outputs
 
     def block(
         self,
@@ -369,19 +375,19 @@ class GgufMatmulKernel:
         index = index.contiguous()
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < matrix.rows:
             raise IndexError(f"a row is not among {matrix.rows:,}")
-        found = torch.empty(len(index), matrix.columns)
+        weights = torch.empty(len(index), matrix.columns)
         part = ctypes.byref(matrix.compiled())
         self._rows(
-            *(part, matrix.columns, index.data_ptr()), len(index), found.data_ptr()
+            *(part, matrix.columns, index.data_ptr()), len(index), weights.data_ptr()
         )
-        return found
+        return weights
 
     def tile(self, matrix: StackedMatrix, first: int, count: int) -> Tensor:
         """Return `count` rows of a matrix from row `first` on, dequantised and without
         its LoRA: float32 [count, K]."""
-        found = torch.empty(count, matrix.columns)
-        self._tile(ctypes.byref(matrix.compiled), first, count, found.data_ptr())
-        return found
+        weights = torch.empty(count, matrix.columns)
+        self._tile(ctypes.byref(matrix.compiled), first, count, weights.data_ptr())
+        return weights
 
     def require_right(self) -> None:
         """Compare products, tiles and batches with the dequantised rows, on random
@@ -397,13 +403,13 @@ class GgufMatmulKernel:
             plain = self.rows(matrix, order)
             inputs = torch.linspace(-1, 2, _INPUTS * matrix.columns).sin()
             inputs = inputs.view(_INPUTS, -1)
-            found = self.matmul(whole, inputs)
+            outputs = self.matmul(whole, inputs)
             single = [self.matmul(whole, row) for row in torch.split(inputs, 1)]
             wanted = F.linear(inputs.double(), plain.double())
-            far = (found - wanted).abs().max() / wanted.abs().max()
+            far = (outputs - wanted).abs().max() / wanted.abs().max()
             right = (
                 bool(far < _NEAR)
-                and torch.equal(torch.cat(single), found)
+                and torch.equal(torch.cat(single), outputs)
                 and torch.equal(self.tile(whole, 1, 3), plain[1:4])
                 and self._is_gemm_right(whole, plain, inputs)
             )
@@ -415,11 +421,11 @@ class GgufMatmulKernel:
     ) -> bool:
         if not self.has_gemm:
             return True
-        found = self.gemm(matrix, inputs)
+        outputs = self.gemm(matrix, inputs)
         if self.gemm_rounds:
             inputs, plain = inputs.bfloat16().float(), plain.bfloat16().float()
         wanted = F.linear(inputs, plain)
-        return bool((found - wanted).abs().max() < _NEAR * wanted.abs().max())
+        return bool((outputs - wanted).abs().max() < _NEAR * wanted.abs().max())
 
     def require_exact(self) -> None:
         """Compare dequantised rows with the `gguf` package's, bit by bit.

@@ -168,17 +168,17 @@ class Answers(ABC):
     def _tokens(self, index: int, part: Part, *, with_prompt: bool) -> Json:
         """Return vLLM's fields of a choice, as far as they are asked for."""
         prompt = index // self._each
-        found: Json = {}
+        fields: Json = {}
         if self.body.return_token_ids:
-            found["token_ids"] = part.ids
+            fields["token_ids"] = part.ids
             if with_prompt:
-                found["prompt_token_ids"] = list(self.request.prompts[prompt].ids)
+                fields["prompt_token_ids"] = list(self.request.prompts[prompt].ids)
         if with_prompt and self.body.prompt_logprobs is not None:
             rows = self._prompt_rows.get(prompt, [])
-            found["prompt_logprobs"] = prompt_logprobs(rows, self.names)
+            fields["prompt_logprobs"] = prompt_logprobs(rows, self.names)
             if self.body.return_entropies:
-                found["prompt_entropies"] = [row.entropy for row in rows]
-        return found
+                fields["prompt_entropies"] = [row.entropy for row in rows]
+        return fields
 
 
 class CompletionAnswers(Answers):

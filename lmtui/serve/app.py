@@ -168,10 +168,10 @@ class Api:
         self._planner.require_short([body.prompt])
 
         def read(engine: Engine) -> tuple[int, ...]:
-            found = engine.encode(
+            encoding = engine.encode(
                 body.prompt, bos="auto" if body.add_special_tokens else "no"
             )
-            return (*found.prefix, *found.ids)
+            return (*encoding.prefix, *encoding.ids)
 
         return await self._tokens(
             await self._call(read), strings=body.return_token_strs
@@ -220,11 +220,11 @@ class Api:
             prompt=tuple(body.prompts[0]),
             tokens=request.state.counts.prompt,
         )
-        found = [block async for block in blocks]
+        parts = [block async for block in blocks]
         expected = self._planner.logits_bytes(body.prompts, body.last_tokens)
-        if sum(map(len, found)) != expected:
+        if sum(map(len, parts)) != expected:
             raise Unavailable("the server is ending")
-        return Response(b"".join(found), media_type="application/octet-stream")
+        return Response(b"".join(parts), media_type="application/octet-stream")
 
     async def draw(self, request: Request) -> Response:
         """`POST /draw`: the tokens of an answer, each with the raw logits that it was
@@ -297,10 +297,10 @@ class Api:
 
     async def _call(self, read: Callable[[Engine], T]) -> T:
         """Call the engine between two turns."""
-        found: list[T] = []
+        answers: list[T] = []
 
         def steps(engine: Engine, _: int) -> Iterator[None]:
-            found.append(read(engine))
+            answers.append(read(engine))
             yield
 
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
@@ -314,9 +314,9 @@ class Api:
         await ended.wait()
         if errors:
             raise errors[0]
-        if not found:
+        if not answers:
             raise Unavailable("the server is ending")
-        return found[0]
+        return answers[0]
 
     async def _answered(
         self, request: Request, plan: GenerationRequest, answers: Answers
@@ -334,11 +334,11 @@ class Api:
             return StreamingResponse(
                 _server_sent(answers, first, events), media_type="text/event-stream"
             )
-        found = [] if first is None else [first]
-        found += [event async for event in events]
+        whole = [] if first is None else [first]
+        whole += [event async for event in events]
 
         def respond() -> Response:
-            for event in found:
+            for event in whole:
                 answers.take(event)
             return JSONResponse(answers.whole())
 
@@ -437,10 +437,10 @@ def _data(part: Json) -> str:
 
 def _has_messages(data: bytes) -> bool:
     try:
-        found = json.loads(data)
+        body = json.loads(data)
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.get("messages") is not None
+    return isinstance(body, dict) and body.get("messages") is not None
 
 
 def _message(error: LmtuiError) -> str:

@@ -144,9 +144,9 @@ class _Generation:
             scored: list[ScoredPrompt | None] = [None] * len(indexes)
             if self.request.scores is not None:
                 scored.clear()
-                for found in self._score(indexes):
-                    if found is not None:
-                        scored.append(found)
+                for scored_prompt in self._score(indexes):
+                    if scored_prompt is not None:
+                        scored.append(scored_prompt)
                     yield
             # 2) answers
             for index, known in zip(indexes, scored, strict=True):

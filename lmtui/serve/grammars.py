@@ -87,10 +87,10 @@ class GrammarBody(BaseModel):
         Raises:
             LmtuiError: there is more than one, or one that can't be used.
         """
-        found = list(self._grammars())
-        if len(found) > 1:
+        grammars = list(self._grammars())
+        if len(grammars) > 1:
             raise LmtuiError("an answer can follow one grammar only")
-        return found[0] if found else None
+        return grammars[0] if grammars else None
 
     def _grammars(self) -> Iterator[Grammar]:
         if self.response_format is not None and (own := self.response_format.grammar):

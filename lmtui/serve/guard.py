@@ -72,10 +72,10 @@ class Access:
 
     def _is_called(self, header: str | None) -> bool:
         """Return whether the server may be called by this `Host`."""
-        found = _HOST.fullmatch(header or "")
-        if found is None:
+        match = _HOST.fullmatch(header or "")
+        if match is None:
             return False
-        host = (found[1] or found[2]).lower()
+        host = (match[1] or match[2]).lower()
         return is_loopback(host) or host in self.hosts
 
     def _knows_key(self, headers: Headers) -> bool:
@@ -217,16 +217,16 @@ class Guard:
 def _in_origin_form(scope: Scope) -> Scope:
     """Return a request whose target is a path. The name in an absolute target takes the
     place of `Host` (RFC 9112, 3.2.2)."""
-    found = _ABSOLUTE.fullmatch(scope["raw_path"])
-    if found is None:
+    match = _ABSOLUTE.fullmatch(scope["raw_path"])
+    if match is None:
         return scope
-    path = found[2] or b"/"
+    path = match[2] or b"/"
     others = [header for header in scope["headers"] if header[0] != b"host"]
     return {
         **scope,
         "path": unquote(path.decode("ascii")),
         "raw_path": path,
-        "headers": [(b"host", found[1]), *others],
+        "headers": [(b"host", match[1]), *others],
     }
 
 

@@ -95,10 +95,10 @@ def _timing(name: str, count: int, seconds: float) -> Json:
 
 
 def _at(whole: Json, path: str) -> Any:
-    found: Any = whole
+    value: Any = whole
     for name in path.split("/"):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 class Infiller:

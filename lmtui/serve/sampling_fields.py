@@ -133,12 +133,14 @@ class SamplingFields(BaseModel):
         if not isinstance(given, str):
             return None if given is None else tuple(dict.fromkeys(given))
         try:  # a text in some programs, with a list of JSON in it
-            found = json.loads(given)
+            breakers = json.loads(given)
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, list) or not all(isinstance(t, str) for t in found):
+            breakers = None
+        if not isinstance(breakers, list) or not all(
+            isinstance(t, str) for t in breakers
+        ):
             raise LmtuiError("dry_sequence_breakers is not a list of texts")
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(breakers))
 
 
 def with_own_names(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,13 +149,13 @@ def with_own_names(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a field is given by two names, with different values.
     """
-    found = dict(given)
+    renamed = dict(given)
     for name, own in _SAME.items():
-        if name not in found:
+        if name not in renamed:
             continue
-        value = found.pop(name)
+        value = renamed.pop(name)
         if name in _WINDOWS and type(value) is int and value == 0:
             value = -1
-        if found.setdefault(own, value) != value:
+        if renamed.setdefault(own, value) != value:
             raise ValueError(f"{name} and {own} are the same field")
-    return found
+    return renamed

@@ -133,16 +133,16 @@ def _entry(token: Row | Candidate, names: Names) -> Json:
 def prompt_logprobs(rows: Sequence[Row], names: Names) -> list[Json | None]:
     """Return vLLM's `prompt_logprobs`: per token, by id, the actual and the most
     probable ones."""
-    found: list[Json | None] = []
+    entries: list[Json | None] = []
     for row in rows:
         if row.logprob is None:
-            found.append(None)
+            entries.append(None)
             continue
         listed = {row.id: _ranked(row, row.rank, names)}
         for rank, each in enumerate(row.top, 1):
             listed.setdefault(each.id, _ranked(each, rank, names))
-        found.append({str(token): entry for token, entry in listed.items()})
-    return found
+        entries.append({str(token): entry for token, entry in listed.items()})
+    return entries
 
 
 def _ranked(token: Row | Candidate, rank: int | None, names: Names) -> Json:

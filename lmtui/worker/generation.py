@@ -92,12 +92,12 @@ def run_continuations(
         LmtuiError: `ids` is empty or does not fit the context.
     """
     greedy = SamplingSettings(temperature=0, max_tokens=1 + count)
-    found = [list[Step]() for _ in starts]
+    continuations = [list[Step]() for _ in starts]
     rows = [RowRequest(greedy, (start,)) for start in starts]
     items = engine.generate_rows(Prompt(tuple(ids), ""), rows, top_n=0)
     for index, step in steps_of(items):
-        found[index].append(step)
-    return found
+        continuations[index].append(step)
+    return continuations
 
 
 def _progress(context: Context) -> ReportCount:
