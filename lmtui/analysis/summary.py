@@ -200,8 +200,8 @@ def _counts(totals: Totals) -> dict[str, Any]:
     }
 
 
-def _bin(each: Bin) -> dict[str, Any]:
-    return {name: getattr(each, name) for name in Bin.__slots__}
+def _bin(counted_bin: Bin) -> dict[str, Any]:
+    return {name: getattr(counted_bin, name) for name in Bin.__slots__}
 
 
 def figures(totals: Totals) -> dict[str, str]:

@@ -151,15 +151,15 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
             str(adapter.path),
             f"Any program can use its folder; here it is --model {adapter.path}",
         )
-    place = export.new_path(out)
+    folder = export.new_path(out)
     with loading_progress() as show:
         base = load.load_base(adapter, model, on_progress=show)
         from lmtui.models.adapters.merge import write_merged
 
-        error = write_merged(base, adapter, place, show)
+        error = write_merged(base, adapter, folder, show)
     note(f"note: no logit differs by more than {error:.1e}\n")
     note(f"note: {export.PRIVACY}\n")
-    Output().text(f"{place}\n")
+    Output().text(f"{folder}\n")
 
 
 @app.command("export")
@@ -176,12 +176,12 @@ def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
     """
     from lmtui.models.adapters import export, folders
 
-    adapter, place = folders.find(name), export.new_path(out)
-    files = export.export(adapter, place, with_report=with_report)
+    adapter, folder = folders.find(name), export.new_path(out)
+    files = export.export(adapter, folder, with_report=with_report)
     note(f"note: {export.PRIVACY}\n")
     if set(files) & set(export.TELLING):
         note("note: its report quotes them.\n")
-    Output().text(f"{place}\n")
+    Output().text(f"{folder}\n")
 
 
 @app.command("import")

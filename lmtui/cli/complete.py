@@ -183,9 +183,9 @@ def read_request(
     Raises:
         LmtuiError: the text can't be read, or has no such location.
     """
-    place = positions.parsed(at) if at else None
+    position = positions.parsed(at) if at else None
     text = _from_stdin() if file == STDIN else _from_file(file)
-    cursor = positions.offset_of(text, *place) if place else len(text)
+    cursor = positions.offset_of(text, *position) if position else len(text)
     context = read_context(with_, Path(file))
     name = "" if file == STDIN else Path(file).name
     return CompletionRequest(text, cursor, single_line, name, context)
@@ -204,16 +204,16 @@ def read_writing(
     Raises:
         LmtuiError: there is no terminal, the file is no text, or has no such location.
     """
-    place = positions.parsed(at) if at else (1, 1)
+    position = positions.parsed(at) if at else (1, 1)
     if name == STDIN:
         with keys_from_terminal():
             file = text_file.piped(read_stdin().encode())
-            cursor = positions.offset_of(file.text, *place)
+            cursor = positions.offset_of(file.text, *position)
     elif not is_interactive():
         raise LmtuiError("the editor needs a terminal", "", "Give --print.")
     else:
         file = text_file.load(name)
-        cursor = positions.offset_of(file.text, *place)
+        cursor = positions.offset_of(file.text, *position)
         if not file.is_new:
             state.remember([name])
     writing = _writing(file, cursor, settings)

@@ -157,8 +157,8 @@ def _key_row(item: Bound, users: str | None) -> tuple[str, str, str]:
 def _write_manual(settings: Settings, output: Output) -> None:
     file = paths.config_file()
     state = "" if file.exists() else " (not there)"
-    place = visible_line(str(file))
-    output.text(f"settings file: {place}{state}\n")
+    path = visible_line(str(file))
+    output.text(f"settings file: {path}{state}\n")
     for item in items():
         output.text(f"\n{_headline(settings, item)}\n")
         meaning = textwrap.fill(item.declaration.meaning, 76)
@@ -168,7 +168,7 @@ def _write_manual(settings: Settings, output: Output) -> None:
     for server in settings.servers.values():
         output.text("\n" + "".join(f"{line}\n" for line in _server(server)))
     for name, keys in settings.keys.items():
-        output.text(f"\n{visible_line(f'keys.{name} = {keys}')}    ({place})\n")
+        output.text(f"\n{visible_line(f'keys.{name} = {keys}')}    ({path})\n")
 
 
 def _preset(preset: Preset) -> Iterator[str]:

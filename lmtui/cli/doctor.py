@@ -103,8 +103,8 @@ def _adapters() -> Iterator[Line]:
         f"{adapter.name} ({adapter.problem or adapter.base or 'of another program'})"
         for adapter in folders.listed()
     ]
-    place = paths.adapters_folder()
-    yield "adapters", f"{', '.join(words) or 'none yet'}; in {place}"
+    folder = paths.adapters_folder()
+    yield "adapters", f"{', '.join(words) or 'none yet'}; in {folder}"
 
 
 def _machine(settings: Settings) -> Iterator[Line]:
@@ -139,15 +139,15 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
     if spec is not None and is_address(spec):
         yield from _served(spec, server)
         return
-    place = describe.path_of(source.resolve(model))
-    if place is None:
+    path = describe.path_of(source.resolve(model))
+    if path is None:
         yield "model", f"{visible_line(model)}, not here yet"
         return
-    facts = describe.file_facts(place)
+    facts = describe.file_facts(path)
     stored = f"{cache_dir.size(int(facts['bytes'] or 0))}, {facts['dtype']}"
-    yield "model", visible_line(f"{place} ({stored})")
+    yield "model", visible_line(f"{path} ({stored})")
     way, need = run_plan.plan_for(
-        place,
+        path,
         device=settings.device,
         dtype=settings.dtype,
         quantize=bits(settings),
@@ -163,16 +163,16 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
     from lmtui.models.remote.openai import OpenAiModel
     from lmtui.text import visible_line
 
-    place = parse(spec, key_variable=server.key_variable)
-    connection = connection_to(place, server)
+    address = parse(spec, key_variable=server.key_variable)
+    connection = connection_to(address, server)
     try:
-        model = described(connection, place.model, server)
+        model = described(connection, address.model, server)
     except LmtuiError as error:
         yield "model", visible_line(f"{error}. {error.hint}".strip())
         return
     finally:
         connection.close()
-    where = f"{model.dialect} at {place.host}"
+    where = f"{model.dialect} at {address.host}"
     yield "model", visible_line(f"{model.name} on {where}")
     if isinstance(model, OpenAiModel):
         numbers = f"{model.rows} tokens" if model.rows else "no tokens"

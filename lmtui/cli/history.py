@@ -179,15 +179,15 @@ def import_files(
     output = Output()
     for name in files:
         imports = read_conversations(name)
-        for each, (id_, same_as) in zip(imports, _added(imports), strict=True):
-            said = len(each.conversation.nodes) - 1
+        for imported, (id_, same_as) in zip(imports, _added(imports), strict=True):
+            said = len(imported.conversation.nodes) - 1
             if json:
-                event = {"event": "imported", "id": id_, "title": each.meta.title,
+                event = {"event": "imported", "id": id_, "title": imported.meta.title,
                          "messages": said, "same_as": same_as}  # fmt: skip
                 output.event(event)
                 continue
             words = f"{said:,} message{'' if said == 1 else 's'}"
-            output.text(f"{id_}  {visible_line(each.meta.title)}  ({words})\n")
+            output.text(f"{id_}  {visible_line(imported.meta.title)}  ({words})\n")
             if same_as is not None:
                 note(
                     f"note: {id_} looks the same as {same_as}, which is saved already\n"
@@ -203,8 +203,8 @@ def _added(imports: list[Imported]) -> list[tuple[int, int | None]]:
 
     def add(store: Store) -> list[tuple[int, int | None]]:
         # `use` runs this again after a repair; the first ones are in the store then.
-        for each in imports[len(ids) :]:
-            ids.append(store.add(new_uid(), each.conversation, each.meta))
+        for imported in imports[len(ids) :]:
+            ids.append(store.add(new_uid(), imported.conversation, imported.meta))
         return [(id_, store.like(id_)) for id_ in ids]
 
     return use(add)
@@ -383,7 +383,7 @@ def delete(
       lmtui history delete 3 4 5 --yes
     """
     # All are loaded first: an unknown id fails before anything is deleted.
-    chosen = [load(each).about for each in which]
+    chosen = [load(chosen_id).about for chosen_id in which]
     if not yes:
         rows = ((a.id, visible_line(a.title), a.messages) for a in chosen)
         confirm_removal("".join(f"{id_}  {t}  {n:,} messages\n" for id_, t, n in rows))

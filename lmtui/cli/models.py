@@ -121,8 +121,8 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
 
     wanted = source.resolve(name)
     facts: dict[str, ModelFact | TextFact] = {**describe.facts_of(wanted)}
-    if place := describe.path_of(wanted):
-        facts |= text_facts(place)
+    if path := describe.path_of(wanted):
+        facts |= text_facts(path)
     weights = facts.get("parameters")
     if isinstance(weights, int):
         facts["fits"] = memory.fits(weights, hardware.available_ram())
@@ -149,8 +149,8 @@ def fetch(name: Name = "default") -> None:
 
     model_source = source.resolve(name)
     with loading_progress() as show:
-        place = load.locate(model_source, show)
-    Output().text(f"{place}\n")
+        path = load.locate(model_source, show)
+    Output().text(f"{path}\n")
 
 
 @app.command("remove")

@@ -30,7 +30,9 @@ class NgramRef:
 
     def counts(self, text: str) -> bool:
         """Return whether it has counted exactly this text."""
-        return self.order > 0 and any(each.text == text for each in self.texts)
+        return self.order > 0 and any(
+            counted_text.text == text for counted_text in self.texts
+        )
 
 
 ComparedRef = ModelRef | NgramRef

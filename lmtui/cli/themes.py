@@ -91,8 +91,8 @@ def _tell_what_is_wrong(settings: Settings, themes: Themes) -> None:
         note(f"note: {where} was skipped: {skipped.reason}\n")
     if themes.get(settings.theme) is None:
         error = themes.unknown(settings.theme)
-        place = settings.origin("theme").where
-        note(f"note: {visible(str(error))} in {visible_line(place)}; {error.hint}\n")
+        origin = settings.origin("theme").where
+        note(f"note: {visible(str(error))} in {visible_line(origin)}; {error.hint}\n")
 
 
 def _is_used(theme: Theme, themes: Themes, settings: Settings) -> bool:

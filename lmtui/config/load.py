@@ -96,7 +96,7 @@ def _from_environment(
     Only a likely misspelling is refused: other variables with the prefix may belong to
     other programs.
     """
-    variables = {each.variable: each.name for each in items()}
+    variables = {setting.variable: setting.name for setting in items()}
     for written in sorted(environment):
         text = environment[written]
         if not written.startswith(PREFIX) or written in others or not text:
@@ -139,7 +139,7 @@ def _not_text(name: str, value: object, file: Path) -> LmtuiError:
 
 
 def _from_file(table: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]]:
-    in_sections = {each.key: each.name for each in items()}
+    in_sections = {setting.key: setting.name for setting in items()}
     for written, value in _flatten(table):
         if written in _RETIRED:
             continue
@@ -159,7 +159,7 @@ def _flatten(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 def _unknown_key(written: str, known: Mapping[str, str], file: Path) -> LmtuiError:
     # A sampling key outside its section matches the same key with the section.
-    close = [each for each in known if each.rpartition(".")[2] == written]
+    close = [key for key in known if key.rpartition(".")[2] == written]
     close = close or get_close_matches(written, known, n=1, cutoff=0.5)
     where = f"Did you mean {close[0]}?" if close else "See `lmtui config`."
     return LmtuiError("unknown key in the settings", f"{written} in {file}", where)
@@ -170,6 +170,6 @@ def _check(name: str, value: SettingValue, origin: Origin) -> None:
     try:
         item(name).check(value)
     except LmtuiError as error:
-        place = "" if origin.source == "flag" else f" in {origin.where}"
-        detail = f"{error.detail}{place}"
+        source = "" if origin.source == "flag" else f" in {origin.where}"
+        detail = f"{error.detail}{source}"
         raise LmtuiError(error.title, detail, error.hint) from None

@@ -48,7 +48,7 @@ def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
 def changes_for(preset: Preset, before: Preset | None) -> Iterator[TomlEdit]:
     """Yield the edits that write a preset into the file, in place of `before` or as a
     new one."""
-    place = (PRESETS, preset.name)
+    table = (PRESETS, preset.name)
     said: dict[str, Any] = {**preset.sampling}
     if preset.system is not None:
         said[SYSTEM] = preset.system
@@ -57,9 +57,9 @@ def changes_for(preset: Preset, before: Preset | None) -> Iterator[TomlEdit]:
     for key in KEYS:
         if key in said:
             value = said[key]
-            yield Put((*place, key), list(value) if type(value) is tuple else value)
+            yield Put((*table, key), list(value) if type(value) is tuple else value)
         elif before is not None:
-            yield Drop((*place, key))
+            yield Drop((*table, key))
 
 
 def _preset(name: str, said: object, file: Path) -> Preset:
@@ -88,18 +88,18 @@ def _values(
     name: str, said: Mapping[str, object], file: Path
 ) -> Iterator[tuple[str, Any]]:
     for key, value in said.items():
-        place = f"{PRESETS}.{name}.{key}"
+        key_path = f"{PRESETS}.{name}.{key}"
         if key == SYSTEM:
             continue
         if key not in KEYS:
             close = get_close_matches(key, KEYS, n=1, cutoff=0.5)
             hint = f"Did you mean {close[0]}?" if close else f"Use {', '.join(KEYS)}."
-            raise LmtuiError("unknown key in a preset", f"{place} in {file}", hint)
-        drawn = typed(key, value, str(file), shown=place)
+            raise LmtuiError("unknown key in a preset", f"{key_path} in {file}", hint)
+        drawn = typed(key, value, str(file), shown=key_path)
         try:
             item(key).check(drawn)
         except LmtuiError as error:
-            detail = f"{error.detail} in {place} of {file}"
+            detail = f"{error.detail} in {key_path} of {file}"
             raise LmtuiError(error.title, detail, error.hint) from None
         yield key, drawn
 

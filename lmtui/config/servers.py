@@ -89,7 +89,7 @@ def _variable(name: str, said: Mapping[str, object]) -> str:
             "Keys are never stored in the file: put the key into a variable and write "
             f'the variable\'s name, in capitals: {KEY} = "GPU_KEY".',
         )
-    if variable in (each.variable for each in items()):
+    if variable in (setting.variable for setting in items()):
         raise LmtuiError(
             "this variable is a setting, which is shown",
             f"{variable} in {shown}",

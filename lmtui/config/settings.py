@@ -384,7 +384,7 @@ class Settings:
         """Return the declared server at an address: the one for its model, or else the
         first."""
         wanted = parse(address)
-        at = {name: parse(each.address) for name, each in self.servers.items()}
+        at = {name: parse(server.address) for name, server in self.servers.items()}
         there = [name for name in at if at[name].url == wanted.url]
         there.sort(key=lambda name: at[name] != wanted)
         return self.servers[there[0]] if there else None
@@ -484,15 +484,20 @@ def _items() -> Mapping[str, SettingItem]:
     items = {}
     for section in _SECTIONS:
         kinds = declared.kinds_of(section.kind)
-        for each in fields(section.kind):
-            if (declaration := declaration_of(each)) is None:
+        for setting_field in fields(section.kind):
+            if (declaration := declaration_of(setting_field)) is None:
                 continue
-            own = declaration.key or each.name
+            own = declaration.key or setting_field.name
             name = f"{section.prefix}{own}"
             items[name] = SettingItem(
-                name, own, section.name, section.holder, each, kinds[each.name],
+                name,
+                own,
+                section.name,
+                section.holder,
+                setting_field,
+                kinds[setting_field.name],
                 declaration,
-            )  # fmt: skip
+            )
     return items
 
 
@@ -509,4 +514,6 @@ def names(section: str | None = None) -> tuple[str, ...]:
     """Return the names of all settings, or of those of a section, in the order of the
     manual."""
     every = section is None
-    return tuple(each.name for each in items() if every or each.section == section)
+    return tuple(
+        setting.name for setting in items() if every or setting.section == section
+    )

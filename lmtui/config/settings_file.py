@@ -90,12 +90,12 @@ class SettingsFile:
         Raises:
             LmtuiError: it can't have this value, or the file can't be changed.
         """
-        place = tuple(item(name).key.split("."))
+        key_path = tuple(item(name).key.split("."))
         if value is None:
-            return self._change(seen, [Drop(place)])
+            return self._change(seen, [Drop(key_path)])
         item(name).check(value)
         kept = list(value) if isinstance(value, tuple) else value
-        return self._change(seen, [Put(place, kept)])
+        return self._change(seen, [Put(key_path, kept)])
 
     def put_keys(
         self, seen: SettingsSnapshot, id: str, keys: str | None
@@ -106,8 +106,10 @@ class SettingsFile:
             LmtuiError: the file can't be changed.
         """
         table = toml_file.parsed(self._path, seen.text).get(KEYS, {})
-        place = (KEYS, *(_place(table, id) or (id,)))
-        return self._change(seen, [Drop(place) if keys is None else Put(place, keys)])
+        key_path = (KEYS, *(_place(table, id) or (id,)))
+        return self._change(
+            seen, [Drop(key_path) if keys is None else Put(key_path, keys)]
+        )
 
     def put_preset(
         self, seen: SettingsSnapshot, preset: Preset, before: Preset | None = None

@@ -121,9 +121,9 @@ def _is_deep(table: dict[str, Any]) -> bool:
     for _ in range(_DEPTH):
         layer = [
             part
-            for each in layer
-            if isinstance(each, dict | list)
-            for part in (each.values() if isinstance(each, dict) else each)
+            for value in layer
+            if isinstance(value, dict | list)
+            for part in (value.values() if isinstance(value, dict) else value)
         ]
     return bool(layer)
 
@@ -188,9 +188,9 @@ def change(file: Path, changes: Iterable[TomlEdit], *, seen: str | None = None) 
             "Nothing was written. Look at it as it is now, and change it again.",
         )
     meant = parsed(file, text)
-    for each in changes:
-        _change_plain(meant, each)
-        text = _changed(text, each)
+    for edit in changes:
+        _change_plain(meant, edit)
+        text = _changed(text, edit)
     if _read(text) != _without_empty(meant):
         raise LmtuiError(
             "this change would break the settings file",
@@ -307,18 +307,18 @@ def _put_above_tables(document: TOMLDocument, key: str, value: TomlValue) -> boo
 
     body = document.body
     tables = (n for n, (_, item) in enumerate(body) if _is_table(item))
-    if (place := next(tables, None)) is None:
+    if (index := next(tables, None)) is None:
         return False
-    while place and isinstance(body[place - 1][1], Comment):
-        place -= 1
+    while index and isinstance(body[index - 1][1], Comment):
+        index -= 1
     line = tomlkit.item(value)
     line.trivia.trail = "\n"
-    under_values = place > 1 and not isinstance(body[place - 2][1], Comment)
-    if under_values and isinstance(body[place - 1][1], Whitespace):
-        place -= 1
+    under_values = index > 1 and not isinstance(body[index - 2][1], Comment)
+    if under_values and isinstance(body[index - 1][1], Whitespace):
+        index -= 1
     else:
-        body.insert(place, (None, tomlkit.ws("\n")))
-    body.insert(place, (SingleKey(key), line))
+        body.insert(index, (None, tomlkit.ws("\n")))
+    body.insert(index, (SingleKey(key), line))
     return True
 
 

@@ -58,7 +58,7 @@ def typed(name: str, value: object, location: str, *, shown: str = "") -> Settin
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) < sys.float_info.max else math.inf
     if kind is tuple and isinstance(value, list):
-        if all(isinstance(each, str) for each in value):
+        if all(isinstance(item_value, str) for item_value in value):
             return tuple(value)
     elif type(value) is kind:
         return value

@@ -33,11 +33,11 @@ def pair_at(
     """Return the bracket at the cursor, else the one before it, and its partner; None
     where there is no pair."""
     line, column = cursor
-    for place in (column, column - 1):
-        bracket = code_of(line, place, place + 1) if place >= 0 else ""
+    for index in (column, column - 1):
+        bracket = code_of(line, index, index + 1) if index >= 0 else ""
         if bracket in _KINDS:
-            other = _partner(lines, (line, place), bracket, code_of)
-            return None if other is None else ((line, place), other)
+            other = _partner(lines, (line, index), bracket, code_of)
+            return None if other is None else ((line, index), other)
     return None
 
 

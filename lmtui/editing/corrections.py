@@ -85,7 +85,7 @@ class ProofreadText:
         start, end = self.span(correction)
         self.current = self.current[:start] + correction.text + self.current[end:]
         self.corrections.remove(correction)
-        insort(self._applied, correction, key=lambda each: each.start)
+        insort(self._applied, correction, key=lambda applied: applied.start)
         return start, end
 
     def apply_all(self) -> tuple[int, int, str]:

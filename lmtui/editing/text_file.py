@@ -164,10 +164,10 @@ def _anchors(
     last: list[int] = []  # the pair that this end belongs to
     before: list[int | None] = []  # for every pair, its predecessor in the sequence
     for number, (at_old, _) in enumerate(pairs):
-        place = bisect_left(ends, at_old)
-        before.append(last[place - 1] if place else None)
-        ends[place : place + 1] = [at_old]
-        last[place : place + 1] = [number]
+        index = bisect_left(ends, at_old)
+        before.append(last[index - 1] if index else None)
+        ends[index : index + 1] = [at_old]
+        last[index : index + 1] = [number]
     row: list[tuple[int, int]] = []
     step = last[-1] if last else None
     while step is not None:
@@ -294,9 +294,9 @@ def to_bytes(file: TextFile, text: str) -> bytes:
         raise _not_encoded(file, raw, error.start - file.bom) from None
 
 
-def _not_encoded(file: TextFile, raw: str, place: int) -> LmtuiError:
+def _not_encoded(file: TextFile, raw: str, offset: int) -> LmtuiError:
     title = "a character of the text can't be saved"
-    character, line = raw[place], len(_ANY.findall(raw, 0, place)) + 1
+    character, line = raw[offset], len(_ANY.findall(raw, 0, offset)) + 1
     code = f"U+{ord(character):04X}"
     if "\ud800" <= character <= "\udfff":
         detail = f"{code}, half of a UTF-16 pair, in {file.path}, line {line:,}"

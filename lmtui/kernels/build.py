@@ -108,9 +108,9 @@ def _is_ours(folder: Path) -> bool:
         _require_own(root())
         root().chmod(0o755 & root().stat().st_mode)
     try:
-        for place in (root(), folder, *folder.iterdir()):
-            _require_own(place)
-            if place.lstat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        for path in (root(), folder, *folder.iterdir()):
+            _require_own(path)
+            if path.lstat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 return False
         return digests.are_right(folder)
     except (OSError, ValueError):

@@ -74,8 +74,8 @@ def compile_library(
     with ThreadPoolExecutor() as compilers:
         objects = [*compilers.map(compiled, sorted(_SOURCES.glob("*.cpp")))]
     _run([name(), "-pthread", "-shared", *map(str, objects), *link, "-o", str(file)])
-    for each in objects:
-        each.unlink()
+    for object_file in objects:
+        object_file.unlink()
 
 
 def sources_digest() -> str:

@@ -75,10 +75,12 @@ def forced() -> InstructionClass | None:
     if not name:
         return None
     here = [class_ for class_ in CLASSES if _all_features() >= class_.features]
-    for each in here:
-        if each.name == name:
-            return each
-    names = ", ".join(each.name for each in here) or "no value: it has none of them"
+    for features in here:
+        if features.name == name:
+            return features
+    names = (
+        ", ".join(features.name for features in here) or "no value: it has none of them"
+    )
     raise LmtuiError(
         f"this processor has no such class of instructions ({_VARIABLE})",
         name,

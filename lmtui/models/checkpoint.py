@@ -149,8 +149,8 @@ def has_tokenizer(path: Path) -> bool:
 
 def require_plain_files(path: Path) -> None:
     """Refuse a folder with pipes and the like: reading one could block for ever."""
-    for place in (path, path / "additional_chat_templates"):
-        for entry in place.iterdir() if place.is_dir() else ():
+    for folder in (path, path / "additional_chat_templates"):
+        for entry in folder.iterdir() if folder.is_dir() else ():
             try:
                 mode = entry.stat().st_mode
             except OSError:

@@ -34,10 +34,10 @@ def facts_of(model_source: source.ModelSource) -> ModelFacts:
         facts |= entry_facts(entry)
     elif isinstance(model_source, source.HubModel):
         facts["hub_id"] = model_source.hub_id
-    place = path_of(model_source)
-    facts["here"] = place is not None
-    if place is not None:
-        facts |= file_facts(place)
+    path = path_of(model_source)
+    facts["here"] = path is not None
+    if path is not None:
+        facts |= file_facts(path)
     return facts
 
 

@@ -75,8 +75,8 @@ def inventory() -> Iterator[Item]:
         if own != default_model.default_file():
             yield Item(own.name, "own", own, _bytes_of(own))
     made: tuple[tuple[str, StoredKind], ...] = (("gguf", "copy"), ("packed", "packed"))
-    for place, kind in made:
-        for folder, name, taken in cache_dir.folders(cache_dir.root(place)):
+    for root, kind in made:
+        for folder, name, taken in cache_dir.folders(cache_dir.root(root)):
             yield Item(name, kind, folder, taken)
 
 

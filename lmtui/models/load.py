@@ -193,9 +193,9 @@ def _locate_base(
     adapter: Adapter, model_source: source.ModelSource, on_progress: OnProgress
 ) -> Path:
     folders.require_name(adapter, model_source)
-    place = locate(model_source, on_progress)
-    folders.require_base(adapter, model_source, place, on_progress)
-    return place
+    path = locate(model_source, on_progress)
+    folders.require_base(adapter, model_source, path, on_progress)
+    return path
 
 
 def _warn_unproven(adapter: Adapter, base: LoadedModel, how: LoadOptions) -> None:

@@ -20,17 +20,17 @@ def plan_for(
     Raises:
         LmtuiError: it is damaged, or no model.
     """
-    place = hardware.choose_device(device)
+    target = hardware.choose_device(device)
     files = read_folder(path) if path.is_dir() else read_gguf_header(path)
     if isinstance(files, GgufHeader):
         stored = next(iter(files.by_type), "F32")
     else:
         stored = files.dtype
-    if place.type != "cpu" or dtype != "auto" or quantize == "none":
+    if target.type != "cpu" or dtype != "auto" or quantize == "none":
         floats = stored if stored in FLOATS else "F32"
-        computed = str(hardware.choose_dtype(dtype, place, floats))
+        computed = str(hardware.choose_dtype(dtype, target, floats))
         computed = computed.removeprefix("torch.")
-        return _loaded(files, f"in {computed} on {place}", computed)
+        return _loaded(files, f"in {computed} on {target}", computed)
     return _fast(files, quantize)
 
 

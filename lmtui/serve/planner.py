@@ -119,8 +119,8 @@ class Planner:
 
     def require_short(self, given: Sequence[str | Sequence[int]]) -> None:
         """Refuse texts or ids that would take long to read, before they are read."""
-        texts = sum(len(each) for each in given if isinstance(each, str))
-        ids = [len(each) for each in given if not isinstance(each, str)]
+        texts = sum(len(prompt) for prompt in given if isinstance(prompt, str))
+        ids = [len(prompt) for prompt in given if not isinstance(prompt, str)]
         _require_most("characters", texts, self.limits.text)
         _require_most("tokens", sum(ids), self.limits.ids)
 

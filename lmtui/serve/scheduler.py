@@ -142,7 +142,7 @@ class Scheduler:
     def _next(self) -> None:
         """Ask for the next turn, unless one has been asked for."""
         with self._lock:
-            ready = any(each.is_ready for each in self._running)
+            ready = any(running.is_ready for running in self._running)
             if self._busy or not (ready or any(map(self._fits, self._waiting))):
                 return
             self._busy = True
@@ -176,12 +176,12 @@ class Scheduler:
         """Take the turn of the next task; return whether it goes on after it."""
         with self._lock:
             self._admit(engine)
-            ready = [each for each in self._running if each.is_ready]
+            ready = [candidate for candidate in self._running if candidate.is_ready]
             if not ready:
                 return False
-            running = min(ready, key=lambda each: each.used)
-            for each in self._running:  # those that are paused save nothing up
-                each.used = max(each.used, running.used)
+            running = min(ready, key=lambda candidate: candidate.used)
+            for candidate in self._running:  # those that are paused save nothing up
+                candidate.used = max(candidate.used, running.used)
             self._running.remove(running)
             self._current = running
         began = self._clock()
@@ -200,7 +200,7 @@ class Scheduler:
     def _admit(self, engine: Engine) -> None:
         """Give free slots to tasks that wait."""
         # Who comes later has had as much as the one that has had the least.
-        least = min((each.used for each in self._running), default=0.0)
+        least = min((running.used for running in self._running), default=0.0)
         for task in list(self._waiting):
             if not (fits := self._fits(task)):
                 continue

@@ -110,13 +110,17 @@ class LegacyLogprobs:
         if row.logprob is None:
             return None
         # The actual token is listed, too, where it is not among the first.
-        listed = {self._names.of(each): number(each.logprob) for each in row.top}
+        listed = {
+            self._names.of(candidate): number(candidate.logprob)
+            for candidate in row.top
+        }
         return {self._names.of(row): number(row.logprob)} | listed
 
 
 def chat_logprobs(rows: Sequence[Row], names: Names) -> Json:
     content = [
-        _entry(row, names) | {"top_logprobs": [_entry(each, names) for each in row.top]}
+        _entry(row, names)
+        | {"top_logprobs": [_entry(candidate, names) for candidate in row.top]}
         for row in rows
     ]
     return {"content": content, "refusal": None}
@@ -139,8 +143,8 @@ def prompt_logprobs(rows: Sequence[Row], names: Names) -> list[Json | None]:
             entries.append(None)
             continue
         listed = {row.id: _ranked(row, row.rank, names)}
-        for rank, each in enumerate(row.top, 1):
-            listed.setdefault(each.id, _ranked(each, rank, names))
+        for rank, candidate in enumerate(row.top, 1):
+            listed.setdefault(candidate.id, _ranked(candidate, rank, names))
         entries.append({str(token): entry for token, entry in listed.items()})
     return entries
 

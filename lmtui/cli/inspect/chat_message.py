@@ -86,7 +86,9 @@ def spans_of(text: str, tokens: Sequence[bytes]) -> tuple[Span, ...]:
     token) are skipped; a token without others gets an empty span.
     """
     left = text.encode("utf-8")
-    starts = list(accumulate((len(each.encode("utf-8")) for each in text), initial=0))
+    starts = list(
+        accumulate((len(character.encode("utf-8")) for character in text), initial=0)
+    )
     spans, start = [], 0
     for data in tokens:
         sizes = range(len(data), 0, -1)

@@ -400,11 +400,15 @@ def read_documents(names: Sequence[str], *, skip: bool) -> list[TextSource]:
 
 def _warn_counted(documents: Sequence[TextSource], other: ComparedRef | None) -> None:
     """Say which texts the n-gram model that they are compared with has counted."""
-    for each in documents:
-        if isinstance(other, NgramRef) and each.text and other.counts(each.text):
+    for document in documents:
+        if (
+            isinstance(other, NgramRef)
+            and document.text
+            and other.counts(document.text)
+        ):
             note(
-                f"note: {other.name} has counted {_shown(each)} itself and knows it by "
-                "heart; a text that it has not counted is a fair test\n"
+                f"note: {other.name} has counted {_shown(document)} itself and knows "
+                "it by heart; a text that it has not counted is a fair test\n"
             )
 
 

@@ -216,9 +216,9 @@ def _calibration(totals: Totals) -> Text:
         f"{notation.percent(calibration.accuracy(k))} in the first {k}" for k in WITHIN
     )
     bins = calibration.confidence
-    sure = [f"≤{round(100 * each.high)}%" for each in bins]
-    right = [notation.percent(each.hit_rate) for each in bins]
-    places = [f"{each.count:,}" for each in bins]
+    sure = [f"≤{round(100 * bin_.high)}%" for bin_ in bins]
+    right = [notation.percent(bin_.hit_rate) for bin_ in bins]
+    places = [f"{bin_.count:,}" for bin_ in bins]
     error = notation.percent(calibration.expected_error)
     return _rows(
         {

@@ -121,10 +121,13 @@ class Table:
     def _write(self, row: ScoredRow, name: str) -> None:
         if not self._begun:
             self._begun = True
-            heads = "".join(f"{each.name:>{each.width}}" for each in self._columns)
+            heads = "".join(
+                f"{column.name:>{column.width}}" for column in self._columns
+            )
             self._output.text(f"{heads}  {NAME}\n")
         cells = "".join(
-            f"{each.written(each.value(row)):>{each.width}}" for each in self._columns
+            f"{column.written(column.value(row)):>{column.width}}"
+            for column in self._columns
         )
         name = visible_line(name)
         if self._output.is_terminal:

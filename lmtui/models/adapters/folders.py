@@ -137,11 +137,11 @@ def stored(name: str) -> Adapter:
     Raises:
         LmtuiError: there is none.
     """
-    place = _place(name).absolute()
+    path = _place(name).absolute()
     for adapter in listed():
-        if name == adapter.name or place == adapter.path:
+        if name == adapter.name or path == adapter.path:
             return adapter
-    if name and not is_name(name) and os.path.isdir(place):
+    if name and not is_name(name) and os.path.isdir(path):
         raise LmtuiError(
             "this folder is not in the folder of adapters",
             name,
@@ -205,9 +205,9 @@ def model_for(adapter: Adapter) -> source.ModelSource:
         return source.DefaultModel()
     if source.is_hub_id(base.spec):
         return source.HubModel(base.spec, base.spec)
-    for place in _places(base):
-        if _is_at(base, place):
-            return source.resolve(str(place))
+    for path in _places(base):
+        if _is_at(base, path):
+            return source.resolve(str(path))
     if entry := catalogue.find(base.spec):
         return source.HubModel(base.spec, entry.hub_id)
     raise LmtuiError(

@@ -310,8 +310,8 @@ class _Fields:
                 )
 
     def _type_of(self, text: str) -> float | None:
-        place = self.ids.get(text)
-        return None if place is None else self.types[place]
+        index = self.ids.get(text)
+        return None if index is None else self.types[index]
 
     def _ends(self) -> TemplateProcessing | None:
         """Return the rule by which BOS and EOS enclose a text; None for no rule."""

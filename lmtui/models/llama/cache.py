@@ -176,13 +176,13 @@ class ModelConverter:
     def _describe(self, scratch: Path) -> dict[str, Any]:
         """Write the configuration and the tokenizer into `scratch`; return the
         configuration."""
-        place = str(self._looked.path)
+        path = str(self._looked.path)
         config = self._full_config()
-        with wrap_load_errors(place):
+        with wrap_load_errors(path):
             why = unsupported_reason(config)
         if why is not None:
             raise NotSupported(why)
-        with wrap_load_errors(place):
+        with wrap_load_errors(path):
             same = self._write_tokenizer(scratch)
         if not same:
             raise NotSupported(
@@ -200,10 +200,10 @@ class ModelConverter:
             return read_config(self._looked)
         from transformers import AutoConfig
 
-        place = self._looked.path
-        with wrap_load_errors(str(place)), quiet(), offline(), without_labels():
+        path = self._looked.path
+        with wrap_load_errors(str(path)), quiet(), offline(), without_labels():
             config: dict[str, Any] = AutoConfig.from_pretrained(
-                place, local_files_only=True, trust_remote_code=False
+                path, local_files_only=True, trust_remote_code=False
             ).to_dict()
         return config
 

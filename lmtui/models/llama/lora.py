@@ -70,11 +70,11 @@ def _pairs(adapter: Adapter, scale: float) -> dict[tuple[int, str], _Pair]:
             raise UnsupportedLora(f"it changes {key}")
         by_matrix.setdefault((int(parts[1]), parts[2]), {})[parts[3]] = tensor.float()
     pairs = {}
-    for place, both in by_matrix.items():
+    for matrix, both in by_matrix.items():
         a, b = both.get("A"), both.get("B")
         if a is None or b is None or a.shape[:1] != b.shape[1:]:
             raise UnsupportedLora("its matrices don't fit each other")
-        pairs[place] = a, scale * b
+        pairs[matrix] = a, scale * b
     return pairs
 
 

@@ -105,7 +105,7 @@ def with_ids(model: LoadedModel | TextOnlyModel) -> LoadedModel:
     return model
 
 
-def connection_to(place: Address, server: ServerOptions) -> Connection:
+def connection_to(server_address: Address, server: ServerOptions) -> Connection:
     """Return a connection with the key from the server's variable.
 
     Raises:
@@ -114,7 +114,7 @@ def connection_to(place: Address, server: ServerOptions) -> Connection:
     variable = server.key_variable
     key = os.environ.get(variable) or None
     address.require_sendable(key or "", f"the variable {variable}")
-    return Connection(place, key, key_variable=variable)
+    return Connection(server_address, key, key_variable=variable)
 
 
 def load_remote(
@@ -127,20 +127,22 @@ def load_remote(
         LmtuiError: the server can't be reached or refuses, or none of its
             dialects can be spoken.
     """
-    place = address.parse(spec, key_variable=server.key_variable)
-    if not place.is_loopback:
-        _announce(place, on_progress, server)
-    on_progress(Progress(f"asking {place.host}"))
-    connection = connection_to(place, server)
+    server_address = address.parse(spec, key_variable=server.key_variable)
+    if not server_address.is_loopback:
+        _announce(server_address, on_progress, server)
+    on_progress(Progress(f"asking {server_address.host}"))
+    connection = connection_to(server_address, server)
     try:
-        model, tokenizer = open_served(connection, place.model, server, on_progress)
+        model, tokenizer = open_served(
+            connection, server_address.model, server, on_progress
+        )
         exact = server.exact_drawing or not _draws_as_told(model)
     except BaseException:  # also where the user stops it
         connection.close()
         raise
     if isinstance(model, OpenAiModel):
         why_not = TEXT_ONLY_DIALECT if server.dialect == "openai" else TEXT_ONLY
-        return TextOnlyModel(model, place.label(model.name), why_not)
+        return TextOnlyModel(model, server_address.label(model.name), why_not)
     if exact and not server.exact_drawing:
         on_progress(Progress(_SCALED, warning=True))
     import torch
@@ -149,7 +151,7 @@ def load_remote(
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
-        name=place.label(model.name),
+        name=server_address.label(model.name),
         folder=Path(),
         device=torch.device("cpu"),
         dtype=torch.float32,
@@ -286,14 +288,16 @@ def _open_text_only(
     return model
 
 
-def _announce(place: Address, on_progress: OnProgress, server: ServerOptions) -> None:
+def _announce(
+    server_address: Address, on_progress: OnProgress, server: ServerOptions
+) -> None:
     """Say that texts leave this machine: at the first use of a host, and each time
     where they are not encrypted."""
-    is_first = on_progress is not ignore and state.first_texts_to(place.host)
-    if place.is_encrypted and not is_first:
+    is_first = on_progress is not ignore and state.first_texts_to(server_address.host)
+    if server_address.is_encrypted and not is_first:
         return
     sent = "Texts and the key" if os.environ.get(server.key_variable) else "Texts"
-    words = f"{sent} are sent to {place.host}"
-    if not place.is_encrypted:
+    words = f"{sent} are sent to {server_address.host}"
+    if not server_address.is_encrypted:
         words += ", not encrypted: anyone between can read them"
     on_progress(Progress(f"{words}.", warning=True))
