@@ -109,11 +109,13 @@ class CursorPredictor:
         """Paths of whose rows nothing else is known."""
 
     def predict_at(self, text: str, cursor: int, *, top_n: int) -> CursorPrediction:
+        # 1) the context up to the last safe boundary, and the bytes typed after it
         scorer = self.scorer
         scorer.update(text)
         spot = scorer.scored_cursor(cursor)
         typed = text[spot.start : cursor]
-        healed = self._found(spot, top_n)
+        # 2) what continues the typed bytes, and the scores that came with the states
+        healed = self._healed_at(spot, top_n)
         window = (spot.window, spot.index + len(spot.typed))
         read = self._read_before(spot)
         if healed is None:
@@ -134,16 +136,18 @@ class CursorPredictor:
             ),
         )
 
-    def _found(self, cursor: ScoredCursor, top_n: int) -> HealedDistribution | None:
+    def _healed_at(self, cursor: ScoredCursor, top_n: int) -> HealedDistribution | None:
         if not cursor.context and not cursor.typed:
             return None
         if cursor.context:
             context, typed = cursor.context, cursor.typed
         else:  # a first piece without context has no probability
             context, typed = cursor.typed, ()
+        # 1) the last answer, if it is to the same question
         key = (context, self._bytes(typed), top_n)
         if known := self._kept.get(key):
             return known
+        # 2) states [width] of the typed tokens, unless other paths are needed anyway
         scored = len(self.scorer.known_at(cursor)) == len(typed) + 1
         least = self.budget.least_scored if scored else self.budget.least
         states: dict[Path, Tensor] = {}
@@ -201,20 +205,21 @@ class CursorPredictor:
         self, key: Key, states: dict[Path, Tensor], *, tolerance: float
     ) -> HealedDistribution:
         context, typed, top = key
+        # 1) the rows [V] after the paths whose states are known; with a server that can
+        # be asked, also of tokens that it does not list
         known = self._cached_rows(context)
         self._remember_rows(known, states)
         whole = self._complete_rows(known, key)
 
         def run(paths: list[Path]) -> list[Tensor]:
-            if (
-                self._has_token_logprobs
-            ):  # only the tokens that matter, of which there are few
+            if self._has_token_logprobs:  # only tokens that matter, which are few
                 self._ask_tokens(known, key, paths, whole)
             if new := [path for path in paths if path not in known]:
                 states = self.scorer.hidden_states_after(context, new)
                 self._remember_rows(known, dict(zip(new, states, strict=True)))
             return [known[path] for path in paths]
 
+        # 2) best-first search over the tokenisations of the typed bytes
         healed = search(
             self.tokens,
             known[()],

@@ -95,11 +95,14 @@ class DecoderLayers:
     ) -> Tensor:
         """Run a few tokens like `hidden_states`, in calls of compiled code."""
         rows, tokens = ids.shape
+        # 1) rotary embedding of the new positions: cosines and sines [m, 1, d/2, 2]
         rope = torch.view_as_real(self._rotary_factors(cache.length, tokens, depths))
         if rows > 1:
             rope = rope.repeat(rows, 1, 1, 1)
+        # 2) token embedding [m, D], and where their keys and values will stand
         states = self._embed(ids)
         caches = cache.reserve_addresses(tokens)
+        # 3) all layers and the last RMSNorm, in place
         kernel.run_layers(
             *(self._blocks, self._last_norm, states),
             rows=rows,
@@ -142,12 +145,12 @@ class DecoderLayers:
         run = ForwardPass(self.shape, rows, tokens, rotary)
         run.state.copy_(self._embed(ids))
         yield run
-        self._attend_with(run, 0)
+        self._project_qkv(run, 0)
         # 3) per layer: attention, then all that lies before the next attention
-        find = self.attention_fn(run, cache, mask)
+        attend = self.attention_fn(run, cache, mask)
         for index in range(self.shape.layers):
             cancellation.check()
-            self._run_fused_block(run, index, find(index))
+            self._run_fused_block(run, index, attend(index))
             if index + 1 == self.shape.layers:
                 cache.commit(tokens)
             yield run
@@ -201,9 +204,9 @@ class DecoderLayers:
         gate, up = layer.gate_up.times(feed).chunk(2, 1)
         run.state += layer.down.times(F.silu(gate).mul_(up))
         if index + 1 < self.shape.layers:
-            self._attend_with(run, index + 1)
+            self._project_qkv(run, index + 1)
 
-    def _attend_with(self, run: ForwardPass, index: int) -> None:
+    def _project_qkv(self, run: ForwardPass, index: int) -> None:
         """Compute queries, keys and values of a layer from the state."""
         layer = self.weights.layers[index]
         scaled = run.scaled(self._norms[index][0])
