@@ -118,7 +118,7 @@ def test_decoder_that_is_never_called_is_noticed() -> None:
     forward.block_rows = 16
     blocks = torch.cat(list(forward.all_logits(IDS)))
     close(blocks.double().log_softmax(-1), naive("opt", IDS))
-    assert forward._apart is None
+    assert forward._layers_output_type is None
 
 
 @pytest.mark.parametrize("family", FAMILIES)
