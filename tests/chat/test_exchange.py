@@ -21,6 +21,7 @@ from lmtui.chat.summary import ConversationMeta
 from lmtui.config.settings import THINKING
 from lmtui.engine.types import SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
+from lmtui.partial import EntropyRange, RankAbove
 from lmtui.text import visible
 from tests.chat.making import exchange, full
 from tests.chat.test_message import answer
@@ -58,8 +59,9 @@ def test_export_import_export_is_the_same_byte_for_byte(tmp_path: Path) -> None:
 
 def test_json_keeps_what_a_server_tells_of_tokens_that_it_does_not_list() -> None:
     chat = chat_of("", "ab")
-    listed = ScoredToken(0, 97, "a", b"a", -0.5, 1, None, (), None, (1.5, 2.0))
-    beyond = ScoredToken(1, 98, "b", b"b", -9.0, None, None, (), 500, (1.5, math.inf))
+    listed = ScoredToken(0, 97, "a", b"a", -0.5, 1, EntropyRange(1.5, 2.0))
+    spread = EntropyRange(1.5, math.inf)
+    beyond = ScoredToken(1, 98, "b", b"b", -9.0, RankAbove(500), spread)
     chat.score(1, [listed, beyond], by="far")
     before = to_json(chat, FACTS)
     again = from_json(before)

@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from lmtui.editing import surprises
 from lmtui.editing.surprises import MOST, SurprisingToken, SurprisingWord, places_of
+from lmtui.partial import RankAbove
 from lmtui.tui.editor.pickers import EMPTY, SurprisesScreen, surprise_rows
 from tests.tui.hosts import HOSTILE, Host, safe
 
@@ -108,8 +109,8 @@ def test_surprise_rows_align_hostile_words(words: str) -> None:
 
 def test_surprise_rows_show_ranks_as_far_as_they_are_known() -> None:
     tokens = [
-        SurprisingToken(0, 1, 9.0, None, 500),
-        SurprisingToken(1, 2, 8.0, None, 500),
+        SurprisingToken(0, 1, 9.0, RankAbove(500)),
+        SurprisingToken(1, 2, 8.0, RankAbove(500)),
         SurprisingToken(2, 3, 7.0, 1200),
     ]
     rows = surprise_rows("ab\n", places_of("ab\n", tokens, threshold=5))
