@@ -20,8 +20,8 @@ from lmtui.engine.sampling.vocabulary_search import VocabularyIndex, search
 from lmtui.engine.servers.draws import (
     effective_settings,
     follows_grammar,
-    order_of,
     require_full_distribution,
+    server_order,
 )
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.token_ids import Ids, ids_array
@@ -45,7 +45,7 @@ class Sampler:
         self._backend = backend
         self.vocabulary = vocabulary
         self.positions = LogitsStore(
-            recompute, partial=backend.listed is not None, order=order_of(backend)
+            recompute, partial=backend.listed is not None, order=server_order(backend)
         )
         """The logits of recent positions."""
         self.lookup = VocabularyIndex(vocabulary, size)

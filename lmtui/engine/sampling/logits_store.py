@@ -103,6 +103,8 @@ class StoredLogits:
     """Size of the vocabulary where it is not V: infinite where it is not known."""
     order: Order = "min_p_last"
     """Order of the filters that are drawn with; ours, unless a server draws."""
+    draws_listed: bool = False
+    """Whether nothing is drawn but tokens that are listed."""
 
     def view(self, chain: SamplerChain, count: int = 20) -> LogitsView:
         """Return the sampler's distribution and at least the first `count` tokens.
@@ -113,6 +115,7 @@ class StoredLogits:
         Raises:
             LmtuiError: the logits are no distribution, or no token can be drawn.
         """
+        chain = self._applied(chain)
         # 1) on the device: rank the changed logits, and the raw ones if they differ
         prepared = chain.prepare(self.logits, self.conditions)
         drawn_from, count = prepared.logits, min(count, self.logits.numel())
@@ -157,7 +160,10 @@ class StoredLogits:
 
     def effects(self, chain: SamplerChain) -> tuple[StageEffect, ...]:
         """Return what each stage of the sampler does here."""
-        return stage_effects(chain, self.logits, self.conditions)
+        return stage_effects(self._applied(chain), self.logits, self.conditions)
+
+    def _applied(self, chain: SamplerChain) -> SamplerChain:
+        return chain.limited_to(self.listed or 1) if self.draws_listed else chain
 
     def rows(self, ids: Tensor, sampled: SampledDistribution) -> TokenRows:
         """Return the rows of tokens int64 [m], by one copy from the device."""
@@ -306,10 +312,11 @@ class LogitsStore:
         recompute: Callable[[Ids], Tensor],
         *,
         partial: bool = False,
-        order: Order = "min_p_last",
+        order: Order | None = None,
     ) -> None:
         """`recompute` returns the logits after some ids; with `partial`, only some
-        tokens of a position are listed; `order` is that of the filters."""
+        tokens of a position are listed; `order` is that of the filters of a server that
+        draws, None where tokens are drawn here."""
         self._recompute = recompute
         self._partial, self._order = partial, order
         self._recent: OrderedDict[int, StoredLogits] = OrderedDict()
@@ -353,4 +360,11 @@ class LogitsStore:
         self, logits: Tensor, conditions: DrawConditions, handle: int
     ) -> StoredLogits:
         listed = listed_count(logits) if self._partial else None
-        return StoredLogits(logits, conditions, handle, listed, order=self._order)
+        return StoredLogits(
+            logits,
+            conditions,
+            handle,
+            listed,
+            order=self._order or "min_p_last",
+            draws_listed=self._partial and self._order is None,
+        )

@@ -80,27 +80,24 @@ def follows_grammar(backend: object, prompt: Prompt) -> bool:
     )
 
 
-def order_of(backend: AnyBackend) -> Order:
-    """Return the order of the filters that tokens are drawn with."""
-    return backend.order if server_samples(backend) else "min_p_last"
+def server_order(backend: AnyBackend) -> Order | None:
+    """Return the order of the filters of a server that draws; None without one."""
+    return backend.order if server_samples(backend) else None
 
 
 def effective_settings(
     backend: AnyBackend, settings: SamplingSettings
 ) -> SamplingSettings:
-    """Return the settings with which tokens are drawn: where a server draws, with its
-    own order in place of the default one; where it lists N tokens for a draw here, from
-    no more than those."""
-    listed = backend.listed
-    if listed is None:
+    """Return the settings with which tokens are drawn: where a server that lists some
+    draws, with its own order in place of the default one."""
+    if backend.listed is None:
         return settings
     settings = without_idle_stages(settings)
     if server_samples(backend):
         order, active = ORDERS.get(backend.order, STAGES), active_stages(settings)
         if come_in_order(active, STAGES) and set(active) <= set(order):
             settings = replace(settings, sampler_order=order)
-        return settings
-    return replace(settings, top_k=min(settings.top_k or listed, listed))
+    return settings
 
 
 def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:

@@ -401,6 +401,17 @@ def test_names_of_tokens_that_are_texts_are_read_where_one_token_has_that(
         ids = here.encode(TEXT).ids
         expected = list(here.score(ids, top_n=ROWS))
         scores = list(there.score(ids, top_n=ROWS))
+        # What is drawn here is one of those that are listed, however few.
+        wide = replace(DRAWN, top_k=0, top_p=1.0, min_p=0.0, temperature=2.0)
+        shown = [
+            there.next_distribution(list(ids[:end]), settings)
+            for end, token in enumerate(scores[1:], 1)
+            if token.top
+            for settings in (wide, replace(wide, sampler_order=("temperature",)))
+        ]
+        assert min(each.listed or ROWS for each in shown) < 10
+        for each in shown:
+            assert each.is_certain and each.remaining == each.listed
     shortened = 0
     for token, other in zip(scores[1:], expected[1:], strict=True):
         assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
