@@ -211,5 +211,5 @@ def test_every_class_of_this_processor_gives_the_same_results(
         matrix = StackedMatrix((drawn(kind, 20, 3),))
         inputs = torch.randn(6, matrix.columns)
         found, wanted = (each.matmul(matrix, inputs) for each in (other, kernel))
-        # Sums may have another order; what is summed has not.
+        # Sums may have another order; what is summed has not. Large terms cancel.
         assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
