@@ -210,7 +210,7 @@ def chat(
     from lmtui.cli.once import Talk, answer_once
 
     unkept = storage_error() if settings.chat.keep else None
-    engine = engine_for(ctx, settings, says_unkept=unkept is None, needs="")
+    engine = engine_for(ctx, settings, says_unkept=unkept is None, needs="answers")
     if unkept is not None:
         note(f"note: not saved: {visible(str(unkept))}\n")
     output = Output()

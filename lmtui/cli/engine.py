@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import typer
 
@@ -20,6 +19,7 @@ from lmtui.cli.errors import take_stderr
 from lmtui.cli.ngram import ComparedRef, NgramRef
 from lmtui.config.settings import Settings, bits
 from lmtui.engine.protocol import Engine
+from lmtui.engine.types import Need
 from lmtui.errors import LmtuiError
 from lmtui.models.errors import hush
 from lmtui.models.progress import OnProgress, Progress, ignore
@@ -277,10 +277,9 @@ def engine_for(
     *,
     says_unkept: bool = True,
     slots: int = 1,
-    needs: Literal["", "edits", "scores"] = "edits",
+    needs: Need = "edits",
 ) -> Engine:
-    """Open the engine for a command; `needs` is the field of `Capabilities` that it
-    needs.
+    """Open the engine for a command.
 
     Raises:
         LmtuiError: the model can't be opened, or the command needs more of it.
@@ -292,13 +291,9 @@ def engine_for(
     return _require(engine, needs)
 
 
-def _require(engine: Engine, need: Literal["", "edits", "scores"]) -> Engine:
-    """Return an engine that has this field of `Capabilities`.
-
-    Raises:
-        LmtuiError: it does not.
-    """
-    if not need or getattr(engine.capabilities, need):
+def _require(engine: Engine, need: Need) -> Engine:
+    """Return the engine; raises LmtuiError where it does not meet the need."""
+    if engine.capabilities.meets(need):
         return engine
     from lmtui.models.remote.load import no_scores, text_only
 

@@ -580,6 +580,11 @@ class EngineInfo:
         return f"{self.model} + {self.adapter}" if self.adapter else self.model
 
 
+Need = Literal["answers", "edits", "scores"]
+"""What a screen or a command can't do without: answers alone, which every engine gives,
+or the `Capabilities` of this name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """Features that an engine supports; a remote one may support fewer."""
@@ -601,6 +606,9 @@ class Capabilities:
     """Why there is no logit lens, where that is known before the first use."""
     batches: bool = True
     """Draws the versions of an answer together, not one after the other."""
+
+    def meets(self, need: Need) -> bool:
+        return {"answers": True, "edits": self.edits, "scores": self.scores}[need]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ Knows no screen and no engine.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
-from lmtui.engine.types import UNKNOWN, Capabilities, EngineInfo
+from lmtui.engine.types import UNKNOWN, Capabilities, EngineInfo, Need
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 from lmtui.models.progress import Progress
@@ -69,10 +68,10 @@ class ModelState:
             ready += f" · context {self.info.context:,}"
         return f"{ready} · {visible_line(self.info.why)}" if self.info.why else ready
 
-    def usable_with(self, need: Literal["", "edits", "scores"]) -> ModelState:
-        """Return the state for a screen that needs this field of `Capabilities`: one
-        without a model, where this one is of no use for it."""
-        if self.info is None or not need or getattr(self.capabilities, need):
+    def usable_with(self, need: Need) -> ModelState:
+        """Return the state for a screen with this need: one without a model, where this
+        one is of no use for it."""
+        if self.info is None or self.capabilities.meets(need):
             return self
         why = self.capabilities.why_not.removesuffix(".")
         return replace(self, info=None, error=LmtuiError(why))

@@ -6,12 +6,13 @@ Knows no verb of the engine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
+from lmtui.engine.types import Need
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.tui.app_messages import ModelChosen
@@ -40,8 +41,7 @@ class ModelScreen(Screen[None]):
         (100, "-wide"),
         (160, "-very-wide"),
     ]
-    NEEDS: ClassVar[Literal["", "edits", "scores"]] = "scores"
-    """The field of `Capabilities` without which the screen is of no use."""
+    NEEDS: ClassVar[Need] = "scores"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", "Copy or stop", id="live.interrupt",
                 tooltip="Copy the selection, or stop what the model does.",

@@ -69,7 +69,7 @@ class ChatScreen(SamplingScreen):
     """Transcript and panel, prompt and status line."""
 
     CSS_PATH = "screen.tcss"
-    NEEDS = ""
+    NEEDS = "answers"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", show=False,
                 tooltip="Stop the answer; else back to the prompt."),
