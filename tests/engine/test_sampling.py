@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from lmtui.engine.sampling.chain import filter_logits
-from lmtui.engine.sampling.draw import draw
+from lmtui.engine.sampling.draw import draw, draw_many
 from lmtui.engine.sampling.ranks import entropy, rank
 from lmtui.engine.sampling.stages import STAGES
 from lmtui.engine.types import SamplingSettings
@@ -38,15 +38,6 @@ def random_logits(seed: int, size: int = SIZE) -> Tensor:
     return torch.randn(size, generator=generator) * 3
 
 
-ORDERS = st.permutations(STAGES).map(tuple)
-settings = st.builds(
-    SamplingSettings,
-    temperature=st.floats(0.1, 3),
-    top_k=st.integers(0, 2 * SIZE),
-    top_p=st.floats(0.05, 1),
-    min_p=st.one_of(st.just(0.0), st.floats(0.001, 0.9)),
-    repetition_penalty=st.sampled_from([1.0, 1.3, 0.8]),
-)
 in_any_order = st.builds(
     SamplingSettings,
     temperature=st.floats(0.1, 3),
@@ -55,7 +46,7 @@ in_any_order = st.builds(
     min_p=st.one_of(st.just(0.0), st.floats(0.001, 0.9)),
     typical_p=st.one_of(st.just(1.0), st.floats(0.05, 0.99)),
     repetition_penalty=st.sampled_from([1.0, 1.3, 0.8]),
-    sampler_order=ORDERS,
+    sampler_order=st.one_of(st.just(STAGES), st.permutations(STAGES).map(tuple)),
 )
 
 
@@ -79,7 +70,7 @@ def transformers_probs(
     return chain(context.unsqueeze(0), logits.unsqueeze(0))[0].softmax(-1)
 
 
-@given(seed=st.integers(0, 10_000), wanted=st.one_of(settings, in_any_order))
+@given(seed=st.integers(0, 10_000), wanted=in_any_order)
 @example(seed=0, wanted=replace(ALL_OFF, temperature=0.25, top_p=0.9999999999999999))
 def test_filter_logits_agrees_with_transformers(
     seed: int, wanted: SamplingSettings
@@ -100,21 +91,13 @@ def test_filter_logits_agrees_with_transformers(
 
 
 @pytest.mark.parametrize(
-    "wanted",
-    [
-        SamplingSettings(),
-        ALL_OFF,
-        SamplingSettings(temperature=1.5, top_k=0, top_p=0.9, min_p=0),
-        SamplingSettings(temperature=0.3, top_k=5),
-    ],
+    "wanted", [ALL_OFF, SamplingSettings(temperature=1.5, top_k=0, top_p=0.9, min_p=0)]
 )
 def test_drawn_frequencies_match_the_probabilities(wanted: SamplingSettings) -> None:
     kept = filter_logits(random_logits(1, 60), wanted)
     generator = torch.Generator().manual_seed(0)
     draws = 20_000
-    counts = torch.zeros(60)
-    for _ in range(draws):
-        counts[kept.ids[draw(kept, generator)]] += 1
+    counts = torch.bincount(kept.ids[draw_many(kept, generator, draws)], minlength=60)
     expected = kept.prob(torch.arange(60)) * draws
     assert counts[expected == 0].sum() == 0
     common = expected >= 5
@@ -157,12 +140,6 @@ def test_top_ranks_of_a_large_vocabulary_equal_a_full_sort(
         assert torch.equal(values, everything.values[:count])
 
 
-def test_few_of_many_equal_logits_rank_by_id() -> None:
-    logits = torch.zeros(5000)
-    logits[[4000, 70]] = 1
-    assert rank(logits, 4)[0].tolist() == [70, 4000, 0, 1]
-
-
 @given(
     rows=st.lists(
         st.lists(st.integers(0, 40), min_size=30, max_size=30), min_size=1, max_size=5
@@ -181,11 +158,6 @@ def test_impossible_tokens_add_nothing_to_the_entropy() -> None:
     logprobs = torch.tensor([[0.5, 0.5, 0, 0], [1, 0, 0, 0]]).log()
     expected = [math.log(2), 0]
     assert entropy(logprobs).tolist() == pytest.approx(expected)
-
-
-def test_top_k_keeps_k_even_among_equals() -> None:
-    kept = filter_logits(torch.zeros(10), SamplingSettings(top_k=3, top_p=1, min_p=0))
-    assert kept.ids.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-45, 100.0])
@@ -211,31 +183,6 @@ def test_temperature_zero_is_the_first_argmax() -> None:
     assert kept.cuts(torch.arange(4), kept.logits) == ["g", None, "g", "g"]
 
 
-@given(seed=st.integers(0, 10_000), wanted=settings)
-def test_every_cut_token_names_the_first_stage_that_cut_it(
-    seed: int, wanted: SamplingSettings
-) -> None:
-    logits = random_logits(seed)
-    kept = filter_logits(logits, wanted)
-    everything = torch.arange(SIZE)
-    probs = kept.prob(everything)
-    order = sorted(range(SIZE), key=lambda i: (-float(logits[i]), i))
-    after_k = set(order[: wanted.top_k or SIZE])
-    only_k_and_p = SamplingSettings(
-        temperature=wanted.temperature, top_k=wanted.top_k, top_p=wanted.top_p, min_p=0
-    )
-    after_p = set(filter_logits(logits, only_k_and_p).ids.tolist())
-    for token, cut in enumerate(kept.cuts(everything, kept.logits)):
-        assert (cut is None) == (float(probs[token]) > 0)
-        if cut == "k":
-            assert token not in after_k
-        if cut == "p":
-            assert token in after_k - after_p
-        if cut == "m":
-            assert token in after_p
-    assert float(probs.sum()) == pytest.approx(1, abs=1e-12)
-
-
 def test_top_p_of_a_large_vocabulary_equals_a_full_sort() -> None:
     logits = random_logits(3, 20_000) / 3
     wanted = SamplingSettings(temperature=1, top_k=0, top_p=0.9, min_p=0)
@@ -245,37 +192,11 @@ def test_top_p_of_a_large_vocabulary_equals_a_full_sort() -> None:
     assert kept.ids.tolist() == ordered.indices[before < 0.9].tolist()
 
 
-def test_the_same_seed_draws_the_same_tokens() -> None:
-    kept = filter_logits(random_logits(4), ALL_OFF)
-
-    def tokens() -> list[int]:
-        generator = torch.Generator().manual_seed(7)
-        return [draw(kept, generator) for _ in range(50)]
-
-    assert tokens() == tokens()
-
-
-def test_penalty_lowers_repeated_tokens() -> None:
-    logits = torch.tensor([2.0, -2.0, 1.0])
-    wanted = SamplingSettings(
-        temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=2
-    )
-    kept = filter_logits(logits, wanted, [0, 1, 0])
-    assert kept.logits.tolist() == [1.0, -4.0, 1.0]
-    assert logits.tolist() == [2.0, -2.0, 1.0]
-
-
 @pytest.mark.parametrize(
     ("bad", "hint"),
     [
-        ({"temperature": -1.0}, "Give a value from 0 to 100."),
         ({"temperature": float("nan")}, "Give a value from 0 to 100."),
-        ({"temperature": float("inf")}, "Give a value from 0 to 100."),
-        ({"top_p": 2.0}, "Give a value from 0 to 1."),
-        ({"min_p": -0.1}, "Give a value from 0 to 1."),
-        ({"top_k": -1}, "Give a value from 0 to 16,777,216."),
         ({"repetition_penalty": 0.0}, "Give a value from 0.01 to 100."),
-        ({"max_tokens": 0}, "Give a value from 1 to 16,777,216."),
         ({"seed": -5}, "Give a value from 0 to 9,223,372,036,854,775,807."),
     ],
 )
