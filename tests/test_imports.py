@@ -31,6 +31,7 @@ LIGHT = (
     "lmtui.train.__main__",
     "lmtui.train.client",
     "lmtui.train.split",
+    "lmtui.worker.worker",
     "tests.fakes",
 )
 """Modules that no verb waits for: they load nothing that takes long."""

@@ -115,17 +115,11 @@ def assert_last_layer_is(
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-@pytest.mark.parametrize("prefix", [(), (1,)])
-@pytest.mark.parametrize(("window", "stride"), [(None, None), (24, 8)])
+@pytest.mark.parametrize("how", [{}, {"prefix": (1,), "window": 24, "stride": 8}])
 def test_last_layer_equals_the_score(
-    family: str,
-    device: str,
-    prefix: tuple[int, ...],
-    window: int | None,
-    stride: int | None,
+    family: str, device: str, how: dict[str, Any]
 ) -> None:
     engine = tiny.engine(family, device)
-    how: dict[str, Any] = {"prefix": prefix, "window": window, "stride": stride}
     scored = list(engine.score(IDS, top_n=3, **how))
     columns = columns_of(engine, IDS, top_n=3, **how)
     assert_last_layer_is(columns, scored)
@@ -286,58 +280,7 @@ class _Names:
         return str(token).encode()
 
 
-def test_norm_that_is_not_found_is_a_reason() -> None:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model("llama", **SIZE)
-    whole: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-
-    class Scaled(type(whole.model)):  # type: ignore[misc]
-        """Does something behind the norm that is no module."""
-
-        def forward(self, *given: Any, **named: Any) -> Any:
-            output = super().forward(*given, **named)
-            output.last_hidden_state = output.last_hidden_state * 1.5
-            return output
-
-    whole.model.__class__ = Scaled
-    backend = TransformersBackend(whole)
-    with pytest.raises(LmtuiError, match="logit lens can't be computed") as caught:
-        backend.layer_states(IDS)
-    assert "LlamaForCausalLM" in caught.value.detail
-    assert "the final norm can't be found" in caught.value.detail
-
-
-def test_head_that_is_not_apart_is_a_reason() -> None:
-    backend = TransformersBackend(model("llama"))
-    backend._decoder = None
-    with pytest.raises(LmtuiError) as caught:
-        backend.layer_states(IDS)
-    assert "the head can't be told apart" in caught.value.detail
-    backend = TransformersBackend(model("llama"))
-    backend._layers = []
-    with pytest.raises(LmtuiError) as caught:
-        backend.layer_states(IDS)
-    assert "the layers can't be told apart" in caught.value.detail
-
-
-def test_layers_of_several_states_are_a_reason(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    backend = TransformersBackend(model("gpt2"))
-    last = backend._layers[-1]
-    plain = type(last).forward
-    monkeypatch.setattr(
-        last, "forward", lambda *given, **named: plain(last, *given, **named)[None]
-    )
-    monkeypatch.setattr(
-        backend.model.transformer.ln_f, "forward", lambda state: state[0]
-    )
-    with pytest.raises(LmtuiError) as caught:
-        backend.layer_states(IDS)
-    assert "more than one state" in caught.value.detail
-
-
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_column_of_a_context_just_read_costs_no_pass(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,3 +315,50 @@ def test_column_of_a_context_just_read_costs_no_pass(
             assert ours.entropy == pytest.approx(theirs.entropy, abs=5e-5)
             assert ours.rank == theirs.rank
             assert [each.id for each in ours.top] == [each.id for each in theirs.top]
+
+
+def head_not_apart(backend: TransformersBackend) -> None:
+    backend._decoder = None
+
+
+def layers_not_apart(backend: TransformersBackend) -> None:
+    backend._layers = []
+
+
+def norm_not_found(backend: TransformersBackend) -> None:
+    class Scaled(type(backend.model.model)):  # type: ignore[misc]
+        """Does something behind the norm that is no module."""
+
+        def forward(self, *given: Any, **named: Any) -> Any:
+            output = super().forward(*given, **named)
+            output.last_hidden_state = output.last_hidden_state * 1.5
+            return output
+
+    backend.model.model.__class__ = Scaled
+
+
+def several_states(backend: TransformersBackend) -> None:
+    last, norm = backend._layers[-1], backend.model.model.norm
+    plain, normed = last.forward, norm.forward
+    last.forward = lambda *given, **named: plain(*given, **named)[None]
+    norm.forward = lambda state: normed(state[0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (head_not_apart, "the head can't be told apart"),
+        (layers_not_apart, "the layers can't be told apart"),
+        (norm_not_found, "the final norm can't be found"),
+        (several_states, "more than one state"),
+    ],
+)
+def test_model_whose_layers_can_not_be_looked_into_says_why(
+    spoil: Callable[[TransformersBackend], None], why: str
+) -> None:
+    backend = TransformersBackend(model.__wrapped__("llama"))
+    spoil(backend)
+    with pytest.raises(LmtuiError, match="logit lens can't be computed") as caught:
+        backend.layer_states(IDS)
+    assert why in caught.value.detail
+    assert "LlamaForCausalLM" in caught.value.detail

@@ -17,8 +17,11 @@ from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 from tests.engine import tiny
+from tests.examples import examples
 
 FEW = st.integers(3, 60)
+FAMILIES = ("llama", "gemma3")
+"""One that attends to all tokens, and one with a sliding window."""
 
 
 @contextmanager
@@ -50,9 +53,9 @@ def contexts(draw: st.DrawFn) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES)
 @given(history=contexts())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(20, 100))
 def test_prefix_cache_reuse_keeps_the_logits(
     family: str, device: str, history: list[list[int]]
 ) -> None:
@@ -136,7 +139,7 @@ def test_a_long_prompt_is_read_in_parts_and_reports_them() -> None:
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES)
 @given(history=contexts(), since=st.integers(0, 40))
 @settings(deadline=None, max_examples=15)
 def test_head_of_hidden_states_gives_the_logits(
@@ -179,7 +182,7 @@ def test_hidden_states_without_a_decoder_are_the_logits(family: str) -> None:
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES)
 @given(
     held=st.integers(1, 30),
     paths=st.lists(st.lists(st.integers(3, 6), min_size=1, max_size=4), min_size=1),

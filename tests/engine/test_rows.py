@@ -34,39 +34,24 @@ def opened(model: Any) -> tuple[TransformersBackend, PrefixCache]:
 def naive(model: Any, begin: list[int], more: int) -> tuple[list[int], list[float]]:
     """One branch in the slowest way: the whole text again for every token."""
     ids, logprobs = list(CONTEXT), []
-    device = model.device
     for index in range(len(begin) + more):
-        logits = model(torch.tensor([ids], device=device)).logits[0, -1].float().cpu()
+        logits = model(torch.tensor([ids])).logits[0, -1]
         token = begin[index] if index < len(begin) else int(logits.argmax())
         logprobs.append(float(logits.double().log_softmax(-1)[token]))
         ids.append(token)
     return ids[len(CONTEXT) :], logprobs
 
 
-def check(
-    model: Any, found: list[list[Step]], begins: list[list[int]], more: int
-) -> None:
-    for steps, begin in zip(found, begins, strict=True):
-        ids, logprobs = naive(model, begin, more)
-        assert ids_of(steps) == ids
-        assert [s.logprob for s in steps] == pytest.approx(logprobs, abs=1e-4)
-        assert all(step.rank == 1 for step in steps[len(begin) :])
-
-
-@pytest.mark.parametrize("device", tiny.DEVICES)
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_rows_equal_each_alone(family: str, device: str) -> None:
-    model = tiny.model(family, device)
-    _, cache = opened(model)
-    check(model, grown(cache, CONTEXT, BEGINS, 20), BEGINS, 20)
-
-
 @pytest.mark.parametrize("family", test_families.FAMILIES)
-def test_rows_handle_unusual_architectures(family: str) -> None:
+def test_rows_equal_each_alone(family: str) -> None:
     model = test_families.model(family)
     _, cache = opened(model)
     assert (cache.fork(2) is None) == (family in ALONE)
-    check(model, grown(cache, CONTEXT, BEGINS, 6), BEGINS, 6)
+    for steps, begin in zip(grown(cache, CONTEXT, BEGINS, 6), BEGINS, strict=True):
+        ids, logprobs = naive(model, begin, 6)
+        assert ids_of(steps) == ids
+        assert [s.logprob for s in steps] == pytest.approx(logprobs, abs=1e-4)
+        assert all(step.rank == 1 for step in steps[len(begin) :])
     expected = test_families.naive(family, CONTEXT)[-1]
     cache.read(CONTEXT)
     assert cache.logits is not None
@@ -145,13 +130,7 @@ def test_a_row_that_is_stopped_leaves_the_batch(
     assert sizes == [5, 5, 4, 3, 3, 2, 1]
 
 
-def test_rows_may_be_none_or_have_no_more_tokens() -> None:
-    _, cache = opened(tiny.model("llama"))
-    assert grown(cache, CONTEXT, [], 5) == []
-    assert list(map(ids_of, grown(cache, CONTEXT, [[4], [5, 6]], 0))) == [[4], [5, 6]]
-
-
-@pytest.mark.parametrize("patience", range(0, 12, 3))
+@pytest.mark.parametrize("patience", [0, 3, 9])
 @pytest.mark.parametrize("family", ["mistral", "lfm2"])
 def test_rows_can_be_cancelled_within_one_token(family: str, patience: int) -> None:
     model = test_families.model(family)

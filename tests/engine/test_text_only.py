@@ -6,7 +6,6 @@ import inspect
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -41,15 +40,16 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 7}}
 TURNS = [ChatTurn("user", "Hi, naïve façade 日本")]
 GREEDY = SamplingSettings(temperature=0, max_tokens=12, seed=3)
 OPENAI = ServerOptions(dialect="openai")
+Both = tuple[LocalEngine, TextOnlyEngine]
 
 
-@contextmanager
-def both(family: str = "llama") -> Iterator[tuple[LocalEngine, TextOnlyEngine]]:
+@pytest.fixture(scope="module")
+def both() -> Iterator[Both]:
     """A tiny model, and the same one behind a server that it is only talked with."""
-    with serving(tiny.engine(family)) as served:
+    with serving(tiny.engine()) as served:
         there = open_served(f"http://127.0.0.1:{served.port}/v1", OPENAI)
         assert isinstance(there, TextOnlyEngine)
-        yield tiny.engine(family), there
+        yield tiny.engine(), there
 
 
 def answered(
@@ -64,111 +64,105 @@ def said(steps: list[Step], end: GenerationResult) -> str:
     return "".join(step.piece for step in steps) + end.piece
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_chat_has_the_same_text_and_numbers(family: str) -> None:
-    with both(family) as (here, there):
-        assert there.info.context == here.info.context
-        expected, found = answered(here), answered(there)
-        assert said(*found) == said(*expected)
-        assert found[1].reason is expected[1].reason
-        assert found[1].logprob == pytest.approx(expected[1].logprob, abs=1e-4)
-        assert found[1].prompt_tokens == expected[1].prompt_tokens
-        for one, other in zip(found[0], expected[0], strict=True):
-            assert (one.bytes, one.rank) == (other.bytes, other.rank)
-            assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
-            assert one.sampled_prob == other.sampled_prob == 1
-            rows = one.distribution.candidates, other.distribution.candidates
-            assert [r.bytes for r in rows[0]] == [r.bytes for r in rows[1]]
-            assert [r.id for r in rows[0]].count(one.id) == 1
-            assert isinstance(one.entropy, EntropyRange) and other.entropy is not None
-            assert one.entropy.least <= other.entropy + 1e-6
-            assert one.entropy.most == math.inf
+def test_chat_has_the_same_text_and_numbers(both: Both) -> None:
+    here, there = both
+    assert there.info.context == here.info.context
+    expected, found = answered(here), answered(there)
+    assert said(*found) == said(*expected)
+    assert found[1].reason is expected[1].reason
+    assert found[1].logprob == pytest.approx(expected[1].logprob, abs=1e-4)
+    assert found[1].prompt_tokens == expected[1].prompt_tokens
+    for one, other in zip(found[0], expected[0], strict=True):
+        assert (one.bytes, one.rank) == (other.bytes, other.rank)
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+        assert one.sampled_prob == other.sampled_prob == 1
+        rows = one.distribution.candidates, other.distribution.candidates
+        assert [r.bytes for r in rows[0]] == [r.bytes for r in rows[1]]
+        assert [r.id for r in rows[0]].count(one.id) == 1
+        assert isinstance(one.entropy, EntropyRange) and other.entropy is not None
+        assert one.entropy.least <= other.entropy + 1e-6
+        assert one.entropy.most == math.inf
 
 
-def test_preview_is_that_of_the_sampler_where_it_is_certain() -> None:
-    with both() as (here, there):
-        steps, others = answered(there)[0], answered(here)[0]
-        seen = set()
-        for change in (
-            {"temperature": 0.5, "top_k": 5},
-            {"temperature": 0.2, "top_k": 0, "top_p": 0.5},
-            {"temperature": 1.5, "top_k": 0, "top_p": 0.5},
-            {"temperature": 1, "repetition_penalty": 1.2},
-        ):
-            settings = replace(GREEDY, **change)
-            for step, other in zip(steps, others, strict=True):
-                found = there.preview(step.distribution.handle, settings)
-                exact = here.preview(other.distribution.handle, settings)
-                seen.add(found.is_certain)
-                if not found.is_certain:
-                    assert all(row.sampled_prob is None for row in found.candidates)
-                    continue
-                assert settings.temperature <= 1 or settings.top_k
-                assert [row.sampled_prob for row in found.candidates] == pytest.approx(
-                    [row.sampled_prob for row in exact.candidates], abs=1e-5
-                )
-        assert seen == {True, False}
+def test_preview_is_that_of_the_sampler_where_it_is_certain(both: Both) -> None:
+    here, there = both
+    steps, others = answered(there)[0], answered(here)[0]
+    seen = set()
+    for change in (
+        {"temperature": 0.5, "top_k": 5},
+        {"temperature": 0.2, "top_k": 0, "top_p": 0.5},
+        {"temperature": 1.5, "top_k": 0, "top_p": 0.5},
+        {"temperature": 1, "repetition_penalty": 1.2},
+    ):
+        settings = replace(GREEDY, **change)
+        for step, other in zip(steps, others, strict=True):
+            found = there.preview(step.distribution.handle, settings)
+            exact = here.preview(other.distribution.handle, settings)
+            seen.add(found.is_certain)
+            if not found.is_certain:
+                assert all(row.sampled_prob is None for row in found.candidates)
+                continue
+            assert settings.temperature <= 1 or settings.top_k
+            assert [row.sampled_prob for row in found.candidates] == pytest.approx(
+                [row.sampled_prob for row in exact.candidates], abs=1e-5
+            )
+    assert seen == {True, False}
 
 
-def test_setting_that_the_server_has_not_is_refused() -> None:
-    with both() as (here, there):
-        penalty = replace(GREEDY, presence_penalty=1.5, frequency_penalty=0.5)
-        assert said(*answered(there, penalty)) == said(*answered(here, penalty))
-        for name in ("typical_p", "xtc_probability", "dry_multiplier"):
-            with pytest.raises(LmtuiError, match=name.replace("_", "-")):
-                answered(there, replace(GREEDY, **{name: 0.5}))  # type: ignore[arg-type]
-        with pytest.raises(LmtuiError, match="logit-bias can't be applied"):
-            answered(there, replace(GREEDY, logit_bias=("a=1",)))
+def test_setting_that_the_server_has_not_is_refused(both: Both) -> None:
+    here, there = both
+    penalty = replace(GREEDY, presence_penalty=1.5, frequency_penalty=0.5)
+    assert said(*answered(there, penalty)) == said(*answered(here, penalty))
+    for name in ("typical_p", "xtc_probability", "dry_multiplier"):
+        with pytest.raises(LmtuiError, match=name.replace("_", "-")):
+            answered(there, replace(GREEDY, **{name: 0.5}))  # type: ignore[arg-type]
+    with pytest.raises(LmtuiError, match="logit-bias can't be applied"):
+        answered(there, replace(GREEDY, logit_bias=("a=1",)))
+    with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
+        answered(there, replace(GREEDY, grammar="/a/"))
 
 
-def test_pages_and_search_end_with_what_is_listed() -> None:
-    with both() as (_, there):
-        step = answered(there)[0][0]
-        handle, rows = step.distribution.handle, step.distribution.candidates
-        assert step.distribution.listed == step.distribution.vocabulary == 20
-        page = there.preview(handle, GREEDY, start=15, count=20)
-        assert page.candidates == rows[15:]
-        found = there.search_vocabulary(handle, rows[3].text, GREEDY)
-        assert rows[3].id in {row.candidate.id for row in found.rows}
-        with pytest.raises(KeyError):
-            there.preview(-5, GREEDY)
+def test_pages_and_search_end_with_what_is_listed(both: Both) -> None:
+    _, there = both
+    step = answered(there)[0][0]
+    handle, rows = step.distribution.handle, step.distribution.candidates
+    assert step.distribution.listed == step.distribution.vocabulary == 20
+    page = there.preview(handle, GREEDY, start=15, count=20)
+    assert page.candidates == rows[15:]
+    found = there.search_vocabulary(handle, rows[3].text, GREEDY)
+    assert rows[3].id in {row.candidate.id for row in found.rows}
+    with pytest.raises(KeyError):
+        there.preview(-5, GREEDY)
 
 
-def test_stop_ends_the_answer_with_its_text() -> None:
-    with both() as (_, there):
-        polls = iter([False] * 3)
-        with cancelled_when(lambda: next(polls, True)):
-            steps, end = answered(there)
-        assert end.reason is FinishReason.CANCELLED and end.tokens == len(steps)
+def test_stop_ends_the_answer_with_its_text(both: Both) -> None:
+    _, there = both
+    polls = iter([False] * 3)
+    with cancelled_when(lambda: next(polls, True)):
+        steps, end = answered(there)
+    assert end.reason is FinishReason.CANCELLED and end.tokens == len(steps)
 
 
-def test_a_grammar_is_refused() -> None:
-    with both() as (_, there):
-        prompt = there.prompt([ChatTurn("user", "Hi")])
-        with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
-            there.generate(prompt, replace(GREEDY, grammar="/a/"))
-
-
-def test_everything_else_says_why_not() -> None:
-    with both() as (here, there):
-        verbs = {
-            name
-            for name, _ in inspect.getmembers(Engine, inspect.isfunction)
-            if not name.startswith("_")
-        }
-        own = {"close", "prompt", "generate", "preview", "search_vocabulary"}
-        own.add("generate_rows")
-        for name in verbs - own:
-            with pytest.raises(LmtuiError, match="a text can't be used here"):
-                getattr(there, name)([1], 2, x=3)
+def test_everything_else_says_why_not(both: Both) -> None:
+    here, there = both
+    verbs = {
+        name
+        for name, _ in inspect.getmembers(Engine, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    own = {"close", "prompt", "generate", "preview", "search_vocabulary"}
+    own.add("generate_rows")
+    for name in verbs - own:
         with pytest.raises(LmtuiError, match="a text can't be used here"):
-            there.prompt(TURNS, prefill="So")
-        with pytest.raises(LmtuiError, match="a text can't be used here"):
-            there.generate(here.prompt(TURNS), GREEDY)
-        with pytest.raises(LmtuiError, match="dialect") as caught:
-            there.encode("x")
-        assert "--tokenizer" not in caught.value.hint
-        assert not there.capabilities.edits and there.capabilities.why_not
+            getattr(there, name)([1], 2, x=3)
+    with pytest.raises(LmtuiError, match="a text can't be used here"):
+        there.prompt(TURNS, prefill="So")
+    with pytest.raises(LmtuiError, match="a text can't be used here"):
+        there.generate(here.prompt(TURNS), GREEDY)
+    with pytest.raises(LmtuiError, match="dialect") as caught:
+        there.encode("x")
+    assert "--tokenizer" not in caught.value.hint
+    assert not there.capabilities.edits and there.capabilities.why_not
 
 
 def test_closed_engine_has_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,10 +185,10 @@ def test_closed_engine_has_no_connection(monkeypatch: pytest.MonkeyPatch) -> Non
             assert len(closed) == 2
 
 
-def test_json_has_no_infinity() -> None:
-    with both() as (_, there):
-        fields = json.loads(encode(score_fields(answered(there)[0][0])))
-        assert fields["entropy"] is None and fields["entropy_range"][1] is None
+def test_json_has_no_infinity(both: Both) -> None:
+    _, there = both
+    fields = json.loads(encode(score_fields(answered(there)[0][0])))
+    assert fields["entropy"] is None and fields["entropy_range"][1] is None
 
 
 # What other servers do.
@@ -297,14 +291,14 @@ def test_text_of_the_server_counts() -> None:
     assert pieces_of(ChatPart("")) == []
 
 
-def test_versions_are_drawn_one_after_the_other() -> None:
-    with both() as (_, there):
-        assert not there.capabilities.batches
-        asked = [replace(GREEDY, temperature=1.0, seed=seed) for seed in (5, 6)]
-        rows = list(map(RowRequest, asked))
-        items = list(there.generate_rows(there.prompt(TURNS), rows))
-        assert [row for row, _ in items] == sorted(row for row, _ in items)
-        for version, settings in enumerate(asked):
-            steps, _ = answered(there, settings)
-            mine = [item for row, item in items if row == version]
-            assert [s.bytes for s in mine[:-1]] == [s.bytes for s in steps]  # type: ignore[union-attr]
+def test_versions_are_drawn_one_after_the_other(both: Both) -> None:
+    _, there = both
+    assert not there.capabilities.batches
+    asked = [replace(GREEDY, temperature=1.0, seed=seed) for seed in (5, 6)]
+    rows = list(map(RowRequest, asked))
+    items = list(there.generate_rows(there.prompt(TURNS), rows))
+    assert [row for row, _ in items] == sorted(row for row, _ in items)
+    for version, settings in enumerate(asked):
+        steps, _ = answered(there, settings)
+        mine = [item for row, item in items if row == version]
+        assert [s.bytes for s in mine[:-1]] == [s.bytes for s in steps]  # type: ignore[union-attr]

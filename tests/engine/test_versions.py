@@ -89,7 +89,7 @@ def test_each_version_is_the_answer_of_its_seed(family: str, device: str) -> Non
     assert len({tuple(step.id for step in steps) for steps, _ in found}) == 4
 
 
-@settings(max_examples=examples(5, 12), deadline=None)
+@settings(max_examples=examples(4, 12), deadline=None)
 @given(
     count=st.integers(1, 8),
     first=st.integers(0, 2**31),
@@ -137,7 +137,7 @@ def test_state_that_cannot_be_copied_gives_the_versions_one_after_the_other(
         assert_alone(tiny.engine(), prompt, asked, by_version(items, 3))
 
 
-@pytest.mark.parametrize("after", [0, 1, 5, 13])
+@pytest.mark.parametrize("after", [0, 5])
 def test_a_stop_ends_all_versions_within_a_token(after: int) -> None:
     engine, seen = tiny.engine(), []
     with cancelled_when(lambda: len(seen) >= after):

@@ -29,7 +29,6 @@ from lmtui.worker.requests import Context, EngineRequest, Slot
 from lmtui.worker.worker import EngineWorker
 from tests.fakes import FakeEngine
 from tests.models import panics
-from tests.test_imports import loaded_by
 
 SECONDS = 20  # until a test that waits in vain gives up
 ENDS = (Answer, Failed, Dropped)
@@ -103,10 +102,6 @@ def working(clock: Callable[[], float] = lambda: 0.0) -> Iterator[Asker]:
 
 def name_of(engine: Engine, _: Context) -> str:
     return engine.info.model
-
-
-def test_worker_imports_neither_textual_nor_torch() -> None:
-    assert not loaded_by("lmtui.worker.worker") & {"textual", "torch", "transformers"}
 
 
 def test_load_answers_with_the_engine_info() -> None:

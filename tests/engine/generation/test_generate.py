@@ -50,12 +50,9 @@ def run(
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_generated_logprobs_equal_those_of_score(
-    family: str, device: str, seed: int
-) -> None:
+def test_generated_logprobs_equal_those_of_score(family: str, device: str) -> None:
     engine = tiny.engine(family, device)
-    steps, finish = run(engine, wanted=plain(seed=seed, max_tokens=60))
+    steps, finish = run(engine, wanted=plain(max_tokens=60))
     ids = [step.id for step in steps]
     scored = list(engine.score(ids, prefix=PROMPT.ids))
     for step, token in zip(steps, scored, strict=True):
@@ -67,33 +64,16 @@ def test_generated_logprobs_equal_those_of_score(
     assert finish.perplexity == pytest.approx(math.exp(-total / len(steps)))
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_the_same_seed_gives_the_same_ids(family: str) -> None:
-    first, used = run(tiny.engine(family), wanted=plain(max_tokens=40))
-    again, _ = run(tiny.engine(family), wanted=plain(max_tokens=40))
-    other, _ = run(tiny.engine(family), wanted=plain(max_tokens=40, seed=2))
+def test_the_seed_that_is_told_gives_the_same_ids_again() -> None:
+    first, used = run(tiny.engine(), wanted=plain(seed=None))
+    again, _ = run(tiny.engine(), wanted=plain(seed=used.seed))
+    other, _ = run(tiny.engine(), wanted=plain(seed=used.seed + 1))
     assert [s.id for s in first] == [s.id for s in again] != [s.id for s in other]
-    assert used.seed == 1
 
 
-def test_a_seed_that_was_drawn_can_be_used_again() -> None:
-    engine = tiny.engine()
-    steps, finish = run(engine, wanted=plain(seed=None))
-    again, _ = run(engine, wanted=plain(seed=finish.seed))
-    assert [s.id for s in steps] == [s.id for s in again]
-
-
-def test_temperature_zero_takes_the_first_of_the_ranking() -> None:
-    steps, _ = run(tiny.engine(), wanted=plain(temperature=0))
-    assert all(s.rank == 1 for s in steps)
-    assert all(s.id == s.distribution.candidates[0].id for s in steps)
-    assert all(s.sampled_prob == 1 for s in steps)
-
-
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_pieces_join_to_the_whole_text(family: str) -> None:
+def test_pieces_join_to_the_whole_text() -> None:
     for seed in range(5):
-        steps, finish = run(tiny.engine(family), wanted=plain(seed=seed, max_tokens=40))
+        steps, finish = run(tiny.engine(), wanted=plain(seed=seed, max_tokens=40))
         ids = [s.id for s in steps if s.id not in (0, 2)]
         text = "".join(s.piece for s in steps) + finish.piece
         whole = tiny.tokenizer().decode(ids)
@@ -117,11 +97,6 @@ def test_generation_ends_at_every_end_token() -> None:
     assert seen == {0, 2}
 
 
-def test_generation_ends_at_max_tokens() -> None:
-    steps, finish = run(tiny.engine(), wanted=plain(max_tokens=3))
-    assert (len(steps), finish.reason) == (3, FinishReason.LENGTH)
-
-
 def test_generation_ends_when_the_context_is_full() -> None:
     engine = tiny.engine(context=10)
     ends = [run(engine, wanted=plain(max_tokens=99, seed=seed)) for seed in range(9)]
@@ -139,20 +114,6 @@ def test_a_prompt_without_room_is_refused(length: int) -> None:
         "there is nothing to continue",
         "the prompt does not fit the context",
     )
-
-
-def test_single_line_generation_ends_at_its_newline() -> None:
-    engine = tiny.engine()
-    reasons = set()
-    for seed in range(12):
-        wanted = plain(seed=seed, max_tokens=300)
-        steps, finish = run(engine, wanted=wanted, single_line=True)
-        text = "".join(s.piece for s in steps) + finish.piece
-        assert "\n" not in text
-        reasons.add(finish.reason)
-        if finish.reason is FinishReason.NEWLINE:
-            assert "\n" in steps[-1].text
-    assert FinishReason.NEWLINE in reasons
 
 
 def test_cancellation_ends_generation_within_one_token() -> None:
@@ -199,16 +160,6 @@ def test_cancellation_ends_generation_during_prefill() -> None:
     assert steps == [] and finish.first_token_seconds is None
     assert finish.reason is FinishReason.CANCELLED
     assert finish.perplexity is finish.tokens_per_second is None
-
-
-def test_next_turn_reuses_the_prefix_cache() -> None:
-    engine = tiny.engine()
-    steps, finish = run(engine, wanted=plain(max_tokens=8))
-    assert (finish.prompt_tokens, finish.reused_tokens) == (4, 0)
-    turn = Prompt((*PROMPT.ids, *(s.id for s in steps), 30, 31), "")
-    _, finish = run(engine, turn)
-    # The last token drawn was never run, so it is read with the new ones.
-    assert (finish.prompt_tokens, finish.reused_tokens) == (14, 11)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -309,7 +260,7 @@ def test_preview_of_an_old_position_is_computed_again() -> None:
         engine.preview(10**9, FREE)
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_previews_between_two_tokens_do_not_change_the_answer(family: str) -> None:
     wanted = plain(seed=4, max_tokens=100)
     undisturbed, _ = run(tiny.engine(family), wanted=wanted)
@@ -324,10 +275,3 @@ def test_previews_between_two_tokens_do_not_change_the_answer(family: str) -> No
     assert [step.logprob for step in steps] == pytest.approx(
         [step.logprob for step in undisturbed], abs=1e-4
     )
-
-
-def test_next_distribution_is_the_same_when_asked_twice() -> None:
-    engine = tiny.engine()
-    first = engine.next_distribution(PROMPT.ids, FREE)
-    second = engine.next_distribution(PROMPT.ids, FREE)
-    assert first.candidates == second.candidates

@@ -57,8 +57,7 @@ def parts_of(text: str, count: int = 4) -> list[str]:
     return found[1 : count + 1]
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-@pytest.mark.parametrize("temperature", [0.0, 0.8])
+@pytest.mark.parametrize(("family", "temperature"), [("llama", 0.0), ("gemma3", 0.8)])
 def test_no_answer_has_a_banned_phrase(family: str, temperature: float) -> None:
     engine, returns = tiny.engine(family), 0
     for seed in range(4):
@@ -98,20 +97,15 @@ def test_what_was_taken_back_is_told() -> None:
     assert rows[first.steps[0].id].cut == "b"
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_guesses_change_no_answer(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guesses_change_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     for seed in range(3):
-        _, _, free = answered(tiny.engine(family), settings(seed=seed))
+        _, _, free = answered(tiny.engine(), settings(seed=seed))
         asked.append(settings(*parts_of(free), seed=seed))
-    guessed = [answered(tiny.engine(family), each) for each in asked]
-    again = [answered(tiny.engine(family), each) for each in asked]
+    guessed = [answered(tiny.engine(), each) for each in asked]
     without_guesses(monkeypatch)
-    for each, (steps, finish, said), repeated in zip(
-        asked, guessed, again, strict=True
-    ):
-        assert repeated[2] == said
-        plain, ended, _ = answered(tiny.engine(family), each)
+    for each, (steps, finish, _) in zip(asked, guessed, strict=True):
+        plain, ended, _ = answered(tiny.engine(), each)
         assert_same(steps, plain)
         assert finish.reason is ended.reason
         assert len(finish.taken_back) == len(ended.taken_back)

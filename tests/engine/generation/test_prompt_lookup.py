@@ -47,12 +47,12 @@ def assert_same(one: Sequence[Step], other: Sequence[Step]) -> None:
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-@pytest.mark.parametrize("temperature", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_prompt_lookup_changes_no_token(
     family: str, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = tiny.engine(family, context=256)
-    seeds = range(examples(3, 10) if temperature else 1)
+    seeds = range(examples(2, 10) if temperature else 1)
     asked = [
         SamplingSettings(temperature=temperature, seed=seed, max_tokens=24)
         for seed in seeds
@@ -98,13 +98,10 @@ def test_steps_without_speculation_say_nothing_of_guesses(
     assert {step.guessed for step in steps} == {finish.guessed_tokens} == {None}
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-@pytest.mark.parametrize("tokens", [1, 2, 5, 30])
-def test_prefix_cache_after_prompt_lookup_continues_exactly(
-    temperature: float, tokens: int
-) -> None:
+@pytest.mark.parametrize("tokens", [1, 2, 30])
+def test_prefix_cache_after_prompt_lookup_continues_exactly(tokens: int) -> None:
     engine = tiny.engine(context=256)
-    settings = SamplingSettings(temperature=temperature, seed=3, max_tokens=tokens)
+    settings = SamplingSettings(temperature=1, seed=3, max_tokens=tokens)
     steps, finish = made(engine, settings)
     assert finish.tokens <= tokens
     longer = TEXT + "".join(step.text for step in steps) + " and the"
@@ -118,14 +115,14 @@ def test_generation_closed_midway_does_not_change_the_next_one() -> None:
     greedy = SamplingSettings(temperature=0, max_tokens=40)
     wanted, _ = made(tiny.engine(context=256), greedy)
     engine = tiny.engine(context=256)
-    for count in range(1, 40, 3):
+    for count in (1, 2, 7, 22, 39):
         going = engine.generate(Prompt(engine.encode(TEXT).ids, TEXT), greedy)
         assert [next(going).id for _ in range(count)] == [s.id for s in wanted[:count]]
         going.close()
         assert_same(made(engine, greedy)[0], wanted)
 
 
-@pytest.mark.parametrize("room", range(1, 8))
+@pytest.mark.parametrize("room", [1, 2, 5])
 def test_prompt_lookup_exceeds_neither_context_nor_max_tokens(room: int) -> None:
     ids = tiny.engine().encode(TEXT).ids
     for context, most in ((len(ids) + room, 99), (256, room)):
