@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +29,7 @@ def gone_on(
     return steps, finish  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
 @given(cursor=st.integers(1, len(TEXT)))
 @settings(max_examples=8)
 def test_first_completion_step_equals_the_first_predicted_row(
@@ -68,41 +67,6 @@ def test_completion_reuses_what_predict_at_computed() -> None:
         _, finish = gone_on(engine, TEXT, 49)
     assert sum(lengths) <= 6 + 2
     assert finish.reused_tokens == finish.prompt_tokens
-
-
-def test_alternatives_are_ordered_like_the_predicted_rows() -> None:
-    engine = tiny.engine()
-    expectation = engine.document.predict_at(TEXT, 49)
-    assert expectation.distribution
-    rows = [row.text for row in expectation.distribution.candidates]
-    begins = [
-        min(
-            i
-            for i, row in enumerate(rows)
-            if ghost.text.startswith(row.strip("\ufffd"))
-        )
-        for ghost in engine.document.alternatives(TEXT, 49, RULES, count=6)
-    ]
-    assert begins == sorted(begins)
-
-
-def behind(engine: LocalEngine, text: str, place: int) -> float:
-    """Sum of the logprobs that `score` gives the tokens from a place on."""
-    encoding = engine.encode(text)
-    scored = zip(engine.score(encoding.ids), encoding.spans, strict=True)
-    return math.fsum(t.logprob or 0 for t, (start, _) in scored if start >= place)
-
-
-def test_replacement_sums_differ_by_the_difference_of_scores() -> None:
-    engine, start, end = tiny.engine(), 10, 15
-    text = TEXT[:80]
-    *_, found = engine.document.replacements(text, start, end, count=4)
-    assert len(found.rows) > 2
-    sums, piece = {one.text: one.total for one in found.rows}, start - 1
-    now = sums.pop(text[start:end]) - behind(engine, text, piece)
-    for word, total in sums.items():
-        other = text[:start] + word + text[end:]
-        assert total - behind(engine, other, piece) == pytest.approx(now, abs=1e-2)
 
 
 def test_engine_with_infill_reads_both_sides() -> None:

@@ -25,21 +25,9 @@ from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import tiny
 from tests.engine.backends.llama_cpu import lean
+from tests.engine.test_families import SIZE
 
 IDS = [3 + (7 * i * i + i) % 200 for i in range(60)]
-SIZE: dict[str, Any] = {
-    "vocab_size": 300,
-    "hidden_size": 32,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 64,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.3,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
 FAMILIES: dict[str, tuple[dict[str, Any], str, Callable[[Tensor], Tensor]]] = {
     "llama": ({}, "model.norm", lambda x: x),
     "qwen2": ({}, "model.norm", lambda x: x),

@@ -136,15 +136,6 @@ def test_drawn_texts_follow_gbnf(gbnf: str) -> None:
         assert re.fullmatch(GBNFS[gbnf], each.text(ids))
 
 
-@pytest.mark.parametrize("text", ["abx", "xx", "zyxx"])
-def test_gbnf_reads_no_longer_than_it_must(text: str) -> None:
-    each = made()
-    matcher = each.matcher("gbnf", 'root ::= a b\na ::= [a-z]+\nb ::= "x"')
-    for byte in text.encode():
-        matcher.accept(each.byte(byte))
-    assert matcher.is_accepting
-
-
 LARK = """
 start: "{" pair ("," pair)* "}"
 pair: /[a-z]+/ ":" (start | NUMBER)
@@ -253,32 +244,6 @@ def test_a_refused_text_changes_nothing() -> None:
     assert torch.equal(matcher.mask(), before)
     assert matcher.accept_bytes(b"ad")
     assert matcher.forced() == b"e"
-
-
-def test_looking_for_forced_text_changes_no_mask() -> None:
-    each = made()
-    for seed in range(10):
-        asked, other = (each.matcher("lark", LARK) for _ in range(2))
-        rng = random.Random(seed)
-        for _ in range(12):
-            asked.forced()
-            mask = asked.mask()
-            assert torch.equal(mask, other.mask())
-            token = rng.choice(mask.nonzero().flatten().tolist())
-            asked.accept(token)
-            other.accept(token)
-            if asked.is_finished:
-                break
-        asked.rollback(3)
-        other.rollback(3)
-        assert torch.equal(asked.mask(), other.mask())
-
-
-def test_grammar_of_no_text_is_refused() -> None:
-    for text in ("start: start", "start: A\nA: /a/ & /b/"):
-        with pytest.raises(LmtuiError) as caught:
-            made().matcher("lark", text)
-        assert caught.value.hint
 
 
 def test_text_that_can_neither_go_on_nor_end_is_an_error() -> None:

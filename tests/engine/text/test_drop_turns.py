@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.text.drop_turns import dropped, fitted
+from lmtui.engine.text.detokenizer import Vocabulary
+from lmtui.engine.text.drop_turns import dropped, fitted, prompt_of
+from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.engine.types import ChatTurn, Prompt
+from tests.engine import tiny
+from tests.engine.document.test_tokenized import marked_words
 from tests.fakes import FakeEngine
 
 WORDS = st.text("ab", max_size=30)
@@ -80,29 +88,6 @@ def test_cut_moves_at_most_once_per_quarter_of_the_context(
     assert moves <= max(0, -(-over // (context // 4)))
 
 
-def test_cut_of_a_long_conversation_moves_seldom() -> None:
-    turns = [("a" * 20, "b" * 20)] * 200
-    engine = FakeEngine(context=2_000)
-    cuts = [
-        fitted(engine, conversation(turns[:count], True), answer=500)[1]
-        for count in range(1, len(turns) + 1)
-    ]
-    answers = sum(cut > 0 for cut in cuts)
-    moves = sum(a != b for a, b in pairwise(cuts))
-    assert answers > 150 and answers / moves > 7
-
-
-@given(TURNS, CONTEXTS, ANSWERS)
-def test_fitted_does_not_depend_on_earlier_calls(
-    turns: list[tuple[str, str]], context: int, answer: int
-) -> None:
-    engine, messages = FakeEngine(context=context), conversation(turns, True)
-    for count in range(1, len(turns)):
-        fitted(engine, messages[: 2 * count], answer=answer)
-    fresh = fitted(FakeEngine(context=context), messages, answer=answer)
-    assert fitted(engine, messages, answer=answer) == fresh
-
-
 def test_conversation_that_fits_stays_whole_with_its_prefill() -> None:
     engine = FakeEngine()
     messages = [ChatTurn("user", "a")]
@@ -125,3 +110,16 @@ def test_dropped_counts_messages_that_the_template_leaves_out() -> None:
         ("U: Hi A:", 3),
     ):
         assert dropped(messages, Prompt((), text)) == count
+
+
+@pytest.mark.parametrize("tokenizer", [tiny.tokenizer, marked_words])
+@given(text=st.text("the catsondmg.", max_size=12))
+def test_ids_of_a_prefill_spell_its_text(
+    tokenizer: Callable[[], Any], text: str
+) -> None:
+    """Also where a text's first word gets a space before it."""
+    vocabulary = Vocabulary(tokenizer())
+    reader: Any = SimpleNamespace(encode=PromptBuilder(tokenizer()).document)
+    prompt = prompt_of(reader, Prompt((7,), "x"), prefill=text)[0]
+    assert prompt.ids[0] == 7 and prompt.text == f"x{text}"
+    assert b"".join(map(vocabulary.bytes, prompt.ids[1:])) == text.encode()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from lmtui.engine.text.prompt import PromptBuilder
@@ -27,11 +27,18 @@ def writer() -> PromptBuilder:
     return PromptBuilder(tiny.tokenizer())
 
 
-def without_template() -> PromptBuilder:
-    bare = tiny.tokenizer().__class__(
-        tokenizer_object=tiny.tokenizer().backend_tokenizer, eos_token="<|endoftext|>"
+def builder(template: str | None = None, **options: Any) -> PromptBuilder:
+    """A builder with another template, or none."""
+    backend = tiny.tokenizer().backend_tokenizer
+    return PromptBuilder(
+        PreTrainedTokenizerFast(
+            tokenizer_object=backend, chat_template=template, **options
+        )
     )
-    return PromptBuilder(bare)
+
+
+def without_template() -> PromptBuilder:
+    return builder(eos_token="<|endoftext|>")
 
 
 # Unicode's characters for use within programs, which the builder marks places with.
@@ -54,7 +61,7 @@ def test_ordinary_text_is_tokenised_with_its_template(text: str) -> None:
 
 
 @pytest.mark.parametrize("special", [*SPECIALS, "<think>"])
-@pytest.mark.parametrize("around", ["{}", "a {} b", "({}", "<|{}|>", "{}{}"])
+@pytest.mark.parametrize("around", ["{}", "a {} b", "<|{}|>", "{}{}"])
 def test_a_typed_control_string_stays_text(special: str, around: str) -> None:
     typed = around.replace("{}", special)
     tokenizer = tiny.tokenizer()
@@ -97,26 +104,11 @@ def test_a_document_has_no_control_tokens(special: str) -> None:
     assert tiny.tokenizer().decode(encoding.ids) == text
 
 
-@given(text=texts)
-def test_spans_cover_the_text(text: str) -> None:
-    encoding = writer().document(text, "no")
-    assert len(encoding.spans) == len(encoding.ids)
-    covered = {at for start, end in encoding.spans for at in range(start, end)}
-    assert covered == set(range(len(text)))
-
-
 def test_bos_follows_the_tokenizer_unless_told() -> None:
     assert writer().document("a", "auto").prefix == ()
     assert writer().document("a", "yes").prefix == (1,)
     with pytest.raises(LmtuiError, match="no BOS token"):
         without_template().document("a", "yes")
-
-
-def test_prefill_stands_where_the_template_puts_an_answer() -> None:
-    asked = writer().render([ChatTurn("user", "Hi")])
-    assert asked.text.endswith("assistant\n<think>")
-    prompt = writer().render([ChatTurn("user", "Hi")], prefill="Well, the")
-    assert prompt.text.endswith("assistant\nWell, the")
 
 
 def test_end_ids_include_declared_and_template_end_tokens() -> None:
@@ -136,12 +128,9 @@ def test_a_base_model_gets_the_plain_format() -> None:
 
 
 def test_a_template_that_refuses_says_why() -> None:
-    refusing = tiny.tokenizer().__class__(
-        tokenizer_object=tiny.tokenizer().backend_tokenizer,
-        chat_template="{{ raise_exception('System role not supported') }}",
-    )
+    refusing = builder("{{ raise_exception('System role not supported') }}")
     with pytest.raises(LmtuiError) as caught:
-        PromptBuilder(refusing).render([ChatTurn("system", "x")])
+        refusing.render([ChatTurn("system", "x")])
     assert caught.value.detail == "System role not supported"
 
 
@@ -203,27 +192,23 @@ def test_an_answer_is_found_where_texts_begin_with_a_space(
 
 def test_template_text_after_the_prompt_belongs_to_the_answer() -> None:
     # A template may show an answer with thoughts that the prompt does not begin.
-    thinking = tiny.tokenizer().__class__(
-        tokenizer_object=tiny.tokenizer().backend_tokenizer,
-        chat_template="{% for m in messages %}{{ m.role }}:"
+    thinking = builder(
+        "{% for m in messages %}{{ m.role }}:"
         "{% if m.role == 'assistant' and loop.last %}<think>{% endif %}"
         "{{ m.content }}<|im_end|>{% endfor %}"
-        "{% if add_generation_prompt %}assistant:{% endif %}",
+        "{% if add_generation_prompt %}assistant:{% endif %}"
     )
     turns = [ChatTurn("user", "a"), ChatTurn("assistant", "b")] * 2
-    assert answers_of(PromptBuilder(thinking), *turns) == [
+    assert answers_of(thinking, *turns) == [
         "b<|im_end|>",
         "<think>b<|im_end|>",
     ]
 
 
 def test_an_answer_that_the_template_hides_is_not_found() -> None:
-    hiding = tiny.tokenizer().__class__(
-        tokenizer_object=tiny.tokenizer().backend_tokenizer,
-        chat_template="{% for m in messages if m.role == 'user' %}{{ m.content }}"
-        "{% endfor %}",
+    made = builder(
+        "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
     )
-    made = PromptBuilder(hiding)
     assert answers_of(made, ChatTurn("user", "a"), ChatTurn("assistant", "b")) == []
     assert made.turn_end is None
 
@@ -240,17 +225,9 @@ def test_an_answer_that_the_template_hides_is_not_found() -> None:
 def test_document_end_is_not_the_end_of_a_turn(
     eos: str | None, templated: bool, end: int
 ) -> None:
-    tokenizer = tiny.tokenizer().__class__(
-        tokenizer_object=tiny.tokenizer().backend_tokenizer,
+    made = builder(
+        tiny.TEMPLATE if templated else None,
         eos_token=eos,
         additional_special_tokens=list(SPECIALS),
-        chat_template=tiny.TEMPLATE if templated else None,
     )
-    assert PromptBuilder(tokenizer).document_end == end
-
-
-@given(content=st.text(max_size=20))
-def test_any_message_can_be_written(content: str) -> None:
-    if any(0xD800 <= ord(c) < 0xE000 for c in content):
-        return
-    assert writer().render([ChatTurn("user", content)]).ids
+    assert made.document_end == end

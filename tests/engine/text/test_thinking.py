@@ -15,8 +15,8 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.text.detokenizer import TextStream, Vocabulary
 from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.engine.text.thinking import MARKS, ThinkingFinder, opens, thinking_in
-from lmtui.engine.types import ChatTurn, SamplingSettings
-from lmtui.models.chat_template import compiled, variables
+from lmtui.engine.types import ChatTurn
+from lmtui.models.chat_template import variables
 from tests.byte_level import trained
 from tests.engine import tiny
 
@@ -140,19 +140,6 @@ def asked(made: PromptBuilder, *turns: str, thinking: bool | None = None) -> str
     return prompt.text
 
 
-@pytest.mark.parametrize("template", [SWITCHED, OPENED])
-def test_template_decides_whether_earlier_thinking_is_sent(template: str) -> None:
-    made = PromptBuilder(tokenizer(template))
-    thought = "<think>\nlong <|im_end|> thoughts\n</think>\n\nthe cat"
-    for answer in (thought, thought.removeprefix("<think>\n")):
-        sent = asked(made, "Hi", answer, "more")
-        assert "<|im_start|>assistant\nthe cat<|im_end|>" in sent
-        assert "thoughts" not in sent
-    kept = SWITCHED.replace("'</think>' in m.content", "false")
-    sent = asked(PromptBuilder(tokenizer(kept)), "Hi", thought, "more")
-    assert thought in sent
-
-
 def test_thinking_marks_of_an_answer_are_control_tokens() -> None:
     kept = SWITCHED.replace("'</think>' in m.content", "false")
     fast = tokenizer(kept)
@@ -249,12 +236,6 @@ def test_variables_are_what_a_template_looks_up() -> None:
     late = "{% if not thinking is defined %}{% set thinking = false %}{% endif %}"
     assert "thinking" in variables(f"{late}{{{{ thinking }}}}")
     assert variables("{% broken") == frozenset()
-    rendered = compiled(SWITCHED).render(
-        messages=[{"role": "user", "content": "Hi"}],
-        add_generation_prompt=True,
-        enable_thinking=False,
-    )
-    assert rendered.endswith("assistant\n<think>\n\n</think>\n\n")
 
 
 def test_engine_info_says_whether_thinking_can_be_switched() -> None:
@@ -263,11 +244,8 @@ def test_engine_info_says_whether_thinking_can_be_switched() -> None:
     assert not LocalEngine(plain).info.switches_thinking
     engine = LocalEngine(switched)
     assert engine.info.switches_thinking
-    messages = [ChatTurn("user", "the cat")]
-    prompt = engine.prompt(messages, thinking=False)
+    prompt = engine.prompt([ChatTurn("user", "the cat")], thinking=False)
     assert prompt.text.endswith("</think>\n\n")
-    trace = engine.score_draft(messages, "sat", SamplingSettings(), thinking=False)
-    assert trace.context
 
 
 @pytest.mark.parametrize("closing", ["<channel|>", "<|END_THINKING|>", "</seed:think>"])
