@@ -161,7 +161,7 @@ def mask_seconds(engine: LocalEngine, grammar: str, *, rounds: int) -> list[floa
     """Seconds for each token of some texts that are drawn among all that a grammar
     allows: its mask, and going on by the token."""
     random, times = Random(7), list[float]()
-    compiled = engine._sampler._grammars.compiled(grammar)
+    compiled = engine._sampler.compiled(grammar)
     for _ in range(rounds):
         matcher = compiled.matcher([2])
         for _ in range(60):

@@ -248,7 +248,6 @@ class FakeEngine:
         settings: SamplingSettings,
         *,
         top_n: int = 20,
-        single_line: bool = False,
         logit_bias: Mapping[int, float] = MappingProxyType({}),
         slot: int = 0,
         after: int | None = None,
@@ -262,7 +261,7 @@ class FakeEngine:
         if progress:
             progress(len(prompt.ids), len(prompt.ids))
         script = self._next_script()
-        return self._answer(prompt, settings, script, top_n, single_line)
+        return self._answer(prompt, settings, script, top_n)
 
     def generate_rows(
         self,
@@ -443,7 +442,7 @@ class FakeEngine:
         settings: SamplingSettings,
         script: list[int],
         top: int,
-        single_line: bool,
+        single_line: bool = False,
     ) -> Iterator[Step | GenerationResult]:
         text, ids = TextStream(prompt.stop_texts), prompt.ids
         reason, steps, state = FinishReason.STOP, [], state_after(ids)

@@ -103,7 +103,9 @@ class ModelBackend(Protocol[H]):
         """Logits [keep, V] after the last `keep` of `ids`, which continue `cache`.
 
         Raises:
-            to be cropped. LmtuiError: the logits are no distribution."""
+            Cancelled: between two layers; `cache` then has to be cropped.
+            LmtuiError: the logits are no distribution.
+        """
 
     def next_logits(self, tokens: Sequence[int], cache: H) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows of `cache`.

@@ -153,7 +153,6 @@ class LocalEngine:
         return replace(encoding, rewritten=count) if count else encoding
 
     def tokenizer_info(self) -> Mapping[str, Any]:
-        """Return what `tokenizer_config.json` says."""
         about = self.prompts.tokenizer_info()
         return {**about, "model_max_length": self.info.context}
 
@@ -204,7 +203,6 @@ class LocalEngine:
         settings: SamplingSettings,
         *,
         top_n: int = 20,
-        single_line: bool = False,
         logit_bias: Mapping[int, float] = MappingProxyType({}),
         slot: int = 0,
         after: int | None = None,
@@ -216,7 +214,6 @@ class LocalEngine:
             prompt,
             RowRequest(settings),
             top_n=top_n,
-            single_line=single_line,
             logit_bias=logit_bias,
             drawn=drawn,
         )
@@ -230,7 +227,6 @@ class LocalEngine:
         row: RowRequest,
         *,
         top_n: int,
-        single_line: bool = False,
         logit_bias: Mapping[int, float] = MappingProxyType({}),
         drawn: int = 0,
     ) -> AnswerRow:
@@ -249,7 +245,6 @@ class LocalEngine:
                 max_tokens=settings.max_tokens,
                 context=self.info.context,
                 stop_texts=prompt.stop_texts,
-                single_line=single_line,
             ),
             top_n=max(1, top_n),
             start=row.start,
@@ -355,7 +350,6 @@ class LocalEngine:
         return tuple(self._scored(ids, [UNSCORED] * len(ids)))
 
     def _ends_after(self, ids: Sequence[int]) -> frozenset[int]:
-        """Return the tokens that end a continuation of `ids`."""
         if not self.prompts.is_conversation(ids):
             return self.end_ids
         return self.prompts.end_ids(self.end_ids)

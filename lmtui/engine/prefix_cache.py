@@ -23,7 +23,7 @@ class PrefixCache:
 
     def __init__(self, backend: AnyBackend) -> None:
         self.backend = backend
-        self._held: KVCache
+        self._cache: KVCache
         self.ids: list[int]
         self._logits: Tensor | None
         self._state: Tensor | None  # [1, width], where the head has not run yet
@@ -36,7 +36,7 @@ class PrefixCache:
 
     def reset(self) -> None:
         """Drop all tokens."""
-        self._held = self.backend.new_cache()
+        self._cache = self.backend.new_cache()
         self.ids = []
         self._logits = self._state = self._layers = None
 
@@ -66,7 +66,7 @@ class PrefixCache:
         Raises:
             Cancelled: as in `read`.
         """
-        self._truncate(self._shared(ids))
+        self.rollback(self._shared(ids))
         while (done := len(self.ids)) < len(ids):
             cancellation.check()
             yield done
@@ -87,7 +87,6 @@ class PrefixCache:
     def _next_part(
         self, ids: Sequence[int], done: int, most: int | None = None
     ) -> Sequence[int]:
-        """Return the next tokens to run in one pass."""
         if self._reuse is Reuse.NOTHING:
             return ids[done:]
         most = most or self.backend.prefill_chunk
@@ -110,7 +109,7 @@ class PrefixCache:
         after its n tokens. The first part begins at `start` or before; of a model on a
         server, at `start`.
         """
-        self._truncate(min(self.common(ids), start))
+        self.rollback(min(self.common(ids), start))
         while (done := len(self.ids)) < len(ids):
             cancellation.check()
             part = self._next_part(ids, done, most)
@@ -137,7 +136,7 @@ class PrefixCache:
         if start == len(ids) - 1 and self._layers is not None and self.ids == list(ids):
             yield start, self._layers
             return
-        self._truncate(min(self.common(ids), start))
+        self.rollback(min(self.common(ids), start))
         while (done := len(self.ids)) < len(ids):
             cancellation.check()
             part = self._next_part(ids, done, most)
@@ -152,29 +151,19 @@ class PrefixCache:
         """Return a cache of `rows` rows that each hold the first `length` tokens of
         this one, or all; None where the model's state can't be copied. Running tokens
         on it does not change this one."""
-        return self._held.fork(rows, length) if self.can_rollback else None
+        return self._cache.fork(rows, length) if self.can_rollback else None
 
     @property
     def can_rollback(self) -> bool:
         """Whether any number of tokens can be removed without running others again."""
         return self._reuse is Reuse.ANY_PREFIX
 
-    def rollback(self, count: int) -> None:
-        """Keep only the first `count` tokens, for a model that `can_rollback`."""
-        self._truncate(count)
-
     @property
     def row_bytes(self) -> int:
         """Bytes that each row of a fork allocates at first."""
-        return self._held.row_bytes
-
-    @property
-    def extra_token_costs(self) -> Sequence[float]:
-        """Cost of speculated tokens: see `ModelBackend.extra_token_costs`."""
-        return self.backend.extra_token_costs
+        return self._cache.row_bytes
 
     def common(self, ids: Sequence[int]) -> int:
-        """Return the length of the common prefix of `ids` and the cached ids."""
         return common_prefix_len(self.ids, ids)
 
     def _shared(self, ids: Sequence[int]) -> int:
@@ -189,15 +178,15 @@ class PrefixCache:
         # Removing tokens drops the logits too, so at least the last token runs again.
         return min(same, len(ids) - 1) if self._reuse is Reuse.ANY_PREFIX else 0
 
-    def _truncate(self, count: int) -> None:
-        """Remove all but the first `count` tokens."""
+    def rollback(self, count: int) -> None:
+        """Keep only the first `count` tokens, or none where the model can't."""
         extra = len(self.ids) - count
         if extra == 0:
             return
         if self._reuse is not Reuse.ANY_PREFIX or count == 0:
             self.reset()
             return
-        self._held.crop(count)
+        self._cache.crop(count)
         del self.ids[count:]
         self._logits = self._state = self._layers = None
 
@@ -210,13 +199,13 @@ class PrefixCache:
     ) -> Tensor:
         """Run `part` through `run`, a method of the forward pass, and return its rows
         for the last `keep` tokens."""
-        held = len(self.ids)
+        length = len(self.ids)
         try:
             results = self._results_of(run, part, keep)
         except Cancelled:
             # Only the layers that ran hold the part: crop all to the same length.
             self.ids += part
-            self._truncate(held)
+            self.rollback(length)
             raise
         except BaseException:
             self.reset()
@@ -230,9 +219,9 @@ class PrefixCache:
     ) -> Tensor:
         if self._reuse is Reuse.NOTHING:
             return run([*self.ids, *part], keep=keep)
-        results = run(part, self._held, keep=keep)
+        results = run(part, self._cache, keep=keep)
         attention = self._reuse is Reuse.ANY_PREFIX
-        if attention and self._held.length != len(self.ids) + len(part):
+        if attention and self._cache.length != len(self.ids) + len(part):
             # The model keeps its state elsewhere, or nowhere. The results are still
             # right: this is the first part, which continues nothing.
             self._reuse = Reuse.NOTHING

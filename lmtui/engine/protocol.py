@@ -181,7 +181,6 @@ class Engine(Protocol):
         settings: SamplingSettings,
         *,
         top_n: int = 20,
-        single_line: bool = False,
         logit_bias: Mapping[int, float] = MappingProxyType({}),
         slot: int = 0,
         after: int | None = None,

@@ -113,14 +113,11 @@ class TokenTable:
         return self._spelled[token]
 
     def text(self, token: int) -> str:
-        """Return the bytes of a token as text."""
         return bytes_text(self._spelled[token])
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What is listed at one position."""
-
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     handle: int
@@ -157,7 +154,6 @@ class TextOnlyEngine:
             threads=1,
             has_template=True,
         )
-        """Facts about the model."""
 
     def close(self) -> None:
         self._model.connection.close()
@@ -169,7 +165,6 @@ class TextOnlyEngine:
         prefill: str = "",
         thinking: bool | None = None,
     ) -> ChatPrompt:
-        """Return a conversation as the server is sent it."""
         if prefill:
             raise text_only(self.capabilities.why_not)
         text = "\n".join(message.content for message in messages)
@@ -181,7 +176,6 @@ class TextOnlyEngine:
         settings: SamplingSettings,
         *,
         top_n: int = 20,
-        single_line: bool = False,
         logit_bias: Mapping[int, float] = MappingProxyType({}),
         slot: int = 0,
         after: int | None = None,
@@ -224,7 +218,6 @@ class TextOnlyEngine:
         top_n: int = 20,
         progress: ReportCount | None = None,
     ) -> Iterator[RowItem]:
-        """Generate several answers, one after the other."""
         return one_after_another(
             self.generate(prompt, row.settings, top_n=top_n) for row in rows
         )
@@ -447,12 +440,10 @@ class _Totals:
         self._first_at: float | None = None
 
     def read(self, part: ChatPart) -> None:
-        """Take what a part tells of the number of tokens."""
         self._told = part.answer_tokens or self._told
         self._prompt_tokens = part.prompt_tokens or self._prompt_tokens
 
     def add(self, step: Step, *, is_token: bool) -> None:
-        """Count a step, which is a token or a text of any length."""
         self.steps += 1
         self._texts += not is_token
         self._last_at = time.perf_counter()

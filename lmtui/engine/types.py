@@ -365,7 +365,6 @@ class FinishReason(StrEnum):
 
     @property
     def words(self) -> str:
-        """The reason in words for a person."""
         return _END_WORDS[self]
 
 

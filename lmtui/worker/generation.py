@@ -101,7 +101,6 @@ def run_continuations(
 
 
 def _progress(context: Context) -> ReportCount:
-    """Return a function that reports how much of the prompt is read."""
     return lambda done, total: context.emit(CountReported(done, total))
 
 

@@ -23,7 +23,6 @@ class RequestQueue:
 
     @property
     def closed(self) -> bool:
-        """Whether the queue takes no more requests."""
         return self._closed
 
     @property

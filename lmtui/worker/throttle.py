@@ -34,7 +34,6 @@ class Batcher:
             self.flush()
 
     def flush(self) -> None:
-        """Emit what is stored, if anything."""
         if self._values:
             values, self._values = self._values, []
             self._emit(*values)

@@ -162,7 +162,6 @@ class EngineWorker:
         self.reply(request, Answer(request.id, value))
 
     def reply(self, request: EngineRequest, event: Event) -> None:
-        """Send an event to whoever asked."""
         if self._queue.closed:
             return  # the program is closing
         try:
@@ -206,12 +205,10 @@ class _RequestContext:
         self._worker.reply(self._request, Batch(self._request.id, values))
 
     def emit(self, *values: Any) -> None:
-        """Reply with a batch at once."""
         self._batch(*values)
         self._serve()
 
     def gather(self, value: Any) -> None:
-        """Emit a value together with those before it, at intervals."""
         self.batcher.add(value)
         self._serve()
 

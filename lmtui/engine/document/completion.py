@@ -27,7 +27,7 @@ from lmtui.engine.document.types import (
     CursorPrediction,
 )
 from lmtui.engine.generation.answer_row import AnswerRow, FirstStep, StopRules
-from lmtui.engine.generation.generate import generate_from, generate_rows
+from lmtui.engine.generation.generate import generate, generate_rows
 from lmtui.engine.generation.sampler import Sampler
 from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.grammar.document import DocumentGrammar
@@ -272,7 +272,9 @@ class Completer:
                 grammar.accept_bytes(row.beyond)
             return FirstStep(row.cover.ids, step, reused)
 
-        return generate_from(model.cache, answer, read.ids, open_with, lookup_ids)
+        return generate(
+            model.cache, answer, read.ids, open_with=open_with, lookup_ids=lookup_ids
+        )
 
     def alternatives(
         self, text: str, cursor: int, rules: SuggestionRules, *, count: int

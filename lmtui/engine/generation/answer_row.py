@@ -64,8 +64,6 @@ class FirstStep:
 
 
 class _Choice(NamedTuple):
-    """A token, and its numbers."""
-
     id: int
     logprob: float
     prob: float | None
@@ -272,7 +270,6 @@ class AnswerRow:
     def _accept_server_token(
         self, position: StoredLogits, look: LogitsView, drawn: DrawnToken
     ) -> tuple[_Choice, LogitsView]:
-        """Return what a server has drawn, and what is known of the distribution."""
         uniform(self.random)  # lmtui serve has drawn with it: the next coin agrees
         prob = float(look.sampled.prob(torch.tensor([drawn.id])))
         if not prob:  # the server drew what our filters cut: they differ
@@ -303,7 +300,6 @@ class AnswerRow:
         return float(uniform(self.random)) if self._chain.tosses else None
 
     def _add(self, logprob: float) -> None:
-        """Count one more token."""
         self._last_at = time.perf_counter()
         if not self._logprobs:
             self._first_at = self._last_at
@@ -372,7 +368,6 @@ class AnswerRow:
         return self.finish(FinishReason.BLOCKED, str(error))
 
     def finish(self, reason: FinishReason, notice: str = "") -> GenerationResult:
-        """Return the result of a generation that ends here."""
         if not self._logprobs:  # before the first token
             self._prompt_read = self._last_at = time.perf_counter()
         return GenerationResult(

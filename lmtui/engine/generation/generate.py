@@ -37,80 +37,69 @@ def generate(
     row: AnswerRow,
     prompt: Sequence[int],
     *,
-    progress: ReportCount | None = None,
+    open_with: Open | None = None,
     known: Tensor | None = None,
+    lookup_ids: Iterable[int] = (),
+    progress: ReportCount | None = None,
 ) -> Iterator[Step | GenerationResult]:
     """Generate after `prompt` (at least one id, shorter than the context). Yields each
-    step, then the result. `known` are the logits [V] after the prompt, if they are
-    known: the prompt is then read after the first step."""
-    return row.settled(_generate(cache, row, prompt, progress, known))
+    step, then the result.
+
+    The first step comes from `open_with`, or from `known`, the logits [V] after the
+    prompt, which is then read behind it. `lookup_ids` are tokens near the prompt that
+    the text may repeat.
+    """
+    items = _generate(
+        cache,
+        row,
+        prompt,
+        open_with=open_with,
+        known=known,
+        lookup_ids=lookup_ids,
+        progress=progress,
+    )
+    return row.settled(items)
 
 
 def _generate(
     cache: PrefixCache,
     row: AnswerRow,
     prompt: Sequence[int],
-    progress: ReportCount | None,
+    *,
+    open_with: Open | None,
     known: Tensor | None,
+    lookup_ids: Iterable[int],
+    progress: ReportCount | None,
 ) -> Generator[Step | GenerationResult]:
-    # 1) prefill
-    _begin(cache, row, prompt)
-    if row.grammar is not None and row.grammar.is_finished:
+    row.begin(prompt)
+    row.guessed = 0 if is_guessing(cache) else None
+    if open_with is None and row.grammar is not None and row.grammar.is_finished:
         yield row.finish(FinishReason.STOP)
         return
-    if server := _drawing_server(cache, row):
-        yield from _follow_server(server, row)
-        return
+    # A server knows no grammar: with one, tokens are drawn here.
+    backend = cache.backend
+    server = backend if server_samples(backend) and row.grammar is None else None
     try:
-        if known is not None:
+        # 1) the first step, if it is chosen with token healing or its logits are known
+        step = None
+        if open_with is not None:
+            step = row.follow_first(open_with(row.random))  # it prefills as it needs
+        elif known is not None and server is None:
             step = row.draw(known)
             while row.take_back() is not None:
                 step = row.draw(known)
+        if step is not None:
             yield step
             if reason := row.reason(step.id):
                 yield row.finish(reason)
                 return
-        row.follow_prompt(cache.read(row.ids, progress=progress))
-    except (Cancelled, NothingLeft, GrammarStuck) as error:
-        yield row.broken_off(error)
-        return
-    # 2) decode steps
-    yield from _decode_loop(cache, row)
-
-
-def generate_from(
-    cache: PrefixCache,
-    row: AnswerRow,
-    prompt: Sequence[int],
-    open_with: Open,
-    lookup_ids: Iterable[int] = (),
-) -> Iterator[Step | GenerationResult]:
-    """Generate after `prompt`, with the first step from `open_with`. Yields each step,
-    then the result. `lookup_ids` are tokens near the prompt that the text may
-    repeat."""
-    return row.settled(_generate_from(cache, row, prompt, open_with, lookup_ids))
-
-
-def _generate_from(
-    cache: PrefixCache,
-    row: AnswerRow,
-    prompt: Sequence[int],
-    open_with: Open,
-    lookup_ids: Iterable[int],
-) -> Generator[Step | GenerationResult]:
-    # 1) first step, with token healing; `open_with` prefills as it needs
-    _begin(cache, row, prompt)
-    try:
-        step = row.follow_first(open_with(row.random))
-        yield step
-        if reason := row.reason(step.id):
-            yield row.finish(reason)
-            return
-        if server := _drawing_server(cache, row):
+        # 2) all others from the server, or prefill of what is there
+        if server is not None:
             yield from _follow_server(server, row)
             return
-        # 2) prefill of the prompt and the first step's tokens
-        cache.read(row.ids)
+        reused = cache.read(row.ids, progress=progress)
+        if open_with is None:
+            row.follow_prompt(reused)
     except (Cancelled, NothingLeft, GrammarStuck) as error:
         yield row.broken_off(error)
         return
@@ -118,15 +107,9 @@ def _generate_from(
     yield from _decode_loop(cache, row, lookup_ids)
 
 
-def _begin(cache: PrefixCache, row: AnswerRow, prompt: Sequence[int]) -> None:
-    row.begin(prompt)
-    row.guessed = 0 if is_guessing(cache) else None
-
-
 def _decode_loop(
     cache: PrefixCache, row: AnswerRow, lookup_ids: Iterable[int] = ()
 ) -> Iterator[Step | GenerationResult]:
-    """Run decode steps from the logits in the cache until the generation ends."""
     ahead = SpeculativeDecoder(cache, lookup_ids, row.ids)
     try:
         while True:
@@ -149,17 +132,9 @@ def _decode_loop(
         yield row.finish(FinishReason.CANCELLED)
 
 
-def _drawing_server(cache: PrefixCache, row: AnswerRow) -> DrawingBackend | None:
-    """Return the backend, if its server is to draw. It knows no grammar: with one,
-    tokens are drawn here."""
-    backend = cache.backend
-    return backend if server_samples(backend) and not row.grammar else None
-
-
 def _follow_server(
     server: DrawingBackend, row: AnswerRow
 ) -> Iterator[Step | GenerationResult]:
-    """Report the tokens that a server draws, until the generation ends."""
     reason = FinishReason.STOP  # the server sends no more
     with closing(server.draw(list(row.ids), row.server_options())) as drawn:
         try:

@@ -100,7 +100,7 @@ class PromptLookup:
 def is_guessing(cache: PrefixCache) -> bool:
     """Return whether tokens are guessed: the cache can drop wrong ones, and right ones
     pay."""
-    return cache.can_rollback and bool(cache.extra_token_costs)
+    return cache.can_rollback and bool(cache.backend.extra_token_costs)
 
 
 class SpeculativeDecoder:
@@ -118,7 +118,7 @@ class SpeculativeDecoder:
         elsewhere that the text may repeat."""
         assert cache.logits is not None
         self._cache, self._lookup_ids = cache, tuple(lookup_ids)
-        self._held = len(ids)  # tokens in the cache that are no mere guesses
+        self._verified = len(ids)  # tokens in the cache that are no mere guesses
         self._guesser = self._guesser_after(ids)
         self._guessed: deque[tuple[int, Tensor]] = deque()
         """Guesses that were run but not yet drawn, with the logits [V] after each."""
@@ -131,7 +131,7 @@ class SpeculativeDecoder:
         if not is_guessing(self._cache):
             return None
         texts = self._lookup_ids, ids[-_LOOKS_BACK:]
-        return PromptLookup(self._cache.extra_token_costs, *texts)
+        return PromptLookup(self._cache.backend.extra_token_costs, *texts)
 
     def go_back(self, ids: Sequence[int], logits: Tensor) -> None:
         """Go back to `ids`, the beginning of the context; `logits` [V] follow it."""
@@ -140,7 +140,7 @@ class SpeculativeDecoder:
             self._cache.rollback(len(ids))
         else:
             self._cache.read(ids)
-        self._held, self._guesser = len(ids), self._guesser_after(ids)
+        self._verified, self._guesser = len(ids), self._guesser_after(ids)
         self.logits, self.is_ahead = logits, False
 
     def run(self, token: int, limit: int) -> None:
@@ -158,7 +158,7 @@ class SpeculativeDecoder:
         rows = self._cache.extend([token, *guess])
         # Clones, so that keeping one row does not keep the memory of all.
         self.logits, *after = map(Tensor.clone, rows) if guess else rows
-        self._held += 1
+        self._verified += 1
         self._guessed.extend(zip(guess, after, strict=True))
 
     def _is_right(self, token: int) -> bool:
@@ -167,8 +167,8 @@ class SpeculativeDecoder:
         guessed, logits = self._guessed.popleft()
         if guessed == token:
             self.logits = logits
-            self._held += 1
+            self._verified += 1
             return True
         self._guessed.clear()
-        self._cache.rollback(self._held)
+        self._cache.rollback(self._verified)
         return False

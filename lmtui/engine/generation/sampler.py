@@ -6,14 +6,17 @@ Knows no cache and no decode loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
 from lmtui.engine.backend import AnyBackend
 from lmtui.engine.grammar.answer import AnswerGrammar, answer_grammar
-from lmtui.engine.grammar.compiler import GrammarCompiler
+from lmtui.engine.grammar.check import compile_check
 from lmtui.engine.grammar.matcher import CompiledGrammar
+from lmtui.engine.grammar.text import grammar_of
+from lmtui.engine.grammar.vocabulary import GrammarVocabulary
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.logits_store import LogitsStore, distribution
 from lmtui.engine.sampling.vocabulary_search import VocabularyIndex, search
@@ -41,8 +44,8 @@ class Sampler:
     ) -> None:
         """`size` is the number of tokens that the model chooses from; `recompute`
         returns the logits [V] after some ids."""
-        self._grammars = GrammarCompiler(tokenizer, vocabulary, size)
         self._backend = backend
+        self._tokenizer = tokenizer
         self.vocabulary = vocabulary
         self.positions = LogitsStore(
             recompute, partial=backend.listed is not None, order=server_order(backend)
@@ -64,7 +67,7 @@ class Sampler:
         Raises:
             LmtuiError: it can't be used here.
         """
-        return AnswerGrammar(self._compiled(setting), end_ids)
+        return AnswerGrammar(self.compiled(setting), end_ids)
 
     def answer_grammar(
         self,
@@ -83,11 +86,19 @@ class Sampler:
         """
         if settings.grammar is None or follows_grammar(self._backend, prompt):
             return None
-        return answer_grammar(self._compiled(settings.grammar), end_ids, prompt, mark)
+        return answer_grammar(self.compiled(settings.grammar), end_ids, prompt, mark)
 
-    def _compiled(self, setting: str) -> CompiledGrammar:
+    def compiled(self, setting: str) -> CompiledGrammar:
         require_full_distribution(self._backend, "a grammar")
-        return self._grammars.compiled(setting)
+        grammar = grammar_of(setting)
+        # In a process of its own first, which can take neither the memory nor the time
+        # of this one.
+        compile_check(grammar)
+        return self._grammars.compile(grammar)
+
+    @cached_property
+    def _grammars(self) -> GrammarVocabulary:
+        return GrammarVocabulary(self._tokenizer, self.vocabulary, self.lookup.size)
 
     def look(
         self,
@@ -112,8 +123,6 @@ class Sampler:
         until: str | None = None,
         with_chain: bool = False,
     ) -> Distribution:
-        """Return the distribution of a stored position; see
-        `protocol.Engine.preview`."""
         position = self.positions.get(handle)
         view = position.view(self.chain(settings, until), start + count)
         effects = position.effects(self.chain(settings)) if with_chain else ()
@@ -124,7 +133,5 @@ class Sampler:
     def search(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
-        """Return the tokens of a stored position whose text contains `text`; see
-        `protocol.Engine.search_vocabulary`."""
         position = self.positions.get(handle)
         return search(position, self.lookup, text, self.chain(settings), count=count)

@@ -62,7 +62,6 @@ def compile_check(grammar: Grammar, seconds: float = SECONDS) -> tuple[str, ...]
 
 
 def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Return whether a process ends within `seconds` on the processor."""
     until = time.monotonic() + _PATIENCE
     while True:
         with suppress(subprocess.TimeoutExpired):
@@ -74,7 +73,6 @@ def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def _answer(grammar: Grammar, written: bytes, code: int) -> tuple[str, ...]:
-    """Return what the process answered."""
     if code:
         detail = f"compiling it needs too much memory: {processes.how_it_ended(code)}"
         raise refused(grammar.kind, detail, _SIMPLIFY)

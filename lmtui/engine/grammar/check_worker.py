@@ -35,7 +35,6 @@ class _Bytes:
 
 
 def main() -> None:
-    """Compile the grammar of stdin."""
     for kind, most in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):  # some systems lack some limits
             resource.setrlimit(kind, (most, most))

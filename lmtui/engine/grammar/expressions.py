@@ -80,13 +80,11 @@ class Follow(list[Bits]):
         return Ends(nullable, 1 << position, 1 << position)
 
     def repetition(self, inner: Ends, least: int, most: int | None) -> Ends:
-        """Return the ends of a repetition."""
         if most != 1:
             self._join(inner.last, inner.first)
         return inner._replace(nullable=inner.nullable or least == 0)
 
     def alternatives(self, parts: Iterable[Ends]) -> Ends:
-        """Return the ends of one of some parts."""
         nullable, first, last = False, 0, 0
         for part in parts:
             nullable |= part.nullable
@@ -95,7 +93,6 @@ class Follow(list[Bits]):
         return Ends(nullable, first, last)
 
     def sequence(self, parts: Iterable[Ends]) -> Ends:
-        """Return the ends of parts that follow each other."""
         nullable, first, last = True, 0, 0
         for part in parts:
             self._join(last, part.first)
@@ -120,7 +117,6 @@ class Expression:
 
     @property
     def nullable(self) -> bool:
-        """Whether the empty text matches."""
         return self.ends.nullable
 
     @property
@@ -270,6 +266,5 @@ def _escaped(character: str) -> str:
 
 
 def repetition_signs(least: int, most: int | None) -> str:
-    """Return how a repetition is written, behind its part."""
     counted = f"{{{least},{'' if most is None else most}}}"
     return _SIGNS.get((least, most), counted)

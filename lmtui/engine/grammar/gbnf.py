@@ -129,7 +129,6 @@ class _Parser:
         return inner
 
     def _repeated(self, part: Part) -> Part:
-        """Return `part` with the repetition that follows it."""
         for _ in range(_DEEPEST):
             sign = self._text[self._at : self._at + 1]
             if sign in _SIGNS:

@@ -168,7 +168,6 @@ class GrammarMatcher:
         return f"the {NAMES[self._compiled.grammar.kind]}"
 
     def _stuck(self) -> GrammarStuck:
-        """Return the error for a text that can't go on."""
         why = reason(self._state.get_error())
         return GrammarStuck(
             f"{self._title} lets the text neither go on nor end",

@@ -142,7 +142,6 @@ class _Grammar:
         return _joined(type(part), *groups)
 
     def lark(self) -> str:
-        """Return the grammar as Lark."""
         numbers = {"root": 0}
         lines, waiting = ["start: r0"], deque(["root"])
 

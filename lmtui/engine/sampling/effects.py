@@ -80,7 +80,6 @@ def _kept_probs(kept: RankedTokens) -> Tensor:
 
 
 def _repeat(chain: SamplerChain, conditions: DrawConditions) -> SeenRepeat | None:
-    """Return the longest repeated passage that DRY sees."""
     passages = chain.passages(conditions.context).values()
     if not passages:
         return None

@@ -159,7 +159,6 @@ class StoredLogits:
         )
 
     def effects(self, chain: SamplerChain) -> tuple[StageEffect, ...]:
-        """Return what each stage of the sampler does here."""
         return stage_effects(self._applied(chain), self.logits, self.conditions)
 
     def _applied(self, chain: SamplerChain) -> SamplerChain:
@@ -183,7 +182,6 @@ class StoredLogits:
         return 1 + above
 
     def rank_of(self, token: int) -> Rank:
-        """Return the rank of any token."""
         above = int((self.logits > self.logits[token]).sum())
         if self.listed and above >= self.listed:
             return RankAbove(self.listed)
@@ -262,7 +260,6 @@ def without_sampled(row: Candidate) -> Candidate:
 def candidates(
     rows: TokenRows, sampled: SampledDistribution, vocabulary: Spelling
 ) -> tuple[Candidate, ...]:
-    """Return the rows as candidates, in the same order."""
     numbers = rows.logprobs.tolist(), sampled.prob(rows.ids).tolist()
     marks = sampled.cuts(rows.ids, rows.scores), sampled.changed(rows.ids)
     return tuple(

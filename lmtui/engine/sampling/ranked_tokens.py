@@ -35,7 +35,6 @@ class RankedTokens:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing was removed yet."""
         return len(self) == self._all
 
     def probs(self, count: int) -> Probs:

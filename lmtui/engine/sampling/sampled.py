@@ -32,7 +32,6 @@ class Band:
     """Sort key of the last one."""
 
     def holds(self, key: SortKey) -> bool:
-        """Return whether a token with this sort key was kept."""
         return key <= self.last and (self.first is None or self.first <= key)
 
 

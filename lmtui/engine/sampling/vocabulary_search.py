@@ -46,11 +46,9 @@ class VocabularyIndex:
         return ids
 
     def spelled(self, data: bytes) -> Sequence[int]:
-        """Return the tokens with exactly these bytes."""
         return self._by_bytes.get(data, ())
 
     def containing(self, texts: tuple[bytes, ...]) -> frozenset[int]:
-        """Return the tokens that contain one of some texts."""
         if texts not in self._containing:
             self._containing[texts] = frozenset(
                 token

@@ -197,7 +197,6 @@ class PromptBuilder:
     def _own_answers(
         self, messages: Sequence[ChatTurn], rendered: str, thinking: bool | None
     ) -> list[OwnAnswer]:
-        """Return which parts of a rendered conversation known ids spell."""
         turns = [turn for turn in messages if turn.ids]
         if not turns:
             return []
@@ -368,8 +367,6 @@ class PromptBuilder:
         return "", None
 
     def tokenizer_info(self) -> dict[str, Any]:
-        """Return the special tokens and the chat template, by the names that they have
-        in `tokenizer_config.json`."""
         return {
             "tokenizer_class": "PreTrainedTokenizerFast",
             **self._tokenizer.special_tokens_map,

@@ -57,19 +57,6 @@ class ReasoningSpan:
     """The mark after the thinking; empty where it has not ended."""
 
 
-def thinking_in(text: str, *, opened: bool = False) -> ReasoningSpan | None:
-    """Return the span of the thinking in an answer, if any; `opened` says that the
-    prompt ended with the opening mark."""
-    opening, start = "", 0
-    if match := _OPENING.match(text):
-        opening, start = match[1], match.end()
-    marks = _CLOSINGS if opening or opened else _LONE
-    stop, closing = _first(marks, text, start)
-    if not (opening or opened) and not _ends_alone(text, stop):
-        return None
-    return _upto(text, start, stop, opening, closing)
-
-
 def _first(marks: Sequence[str], text: str, start: int) -> tuple[int, str]:
     """Return where the first of some marks is, and which; -1 without one."""
     offsets = [(at, mark) for mark in marks if (at := text.find(mark, start)) >= 0]
@@ -94,10 +81,7 @@ def _upto(
 
 
 class ThinkingFinder:
-    """Finds the thinking in an answer that grows, without reading it again each time.
-
-    After every `find` the result is that of `thinking_in` for the text so far.
-    """
+    """Finds the thinking in an answer that grows, and reads no part of it again."""
 
     def __init__(self, *, opened: bool = False) -> None:
         """`opened` says that the prompt ended with the opening mark."""
@@ -157,6 +141,12 @@ class ThinkingFinder:
         span = _upto(text, self._start, stop, opening, self._closing)
         self._is_final = stop >= 0 and span.end < len(text)
         return span
+
+
+def thinking_in(text: str, *, opened: bool = False) -> ReasoningSpan | None:
+    """Return the span of the thinking in an answer, if any; `opened` says that the
+    prompt ended with the opening mark."""
+    return ThinkingFinder(opened=opened).find(text)
 
 
 def opens(prompt: str) -> bool:

@@ -133,7 +133,7 @@ def test_prefix_cache_survives_a_cancelled_read(device: str) -> None:
 def test_nan_in_rolled_back_states_does_not_affect_logits(device: str) -> None:
     cache = PrefixCache(forward("llama", device))
     cache.read(IDS[:40])
-    held: Any = cache._held
+    held: Any = cache._cache
     with torch.inference_mode():
         for layer in held.cache.layers:  # as after a step that overflowed
             layer.keys[:, :, 30:] = layer.values[:, :, 30:] = torch.nan
@@ -166,7 +166,7 @@ def test_decode_step_is_captured_as_a_cuda_graph() -> None:
     cache.read(IDS[:20])
     cache.extend([5])
     assert runs._records
-    assert cache._held.step._graph is not None  # type: ignore[attr-defined]
+    assert cache._cache.step._graph is not None  # type: ignore[attr-defined]
 
 
 def test_failed_capture_falls_back_to_plain_steps(

@@ -151,7 +151,7 @@ def test_preallocated_cache_changes_no_bit_of_the_logits(
         if caches[0].can_rollback:
             paths = [[7], [8, 9], [4, 5, 6]]
             length = min(stops, len(caches[0].ids))
-            forked = caches[0].fork(3, length), _copied(caches[1]._held, 3, length)
+            forked = caches[0].fork(3, length), _copied(caches[1]._cache, 3, length)
             for rows in ([0, 1, 2], [2, 0]):
                 found = []
                 for cache, held in zip(caches, forked, strict=True):
