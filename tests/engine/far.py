@@ -7,7 +7,7 @@ there is a GPU shows up here: that, and a tensor that was made in the wrong plac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,14 @@ from lmtui.engine.backends.transformers import TransformersBackend
 _DEVICE = torch.device("meta")  # a name that no test has another use for
 _LOOKS = {"item", "is_nonzero", "_local_scalar_dense", "nonzero", "masked_select"}
 _MOVES = {"to", "_to_copy"}
+_PASSES = {
+    "logits",
+    "next_logits",
+    "hidden_states",
+    "hidden_states_after",
+    "hidden_states_tree",
+    "head",
+}
 
 
 class Far(Tensor):
@@ -131,29 +139,11 @@ def watched() -> Iterator[Device]:
 class FarForward(TransformersBackend):
     """A model whose logits and states stay on the device."""
 
-    def logits(self, ids: Sequence[int], held: Any = None, **how: Any) -> Tensor:
-        """Logits after the last of `ids`."""
-        return Far(_apart(super().logits, ids, held, **how))
-
-    def next_logits(self, tokens: Sequence[int], held: Any, **how: Any) -> Tensor:
-        """Logits after one more token for each row."""
-        return Far(_apart(super().next_logits, tokens, held, **how))
-
-    def hidden_states(self, ids: Sequence[int], held: Any = None, **how: Any) -> Tensor:
-        """States after the last of `ids`."""
-        return Far(_apart(super().hidden_states, ids, held, **how))
-
-    def hidden_states_after(self, paths: Any, held: Any, **how: Any) -> Tensor:
-        """States after some paths."""
-        return Far(_apart(super().hidden_states_after, paths, held, **how))
-
-    def hidden_states_tree(self, tree: Any, held: Any, **how: Any) -> Tensor:
-        """States after each token of a tree."""
-        return Far(_apart(super().hidden_states_tree, tree, held, **how))
-
-    def head(self, states: Tensor) -> Tensor:
-        """Logits of states."""
-        return Far(_apart(super().head, _near(states)))
+    def __getattribute__(self, name: str) -> Any:
+        run = super().__getattribute__(name)
+        if name not in _PASSES:
+            return run
+        return lambda *given, **how: Far(_apart(run, *given, **how))
 
 
 def _apart(do: Any, *given: Any, **how: Any) -> Any:
@@ -161,4 +151,4 @@ def _apart(do: Any, *given: Any, **how: Any) -> Any:
     from torch.utils._python_dispatch import _disable_current_modes
 
     with _disable_current_modes():
-        return _near(do(*given, **how))
+        return _near(do(*_near(given), **how))

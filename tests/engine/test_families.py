@@ -18,6 +18,7 @@ from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.scoring.score import score_rows
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.windows import Windows
+from tests.engine.test_prefix_cache import assert_follows
 
 SIZE: dict[str, Any] = {
     "vocab_size": 300,
@@ -87,10 +88,9 @@ def test_prefix_cache_reuse_keeps_the_logits(family: str) -> None:
         reused = cache.read(ids)
         assert 0 <= reused <= len(ids)
         assert cache.ids == ids
-        assert cache.logits is not None
-        close(cache.logits.double().log_softmax(-1), naive(family, ids)[-1])
+        assert_follows(cache, naive(family, ids)[-1])
     cache.extend([7])
-    close(cache.logits.double().log_softmax(-1), naive(family, [*IDS, 7])[-1])
+    assert_follows(cache, naive(family, [*IDS, 7])[-1])
 
 
 def test_prefix_cache_reuses_what_the_family_allows() -> None:
@@ -110,6 +110,8 @@ def test_model_without_a_known_decoder_is_scored() -> None:
     forward._decoder, forward.block_rows = None, 16
     blocks = torch.cat(list(forward.all_logits(IDS, skip=3)))
     close(blocks.double().log_softmax(-1), naive("mistral", IDS)[3:])
+    states = forward.hidden_states(IDS, keep=2)
+    close(forward.head(states).double().log_softmax(-1), naive("mistral", IDS)[-2:])
 
 
 def test_decoder_that_is_never_called_is_noticed() -> None:

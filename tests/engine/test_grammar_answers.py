@@ -57,11 +57,10 @@ def answered(
     return drawn, finish, "".join(step.piece for step in drawn) + finish.piece
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_every_finished_answer_is_valid(family: str) -> None:
+def test_every_finished_answer_is_valid() -> None:
     ended = 0
     for seed in range(examples(4, 8)):
-        _, finish, text = answered(tiny.engine(family), schema(seed=seed))
+        _, finish, text = answered(tiny.engine(), schema(seed=seed))
         if finish.reason is FinishReason.STOP:
             VALID.validate(json.loads(text))
             ended += 1
@@ -80,7 +79,7 @@ def test_an_answer_ends_where_nothing_can_be_added() -> None:
 def test_guesses_change_no_answer(
     temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seeds = range(examples(2, 4) if temperature else 1)
+    seeds = range(examples(1, 4))
     asked = [schema(temperature=temperature, seed=seed) for seed in seeds]
     guessed = [answered(tiny.engine(), each) for each in asked]
     without_guesses(monkeypatch)

@@ -275,34 +275,22 @@ def test_column_of_a_context_just_read_costs_no_pass(
     fresh, used = LocalEngine(tiny.loaded(family)), LocalEngine(tiny.loaded(family))
     list(used.logit_lens(IDS, [5]))  # from now on all layers are recorded
     for count in (3, 20, 21, len(IDS)):
-        ids = IDS[:count]
-        settings = SamplingSettings()
-        expected = fresh.next_distribution(ids, settings)
-        found = used.next_distribution(ids, settings)
-        assert [row.id for row in found.candidates] == [
-            row.id for row in expected.candidates
+        looks = [
+            engine.next_distribution(IDS[:count], SamplingSettings())
+            for engine in (fresh, used)
         ]
-        for ours, theirs in zip(found.candidates, expected.candidates, strict=True):
+        for ours, theirs in zip(*(look.candidates for look in looks), strict=True):
+            assert ours.id == theirs.id
             assert ours.logprob == pytest.approx(theirs.logprob, abs=5e-5)
-        passes: list[int] = []
-        run = used.backend.layer_states
-        monkeypatch.setattr(
-            used.backend,
-            "layer_states",
-            lambda part, *a, run=run, seen=passes, **k: (
-                seen.append(len(part)),
-                run(part, *a, **k),
-            )[1],
-        )
-        (column,) = used.logit_lens(IDS, [count])
-        monkeypatch.undo()
-        (alone,) = LocalEngine(tiny.loaded(family)).logit_lens(IDS, [count])
-        assert passes == []
-        assert [row.layer for row in column.rows] == [row.layer for row in alone.rows]
+        with monkeypatch.context() as patch:
+            patch.delattr(type(used.backend), "layer_states")
+            (column,) = used.logit_lens(IDS, [count])
+        (alone,) = fresh.logit_lens(IDS, [count])
         for ours, theirs in zip(column.rows, alone.rows, strict=True):
             assert ours.entropy == pytest.approx(theirs.entropy, abs=5e-5)
-            assert ours.rank == theirs.rank
+            assert (ours.layer, ours.rank) == (theirs.layer, theirs.rank)
             assert [each.id for each in ours.top] == [each.id for each in theirs.top]
+        fresh = LocalEngine(tiny.loaded(family))
 
 
 def head_not_apart(backend: TransformersBackend) -> None:

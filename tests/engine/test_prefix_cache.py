@@ -39,6 +39,15 @@ def counted(model: Any) -> Iterator[list[int]]:
         handle.remove()
 
 
+def assert_follows(
+    cache: PrefixCache, expected: torch.Tensor, *, atol: float = 1e-4
+) -> None:
+    """Whether the cache's logits are those of the expected log-probabilities."""
+    assert cache.logits is not None
+    found = cache.logits.double().log_softmax(-1)
+    torch.testing.assert_close(found, expected, atol=atol, rtol=0)
+
+
 @st.composite
 def contexts(draw: st.DrawFn) -> list[list[int]]:
     """A context as it is appended to, edited, cut and grown again."""
@@ -66,13 +75,12 @@ def test_prefix_cache_reuse_keeps_the_logits(
             reused = cache.read(ids)
         assert sum(lengths) == len(ids) - reused
         assert cache.ids == ids
-        assert cache.logits is not None
+        # Sums of other lengths round otherwise.
         expected = tiny.reference_logprobs(family, ids, device)[-1]
-        difference = (cache.logits.double().log_softmax(-1) - expected).abs().max()
-        assert float(difference) <= 5e-4  # sums of other lengths round otherwise
+        assert_follows(cache, expected, atol=5e-4)
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_prefix_cache_reuses_the_common_prefix(family: str) -> None:
     cache = PrefixCache(TransformersBackend(tiny.model(family)))
     ids = [3 + i % 50 for i in range(3 * tiny.SLIDING_WINDOW)]
@@ -102,11 +110,7 @@ def test_prefix_cache_survives_a_stop_between_layers() -> None:
     assert asked == 4
     assert cache.ids == start
     assert cache.read(longer) == len(start)
-    expected = tiny.reference_logprobs("llama", longer)[-1]
-    assert cache.logits is not None
-    torch.testing.assert_close(
-        cache.logits.double().log_softmax(-1), expected, atol=1e-4, rtol=0
-    )
+    assert_follows(cache, tiny.reference_logprobs("llama", longer)[-1])
 
 
 def test_failed_forward_pass_empties_the_prefix_cache(
@@ -162,23 +166,10 @@ def test_head_of_hidden_states_gives_the_logits(
         expected = tiny.reference_logprobs(family, ids, device)[start:]
         # Sums are rounded in another order; the logits of a random model are large.
         torch.testing.assert_close(made, expected, atol=4e-4, rtol=0)
-        assert cache.logits is not None
-        last = cache.logits.double().log_softmax(-1)
-        torch.testing.assert_close(last, expected[-1], atol=4e-4, rtol=0)
+        assert_follows(cache, expected[-1], atol=4e-4)
         with counted(forward.model) as lengths:
             assert cache.read(ids) == len(ids)
         assert lengths == []
-
-
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_hidden_states_without_a_decoder_are_the_logits(family: str) -> None:
-    forward = TransformersBackend(tiny.model(family))
-    forward._decoder = None  # as for a model whose layers can't be told apart
-    cache = PrefixCache(forward)
-    ((_, states),) = cache.hidden_states([5, 6, 7], 0)
-    expected = tiny.reference_logprobs(family, [5, 6, 7])
-    made = forward.head(states).double().log_softmax(-1)
-    torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
@@ -209,12 +200,8 @@ def test_paths_side_by_side_equal_each_alone(
         made = forward.head(states).double().log_softmax(-1)
         torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
     assert cache.ids == ids
-    again = tiny.reference_logprobs(family, [*ids, 9], device)[-1]
     cache.extend([9])
-    assert cache.logits is not None
-    torch.testing.assert_close(
-        cache.logits.double().log_softmax(-1), again, atol=1e-4, rtol=0
-    )
+    assert_follows(cache, tiny.reference_logprobs(family, [*ids, 9], device)[-1])
 
 
 def test_tree_holds_shared_beginnings_once() -> None:

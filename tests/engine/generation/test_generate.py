@@ -25,6 +25,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from tests.engine import tiny
+from tests.examples import examples
 
 FREE = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0, seed=1)
 PROMPT = Prompt((5, 6, 7, 8), "")
@@ -186,7 +187,7 @@ def test_broken_weights_are_an_error_not_a_number(bad: float) -> None:
     min_p=st.floats(0, 0.5),
     penalty=st.sampled_from([1.0, 1.5]),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(15, 200))
 def test_preview_equals_the_distribution_drawn_from(
     temperature: float, top_k: int, top_p: float, min_p: float, penalty: float
 ) -> None:

@@ -198,16 +198,3 @@ def test_wrong_guesses_become_rare_and_right_ones_long() -> None:
             again += bool(wrong.guess(MOST)) if token > 100 else 0
             wrong.add(part)
     assert again < 10
-
-
-def test_guesses_resume_where_a_text_repeats_itself_again() -> None:
-    page = list(range(200))
-    guesser = PromptLookup(COSTS, page)
-    for token in range(300):  # no part of the page goes on as it did
-        guesser.add(token * 7 % 200)
-    lengths = []
-    for token in page:
-        lengths.append(len(guesser.guess(MOST)))
-        guesser.add(token)
-    assert sum(lengths[:20]) < MOST * 20
-    assert set(lengths[40:]) == {MOST}
