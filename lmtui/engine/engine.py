@@ -12,8 +12,6 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
-from torch import Tensor
-
 from lmtui.engine.backends.select import backend_of
 from lmtui.engine.document.edited import EditedDocument
 from lmtui.engine.generation.answer_row import AnswerRow, StopRules
@@ -34,7 +32,6 @@ from lmtui.engine.servers.draws import require_drawable, server_samples
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.text.normalization import rewritten
 from lmtui.engine.text.prompt import PromptBuilder
-from lmtui.engine.token_ids import Ids
 from lmtui.engine.types import (
     BosRule,
     ChatTurn,
@@ -83,7 +80,11 @@ class LocalEngine:
         )
         size = self.info.vocabulary
         self._sampler = Sampler(
-            self.backend, self._vocabulary, tokenizer, size, self._logits_after
+            self.backend,
+            self._vocabulary,
+            tokenizer,
+            size,
+            lambda context: self.backend.logits(context.tolist())[-1],
         )
         self.preview = self._sampler.preview
         self.search_vocabulary = self._sampler.search
@@ -353,9 +354,6 @@ class LocalEngine:
         if not self.prompts.is_conversation(ids):
             return self.end_ids
         return self.prompts.end_ids(self.end_ids)
-
-    def _logits_after(self, context: Ids) -> Tensor:
-        return self.backend.logits(context.tolist())[-1]
 
     def _require_room(self, tokens: int, *, spare: int) -> None:
         if tokens == 0:

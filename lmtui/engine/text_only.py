@@ -13,18 +13,15 @@ import math
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import count as numbers
-from types import MappingProxyType
 from typing import NoReturn
 
 import torch
 
 from lmtui import cancellation
 from lmtui.engine.backend import NO_STATES
-from lmtui.engine.protocol import ReportCount
 from lmtui.engine.rows import RowItem, RowRequest, one_after_another
 from lmtui.engine.sampling.chain import SamplerChain
 from lmtui.engine.sampling.listed_rows import filled
@@ -163,7 +160,7 @@ class TextOnlyEngine:
         messages: Sequence[ChatTurn],
         *,
         prefill: str = "",
-        thinking: bool | None = None,
+        **_: object,
     ) -> ChatPrompt:
         if prefill:
             raise text_only(self.capabilities.why_not)
@@ -176,11 +173,7 @@ class TextOnlyEngine:
         settings: SamplingSettings,
         *,
         top_n: int = 20,
-        logit_bias: Mapping[int, float] = MappingProxyType({}),
-        slot: int = 0,
-        after: int | None = None,
-        drawn: int = 0,
-        progress: ReportCount | None = None,
+        **_: object,
     ) -> Iterator[Step | GenerationResult]:
         if not isinstance(prompt, ChatPrompt):
             self._refuse()
@@ -216,7 +209,7 @@ class TextOnlyEngine:
         rows: Sequence[RowRequest],
         *,
         top_n: int = 20,
-        progress: ReportCount | None = None,
+        **_: object,
     ) -> Iterator[RowItem]:
         return one_after_another(
             self.generate(prompt, row.settings, top_n=top_n) for row in rows
@@ -225,26 +218,43 @@ class TextOnlyEngine:
     def _answer(
         self, request: ChatRequest, settings: SamplingSettings, top_n: int
     ) -> Iterator[Step | GenerationResult]:
-        answer, index = _Totals(request.seed), numbers()
         most = request.max_tokens * (1 if self._model.rows else _TEXT_ONLY)
         reason: FinishReason | None = None
+        logprobs, times = list[float | None](), [time.perf_counter()]
+        told = prompt_tokens = texts = 0  # texts are steps that are no token
         with closing(self._model.draw(request)) as parts:
             try:
                 for part in parts:
-                    answer.read(part)
+                    told = part.answer_tokens or told
+                    prompt_tokens = part.prompt_tokens or prompt_tokens
                     cancellation.check()
-                    if answer.steps >= most and (part.text or part.tokens):
+                    if len(logprobs) >= most and (part.text or part.tokens):
                         reason = FinishReason.LENGTH
                         break
                     for token, piece in pieces_of(part):
                         step = self._step(token, piece, settings, top_n)
-                        step = replace(step, index=next(index))
-                        answer.add(step, is_token=token is not None)
+                        step = replace(step, index=len(logprobs))
+                        logprobs.append(step.logprob)
+                        times.append(time.perf_counter())
+                        texts += token is None
                         yield step
                     reason = self._end(part.reason) or reason
             except Cancelled:
                 reason = FinishReason.CANCELLED
-        yield answer.finish(reason or FinishReason.STOP)
+        started, *made = times
+        first, last = (made[0], made[-1]) if made else (started, started)
+        known = [logprob for logprob in logprobs if logprob is not None]
+        yield GenerationResult(
+            reason=reason or FinishReason.STOP,
+            tokens=told if texts else len(logprobs),
+            logprob=math.fsum(known) if len(known) == len(logprobs) else None,
+            prompt_tokens=prompt_tokens,
+            reused_tokens=0,
+            prompt_seconds=first - started,
+            seconds=last - first,
+            seed=request.seed,
+            first_token_seconds=first - started if made else None,
+        )
 
     def _sent_settings(self, settings: SamplingSettings) -> SamplingSettings:
         """Return the settings that the server draws with: it was said at the loading
@@ -352,11 +362,10 @@ class TextOnlyEngine:
         *,
         start: int = 0,
         count: int = 20,
-        until: str | None = None,
-        with_chain: bool = False,
+        **_: object,
     ) -> Distribution:
-        """Return the distribution of an earlier position under other settings. Nothing
-        is known of the single stages: a server's order is not."""
+        """As `Engine.preview`, but nothing is known of the single stages, since a
+        server's order is not."""
         sent = self._sent_settings(settings)
         row = self._rows[handle]
         position, look = self._view(row, sent, start + count)
@@ -424,45 +433,3 @@ def _without_thinking(message: ChatTurn) -> str:
     """Return the text of a message without its thinking, which no server wants back."""
     thought = thinking_in(message.content) if message.role == "assistant" else None
     return message.content[thought.end if thought else 0 :]
-
-
-class _Totals:
-    """Totals of an answer while it grows."""
-
-    def __init__(self, seed: int) -> None:
-        self.steps = 0
-        self._texts = 0  # steps that are no token
-        self._told: int | None = None
-        self._seed = seed
-        self._logprobs: list[float] = []
-        self._prompt_tokens = 0
-        self._started = self._last_at = time.perf_counter()
-        self._first_at: float | None = None
-
-    def read(self, part: ChatPart) -> None:
-        self._told = part.answer_tokens or self._told
-        self._prompt_tokens = part.prompt_tokens or self._prompt_tokens
-
-    def add(self, step: Step, *, is_token: bool) -> None:
-        self.steps += 1
-        self._texts += not is_token
-        self._last_at = time.perf_counter()
-        if self._first_at is None:
-            self._first_at = self._last_at
-        if step.logprob is not None:
-            self._logprobs.append(step.logprob)
-
-    def finish(self, reason: FinishReason) -> GenerationResult:
-        first = self._last_at if self._first_at is None else self._first_at
-        complete = len(self._logprobs) == self.steps
-        return GenerationResult(
-            reason=reason,
-            tokens=(self._told or 0) if self._texts else self.steps,
-            logprob=math.fsum(self._logprobs) if complete else None,
-            prompt_tokens=self._prompt_tokens,
-            reused_tokens=0,
-            prompt_seconds=first - self._started,
-            seconds=self._last_at - first,
-            seed=self._seed,
-            first_token_seconds=first - self._started if self.steps else None,
-        )

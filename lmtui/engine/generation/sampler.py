@@ -24,7 +24,7 @@ from lmtui.engine.servers.draws import (
     effective_settings,
     follows_grammar,
     require_full_distribution,
-    server_order,
+    server_samples,
 )
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.token_ids import Ids, ids_array
@@ -48,7 +48,9 @@ class Sampler:
         self._tokenizer = tokenizer
         self.vocabulary = vocabulary
         self.positions = LogitsStore(
-            recompute, partial=backend.listed is not None, order=server_order(backend)
+            recompute,
+            partial=backend.listed is not None,
+            order=backend.order if server_samples(backend) else None,
         )
         """The logits of recent positions."""
         self.lookup = VocabularyIndex(vocabulary, size)

@@ -174,7 +174,10 @@ class SamplerChain:
         observe: Observe | None = None,
     ) -> Prepared:
         """Apply everything before the first filter to logits [V], on their device."""
+        # 1) bans, bias and the grammar's mask, which have no place in the order
         logits, allowed, changes = self._apply_constraints(logits, conditions, observe)
+        # 2) penalties and DRY change logits [V]. A temperature is kept as a number, so
+        # that no pass over the vocabulary is needed for it, unless a penalty follows.
         temperature = 1.0
         for index, stage in enumerate(self.stages):
             if stage == "temperature" and self.settings.temperature != 0:
@@ -184,7 +187,7 @@ class SamplerChain:
                     logits, temperature = logits / temperature, 1.0
                 logits, change = self._apply_penalties(stage, logits, conditions)
                 changes += (change,)
-            else:
+            else:  # 3) the first filter, which needs the ranking
                 return Prepared(
                     logits, temperature, self.stages[index:], changes, allowed
                 )
@@ -307,6 +310,7 @@ class SamplerChain:
         Raises:
             NothingLeft: no token can be drawn.
         """
+        # 1) the ranking, with what was computed on the device along with it
         ids, values, *more = table
         if not values[0] > -math.inf:
             raise NothingLeft
@@ -315,6 +319,8 @@ class SamplerChain:
             ranking.deviation = float(more.pop())
         if more:
             ranking.totals[prepared.temperature, None] = float(more.pop())
+        # 2) each filter keeps a band of the ranking; a penalty behind one ranks the
+        # tokens that are left again, and later bands are of that ranking
         kept = RankedTokens(ranking, prepared.temperature, prepared.allowed)
         bands, changes, later = list[Band](), prepared.changes, list[Tensor]()
         for stage in prepared.stages:
@@ -326,9 +332,12 @@ class SamplerChain:
                 before = len(kept)
                 FILTERS[stage](kept, self.settings, conditions.coin)
                 if len(kept) < before:
-                    bands.append(_band(BY_NAME[stage].mark, len(later), kept))
+                    mark, last = BY_NAME[stage].mark, kept.last_key()
+                    first = kept.ranking.key(kept.start) if kept.start else None
+                    bands.append(Band(mark, len(later), first, last))
             if observe:
                 observe(stage, kept)
+        # 3) what is left, as probabilities
         kept_ids, _ = kept.ranking.first(kept.stop)
         return SampledDistribution(
             ids=torch.from_numpy(kept_ids[kept.start :]),
@@ -361,11 +370,6 @@ class SamplerChain:
 def _last(context: Ids, window: int) -> Ids:
     """Return the last tokens of a context [n]; all for a window of 0."""
     return context[-window:] if window else context
-
-
-def _band(mark: Mark, ranking: int, kept: RankedTokens) -> Band:
-    first = kept.ranking.key(kept.start) if kept.start else None
-    return Band(mark, ranking, first, kept.last_key())
 
 
 def filter_logits(

@@ -16,12 +16,6 @@ from lmtui.engine.sampling.ranks import standard_deviation
 from lmtui.engine.types import SamplingSettings
 
 
-def count_top_k(available: int, top_k: int) -> int:
-    """Return how many of `available` tokens top-k keeps (Fan et al. 2018, section
-    5.4)."""
-    return min(top_k or available, available)
-
-
 def count_top_p(probs: Probs, top_p: float) -> int:
     """Return how many of the ranked probs [n] top-p keeps: up to and including the one
     that reaches the mass (Holtzman et al. 2020, nucleus sampling)."""
@@ -34,18 +28,6 @@ def count_min_p(probs: Probs, min_p: float) -> int:
     """Return how many of the ranked probs [n] are at least `min_p` of the first (Nguyen
     et al. 2024, min-p sampling)."""
     return count_at_least(probs, min_p * float(probs[0]))
-
-
-def min_p_floor(greatest: float, temperature: float, min_p: float) -> float:
-    """Return the least logit that min-p keeps, before the temperature; see
-    `count_min_p`."""
-    return greatest + temperature * math.log(min_p)
-
-
-def top_n_sigma_floor(greatest: float, deviation: float, top_n_sigma: float) -> float:
-    """Return the least logit that top-nσ keeps: `top_n_sigma` standard deviations below
-    the greatest (Tang et al. 2024, Top-nσ)."""
-    return greatest - top_n_sigma * deviation
 
 
 def typical_band(probs: Probs, typical_p: float) -> tuple[int, int]:
@@ -88,8 +70,10 @@ def _temperature(kept: RankedTokens, settings: SamplingSettings, _: object) -> N
 
 
 def _top_n_sigma(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
-    greatest, deviation = float(kept.values(1)[0]), _deviation(kept)
-    kept.cut_below(top_n_sigma_floor(greatest, deviation, settings.top_n_sigma))
+    """Keep logits down to some standard deviations below the greatest (Tang et al.
+    2024, Top-nσ)."""
+    greatest = float(kept.values(1)[0])
+    kept.cut_below(greatest - settings.top_n_sigma * _deviation(kept))
 
 
 def _deviation(kept: RankedTokens) -> float:
@@ -104,7 +88,8 @@ def _deviation(kept: RankedTokens) -> float:
 
 
 def _top_k(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
-    kept.cut_to(0, count_top_k(len(kept), settings.top_k))
+    """Keep the k most probable tokens (Fan et al. 2018, section 5.4)."""
+    kept.cut_to(0, min(settings.top_k or len(kept), len(kept)))
 
 
 def _typical_p(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
@@ -122,9 +107,9 @@ def _min_p(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
     kept_count = count_min_p(kept.probs(look), settings.min_p)
     if kept_count < look or look == len(kept):
         kept.cut_to(0, kept_count)
-    else:
-        first = float(kept.values(1)[0])
-        kept.cut_below(min_p_floor(first, kept.temperature, settings.min_p))
+    else:  # by the least logit that is kept, before the temperature
+        greatest = float(kept.values(1)[0])
+        kept.cut_below(greatest + kept.temperature * math.log(settings.min_p))
 
 
 def _xtc(kept: RankedTokens, settings: SamplingSettings, coin: float | None) -> None:

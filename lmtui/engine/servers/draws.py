@@ -80,11 +80,6 @@ def follows_grammar(backend: object, prompt: Prompt) -> bool:
     )
 
 
-def server_order(backend: AnyBackend) -> Order | None:
-    """Return the order of the filters of a server that draws; None without one."""
-    return backend.order if server_samples(backend) else None
-
-
 def effective_settings(
     backend: AnyBackend, settings: SamplingSettings
 ) -> SamplingSettings:

@@ -164,13 +164,17 @@ class PromptBuilder:
         """
         if not self.has_template:
             return self._plain(messages, prefill)
+        # 1) text: the template writes it, with marks in what a user typed of its
+        # control strings
         turns = [self._message(turn) for turn in messages]
         if prefill:
             rendered = self._render_continued(turns, prefill, thinking)
         else:
             rendered = self._render(turns, thinking=thinking)
+        # 2) ids: those that the model generated, and between them those of the text
         own = self._own_answers(messages, rendered, thinking)
         ids = self._ids_with_answers(rendered, own)
+        # 3) what of them is the beginning of the answer
         given = self._prefill_length(rendered, own, ids, self._guard(prefill))
         return Prompt(
             ids, _unmarked(rendered), given=given, begun=prefill,
