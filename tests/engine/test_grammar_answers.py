@@ -202,12 +202,3 @@ def test_a_completion_follows_the_grammar_from_the_cursor_on(typed: str) -> None
             assert re.fullmatch(REGEX, said + finish.piece)
         else:
             assert finish.reason is FinishReason.BLOCKED
-
-
-def test_a_completion_takes_the_rows_that_the_grammar_allows() -> None:
-    engine = tiny.engine()
-    text = "The quick brown fox jumps over the lazy d"
-    *steps, finish = engine.document.complete(text, len(text), with_grammar("/og!/"))
-    assert isinstance(finish, GenerationResult)
-    said = "".join(step.piece for step in steps if isinstance(step, Step))
-    assert finish.reason is FinishReason.STOP and said + finish.piece == "og!"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
-from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.lens import LensColumn
@@ -214,58 +214,34 @@ def test_our_own_decoder_sees_the_layers_of_the_library(
     )
 
 
-def columns_by(
-    backend: Any, windows: Windows, positions: range = range(60)
-) -> list[LensColumn]:
-    """The lens over a backend alone, with one candidate a layer."""
-    names: Any = _Names()
-    return list(
-        lens_columns(
-            PrefixCache(backend),
-            names,
-            LensText(IDS, (), windows),
-            positions,
-            top_n=1,
-            records=False,
-        )
-    )
+BACKENDS: dict[str, Callable[[], Any]] = {
+    "float32": lambda: lean.unrounded("llama", torch.float32),
+    "blocks": lambda: lean.blocks("llama"),
+    "fixed address": lambda: CudaGraphBackend(tiny.model("llama"), records=False),
+}
 
 
-@pytest.mark.parametrize("start", [1, 20])
-def test_lens_reads_on_from_a_cache_at_a_fixed_address(start: int) -> None:
-    backend = CudaGraphBackend(tiny.model("llama"), records=False)
-    windows = Windows(40, 20)
+@pytest.mark.parametrize(("window", "start"), [(30, 20), (100, 1)])
+@pytest.mark.parametrize("name", BACKENDS)
+def test_last_layer_of_a_backend_equals_its_score(
+    name: str, window: int, start: int
+) -> None:
+    near = 1e-3 if name == "blocks" else 1e-5  # its head rounds by the number of rows
+    backend, windows = BACKENDS[name](), Windows(window, window // 2)
     rows = list(score_rows(backend, IDS, prefix=(), windows=windows, top_n=1))
-    found = columns_by(backend, windows, range(start, 60))
-    for column, row in zip(found, rows[start:], strict=True):
-        assert column.rows[-1].logprob == pytest.approx(row.logprob, abs=1e-5)
+    names: Any = SimpleNamespace(text=str, bytes=lambda token: b"")
+    columns = lens_columns(
+        PrefixCache(backend),
+        names,
+        LensText(IDS, (), windows),
+        range(start, 60),
+        top_n=1,
+        records=False,
+    )
+    for column, row in zip(columns, rows[start:], strict=True):
+        assert column.rows[-1].logprob == pytest.approx(row.logprob, abs=near)
+        assert column.rows[-1].entropy == pytest.approx(row.entropy, abs=near)
         assert column.rows[-1].rank == row.rank
-
-
-@pytest.mark.parametrize("window", [30, 100])
-@pytest.mark.parametrize("form", ["float32", "blocks"])
-def test_last_layer_of_our_own_decoder_equals_its_score(form: str, window: int) -> None:
-    near = 1e-3 if form == "blocks" else 1e-5  # its head rounds by the number of rows
-    makers: dict[str, Callable[[str], LlamaCpuBackend]] = {
-        "float32": lambda kind: lean.unrounded(kind, torch.float32),
-        "blocks": lean.blocks,
-    }
-    forward, windows = makers[form]("llama"), Windows(window, window // 2)
-    rows = list(score_rows(forward, IDS, prefix=(), windows=windows, top_n=1))
-    found = columns_by(forward, windows)
-    for column, row in zip(found, rows, strict=True):
-        if row.logprob is not None:
-            assert column.rows[-1].logprob == pytest.approx(row.logprob, abs=near)
-            assert column.rows[-1].entropy == pytest.approx(row.entropy, abs=near)
-            assert column.rows[-1].rank == row.rank
-
-
-class _Names:
-    def text(self, token: int) -> str:
-        return str(token)
-
-    def bytes(self, token: int) -> bytes:
-        return str(token).encode()
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])

@@ -57,19 +57,6 @@ def test_rows_equal_each_alone(family: str) -> None:
     assert_follows(cache, test_families.naive(family, CONTEXT)[-1])
 
 
-def test_rows_do_not_rerun_the_context() -> None:
-    model = tiny.model("llama")
-    _, cache = opened(model)
-    assert cache.logits is not None
-    before = cache.logits.clone()
-    with counted(model) as lengths:
-        grown(cache, CONTEXT, BEGINS[:2], 4)
-        assert cache.read([*CONTEXT, 9]) == len(CONTEXT)
-    assert lengths == [1] * 4 + [1]
-    assert cache.read(CONTEXT) == len(CONTEXT) - 1
-    torch.testing.assert_close(cache.logits, before, atol=1e-4, rtol=0)
-
-
 def _batches(
     forward: TransformersBackend, monkeypatch: pytest.MonkeyPatch
 ) -> list[int]:
@@ -95,19 +82,6 @@ def test_rows_are_split_only_where_memory_is_short(
     apart = grown(cache, CONTEXT, BEGINS, 3)
     assert set(sizes) == {1, 2}
     assert list(map(ids_of, apart)) == list(map(ids_of, together))
-
-
-def test_a_row_ends_at_an_end_token() -> None:
-    _, cache = opened(tiny.model("llama"))
-    free = list(map(ids_of, grown(cache, CONTEXT, [[5], [9]], 8)))
-    end = free[0][4]
-    ends = frozenset([end])
-    first, second = map(ids_of, grown(cache, CONTEXT, [[5], [9]], 8, ends))
-    assert first == free[0][: free[0].index(end) + 1]
-    assert second == free[1] or second[-1] == end
-    assert [ids_of(steps) for steps in grown(cache, CONTEXT, [[end]], 8, ends)] == [
-        [end]
-    ]
 
 
 def test_a_row_that_is_stopped_leaves_the_batch(

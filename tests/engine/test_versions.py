@@ -24,6 +24,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError
+from lmtui.worker.generation import run_continuations
 from tests.engine import tiny
 from tests.engine.test_prefix_cache import counted
 from tests.examples import examples
@@ -203,10 +204,15 @@ def test_versions_go_on_alone_where_a_pass_of_all_fails(
     assert_alone(tiny.engine(), prompt_of(engine), asked, found)
 
 
-def test_prompt_that_does_not_fit_is_refused_at_once() -> None:
+def test_full_context_leaves_a_start_without_continuation() -> None:
     engine = tiny.engine(context=8)
+    for length, more in ((6, 1), (7, 0), (8, 0)):
+        ways = run_continuations(engine, [5] * length, [9, 11], 6)
+        assert [len(way) for way in ways] == [1 + more] * 2
     with pytest.raises(LmtuiError, match="does not fit"):
-        versions(engine, prompt_of(engine), seeded(2))
+        run_continuations(engine, [5] * 9, [9], 6)
+    with pytest.raises(LmtuiError, match="nothing to continue"):
+        run_continuations(engine, [], [9], 6)
 
 
 def test_one_after_another_goes_on_behind_an_error_and_ends_at_a_stop() -> None:

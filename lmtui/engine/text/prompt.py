@@ -90,11 +90,15 @@ class PromptBuilder:
         self._openings: dict[bool | None, str] = {}
 
     @cached_property
-    def _template_markers(self) -> frozenset[str]:
+    def _special_pattern(self) -> re.Pattern[str]:
+        return _any_of(self._specials)
+
+    @cached_property
+    def _marker_pattern(self) -> re.Pattern[str]:
         """Strings such as <think>, which are no special tokens but which the template
         uses."""
         shown = (text for text in self._others if text.strip())
-        return frozenset(text for text in shown if text in self._template)
+        return _any_of(text for text in shown if text in self._template)
 
     def _read(self, text: str, **options: bool) -> Any:
         with tokenizing():
@@ -365,9 +369,8 @@ class PromptBuilder:
             after = self._render_all(turns).rpartition("ANSWER")[2]
         except LmtuiError:
             return "", None
-        for pattern in _any_of(self._specials):
-            if match := pattern.search(after):
-                return after[: match.end()], self._specials[match[0]]
+        if match := self._special_pattern.search(after):
+            return after[: match.end()], self._specials[match[0]]
         return "", None
 
     def tokenizer_info(self) -> dict[str, Any]:
@@ -583,28 +586,21 @@ class PromptBuilder:
 
     def _guard(self, text: str) -> str:
         """Put a mark into every control string of a user's text."""
-        text = text.translate(_MARKS)
-        for mark, strings in (
-            (_REMOVE, self._specials),
-            (_SPLIT, self._template_markers),
-        ):
-            for pattern in _any_of(strings):
-                text = _marked(text, pattern, mark)
-        return text
+        text = _marked(text.translate(_MARKS), self._special_pattern, _REMOVE)
+        return _marked(text, self._marker_pattern, _SPLIT)
 
     def _encode(self, rendered: str, *, apart: bool = False) -> Iterator[int]:
         if not apart and not _is_marked(rendered):
             yield from self._read(rendered, add_special_tokens=False).input_ids
             return
-        for pattern in _any_of(self._specials):
-            for part in re.split(f"({pattern.pattern})", rendered):
-                if part in self._specials:
-                    yield self._specials[part]
-                    continue
-                for piece in part.replace(_REMOVE, "").split(_SPLIT):
-                    yield from self._read(
-                        piece, add_special_tokens=False, split_special_tokens=True
-                    ).input_ids
+        for part in re.split(f"({self._special_pattern.pattern})", rendered):
+            if part in self._specials:
+                yield self._specials[part]
+                continue
+            for piece in part.replace(_REMOVE, "").split(_SPLIT):
+                yield from self._read(
+                    piece, add_special_tokens=False, split_special_tokens=True
+                ).input_ids
 
     @cached_property
     def thinking_ids(self) -> tuple[int, ...]:
@@ -685,8 +681,8 @@ def _marked(text: str, pattern: re.Pattern[str], mark: str) -> str:
     return pattern.sub(lambda match: match[0][0] + mark + match[0][1:], text)
 
 
-def _any_of(strings: Iterable[str]) -> list[re.Pattern[str]]:
-    """Return one pattern that matches any of the strings, longest first; an empty list
-    for no strings."""
+def _any_of(strings: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern that matches any of the strings, longest first; for none, one
+    that matches nothing."""
     ordered = sorted(strings, key=len, reverse=True)
-    return [re.compile("|".join(map(re.escape, ordered)))] if ordered else []
+    return re.compile("|".join(map(re.escape, ordered)) or "(?!)")

@@ -19,6 +19,7 @@ from lmtui.engine.types import ChatTurn
 from lmtui.models.chat_template import variables
 from tests.byte_level import trained
 from tests.engine import tiny
+from tests.engine.test_chat_templates import template
 
 SWITCHED = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
@@ -156,22 +157,11 @@ def test_thinking_marks_of_an_answer_are_control_tokens() -> None:
     assert ids.count(2) == 3  # the end of each turn, and of nothing else
 
 
-HARMONY = (
-    "{% for m in messages %}{% if m.role == 'assistant' %}"
-    "{% if '<|channel|>analysis<|message|>' in m.content %}"
-    "{{ raise_exception('give thinking apart') }}{% endif %}"
-    "{% if m.thinking and loop.last and not add_generation_prompt %}<|start|>assistant"
-    "<|channel|>analysis<|message|>{{ m.thinking }}<|end|>{% endif %}"
-    "<|start|>assistant<|channel|>final<|message|>{{ m.content }}<|end|>"
-    "{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"
-)
-"""What the template of gpt-oss does, in short."""
 CONTROLS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>")
 
 
 def test_thinking_on_a_harmony_channel_is_found() -> None:
-    fast = tokenizer(HARMONY, marks=CONTROLS, special=True)
+    fast = tokenizer(template("openai-gpt-oss-120b"), marks=CONTROLS, special=True)
     spelled = "<|channel|>analysis<|message|>a cat?<|end|><|start|>assistant<|channel|>"
     said = f"{spelled}final<|message|>the dog"
     vocabulary = Vocabulary(fast)
@@ -186,7 +176,10 @@ def test_thinking_on_a_harmony_channel_is_found() -> None:
     for answer, kept in ((said, "the dog"), (cut, "")):
         prompt = made.render([ChatTurn("user", "Hi"), ChatTurn("assistant", answer)])
         before, _, sent = prompt.text.partition("<|channel|>final<|message|>")
-        assert sent == f"{kept}<|end|><|start|>assistant" and "analysis" not in before
+        assert (
+            sent == f"{kept}<|end|><|start|>assistant"
+            and "<|channel|>analysis" not in before
+        )
     # Typed by the user, the marks are text.
     prompt = made.render([ChatTurn("user", said)])
     channel = fast.convert_tokens_to_ids("<|channel|>")

@@ -1,5 +1,4 @@
-"""Ways on from a context: side by side they are what each would be alone; and tokens
-found by what they say."""
+"""Tokens are found by their text, with their ranks."""
 
 from __future__ import annotations
 
@@ -8,23 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmtui.engine.types import SamplingSettings
-from lmtui.errors import LmtuiError
-from lmtui.worker.generation import run_continuations
 from tests.engine import tiny
 
 PLAIN = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)
 IDS = st.lists(st.integers(3, 300), min_size=1, max_size=40)
-
-
-def test_full_context_leaves_alternatives_without_continuation() -> None:
-    engine = tiny.engine("llama", context=8)
-    for length, more in ((6, 1), (7, 0), (8, 0)):
-        ways = run_continuations(engine, [5] * length, [9, 11], 6)
-        assert [len(way) for way in ways] == [1 + more] * 2
-    with pytest.raises(LmtuiError, match="does not fit"):
-        run_continuations(engine, [5] * 9, [9], 6)
-    with pytest.raises(LmtuiError, match="nothing to continue"):
-        run_continuations(engine, [], [9], 6)
 
 
 @settings(max_examples=20, deadline=None)
