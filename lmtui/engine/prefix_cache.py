@@ -67,10 +67,8 @@ class PrefixCache:
             Cancelled: as in `read`.
         """
         self.rollback(self._shared(ids))
-        while (done := len(self.ids)) < len(ids):
-            cancellation.check()
+        for done, part in self._parts(ids):
             yield done
-            part = self._next_part(ids, done)
             if self.records_layers and done + len(part) == len(ids):
                 self._record_layers(part)
             else:
@@ -84,13 +82,17 @@ class PrefixCache:
         self._layers, self._state = states[-1:].clone(), states[-1:, -1].clone()
         return states
 
-    def _next_part(
-        self, ids: Sequence[int], done: int, most: int | None = None
-    ) -> Sequence[int]:
-        if self._reuse is Reuse.NOTHING:
-            return ids[done:]
+    def _parts(
+        self, ids: Sequence[int], most: int | None = None
+    ) -> Iterator[tuple[int, Sequence[int]]]:
+        """Yield the tokens to run in the next pass, with the number of those before
+        them, until the cache holds `ids`."""
         most = most or self.backend.prefill_chunk
-        return ids[done : done + part_len(len(ids) - done, most)]
+        while (done := len(self.ids)) < len(ids):
+            cancellation.check()
+            left = len(ids) - done
+            size = left if self._reuse is Reuse.NOTHING else part_len(left, most)
+            yield done, ids[done : done + size]
 
     def extend(self, part: Sequence[int]) -> Tensor:
         """Run one or a few more tokens in one pass; return the logits [n, V] after
@@ -110,9 +112,7 @@ class PrefixCache:
         server, at `start`.
         """
         self.rollback(min(self.common(ids), start))
-        while (done := len(self.ids)) < len(ids):
-            cancellation.check()
-            part = self._next_part(ids, done, most)
+        for done, part in self._parts(ids, most):
             count = len(part)
             if self.backend.is_remote:
                 count = max(0, min(count, done + count - start))
@@ -137,9 +137,7 @@ class PrefixCache:
             yield start, self._layers
             return
         self.rollback(min(self.common(ids), start))
-        while (done := len(self.ids)) < len(ids):
-            cancellation.check()
-            part = self._next_part(ids, done, most)
+        for done, part in self._parts(ids, most):
             end = done + len(part)
             if end <= start:
                 self._last(self._run(self.backend.logits, part))

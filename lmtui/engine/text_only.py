@@ -335,7 +335,8 @@ class TextOnlyEngine:
         self, row: _Row, settings: SamplingSettings, count: int
     ) -> tuple[StoredLogits, LogitsView]:
         position = self._position(row)
-        return position, position.view(self._chain(settings), count)
+        chain = SamplerChain(settings, self._index())
+        return position, position.view(chain, count)
 
     def _distribution(
         self,
@@ -374,13 +375,12 @@ class TextOnlyEngine:
     def search_vocabulary(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
-        position, chain = self._position(self._rows[handle]), self._chain(settings)
-        index = VocabularyIndex(self._tokens, len(self._tokens))
+        position, index = self._position(self._rows[handle]), self._index()
+        chain = SamplerChain(settings, index)
         return search(position, index, text, chain, count=count)
 
-    def _chain(self, settings: SamplingSettings) -> SamplerChain:
-        index = VocabularyIndex(self._tokens, len(self._tokens))
-        return SamplerChain(settings, index)
+    def _index(self) -> VocabularyIndex:
+        return VocabularyIndex(self._tokens, len(self._tokens))
 
     # What needs ids, or scores of a text.
 

@@ -81,7 +81,7 @@ def assert_alone(
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_each_version_is_the_answer_of_its_seed(family: str, device: str) -> None:
     engine = tiny.engine(family, device, context=256)
     wide = {"temperature": 20.0, "min_p": 0.0} if family == "gemma3" else {}
@@ -93,7 +93,7 @@ def test_each_version_is_the_answer_of_its_seed(family: str, device: str) -> Non
 
 @settings(max_examples=examples(4, 12), deadline=None)
 @given(
-    count=st.integers(1, 8),
+    count=st.integers(1, 6),
     first=st.integers(0, 2**31),
     temperature=st.sampled_from([0.4, 1.0, 2.0]),
     penalty=st.sampled_from([1.0, 1.3]),
@@ -102,13 +102,13 @@ def test_each_version_is_the_answer_of_its_seed(family: str, device: str) -> Non
 def test_versions_may_end_in_any_order(
     count: int, first: int, temperature: float, penalty: float, stops: tuple[str, ...]
 ) -> None:
-    engine = tiny.engine(context=64)
+    engine = tiny.engine(context=48)
     prompt = Prompt(engine.encode(TEXT).ids, TEXT, stops)
     asked = seeded(
         count, first, temperature=temperature, repetition_penalty=penalty, max_tokens=70
     )
     found = by_version(versions(engine, prompt, asked), count)
-    assert_alone(tiny.engine(context=64), prompt, asked, found)
+    assert_alone(tiny.engine(context=48), prompt, asked, found)
 
 
 def test_batch_reads_the_prompt_once_and_runs_a_token_of_each_row() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from torch import Tensor
 
@@ -44,7 +45,7 @@ class PhraseGuard:
             data[:size] for data in self._phrases for size in range(1, len(data))
         }
         self._data = b""  # of the steps that are held back
-        self._held: list[tuple[Step, BeforeToken | None, int]] = []
+        self._pending: list[tuple[Step, BeforeToken | None, int]] = []
         """Steps that are held back, the state before each, and its number of bytes."""
         self._first = 0
         """Index of the first of them."""
@@ -62,7 +63,7 @@ class PhraseGuard:
     def add(self, step: Step, data: bytes, before: BeforeToken | None) -> None:
         """Hold a step back, with its bytes. A token without a state before it can't be
         taken back."""
-        self._held.append((step, before, len(data)))
+        self._pending.append((step, before, len(data)))
         self._data += data
 
     def go_back(self) -> BeforeToken | None:
@@ -72,31 +73,31 @@ class PhraseGuard:
         completed = self._completed()
         if completed is None or self._gave_up:
             return None
-        held_index, phrase = completed
-        step, before, _ = self._held[held_index]
+        begun, phrase = completed
+        step, before, _ = self._pending[begun]
         if before is None:
             self.notice = f"“{phrase}” stays: it began in the word that was completed"
             return None
-        index, times = self._first + held_index, len(self.taken_back)
+        index, times = self._first + begun, len(self.taken_back)
         masked = self._masked.setdefault(index, set())
         if times >= MOST_RETURNS or len(masked) >= MOST_MASKED:
             self._gave_up = True
             self.notice = f"“{phrase}” stays: the answer went back {times} times before"
             return None
         masked.add(step.id)
-        removed = tuple(held_step for held_step, *_ in self._held[held_index:])
+        removed = tuple(step for step, *_ in self._pending[begun:])
         self.taken_back.append(TakenBack(index, removed, phrase))
         # What was masked behind this token belonged to another text.
         self._masked = {at: ids for at, ids in self._masked.items() if at <= index}
-        self._data = self._data[: sum(size for *_, size in self._held[:held_index])]
-        del self._held[held_index:]
+        self._data = self._data[: sum(size for *_, size in self._pending[:begun])]
+        del self._pending[begun:]
         return before
 
     def _completed(self) -> tuple[int, str] | None:
-        """Return the held step in which a phrase begins that the last one completes,
+        """Return the pending step in which a phrase begins that the last one completes,
         the first of several, and the phrase."""
         end = len(self._data)
-        last = self._held[-1][2]
+        last = self._pending[-1][2]
         phrases = [
             (stop - size, data)
             for stop in range(end - last + 1, end + 1)
@@ -107,16 +108,12 @@ class PhraseGuard:
         if not phrases:
             return None
         start, data = min(phrases)
-        return self._place_of(start), self._phrases[data]
+        return self._index_at(start), self._phrases[data]
 
-    def _place_of(self, start: int) -> int:
-        """Return the held step that has the byte at this offset."""
-        held_index = 0
-        for held_index, (*_, size) in enumerate(self._held):  # noqa: B007
-            if start < size:
-                break
-            start -= size
-        return held_index
+    def _index_at(self, start: int) -> int:
+        """Return the pending step that has the byte at this offset."""
+        ends = accumulate(size for *_, size in self._pending)
+        return next(index for index, end in enumerate(ends) if start < end)
 
     def sure(self) -> list[Step]:
         """Return the steps that can't be part of a phrase any more, and let go of
@@ -127,14 +124,14 @@ class PhraseGuard:
             start += 1
         if start == len(self._data):
             return self.rest()
-        return self._release(self._place_of(start))
+        return self._release(self._index_at(start))
 
     def rest(self) -> list[Step]:
         """Return all steps that are held back, and let go of them."""
-        return self._release(len(self._held))
+        return self._release(len(self._pending))
 
     def _release(self, count: int) -> list[Step]:
-        gone, self._held = self._held[:count], self._held[count:]
-        self._data = self._data[sum(size for *_, size in gone) :]
+        released, self._pending = self._pending[:count], self._pending[count:]
+        self._data = self._data[sum(size for *_, size in released) :]
         self._first += count
-        return [step for step, *_ in gone]
+        return [step for step, *_ in released]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Collection, Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -71,12 +72,10 @@ class AnswerGrammar:
 
     def copy(self) -> AnswerGrammar:
         """Return a grammar in the same state, which moves on by itself."""
-        made = AnswerGrammar(self._compiled, self._ends, mark=self._mark)
-        made._matcher, made._marked = self._matcher.copy(), self._marked
-        made._thought = self._thought
-        made._finder = ThinkingFinder(opened=True) if self._finder else None
-        made._decoder.setstate(self._decoder.getstate())
-        return made
+        copied = copy(self)
+        copied._matcher = self._matcher.copy()
+        copied._finder, copied._decoder = copy(self._finder), copy(self._decoder)
+        return copied
 
     @property
     def is_finished(self) -> bool:

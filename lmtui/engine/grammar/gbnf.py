@@ -60,7 +60,7 @@ class _Parser:
             if name in rules:
                 raise self._error(f"the rule {name} stands twice", start)
             self._skip(_SPACE)
-            if not self._take("::="):
+            if not self._accept("::="):
                 raise self._error("::= is expected")
             self._skip(_SPACE_AND_LINES)
             rules[name] = self._alternatives(0)
@@ -124,7 +124,7 @@ class _Parser:
         self._at += 1
         self._skip(_SPACE_AND_LINES)
         inner = self._alternatives(depth)
-        if not self._take(")"):
+        if not self._accept(")"):
             raise self._error(") is expected")
         return inner
 
@@ -154,7 +154,7 @@ class _Parser:
         start = self._at
         self._at += 1
         parts = []
-        while not self._take('"'):
+        while not self._accept('"'):
             character = self._character(start)
             parts.append(Characters(((character, character),)))
         return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
@@ -162,9 +162,9 @@ class _Parser:
     def _character_class(self) -> Part:
         start = self._at
         self._at += 1
-        negated = self._take("^")
+        negated = self._accept("^")
         ranges = []
-        while not self._take("]"):
+        while not self._accept("]"):
             first = last = self._character(start)
             if self._text.startswith("-", self._at) and not self._text.startswith(
                 "-]", self._at
@@ -220,10 +220,10 @@ class _Parser:
         match = space.match(self._text, self._at)
         self._at = match.end() if match else self._at
 
-    def _take(self, sign: str) -> bool:
-        taken = self._text.startswith(sign, self._at)
-        self._at += len(sign) * taken
-        return taken
+    def _accept(self, sign: str) -> bool:
+        matches = self._text.startswith(sign, self._at)
+        self._at += len(sign) * matches
+        return matches
 
     def _error(self, message: str, at: int | None = None) -> LmtuiError:
         before = self._text[: self._at if at is None else at]

@@ -6,6 +6,7 @@ Knows no logits: a stage of sampling applies the mask.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -150,10 +151,9 @@ class GrammarMatcher:
 
     def copy(self) -> GrammarMatcher:
         """Return a matcher in the same state, which moves on its own."""
-        made = GrammarMatcher(self._compiled, self._end_ids)
-        made._state = self._state.deep_copy()
-        made._ids = self._ids.copy()
-        return made
+        copied = copy(self)
+        copied._state, copied._ids = self._state.deep_copy(), self._ids.copy()
+        return copied
 
     def forced(self) -> bytes:
         """Return the text that must follow, as far as there is no choice; none where

@@ -38,10 +38,10 @@ def to_cpu(*parts: Tensor) -> list[Tensor]:
     ]
 
 
-def to_device(ids: Sequence[int] | NDArray[np.int64] | Tensor, there: Tensor) -> Tensor:
+def to_device(ids: Sequence[int] | NDArray[np.int64] | Tensor, like: Tensor) -> Tensor:
     """Copy token ids to the device of another tensor, without waiting for that
     device."""
-    return torch.as_tensor(ids, dtype=torch.int64).to(there.device, non_blocking=True)
+    return torch.as_tensor(ids, dtype=torch.int64).to(like.device, non_blocking=True)
 
 
 @dataclass(slots=True)

@@ -139,10 +139,10 @@ TABLE = (
 STAGES = tuple(stage.name for stage in TABLE)
 BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in (*FIXED, *TABLE)}
 NEUTRAL: Mapping[str, Any] = {
-    each.name: each.neutral
+    setting.name: setting.neutral
     for stage in TABLE
-    for each in stage.settings
-    if isinstance(each.neutral, float | int)
+    for setting in stage.settings
+    if isinstance(setting.neutral, float | int)
 }
 """Values at which a setting changes nothing."""
 

@@ -9,6 +9,7 @@ import codecs
 import json
 import re
 from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from typing import Any, Protocol
 
@@ -108,37 +109,36 @@ class TextStream:
     def __init__(self, stop_texts: Sequence[str] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop_texts = tuple(stop_texts)
-        self._held = ""
+        self._pending = ""
         self.found: str | None = None
         """The stop text that was found; it and all that follows are dropped."""
 
     def copy(self) -> TextStream:
         """Return a stream in the same state, which goes on by itself."""
-        made = TextStream(self._stop_texts)
-        made._decoder.setstate(self._decoder.getstate())
-        made._held, made.found = self._held, self.found
-        return made
+        copied = copy(self)
+        copied._decoder = copy(self._decoder)
+        return copied
 
     def feed(self, data: bytes) -> str:
         """Add a token's bytes; return the text that can no longer be part of a stop
         text."""
         if self.found is not None:
             return ""
-        text = self._held + self._decoder.decode(data)
+        text = self._pending + self._decoder.decode(data)
         ends = [(text.find(stop), stop) for stop in self._stop_texts if stop in text]
         if ends:
             end, self.found = min(ends)
-            self._held = ""
+            self._pending = ""
             return text[:end]
         sure = len(text) - self._overlap(text)
-        self._held = text[sure:]
+        self._pending = text[sure:]
         return text[:sure]
 
     def finish(self) -> str:
         """Return the text that was held back as a possible stop text. Bytes of an
         unfinished character are dropped."""
-        held, self._held = self._held, ""
-        return held
+        rest, self._pending = self._pending, ""
+        return rest
 
     def _overlap(self, text: str) -> int:
         """Return the length of the longest suffix of `text` that is a prefix of a stop

@@ -53,12 +53,12 @@ def fitted(
     # Whole shares, counted from the first turn: the cut stays where it is until the
     # conversation has grown by another share.
     freed = -(-(size - room) // share) * share
-    place = bisect_left(
+    index = 1 + bisect_left(
         range(1, len(cuts) - 1),
         True,
         key=lambda i: size - len(laid_out(i).ids) >= freed,
     )
-    prompt, cut = laid_out(place + 1), cuts[place + 1]
+    prompt, cut = laid_out(index), cuts[index]
     kept = (*messages[:first], *messages[cut:])
     return prompt, cut - first + dropped(kept, prompt)
 

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -161,23 +160,6 @@ def test_cancellation_ends_generation_during_prefill() -> None:
     assert steps == [] and finish.first_token_seconds is None
     assert finish.reason is FinishReason.CANCELLED
     assert finish.perplexity is finish.tokens_per_second is None
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_broken_weights_are_an_error_not_a_number(bad: float) -> None:
-    engine = tiny.engine()
-    weight = tiny.model().lm_head.weight
-    saved = weight.detach().clone()
-    try:
-        with torch.no_grad():
-            weight[3] = bad
-        with pytest.raises(LmtuiError, match="not a distribution"):
-            run(engine)
-        with pytest.raises(LmtuiError, match="not a distribution"):
-            list(engine.score(PROMPT.ids))
-    finally:
-        with torch.no_grad():
-            weight.copy_(saved)
 
 
 @given(

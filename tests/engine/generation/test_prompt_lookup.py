@@ -115,7 +115,7 @@ def test_generation_closed_midway_does_not_change_the_next_one() -> None:
     greedy = SamplingSettings(temperature=0, max_tokens=40)
     wanted, _ = made(tiny.engine(context=256), greedy)
     engine = tiny.engine(context=256)
-    for count in (1, 2, 7, 22, 39):
+    for count in (1, 7, 39):
         going = engine.generate(Prompt(engine.encode(TEXT).ids, TEXT), greedy)
         assert [next(going).id for _ in range(count)] == [s.id for s in wanted[:count]]
         going.close()

@@ -20,6 +20,7 @@ from lmtui.models.chat_template import variables
 from tests.byte_level import trained
 from tests.engine import tiny
 from tests.engine.test_chat_templates import template
+from tests.examples import examples
 
 SWITCHED = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
@@ -94,7 +95,7 @@ _PARTS = [
 _PARTS += ["\n", "\n\n", " ", "\t", "so so", "x", "<|", ""]
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(200, 2000))
 @given(
     st.lists(st.sampled_from(_PARTS), max_size=12),
     st.lists(st.integers(0, 12), max_size=12),
