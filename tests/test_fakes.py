@@ -19,6 +19,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError
+from tests.fake_writing import FakeWriter
 from tests.fakes import FakeEngine
 
 SAMPLING = st.builds(
@@ -92,9 +93,8 @@ def test_fake_engine_stops_when_asked_and_refuses_long_prompts() -> None:
 
 
 def test_a_single_line_ends_at_its_newline() -> None:
-    engine = FakeEngine([["a", "\n", "b"]])
-    prompt = engine.prompt([ChatTurn("user", "hi")])
-    *steps, end = engine.generate(prompt, SamplingSettings(), single_line=True)
+    engine = FakeWriter([["a", "\n", "b"]])
+    *steps, end = engine.complete("hi", 2, SamplingSettings(), single_line=True)
     assert isinstance(end, GenerationResult)
     assert (end.reason, len(steps)) == (FinishReason.NEWLINE, 2)
 
