@@ -81,12 +81,6 @@ def test_messages_have_the_ids_of_what_the_model_itself_generated() -> None:
     assert stored.messages(last, model="m")[1].ids == reply.ids
 
 
-def test_conversation_without_system_message_sends_none() -> None:
-    chat = Conversation()
-    chat.say("one")
-    assert chat.messages() == (ChatTurn("user", "one"),)
-
-
 def test_regenerated_reply_is_a_sibling_of_the_first() -> None:
     chat = Conversation()
     asked, first = exchange(chat, "one")
@@ -207,17 +201,6 @@ def test_resuming_a_reply_that_was_answered_grows_a_copy() -> None:
     assert contents(chat) == ["one", "a ba"]
     chat.move(copy.id, -1)
     assert contents(chat) == ["one", "a b", "two", "a b"]
-
-
-def test_user_message_keeps_its_scored_tokens() -> None:
-    chat = Conversation()
-    asked = chat.say("hi")
-    tokens = (
-        ScoredToken(0, 104, "h", b"h", None, None, None),
-        ScoredToken(1, 105, "i", b"i", -1.5, 3, 2.0),
-    )
-    node = chat.score(asked.id, tokens)
-    assert (node.tokens, node.logprob) == (tokens, -1.5)
 
 
 def test_undone_turns_can_be_redone_until_something_is_said() -> None:

@@ -45,56 +45,38 @@ def chat_of(*contents: str) -> Conversation:
     return Conversation.restored(nodes, {n.id - 1: n.id for n in nodes[1:]})
 
 
-def test_export_import_export_is_the_same_byte_for_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("thinking", [None, *THINKING])
+def test_export_import_export_is_the_same_byte_for_byte(
+    tmp_path: Path, thinking: str | None
+) -> None:
     store = Store(tmp_path / "chats.db")
-    first = store.add("a", full(), FACTS)
-    loaded = store.load(first)
-    before = to_json(loaded.conversation, loaded.about)
+    first = store.load(store.add("a", full(), replace(FACTS, thinking=thinking)))
+    before = to_json(first.conversation, first.about)
     again = from_json(before)
     second = store.load(store.add("b", again.conversation, again.meta))
     assert to_json(second.conversation, second.about) == before
     assert before.isascii() is False and before.count("\n") == 1
+    assert ("thinking" in json.loads(before)) == (thinking is not None)
     store.close()
 
 
-def test_json_keeps_what_a_server_tells_of_tokens_that_it_does_not_list() -> None:
-    chat = chat_of("", "ab")
+def test_json_keeps_bounds_of_a_server_and_tokens_that_a_grammar_forced() -> None:
+    chat = Conversation()
+    asked = chat.say("ab")
     listed = ScoredToken(0, 97, "a", b"a", -0.5, 1, EntropyRange(1.5, 2.0))
     spread = EntropyRange(1.5, math.inf)
     beyond = ScoredToken(1, 98, "b", b"b", -9.0, RankAbove(500), spread)
-    chat.score(1, [listed, beyond], by="far")
+    chat.score(asked.id, [listed, beyond], by="far")
+    reply = chat.reply(asked.id, model="m", settings=SamplingSettings())
+    _, steps, finish = answer("one", "two")
+    chat.grow(reply.id, [replace(step, forced=step.index == 0) for step in steps])
+    chat.finish(reply.id, finish)
     before = to_json(chat, FACTS)
     again = from_json(before)
-    assert again.conversation.node(1).scored == (listed, beyond)
+    assert again.conversation.node(asked.id).scored == (listed, beyond)
+    assert [s.forced for s in again.conversation.leaf.steps] == [True, False, False]
     assert to_json(again.conversation, again.meta) == before
     assert "ranks_above" not in line()
-
-
-def test_json_keeps_which_tokens_a_grammar_forced() -> None:
-    conversation = Conversation()
-    asked = conversation.say("a")
-    reply = conversation.reply(asked.id, model="m", settings=SamplingSettings())
-    _, steps, finish = answer("one", "two")
-    forced = [replace(step, forced=step.index == 0) for step in steps]
-    conversation.grow(reply.id, forced)
-    conversation.finish(reply.id, finish)
-    line = to_json(conversation, FACTS)
-    back = from_json(line)
-    assert [s.forced for s in back.conversation.leaf.steps] == [True, False, False]
-    assert to_json(back.conversation, back.meta) == line
-
-
-def test_json_keeps_the_thinking_setting(tmp_path: Path) -> None:
-    store = Store(tmp_path / "chats.db")
-    for told in (None, *THINKING):
-        facts = replace(FACTS, thinking=told)
-        before = to_json(full(), facts)
-        assert ("thinking" in json.loads(before)) == (told is not None)
-        again = from_json(before)
-        loaded = store.load(store.add(str(told), again.conversation, again.meta))
-        assert loaded.about.thinking == told
-        assert to_json(loaded.conversation, loaded.about) == before
-    store.close()
 
 
 def test_json_holds_every_message_that_is_not_deleted() -> None:
@@ -143,12 +125,30 @@ def test_markdown_escapes_control_characters_reversibly(words: str) -> None:
     assert (again.path[-1].model or "") == title
 
 
-@pytest.mark.parametrize(
-    "content", ["## You", "\\## You\n## Assistant · x", "a\n\n## system b", "\n\nx\n\n"]
-)
-def test_markdown_round_trip_keeps_text_like_a_heading(content: str) -> None:
-    _, again = from_markdown(to_markdown(chat_of("", content, content), "t"))
-    assert [node.content for node in again.path[1:]] == [content, content]
+FOLDS = st.sampled_from(
+    ["<think>", "</think>", "[/THINK]", "\n", "\n\n", "a", "## You", "## system b",
+     "\\", "</details>", "<details><summary>Thinking</summary>",
+     "\n\n</details>\n\n"]
+)  # fmt: skip
+
+
+@given(st.lists(FOLDS, min_size=1, max_size=9).map("".join) | TEXTS.filter(bool))
+def test_markdown_round_trip_keeps_text_like_its_own_marks(content: str) -> None:
+    for text in (content, f"<think>{content}</think>{content}"):
+        _, again = from_markdown(to_markdown(chat_of("", text, text), "t"))
+        assert [node.content for node in again.path[1:]] == [text, text]
+
+
+def test_markdown_and_html_exports_fold_the_thinking() -> None:
+    text = "<think>\nso <b>\n</think>\n\nIt is."
+    chat = chat_of("", text, text)
+    written = to_markdown(chat, "t")
+    assert written.count("<details><summary>Thinking</summary>\n\n<think>\nso") == 1
+    assert "</think>\n\n</details>\n\n\n\nIt is." in written
+    page = to_html(chat, "t", updated=0.0)
+    folded = "<details><summary>thought</summary>\n<pre>so &lt;b&gt;</pre>"
+    assert page.count(folded) == 1
+    assert "</details>\n<pre>It is.</pre></article>" in page
 
 
 def test_markdown_holds_only_the_shown_branch() -> None:
@@ -236,12 +236,3 @@ def test_json_export_is_safe_on_a_terminal() -> None:
     text = to_json(chat_of(HOSTILE, HOSTILE), FACTS)
     assert not any(c in text for c in "\x1b\x07\u202e\x9b")
     assert from_json(text).conversation.root.content == HOSTILE
-
-
-def test_message_of_ten_megabytes_survives_json_and_store(tmp_path: Path) -> None:
-    big = "word " * 2_000_000
-    store = Store(tmp_path / "chats.db")
-    found = from_json(to_json(chat_of("", big), FACTS))
-    id_ = store.add("a", found.conversation, found.meta)
-    assert store.load(id_).conversation.leaf.content == big
-    store.close()

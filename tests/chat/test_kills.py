@@ -66,7 +66,7 @@ def test_kill_9_loses_at_most_a_second(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     file, chance = tmp_path / "chats.db", random.Random(8)
-    for _ in range(100 if request.config.getoption("--full") else 4):
+    for _ in range(100 if request.config.getoption("--full") else 2):
         said = talk_and_die(file, chance.uniform(0, 1.5))
         died = max(float(line[3]) for line in said)
         with sqlite3.connect(file) as connection:

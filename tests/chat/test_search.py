@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lmtui.chat import schema
@@ -17,6 +17,7 @@ from lmtui.chat.conversation import Conversation
 from lmtui.chat.search import MOST, Hit, Marker, places, question, search
 from lmtui.chat.store import Store
 from tests.chat.making import PLAIN, exchange
+from tests.examples import examples
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,7 @@ def kept(folder: Path, *contents: str) -> Store:
     return store
 
 
+@settings(max_examples=examples(12, 1000))
 @given(PARTS, CJK, PARTS)
 @example(["々"], "々京", ["々", " ", "京"])
 @example(["京"], "京か", ["京", "か\u3099", "。", "\n", "か"])
@@ -210,15 +212,15 @@ def test_messages_from_an_older_schema_are_found(tmp_path: Path) -> None:
     store.close()
 
 
-def test_search_stays_fast_for_a_word_repeated_a_million_times(tmp_path: Path) -> None:
-    text = "word \x1b[31m " * 1_000_000 + "lighthouse"
+def test_search_stays_fast_for_a_word_repeated_very_often(tmp_path: Path) -> None:
+    text = "word \x1b[31m " * 200_000 + "lighthouse"
     store = kept(tmp_path, text)
     start = time.process_time()
     (hit,) = search(store, "word")
     assert len(hit.passage.text) < 300 and set(marked(hit)) == {"word"}
     whole = places(store, "word", conversation=1, message=1)
     assert whole.text == text and len(whole.places) == MOST
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 2
     assert "lighthouse" in marked(search(store, "lighthouse")[0])
     store.close()
 

@@ -19,7 +19,6 @@ from lmtui.chat.conversation import Conversation, ConversationDelta
 from lmtui.chat.database import Damaged
 from lmtui.chat.excerpts import preview_of, title_of
 from lmtui.chat.store import UNDO, Store
-from lmtui.chat.summary import ConversationMeta
 from lmtui.engine.types import FinishReason, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.partial import RankAbove
@@ -346,15 +345,6 @@ def test_store_in_a_read_only_folder_can_be_read(tmp_path: Path) -> None:
             assert "LMTUI_HOME" in raised.value.hint
     finally:
         folder.chmod(0o700)
-
-
-def test_add_stores_a_conversation_with_its_meta(store: Store) -> None:
-    facts = ConversationMeta("Mine", named=True, pinned=True, created=5.0, updated=6.0)
-    id_ = store.add("x", full(), facts)
-    (found,) = store.listed()
-    assert (found.id, found.title, found.pinned) == (id_, "Mine", True)
-    assert (found.created, found.updated) == (5.0, 6.0)
-    assert same(store.load(id_).conversation, full())
 
 
 def test_thinking_setting_is_kept_until_it_changes(

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.chat.conversation import Conversation
-from lmtui.chat.export import from_markdown, to_html, to_markdown
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
@@ -23,9 +22,6 @@ from lmtui.chat.thinking import (
 from lmtui.engine.types import FinishReason, Prompt, SamplingSettings
 from tests.chat.test_message import EMPTY, answer
 
-WORDS = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="\r"), max_size=40
-)
 TOKENS = ("<think>", "\n", "so", " so", "\n", "</think>", "\n\n", "It", " is.")
 
 
@@ -143,34 +139,3 @@ def test_resumed_reply_has_no_thinking_time() -> None:
     node = first.resumed().grown(steps).finished(finish)
     assert (known(node).tokens, known(node).seconds) == (7, None)
     assert first.finish is not None and first.finish.reason is FinishReason.LENGTH
-
-
-def chat_of(content: str) -> Conversation:
-    nodes = [ChatMessage(0, None, "system", ""), ChatMessage(1, 0, "user", content)]
-    nodes.append(ChatMessage(2, 1, "assistant", content))
-    return Conversation.restored(nodes, {0: 1, 1: 2})
-
-
-FOLDS = st.sampled_from(
-    ["<think>", "</think>", "[/THINK]", "\n", "\n\n", "a", "## You", "\\", "</details>",
-     "<details><summary>Thinking</summary>", "\n\n</details>\n\n"]
-)  # fmt: skip
-
-
-@given(st.lists(FOLDS, min_size=1, max_size=9).map("".join) | WORDS.filter(bool))
-def test_markdown_round_trip_keeps_text_with_thinking_marks(content: str) -> None:
-    for text in (content, f"<think>{content}</think>{content}"):
-        _, again = from_markdown(to_markdown(chat_of(text), "t"))
-        assert [node.content for node in again.path[1:]] == [text, text]
-
-
-def test_markdown_and_html_exports_fold_the_thinking() -> None:
-    chat = chat_of("<think>\nso <b>\n</think>\n\nIt is.")
-    written = to_markdown(chat, "t")
-    assert written.count("<details><summary>Thinking</summary>\n\n<think>\nso") == 1
-    assert "</think>\n\n</details>\n\n\n\nIt is." in written
-    page = to_html(chat, "t", updated=0.0)
-    assert (
-        page.count("<details><summary>thought</summary>\n<pre>so &lt;b&gt;</pre>") == 1
-    )
-    assert "</details>\n<pre>It is.</pre></article>" in page
