@@ -15,8 +15,8 @@ from lmtui.tui.chat import sender
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ErrorScreen
 from tests.fakes import FakeEngine
-from tests.tui.chat.test_editing import prompt
-from tests.tui.programs import holding, program
+from tests.tui.chat.chats import chat
+from tests.tui.programs import holding
 
 
 async def test_failed_message_returns_before_those_that_waited() -> None:
@@ -27,30 +27,28 @@ async def test_failed_message_returns_before_those_that_waited() -> None:
             assert go_on.wait(20)
             raise LmtuiError("out of memory")
 
-    engine = FakeEngine(["one"], name="default", on_token=fail)
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    engine = FakeEngine(["one"], on_token=fail)
+    async with chat(engine=engine) as running:
         for text in ("first", "second", "first"):
             await running.ask(text)
         await running.until(lambda: running.chat.reply.queued == ("second", "first"))
         go_on.set()
-        await running.until(lambda: prompt(running).text)
-        assert prompt(running).text == "first\nsecond\nfirst"
+        await running.until(lambda: running.prompt.text)
+        assert running.prompt.text == "first\nsecond\nfirst"
         await running.until(lambda: not running.views)
 
 
 async def test_recalled_message_is_left_out_once() -> None:
-    engine, go_on = holding("one two", at=1, name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    engine, go_on = holding("one two", at=1)
+    async with chat(engine=engine) as running:
         for text in ("first", "same", "other", "same"):
             await running.ask(text)
         await running.press("x", "up")  # what is written makes Up recall
-        assert prompt(running).text == "same"
+        assert running.prompt.text == "same"
         await running.press("escape")
         go_on.set()
-        await running.until(lambda: not running.chat.session.is_busy)
-        assert prompt(running).text == "same\nother\nsame"
+        await running.idle()
+        assert running.prompt.text == "same\nother\nsame"
 
 
 async def test_message_that_returns_during_an_edit_joins_the_draft() -> None:
@@ -63,10 +61,10 @@ async def test_message_that_returns_during_an_edit_joins_the_draft() -> None:
 
         return load
 
-    async with program(open_model=open_model, first="chat") as running:
+    async with chat(open_model=open_model, ready=False) as running:
         await running.ask("count")
         await running.until(lambda: "waits · count" in running.seen)
-        prompt(running).insert("a draft")
+        running.prompt.insert("a draft")
         running.chat.editor.edit(running.chat.session.conversation.root)
         await running.press(*"Arr")
         assert running.chat.unsent == "count\na draft\nArr"
@@ -74,9 +72,9 @@ async def test_message_that_returns_during_an_edit_joins_the_draft() -> None:
         await running.on(ErrorScreen)
         await running.press("escape")
         await running.on(ChatScreen)
-        assert prompt(running).text == "Arr"
+        assert running.prompt.text == "Arr"
         await running.press("escape")
-        assert prompt(running).text == "count\na draft"
+        assert running.prompt.text == "count\na draft"
 
 
 async def test_choices_are_offered_where_the_program_stalls_before_its_pause(
@@ -85,8 +83,8 @@ async def test_choices_are_offered_where_the_program_stalls_before_its_pause(
     looks = count()
     monkeypatch.setattr("textual._time.get_time", lambda: next(looks) / 100)
     monkeypatch.setattr("lmtui.tui.dialogs.PAUSE", 0.004)
-    error = {"default": LmtuiError("no such model")}
-    async with program(error, first="chat") as running:
+    engines = {"default": LmtuiError("no such model")}
+    async with chat(engines=engines, ready=False) as running:
         await running.on(ErrorScreen)
 
 
@@ -101,9 +99,7 @@ async def test_escape_stops_the_message_that_was_on_its_way(
 
     monkeypatch.setattr(sender, "attach", slowly)
     (tmp_path / "notes.md").write_text("notes\n")
-    engine = FakeEngine(["one"], name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    async with chat("one") as running:
         running.chat.sender.attachments.folder = tmp_path
         await running.ask("see @notes.md ")
         assert running.chat.session.is_busy
@@ -111,31 +107,29 @@ async def test_escape_stops_the_message_that_was_on_its_way(
         await running.ask("second")
         await running.until(lambda: len(running.views) == 2)
         await running.until(lambda: not running.chat.session.is_answering)
-        assert [view.text for view in running.views] == ["second", "one"]
+        assert running.texts == ["second", "one"]
         read.set()
-        await running.until(lambda: not running.chat.session.is_busy)
+        await running.idle()
         await running.until(lambda: "You · not answered; the next one" in running.seen)
         assert running.views[2].text.startswith("see notes.md")
 
 
 async def test_text_that_waits_is_part_of_what_is_unsent() -> None:
-    engine, go_on = holding("one two", at=1, name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    engine, go_on = holding("one two", at=1)
+    async with chat(engine=engine) as running:
         for text in ("first", "second", "third"):
             await running.ask(text)
-        prompt(running).insert("a draft")
+        running.prompt.insert("a draft")
         await running.until(lambda: running.chat.reply.queued == ("second", "third"))
         assert running.chat.unsent == "second\nthird\na draft"
         go_on.set()
-        await running.until(lambda: not running.chat.session.is_busy)
+        await running.idle()
 
 
 @pytest.mark.parametrize("ask", ["", "/n 2 "])
 async def test_full_context_is_refused_with_what_the_chat_can_do(ask: str) -> None:
-    engine = FakeEngine(["one", "two"], name="default", context=60)
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    engine = FakeEngine(["one", "two"], context=60)
+    async with chat(engine=engine) as running:
         await running.ask("/temp 1")  # at 0 there are no versions
         await running.ask("x" * 60)  # by itself: no turn can be taken back
         await running.until(lambda: "does not fit" in running.notices)
@@ -143,8 +137,8 @@ async def test_full_context_is_refused_with_what_the_chat_can_do(ask: str) -> No
         await running.press("ctrl+u")
         await running.ask("a")
         await running.until(lambda: running.last_text == "one")
-        await running.until(lambda: not running.chat.session.is_busy)
+        await running.idle()
         await running.ask(ask + "b" * 30)
         await running.until(lambda: "/undo takes back" in running.notices)
         assert "when_full" in running.notices and "/fork" in running.notices
-        await running.until(lambda: prompt(running).text == ask + "b" * 30)
+        await running.until(lambda: running.prompt.text == ask + "b" * 30)
