@@ -8,8 +8,7 @@ from typing import Any
 
 from lmtui.engine.types import GenerationResult, Step, TakenBack
 from tests.fakes import FakeEngine
-from tests.tui.chat.test_commands import prompt, talking
-from tests.tui.programs import Program, program
+from tests.tui.chat.chats import chat
 
 
 class Returning(FakeEngine):
@@ -26,46 +25,37 @@ class Returning(FakeEngine):
                 yield replace(item, taken_back=(TakenBack(1, (taken,), " bad"),))
 
 
-async def told(running: Program, line: str) -> None:
-    prompt(running).text = line
-    await running.press("enter")
-
-
 async def test_phrases_are_banned_listed_and_allowed_again() -> None:
-    async with talking() as running:
-        sampler = running.chat.sampler
-        await told(running, "/ban")
+    async with chat() as running:
+
+        def banned() -> tuple[str, ...]:
+            return running.chat.sampler.settings.banned_phrases
+
+        await running.ask("/ban")
         await running.until(lambda: "No phrase is banned." in running.notices)
-        await told(running, '/ban " a testament to"')
-        await told(running, "/ban delve")
-        await told(running, "/ban delve")
-        await running.until(
-            lambda: sampler.settings.banned_phrases == (" a testament to", "delve")
-        )
-        await told(running, "/ban")
+        await running.ask('/ban " a testament to"')
+        await running.ask("/ban delve")
+        await running.ask("/ban delve")
+        await running.until(lambda: banned() == (" a testament to", "delve"))
+        await running.ask("/ban")
         await running.until(lambda: "“ a testament to”, “delve”" in running.notices)
-        await told(running, "/unban other")
+        await running.ask("/unban other")
         await running.until(lambda: "“other” is not banned" in running.notices)
-        await told(running, "/unban delve")
-        await running.until(
-            lambda: sampler.settings.banned_phrases == (" a testament to",)
-        )
-        await told(running, "/unban all")
-        await running.until(lambda: sampler.settings.banned_phrases == ())
+        running.prompt.clear()
+        await running.ask("/unban delve")
+        await running.until(lambda: banned() == (" a testament to",))
+        await running.ask("/unban all")
+        await running.until(lambda: banned() == ())
 
 
 async def test_what_was_taken_back_is_a_version() -> None:
     engine = Returning([["A", " good", " cat"]])
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    async with chat(engine=engine) as running:
         await running.ask("What?")
         await running.until(lambda: "took back a banned phrase" in running.seen)
-        assert "A good cat" in running.seen
-        conversation = running.chat.session.conversation
-        reply = conversation.leaf
-        assert reply.content == "A good cat"
-        versions = conversation.siblings(reply.id)
+        assert running.leaf.content == running.last_text == "A good cat"
+        versions = running.conversation.siblings(running.leaf.id)
         assert [each.content for each in versions] == ["A good cat", "A bad"]
-        assert len(conversation.node(versions[1].id).steps) == 2
+        assert len(running.conversation.node(versions[1].id).steps) == 2
         await running.press("alt+up", "right_square_bracket")
         await running.until(lambda: "A bad" in running.seen)

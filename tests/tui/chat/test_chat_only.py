@@ -16,7 +16,7 @@ from lmtui.cli.main import main
 from lmtui.engine.types import Capabilities, ChatTurn, Prompt, SamplingSettings, Step
 from lmtui.tui.inspect_source import InspectSource
 from tests.fakes import FakeEngine
-from tests.tui.chat.test_screen import chat
+from tests.tui.chat.chats import chat
 from tests.tui.programs import program
 
 WHY = "This server is for chats."
@@ -37,12 +37,11 @@ class ChatOnlyEngine(FakeEngine):
 
 async def test_answer_is_shown_and_no_draft_is_scored() -> None:
     engine = ChatOnlyEngine(answers=["one two three"])
-    async with chat(engine) as running:
+    async with chat(engine=engine) as running:
         await running.type("Count")
         assert WHY in running.seen
-        await running.pilot.press("enter")
-        await running.answered()
-        assert running.views[-1].text == "one two three"
+        await running.press("enter")
+        await running.answered("Count", "one two three")
         assert running.panel.distribution is not None
         await running.type("and")
         assert running.panel.distribution is None and WHY in running.seen
@@ -74,18 +73,15 @@ def test_json_and_export_have_no_ids(
 
 async def test_keys_that_need_ids_say_why_not() -> None:
     engine = ChatOnlyEngine(answers=["one two three", "four"])
-    async with chat(engine) as running:
-        await running.type("Count")
-        await running.pilot.press("enter")
-        await running.answered()
-        await running.pilot.press("ctrl+g")
+    async with chat(engine=engine, asked="Count") as running:
+        await running.press("ctrl+g")
         assert running.notices.count(WHY) == 1
-        await running.pilot.press("f3", "enter")
-        await running.until(lambda: running.screen.has_class("-tokens"))
+        await running.press("f3", "enter")
+        await running.until(lambda: running.chat.has_class("-tokens"))
         assert running.panel.distribution is not None
-        await running.pilot.press("down", "enter")
+        await running.press("down", "enter")
         await running.until(lambda: running.notices.count(WHY) == 2)
-        await running.pilot.press("escape", "alt+up", "alt+up", "f3")
+        await running.press("escape", "alt+up", "alt+up", "f3")
         await running.until(lambda: running.notices.count(WHY) == 3)
         assert len(running.views) == 2 and running.state == "ready"
 
@@ -123,13 +119,11 @@ class PartlyBare(ChatOnlyEngine):
 
 
 async def test_token_without_numbers_says_so() -> None:
-    async with chat(PartlyBare(answers=["one two three"])) as running:
-        await running.type("Count")
-        await running.pilot.press("enter")
-        await running.answered()
-        await running.pilot.press("f3")
-        await running.until(lambda: running.screen.has_class("-tokens"))
-        await running.pilot.press("right")
+    engine = PartlyBare(answers=["one two three"])
+    async with chat(engine=engine, asked="Count") as running:
+        await running.press("f3")
+        await running.until(lambda: running.chat.has_class("-tokens"))
+        await running.press("right")
         await running.until(lambda: "server sends no" in running.seen)
-        await running.pilot.press("left")
+        await running.press("left")
         await running.until(lambda: running.panel.distribution is not None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from lmtui.config.load import load
@@ -9,7 +11,8 @@ from lmtui.config.settings import Settings
 from lmtui.engine.types import EngineInfo, SamplingSettings
 from lmtui.models.source import ModelRef
 from tests.fakes import FakeEngine
-from tests.tui.programs import Program, program
+from tests.tui.chat.chats import Chat, chat
+from tests.tui.programs import Program
 
 CARD = (("temperature", 0.2), ("top_p", 0.9))
 
@@ -22,13 +25,15 @@ class Recommending(FakeEngine):
         return replace(super().info, generation_defaults=CARD)
 
 
-def screens(settings: Settings) -> object:
-    """The program with a model that recommends a sampler, and one that does not."""
+@asynccontextmanager
+async def screens(settings: Settings) -> AsyncIterator[Chat]:
+    """A chat with a model that recommends a sampler, and one that does not."""
     engines = {
         "default": Recommending(["one two"], name="default"),
         "second": FakeEngine(["three"], name="second"),
     }
-    return program(engines, first="chat", sampling_for=settings.sampling_for)
+    async with chat(engines=engines, sampling_for=settings.sampling_for) as running:
+        yield running
 
 
 def drawn(running: Program) -> SamplingSettings:
@@ -36,19 +41,17 @@ def drawn(running: Program) -> SamplingSettings:
     return running.chat.sampler.settings
 
 
-async def second(running: Program) -> None:
-    """Load the model that recommends nothing."""
-    running.app.load_model(ModelRef("second"))
-    await running.ready("second")
+async def use(running: Program, model: str = "default") -> None:
+    """Load a model."""
+    running.app.load_model(ModelRef(model))
+    await running.ready(model)
     await running.pilot.pause()
 
 
 async def test_recommended_settings_are_used_and_named() -> None:
-    async with screens(Settings()) as running:  # type: ignore[attr-defined]
-        await running.ready()
-        await running.ask("go")
-        await running.until(lambda: running.last_text == "one two")
-        used = running.chat.session.conversation.leaf.settings
+    async with screens(Settings()) as running:
+        await running.say("go")
+        used = running.leaf.settings
         assert used is not None
         assert (used.temperature, used.top_p) == (0.2, 0.9)
         assert (used.top_k, used.min_p) == (40, 0.05)  # nothing is recommended for
@@ -57,30 +60,26 @@ async def test_recommended_settings_are_used_and_named() -> None:
         assert "confidence" not in running.seen
         await running.press("f4")
         await running.until(lambda: "makers recommend." in running.seen)
-        await second(running)
+        await use(running, "second")
         assert (drawn(running).temperature, drawn(running).top_p) == (0.7, 0.95)
         assert "recommended" not in running.seen
 
 
 async def test_settings_of_the_user_win() -> None:
     given = load({"top_p": 0.5}, environment={"LMTUI_TEMPERATURE": "0.7"})
-    async with screens(given) as running:  # type: ignore[attr-defined]
-        await running.ready()
+    async with screens(given) as running:
         assert (drawn(running).temperature, drawn(running).top_p) == (0.7, 0.5)
         assert "recommended" not in running.seen
 
 
 async def test_what_is_changed_on_the_screen_stays_and_delete_brings_it_back() -> None:
-    async with screens(Settings()) as running:  # type: ignore[attr-defined]
-        await running.ready()
+    async with screens(Settings()) as running:
         await running.press("f4", "right")
         changed = drawn(running).temperature
         assert changed < 0.2 and drawn(running).top_p == 0.9
-        await second(running)
+        await use(running, "second")
         assert (drawn(running).temperature, drawn(running).top_p) == (changed, 0.95)
-        running.app.load_model(ModelRef())
-        await running.ready("default")
-        await running.pilot.pause()
+        await use(running)
         assert (drawn(running).temperature, drawn(running).top_p) == (changed, 0.9)
         await running.press("delete")
         assert drawn(running).temperature == 0.2
