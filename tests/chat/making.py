@@ -15,10 +15,12 @@ from tests.chat.test_message import answer
 PLAIN = SamplingSettings()
 
 
-def exchange(chat: Conversation, text: str, reply: str = "a b") -> ChatMessage:
+def exchange(
+    chat: Conversation, text: str, reply: str = "a b", *, model: str = "fake"
+) -> ChatMessage:
     """A message of the user and a whole reply, which is returned."""
     asked = chat.say(text)
-    begun = chat.reply(asked.id, model="fake", settings=PLAIN)
+    begun = chat.reply(asked.id, model=model, settings=PLAIN)
     prompt, steps, finish = answer(*_words(reply))
     chat.lay_out(begun.id, prompt)
     chat.grow(begun.id, steps)

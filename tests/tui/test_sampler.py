@@ -5,10 +5,9 @@ from __future__ import annotations
 from lmtui.engine.types import SamplingSettings, SeenRepeat, StageEffect
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.widgets.sampler_controls import SamplerControls
-from tests.fakes import FakeEngine
-from tests.tui.chat.test_editing import answered
+from tests.tui.chat.chats import chat
 from tests.tui.inspecting import inspecting
-from tests.tui.programs import Program, program
+from tests.tui.programs import Program
 
 
 async def at_stage(running: Program, stage: str) -> None:
@@ -19,11 +18,7 @@ async def at_stage(running: Program, stage: str) -> None:
 
 
 async def test_the_panel_shows_the_bars_after_the_stage_under_the_cursor() -> None:
-    engine = FakeEngine(["one two three"], name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
-        await running.ask("go")
-        await answered(running, "go", "one two three")
+    async with chat("one two three", asked="go") as running:
         panel = running.chat.panel
         await running.until(lambda: panel.distribution)
         running.chat.sampler.use(SamplingSettings())
@@ -47,29 +42,21 @@ async def test_the_panel_shows_the_bars_after_the_stage_under_the_cursor() -> No
 
 
 async def test_effects_follow_the_tokens_of_an_answer() -> None:
-    engine = FakeEngine(["one two three", "four"], name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
-        await running.ask("go")
-        await answered(running, "go", "one two three")
+    async with chat("one two three", "four", asked="go") as running:
         await running.press("f4")
         panel = running.chat.panel
         await running.until(lambda: panel.distribution and panel.distribution.chain)
         first = panel.distribution
         assert first is not None
         await running.press("ctrl+r")
-        await answered(running, "go", "four")
+        await running.answered("go", "four")
         await running.until(lambda: panel.distribution.chain)
         assert panel.distribution is not None
         assert panel.distribution.handle != first.handle
 
 
 async def test_a_token_is_banned_biased_and_allowed_again_from_its_row() -> None:
-    engine = FakeEngine(["one two three"], name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
-        await running.ask("go")
-        await answered(running, "go", "one two three")
+    async with chat("one two three", asked="go") as running:
         panel, sampler = running.chat.panel, running.chat.sampler
         await running.until(lambda: panel.distribution)
         panel.focus()
@@ -90,11 +77,7 @@ async def test_a_token_is_banned_biased_and_allowed_again_from_its_row() -> None
 
 
 async def test_the_passage_that_dry_sees_is_highlighted() -> None:
-    engine = FakeEngine(["over the moon over the"], name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
-        await running.ask("go")
-        await answered(running, "go", "over the moon over the")
+    async with chat("over the moon over the", asked="go") as running:
         controls = running.chat.sampler.controls
         await running.press("f4")
         await at_stage(running, "dry")

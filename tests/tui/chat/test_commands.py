@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Event
 
@@ -24,31 +23,14 @@ from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.history import HistoryScreen
 from lmtui.tui.models import ModelsScreen
 from tests.fakes import FakeEngine
-from tests.tui.chat.test_editing import answered, on_message, prompt
+from tests.tui.chat.chats import Chat, chat
 from tests.tui.hosts import drawn
-from tests.tui.programs import Program, assert_laid_out, program
+from tests.tui.programs import assert_laid_out
 
 CODE = "Look:\n\n```python\nprint(1)\n```\n\nand\n\n~~~\nls -l\n~~~\n"
 
 
-@asynccontextmanager
-async def talking(
-    *answers: str,
-    file: Path | None = None,
-    asked: str = "one",
-    size: tuple[int, int] = (120, 40),
-) -> AsyncIterator[Program]:
-    """A chat in which the first question was answered."""
-    engines = {name: FakeEngine(list(answers), name=name) for name in ("default", "b")}
-    async with program(engines, first="chat", chats_file=file, size=size) as running:
-        await running.ready()
-        if answers:
-            await running.ask(asked)
-            await answered(running, asked, answers[0])
-        yield running
-
-
-async def page(running: Program) -> str:
+async def page(running: Chat) -> str:
     """What the page says that is open, which is closed."""
     screen = await running.on(PageScreen)
     assert_laid_out(screen)
@@ -60,10 +42,9 @@ async def page(running: Program) -> str:
 
 
 async def test_every_command_has_one_action() -> None:
-    async with program(first="chat") as running:
+    async with chat() as running:
         actions = running.chat.actions.table
     assert sorted(actions) == sorted(command.name for command in COMMANDS)
-    assert len(COMMANDS) == 34
 
 
 @pytest.mark.parametrize(
@@ -86,53 +67,41 @@ def test_matching_finds_the_commands_of_a_typed_prefix() -> None:
     assert len(matching("/")) == len(COMMANDS)
 
 
-async def test_commands_are_shown_while_they_are_typed() -> None:
-    async with talking() as running:
-        await running.press(*"/to")
-        await running.until(lambda: "/topk K" in running.seen)
-        assert "/temp" not in running.seen
-        await running.press("tab")
-        assert prompt(running).text == "/topk "
-        await running.press(*"3", "enter")
-        assert running.chat.sampler.settings.top_k == 3
-        await running.until(lambda: "/topk" not in running.seen)
-
-
 async def test_command_list_completes_by_enter_tab_and_click() -> None:
-    async with talking(size=(80, 24)) as running:
+    async with chat(size=(80, 24)) as running:
         await running.press("/")
         await running.until(lambda: "/help " in running.seen)
         assert_laid_out(running.app.screen)
         await running.press("up")
         await running.until(lambda: "/quit " in running.seen)  # all can be reached
         await running.press("down", "down", "down", "enter")
-        assert prompt(running).text == "/system "
-        prompt(running).text = "/te"
+        assert running.prompt.text == "/system "
+        running.prompt.text = "/te"
         await running.until(lambda: "/temp" in running.seen)
         await running.press("enter")
-        assert prompt(running).text == "/temp "
-        prompt(running).text = "/think"
+        assert running.prompt.text == "/temp "
+        running.prompt.text = "/think"
         await running.pilot.pause()
         await running.press("tab")
-        assert prompt(running).text == "/think "
-        prompt(running).text = "/cod"
+        assert running.prompt.text == "/think "
+        running.prompt.text = "/cod"
         await running.pilot.pause()
         await running.press("tab")
-        assert prompt(running).text == "/code"
+        assert running.prompt.text == "/code"
         await running.press("enter")
         await running.until(lambda: "no block of code" in running.notices)
-        prompt(running).text = "/"
+        running.prompt.text = "/"
         await running.until(lambda: "/new " in running.seen)
         await running.pilot.click("#commands", offset=(4, 1))
-        await running.until(lambda: prompt(running).text == "/new")
-        prompt(running).text = "/temp 1"
+        await running.until(lambda: running.prompt.text == "/new")
+        running.prompt.text = "/temp 1"
         await running.press("enter")
-        prompt(running).text = "/own"
+        running.prompt.text = "/own"
         await running.press("enter", "up")
-        assert prompt(running).text == "/own"  # a command among earlier prompts
+        assert running.prompt.text == "/own"  # a command among earlier prompts
         await running.press("up")
-        assert prompt(running).text == "/temp 1"
-        prompt(running).text = "/help"
+        assert running.prompt.text == "/temp 1"
+        running.prompt.text = "/help"
         await running.press("enter")
         told = await page(running)  # which says how to leave it, at 80 by 24 too
         assert all(command.name in told for command in COMMANDS)
@@ -143,7 +112,7 @@ def test_a_command_and_what_it_does_fit_a_line_of_80_columns() -> None:
 
 
 async def test_sampler_commands_set_their_settings_or_say_why_not() -> None:
-    async with talking() as running:
+    async with chat() as running:
         for line in ("/temp 1.5", "/topp 0.5", "/minp 0.1", "/seed 7"):
             await running.ask(line)
         settings = running.chat.sampler.settings
@@ -160,20 +129,17 @@ async def test_sampler_commands_set_their_settings_or_say_why_not() -> None:
         ):
             await running.ask(line)
             assert why in running.notices
-            assert prompt(running).text == line  # to be corrected
-            prompt(running).clear()
+            assert running.prompt.text == line  # to be corrected
+            running.prompt.clear()
         assert running.chat.sampler.settings.temperature == 1.5
 
 
 async def test_preset_command_sets_system_message_and_sampler() -> None:
     presets = {"pirate": Preset("pirate", "Arr.", {"temperature": 1.5, "top_k": 3})}
-    async with program(first="chat") as running:
-        await running.ready()
+    async with chat() as running:
         running.app.presets = presets
         await running.ask("/preset pirate")
-        await running.until(
-            lambda: running.chat.session.conversation.root.content == "Arr."
-        )
+        await running.until(lambda: running.conversation.root.content == "Arr.")
         settings = running.chat.sampler.settings
         assert (settings.temperature, settings.top_k) == (1.5, 3)
         await running.ask("/preset parrot")
@@ -181,31 +147,30 @@ async def test_preset_command_sets_system_message_and_sampler() -> None:
 
 
 async def test_two_slashes_send_a_message_that_begins_with_one() -> None:
-    async with talking() as running:
+    async with chat() as running:
         await running.ask("//etc")
         await running.until(lambda: running.views and running.views[0].text == "/etc")
 
 
 async def test_system_command_sets_and_edits_the_system_message() -> None:
-    async with talking("first", "second") as running:
+    async with chat("first", "second", asked="one") as running:
         await running.ask("/system Be brief.")
-        assert running.chat.session.conversation.root.content == "Be brief."
+        assert running.conversation.root.content == "Be brief."
         await running.ask("/system")
-        assert prompt(running).text == "Be brief."
+        assert running.prompt.text == "Be brief."
         await running.press("!", "enter")
         await running.until(lambda: running.chat.prompt.edited is None)
-        assert running.chat.session.conversation.messages()[0].content == "Be brief.!"
+        assert running.conversation.messages()[0].content == "Be brief.!"
 
 
 async def test_new_conversation_keeps_the_former_one_in_the_store(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "chats.db"
-    async with talking("first", "second", file=file) as running:
+    async with chat("first", "second", asked="one", chats_file=file) as running:
         await running.ask("/new")
         await running.until(lambda: "Three things to try" in running.seen)
-        await running.ask("two")
-        await answered(running, "two", "second")
+        await running.say("two")
         await running.ask("/save My title")
         await running.until(lambda: "was renamed" in running.notices)
     store = Store(file)
@@ -213,23 +178,9 @@ async def test_new_conversation_keeps_the_former_one_in_the_store(
     store.close()
 
 
-async def test_prompt_command_shows_the_prompt_with_its_token_count() -> None:
-    async with talking("first") as running:
-        await running.ask("/prompt")
-        await running.until(lambda: "The shade changes" in running.seen)
-        text = await page(running)
-        node = running.chat.session.conversation.leaf
-        assert node.prompt is not None
-        assert text.startswith(f"{len(node.prompt.ids)} tokens were sent to default")
-        assert "user: one⏎\nassistant: " in text and "first<end>" in text
-
-
 async def test_prompt_page_marks_control_tokens_by_id_and_no_typed_ones() -> None:
     engine = FakeEngine(["yes"], name="default", adds_bos=True)
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
-        await running.ask("say <end> or <bos>")
-        await answered(running, "say <end> or <bos>", "yes")
+    async with chat(engine=engine, asked="say <end> or <bos>") as running:
         await running.ask("/prompt")
         await running.on(PageScreen)
         await running.until(lambda: "The shade changes" in running.seen)
@@ -237,27 +188,22 @@ async def test_prompt_page_marks_control_tokens_by_id_and_no_typed_ones() -> Non
         marked = [part.text for part in parts if part.style and part.style.reverse]
         assert marked == ["control tokens", "<bos>", "<end>"]
         assert "<bos>user: say <end> or <bos>⏎" in running.seen
-        node = running.chat.session.conversation.leaf
-        assert node.prompt is not None
-        assert f"{len(node.prompt.ids)} tokens were sent" in running.seen
-
-
-async def test_prompt_page_shows_where_each_token_ends() -> None:
-    async with talking("first") as running:
-        await running.ask("/prompt")
-        await running.on(PageScreen)
-        await running.until(lambda: "The shade changes" in running.seen)
-        parts = [part for strip in drawn(running.app.screen) for part in strip]
         at = next(i for i, part in enumerate(parts) if part.text == "u")
-        assert [part.text for part in parts[at : at + 4]] == list("user")
+        each = [part.text for part in parts[at : at + 4]]
+        assert each == list("user")  # where each token ends
+        node = running.leaf
+        assert node.prompt is not None
+        text = await page(running)
+        assert text.startswith(f"{len(node.prompt.ids)} tokens were sent to default")
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 12)])
-@pytest.mark.parametrize("lines", [3, 19, 90])
+@pytest.mark.parametrize(
+    ("lines", "size"), [(3, (120, 40)), (19, (60, 12)), (90, (80, 24))]
+)
 async def test_page_ends_with_its_hint_however_long_it_is(
     lines: int, size: tuple[int, int]
 ) -> None:
-    async with talking("first", asked="x\n" * lines, size=size) as running:
+    async with chat("first", asked="x\n" * lines, size=size) as running:
         await running.ask("/prompt")
         screen = await running.on(PageScreen)
         await running.until(lambda: "Esc closes" in running.seen)
@@ -268,7 +214,8 @@ async def test_page_ends_with_its_hint_however_long_it_is(
 
 
 async def test_prompt_page_of_another_model_is_text_without_marks() -> None:
-    async with talking("first") as running:
+    engines = {name: FakeEngine(["first"], name=name) for name in ("default", "b")}
+    async with chat(engines=engines, asked="one") as running:
         await running.ask("/model b")
         await running.ready("b")
         await running.ask("/prompt")
@@ -278,18 +225,8 @@ async def test_prompt_page_of_another_model_is_text_without_marks() -> None:
         assert not any(part.style and part.style.reverse for part in parts)
 
 
-async def test_stats_and_help_commands_open_their_pages() -> None:
-    async with talking("first") as running:
-        await running.ask("/stats")
-        text = await page(running)
-        assert "2 shown" in text and "perplexity" in text and "default" in text
-        await running.ask("/help")
-        text = await page(running)
-        assert all(command.name in text for command in COMMANDS)
-
-
 async def test_code_command_copies_and_saves_a_code_block(tmp_path: Path) -> None:
-    async with talking(CODE) as running:
+    async with chat(CODE, asked="one") as running:
         await running.ask("/code")
         screen = await running.on(CodeScreen)
         assert_laid_out(screen)
@@ -297,10 +234,8 @@ async def test_code_command_copies_and_saves_a_code_block(tmp_path: Path) -> Non
         await running.press("up", "c")
         assert running.app.clipboard == "print(1)\n"
         await running.press("s")
-        for _ in "code.py":
-            await running.press("backspace")
-        name = str(tmp_path / "x.py")
-        await running.press(*name, "enter")
+        running.app.screen.query_one(Input).value = str(tmp_path / "x.py")
+        await running.press("enter")
         await running.until(lambda: (tmp_path / "x.py").exists())
         await running.until(lambda: "Saved" in running.notices)
     assert (tmp_path / "x.py").read_text() == "print(1)\n"
@@ -317,7 +252,7 @@ async def test_result_of_a_save_is_told_after_the_dialog_is_closed(
         write_new(path, parts)
 
     monkeypatch.setattr(code_blocks, "write_new", write)
-    async with talking(CODE) as running:
+    async with chat(CODE, asked="one") as running:
         await running.ask("/code")
         await running.on(CodeScreen)
         await running.press("s")
@@ -328,12 +263,6 @@ async def test_result_of_a_save_is_told_after_the_dialog_is_closed(
         await running.on(ChatScreen)
         go_on.set()
         await running.until(lambda: f"Saved {tmp_path / 'x.sh'}" in running.notices)
-
-
-async def test_code_command_without_a_code_block_says_so() -> None:
-    async with talking("first") as running:
-        await running.ask("/code")
-        assert "no block of code" in running.notices
 
 
 def test_blocks_of_finds_code_between_fences() -> None:
@@ -349,7 +278,7 @@ def test_blocks_of_finds_code_between_fences() -> None:
 async def test_export_command_writes_md_json_and_html_to_new_files(
     tmp_path: Path,
 ) -> None:
-    async with talking("first") as running:
+    async with chat("first", asked="one") as running:
         for name, begins in (("a.md", "# one"), ("a.json", '{"lmtui"'),
                              ("a.html", "<!doctype")):  # fmt: skip
             await running.ask(f"/export {tmp_path / name}")
@@ -363,7 +292,9 @@ async def test_export_command_writes_md_json_and_html_to_new_files(
 
 
 async def test_commands_copy_search_change_the_model_and_quit(tmp_path: Path) -> None:
-    async with talking("first", file=tmp_path / "c.db") as running:
+    engines = {name: FakeEngine(["first"], name=name) for name in ("default", "b")}
+    file = tmp_path / "c.db"
+    async with chat(engines=engines, asked="one", chats_file=file) as running:
         await running.ask("/copy")
         assert running.app.clipboard == "first"
         await running.ask("/search fir")
@@ -382,21 +313,21 @@ async def test_commands_copy_search_change_the_model_and_quit(tmp_path: Path) ->
 
 
 async def test_commands_regenerate_continue_edit_and_fork() -> None:
-    async with talking("first ", "second", "more") as running:
+    async with chat("first ", "second", "more", asked="one") as running:
         await running.ask("/regen")
-        await answered(running, "one", "second")
+        await running.answered("one", "second")
         await running.ask("/continue")
-        await answered(running, "one", "secondmore")
+        await running.answered("one", "secondmore")
         await running.ask("/edit")
-        assert prompt(running).text == "one"
+        assert running.prompt.text == "one"
         await running.press("escape")
         await running.ask("/fork")
-        await answered(running, "one", "secondmore")
-        await on_message(running, 0, "escape")
+        await running.answered("one", "secondmore")
+        await running.on_message(0, "escape")
 
 
 async def test_palette_lists_every_command() -> None:
-    async with talking() as running:
+    async with chat() as running:
         found = [c.title for c in running.app.get_system_commands(running.app.screen)]
         for command in COMMANDS:
             assert any(title.split()[0] == command.name for title in found)
@@ -409,29 +340,29 @@ async def test_draft_is_edited_in_the_external_editor(
     script.write_text('#!/bin/sh\nprintf " and more" >> "$1"\n')
     script.chmod(0o700)
     monkeypatch.setenv("VISUAL", str(script))
-    async with talking() as running:
+    async with chat() as running:
         from contextlib import nullcontext
 
         monkeypatch.setattr(running.app, "suspend", nullcontext)
-        prompt(running).insert("draft")
+        running.prompt.insert("draft")
         await running.press("ctrl+l")
-        await running.until(lambda: prompt(running).text == "draft and more")
+        await running.until(lambda: running.prompt.text == "draft and more")
         monkeypatch.setenv("VISUAL", str(tmp_path / "none"))
         await running.press("ctrl+l")
         await running.until(lambda: "editor can't be used" in running.notices)
-        assert prompt(running).text == "draft and more"
+        assert running.prompt.text == "draft and more"
 
 
 async def test_up_recalls_prompts_stored_by_an_earlier_session(tmp_path: Path) -> None:
     file = tmp_path / "chats.db"
-    async with talking("first", file=file):
+    async with chat("first", asked="one", chats_file=file):
         pass
-    async with talking(file=file) as running:
-        await running.until(lambda: prompt(running)._sent == ["one"])
+    async with chat(chats_file=file) as running:
+        await running.until(lambda: running.prompt._sent == ["one"])
         await running.press("up")
-        assert prompt(running).text == "one"
+        assert running.prompt.text == "one"
         await running.press("down")
-        assert prompt(running).text == ""
+        assert running.prompt.text == ""
 
 
 def test_clipboard_command_is_chosen_by_platform_and_display(

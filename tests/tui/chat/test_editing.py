@@ -3,129 +3,86 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from textual.events import Paste
 from textual.widgets import OptionList
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
-from lmtui.engine.types import ChatTurn, SamplingSettings, Step
+from lmtui.engine.types import SamplingSettings
 from lmtui.notation import log_prob, perplexity, rate
 from lmtui.tui.chat.pages import stats_page, totals_page
-from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.chat.tree import TreeScreen, rows_of
 from lmtui.tui.dialogs import PageScreen
-from lmtui.tui.widgets.status import Status
-from lmtui.tui.widgets.token_view import TokenView
 from tests.chat.making import exchange, full
-from tests.chat.test_message import answer
-from tests.fakes import FakeEngine
-from tests.tui.programs import Program, assert_laid_out, holding, program
-
-
-@asynccontextmanager
-async def talking(
-    *answers: str, file: Path | None = None, size: tuple[int, int] = (120, 40)
-) -> AsyncIterator[Program]:
-    """A chat in which the first question was answered."""
-    engine = FakeEngine(list(answers), name="fake")
-    async with program(
-        {"default": engine}, first="chat", chats_file=file, size=size
-    ) as running:
-        await running.ready()
-        await running.ask("one")
-        await answered(running, "one", answers[0])
-        yield running
-
-
-async def answered(running: Program, *texts: str) -> None:
-    """Wait until the conversation reads like this."""
-    await running.until(
-        lambda: (
-            [view.text for view in running.views] == list(texts)
-            and running.chat.query_one(Status).state == "ready"
-            and not running.chat.session.is_busy
-        )
-    )
-
-
-async def on_message(running: Program, place: int, *keys: str) -> None:
-    """Press keys on a message."""
-    running.views[place].focus()
-    await running.press(*keys)
-
-
-def prompt(running: Program) -> PromptField:
-    return running.chat.query_one(PromptField)
+from tests.tui.chat.chats import chat
+from tests.tui.programs import assert_laid_out, holding
 
 
 async def test_edited_message_sent_with_enter_becomes_a_new_version() -> None:
-    async with talking("first", "second") as running:
-        prompt(running).insert("a draft")
-        await on_message(running, 0, "e")
-        assert prompt(running).text == "one"
+    async with chat("first", "second", asked="one") as running:
+        running.prompt.insert("a draft")
+        await running.on_message(0, "e")
+        assert running.prompt.text == "one"
         await running.press("!", "enter")
-        await answered(running, "one!", "second")
-        assert prompt(running).text == "a draft"
+        await running.answered("one!", "second")
+        assert running.prompt.text == "a draft"
         assert running.views[0].note == "2/2"
-        await on_message(running, 0, "left_square_bracket")
-        await answered(running, "one", "first")
+        await running.on_message(0, "left_square_bracket")
+        await running.answered("one", "first")
 
 
 async def test_edited_message_kept_with_ctrl_s_replaces_the_old_words() -> None:
-    async with talking("first") as running:
-        await on_message(running, 0, "e")
+    async with chat("first", asked="one") as running:
+        await running.on_message(0, "e")
         await running.press("!", "ctrl+s")
-        await answered(running, "one!", "first")
+        await running.answered("one!", "first")
         assert running.views[0].note == ""
 
 
-@pytest.mark.parametrize("text", ["a\rb", "a\r\nb\nc", "a\x0bb\x0cc\x85d\u2028e"])
-async def test_edited_text_keeps_characters_that_end_lines_elsewhere(text: str) -> None:
-    async with talking(text, "second") as running:
-        await on_message(running, 1, "e")
-        assert prompt(running).text == text
-        assert prompt(running).cursor_location == prompt(running).document.end
+async def test_edited_text_keeps_characters_that_end_lines_elsewhere() -> None:
+    text = "a\rb\r\nc\nd\x0be\x0cf\x85g\u2028h"
+    async with chat(text, "second", asked="one") as running:
+        await running.on_message(1, "e")
+        assert running.prompt.text == text
+        assert running.prompt.cursor_location == running.prompt.document.end
         await running.press("!", "left", "ctrl+s")
-        await answered(running, "one", f"{text}!")
+        await running.answered("one", f"{text}!")
 
 
 async def test_pasted_text_keeps_characters_that_end_lines_elsewhere() -> None:
-    async with talking("first") as running:
+    async with chat("first", asked="one") as running:
         running.app.post_message(Paste("a\r\nb\rc\x0bd\u2028e"))
-        await running.until(lambda: prompt(running).text == "a\nb\nc\x0bd\u2028e")
+        await running.until(lambda: running.prompt.text == "a\nb\nc\x0bd\u2028e")
         await running.press("!")
-        assert prompt(running).text == "a\nb\nc\x0bd\u2028e!"
+        assert running.prompt.text == "a\nb\nc\x0bd\u2028e!"
 
 
 async def test_alt_and_ctrl_arrows_move_the_focus_between_messages() -> None:
-    async with talking("first") as running:
+    async with chat("first", asked="one") as running:
         await running.press("alt+up")
         assert running.views[1].has_focus
         await running.press("alt+up", "ctrl+up")
         assert running.views[0].has_focus
         await running.press("alt+down", "ctrl+down")
-        assert prompt(running).has_focus
+        assert running.prompt.has_focus
 
 
 async def test_t_opens_the_totals_page_of_an_answer() -> None:
-    async with talking("It is Paris", size=(80, 24)) as running:
-        node = running.chat.session.conversation.leaf
+    async with chat("It is Paris", asked="one", size=(80, 24)) as running:
+        node = running.leaf
         assert node.finish is not None and node.logprob is not None
-        await on_message(running, 1, "t")
+        await running.on_message(1, "t")
         await running.on(PageScreen)
         await running.until(lambda: "tokens        4" in running.seen)
         assert f"{node.logprob:,.2f} nats".replace("-", "−") in running.seen
         assert f"perplexity    {perplexity(node.finish.perplexity)}" in running.seen
         assert "seed" not in running.seen  # at temperature 0 nothing is drawn
         await running.press("escape")
-        await on_message(running, 0, "t")  # its tokens are not scored yet
+        await running.on_message(0, "t")  # its tokens are not scored yet
         assert isinstance(running.app.screen, ChatScreen)
 
 
@@ -162,11 +119,7 @@ def test_stats_page_gives_each_model_its_own_row() -> None:
     chat.regenerate(first.id, model="other", settings=SamplingSettings())
     chat.stop(chat.leaf.id)
     chat.choose(first.id)
-    second = chat.reply(chat.say("two").id, model="other", settings=SamplingSettings())
-    prompt, steps, finish = answer("Tōkyō", " 🏯")
-    chat.lay_out(second.id, prompt)
-    chat.grow(second.id, steps)
-    second = chat.finish(second.id, finish)
+    second = exchange(chat, "two", "Tōkyō 🏯", model="other")
     page = stats_page(chat, None).plain
     heads, *rows = page.split("\n\n")[1].splitlines()
     assert heads.split()[-1] == "model" and "bits/B" in heads
@@ -185,12 +138,7 @@ def test_stats_page_gives_each_model_its_own_row() -> None:
 def test_pages_name_a_models_file_without_its_path() -> None:
     chat = Conversation()
     for model in ("/a/gemma.gguf", "/b/gemma.gguf"):
-        asked = chat.say(model)
-        reply = chat.reply(asked.id, model=model, settings=SamplingSettings())
-        prompt, steps, finish = answer("yes")
-        chat.lay_out(reply.id, prompt)
-        chat.grow(reply.id, steps)
-        chat.finish(reply.id, finish)
+        exchange(chat, model, "yes", model=model)
     totals, stats = totals_page(chat.leaf), stats_page(chat, None).plain
     assert totals is not None and "model         gemma\n" in totals.plain
     _, *rows = stats.split("\n\n")[1].splitlines()
@@ -198,51 +146,48 @@ def test_pages_name_a_models_file_without_its_path() -> None:
 
 
 async def test_system_message_edited_to_nothing_is_removed() -> None:
-    async with talking("first", "second") as running:
+    async with chat("first", "second", asked="one") as running:
         await running.ask("/system Be brief.")
-        await running.until(lambda: running.chat.session.conversation.root.content)
+        await running.until(lambda: running.conversation.root.content)
         for keep in ("enter", "ctrl+s"):
             await running.ask("/system")
-            prompt(running).text = ""
+            running.prompt.text = ""
             await running.press(keep)
-            await running.until(
-                lambda: not running.chat.session.conversation.root.content
-            )
+            await running.until(lambda: not running.conversation.root.content)
             assert running.chat.prompt.edited is None
             await running.ask("/system Be brief.")
-        await on_message(running, 1, "e")
-        prompt(running).text = ""
+        await running.on_message(1, "e")
+        running.prompt.text = ""
         await running.press("enter", "ctrl+s")
         assert running.chat.prompt.edited is not None  # other messages need words
         await running.press("escape")
 
 
 async def test_continue_says_when_the_model_has_nothing_to_add() -> None:
-    async with talking("first") as running:
+    async with chat("first", asked="one") as running:
         await running.press("ctrl+g")
-        status = running.chat.query_one(Status)
-        await running.until(lambda: status.state.startswith("nothing to add"))
+        await running.until(lambda: running.state.startswith("nothing to add"))
         assert running.views[1].text == "first"
 
 
 async def test_escape_cancels_editing_a_message() -> None:
-    async with talking("first") as running:
-        await on_message(running, 1, "e")
-        assert "first" in prompt(running).text
+    async with chat("first", asked="one") as running:
+        await running.on_message(1, "e")
+        assert "first" in running.prompt.text
         await running.press("x", "escape")
-        assert prompt(running).text == ""
-        await answered(running, "one", "first")
+        assert running.prompt.text == ""
+        await running.answered("one", "first")
 
 
 async def test_edited_answer_is_continued_from_its_own_ids() -> None:
-    async with talking("It is Paris", " and Nice") as running:
-        before = running.chat.session.conversation.leaf
-        await on_message(running, 1, "e")
+    async with chat("It is Paris", " and Nice", asked="one") as running:
+        before = running.leaf
+        await running.on_message(1, "e")
         for _ in "Paris":
             await running.press("backspace")
         await running.press(*"Lyon", "enter")
-        await answered(running, "one", "It is Lyon and Nice")
-        node = running.chat.session.conversation.leaf
+        await running.answered("one", "It is Lyon and Nice")
+        node = running.leaf
         assert node.prompt is not None and before.prompt is not None
         own = (*before.ids[:2], *b" Lyon")
         assert node.prompt.ids == (*before.prompt.ids, *own)
@@ -251,7 +196,7 @@ async def test_edited_answer_is_continued_from_its_own_ids() -> None:
         assert running.views[1].note == "2/2"
         # All of it can be read token by token, what was written by hand too.
         await running.press("f3")
-        tokens = running.chat.query_one(TokenView)
+        tokens = running.tokens
         await running.until(lambda: len(tokens.tokens) == len(node.own_ids))
         assert all(token.logprob is not None for token in tokens.tokens)
 
@@ -259,35 +204,33 @@ async def test_edited_answer_is_continued_from_its_own_ids() -> None:
 async def test_answer_rewritten_from_its_first_word_is_laid_out_by_the_template() -> (
     None
 ):
-    async with talking("It is Paris", " and Nice") as running:
-        await on_message(running, 1, "e")
+    async with chat("It is Paris", " and Nice", asked="one") as running:
+        await running.on_message(1, "e")
         for _ in "It is Paris":
             await running.press("backspace")
         await running.press(*"Lyon", "enter")
-        await answered(running, "one", "Lyon and Nice")
+        await running.answered("one", "Lyon and Nice")
         # Behind the old prompt, which may end in open reasoning, it would be no answer.
-        first, reply = running.chat.session.conversation.siblings(
-            running.chat.session.conversation.leaf.id
-        )
+        first, reply = running.conversation.siblings(running.leaf.id)
         assert first.prompt is not None and reply.prompt is not None
         assert reply.prompt.text == f"{first.prompt.text}Lyon"
         assert reply.given == 0  # laid out as the beginning of an answer
 
 
 async def test_edited_answer_is_kept_with_ctrl_s_and_continued_later() -> None:
-    async with talking("It is Paris", " now") as running:
-        await on_message(running, 1, "e")
+    async with chat("It is Paris", " now", asked="one") as running:
+        await running.on_message(1, "e")
         await running.press(".", "ctrl+s")
-        await answered(running, "one", "It is Paris.")
+        await running.answered("one", "It is Paris.")
         await running.press("escape", "ctrl+g")
-        await answered(running, "one", "It is Paris. now")
+        await running.answered("one", "It is Paris. now")
 
 
 async def test_token_taken_from_the_panel_replaces_one_and_is_continued() -> None:
-    async with talking("It is Paris", " and so on") as running:
-        before = running.chat.session.conversation.leaf
+    async with chat("It is Paris", " and so on", asked="one") as running:
+        before = running.leaf
         await running.press("f3", "right")
-        panel = running.chat.panel
+        panel = running.panel
         await running.until(lambda: panel.chosen == before.ids[1])
         await running.press("enter")
         assert panel.has_focus
@@ -296,8 +239,8 @@ async def test_token_taken_from_the_panel_replaces_one_and_is_continued() -> Non
         taken = panel.distribution.candidates[1]
         await running.press("enter")
         text = (b"It" + taken.bytes).decode()
-        await answered(running, "one", f"{text} and so on")
-        node = running.chat.session.conversation.leaf
+        await running.answered("one", f"{text} and so on")
+        node = running.leaf
         assert node.prompt is not None and before.prompt is not None
         assert node.prompt.ids == (*before.prompt.ids, before.ids[0], taken.id)
         assert running.views[1].note == "2/2"
@@ -305,14 +248,14 @@ async def test_token_taken_from_the_panel_replaces_one_and_is_continued() -> Non
 
 async def test_a_fork_is_a_conversation_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "chats.db"
-    async with talking("first", "second", "third", file=file) as running:
-        await running.ask("two")
-        await answered(running, "one", "first", "two", "second")
-        await on_message(running, 1, "k")
-        await answered(running, "one", "first")
+    async with chat(
+        "first", "second", "third", asked="one", chats_file=file
+    ) as running:
+        await running.say("two")
+        await running.on_message(1, "k")
+        await running.answered("one", "first")
         await running.press("escape")
-        await running.ask("three")
-        await answered(running, "one", "first", "three", "third")
+        await running.say("three")
     store = Store(file)
     said = [[n.content for n in store.load(c.id).conversation.path[1:]]
             for c in store.listed()]  # fmt: skip
@@ -323,31 +266,30 @@ async def test_a_fork_is_a_conversation_of_its_own(tmp_path: Path) -> None:
     ]
 
 
-async def test_undo_restores_a_deleted_version(tmp_path: Path) -> None:
-    async with talking("first", "second", file=tmp_path / "c.db") as running:
+async def test_undo_restores_a_deleted_version() -> None:
+    async with chat("first", "second", asked="one") as running:
         await running.press("ctrl+r")
-        await answered(running, "one", "second")
-        await on_message(running, 1, "d")
-        await answered(running, "one", "first")
+        await running.answered("one", "second")
+        await running.on_message(1, "d")
+        await running.answered("one", "first")
         await running.press("escape")
         await running.ask("/undo")
-        await answered(running, "one", "second")
+        await running.answered("one", "second")
 
 
 async def test_undo_leaves_what_was_deleted_in_another_conversation() -> None:
-    async with talking("first") as running:
-        await on_message(running, 1, "d")
-        await answered(running, "one")
+    async with chat("first", asked="one") as running:
+        await running.on_message(1, "d")
+        await running.answered("one")
         await running.press("escape", "ctrl+n")
-        await answered(running)
+        await running.answered()
         await running.ask("/undo")
         await running.until(lambda: "nothing to undo" in running.notices)
 
 
 async def test_undo_and_redo_commands_walk_the_turns() -> None:
-    async with talking("first", "second") as running:
-        await running.ask("two")
-        await answered(running, "one", "first", "two", "second")
+    async with chat("first", "second", asked="one") as running:
+        await running.say("two")
         for command, texts in (
             ("/undo", ("one", "first")),
             ("/undo", ()),
@@ -357,15 +299,14 @@ async def test_undo_and_redo_commands_walk_the_turns() -> None:
             ("/redo", ("one", "first", "two", "second")),
         ):
             await running.ask(command)
-            await answered(running, *texts)
+            await running.answered(*texts)
 
 
 async def test_tree_screen_opens_the_chosen_message() -> None:
-    async with talking("first", "second", "third") as running:
+    async with chat("first", "second", "third", asked="one") as running:
         await running.press("ctrl+r")
-        await answered(running, "one", "second")
-        await running.ask("two")
-        await answered(running, "one", "second", "two", "third")
+        await running.answered("one", "second")
+        await running.say("two")
         await running.press("f8")
         screen = await running.on(TreeScreen)
         assert_laid_out(screen)
@@ -373,12 +314,12 @@ async def test_tree_screen_opens_the_chosen_message() -> None:
         assert options.highlighted == 4
         await running.press("home", "down", "enter")
         await running.on(ChatScreen)
-        await answered(running, "one", "first")
+        await running.answered("one", "first")
         await running.press("f8")
         await running.on(TreeScreen)
         await running.press("escape")
         await running.on(ChatScreen)
-        await answered(running, "one", "first")
+        await running.answered("one", "first")
 
 
 def test_tree_rows_show_messages_with_totals_and_versions() -> None:
@@ -395,38 +336,32 @@ def test_tree_rows_show_messages_with_totals_and_versions() -> None:
 
 async def test_messages_cannot_be_edited_while_an_answer_is_generated() -> None:
     engine, go_on = holding("a b c", at=1, name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    async with chat(engine=engine) as running:
         await running.ask("one")
         await running.until(lambda: len(running.views) == 2 and running.views[1].text)
         for key in ("e", "d", "k"):
-            await on_message(running, 0, key)
+            await running.on_message(0, key)
             assert running.chat.prompt.edited is None and len(running.views) == 2
         go_on.set()
-        await answered(running, "one", "a b c")
-        await on_message(running, 0, "e")
+        await running.answered("one", "a b c")
+        await running.on_message(0, "e")
         await running.press("ctrl+r")
         await running.until(
             lambda: running.chat.session.is_busy or running.views[1].note
         )
-        await running.until(lambda: not running.chat.session.is_busy)
+        await running.idle()
         assert running.chat.prompt.edited is not None
         await running.press("!", "enter")
         await running.until(lambda: running.views[0].text == "one!")
 
 
 def test_totals_of_a_part_say_so() -> None:
-    engine = FakeEngine(answers=["one two three"])
-    prompt = engine.prompt([ChatTurn("user", "Count")])
-    made = engine.generate(prompt, SamplingSettings())
-    steps = [item for item in made if isinstance(item, Step)]
-    talked = Conversation()
-    asked = talked.say("Count").id
-    reply = talked.reply(asked, model="m", settings=SamplingSettings())
-    talked.lay_out(reply.id, prompt)
-    bare = replace(steps[1], logprob=None)
-    node = talked.grow(reply.id, [steps[0], bare, *steps[2:]])
+    chat = Conversation()
+    reply = exchange(chat, "Count", "one two three")
+    bare = [replace(step, logprob=None) for step in reply.steps[1:2]]
+    chat.resume(reply.id, settings=SamplingSettings())
+    node = chat.grow(reply.id, bare)
     page = totals_page(node)
     assert page is not None and "Σ of 3 of 4 tokens" in page.plain
-    row = stats_page(talked, None).plain.split("\n\n")[1].splitlines()[1]
-    assert row.split() == ["1", "4", "–", "–", "–", "–", "m"]
+    row = stats_page(chat, None).plain.split("\n\n")[1].splitlines()[1]
+    assert row.split() == ["1", "4", "–", "–", "–", "–", "fake"]
