@@ -10,11 +10,9 @@ from textual.events import Paste
 
 from lmtui.tui.chat.prompt import FOLDED
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.widgets.status import Status
 from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
-from tests.tui.chat.test_editing import answered, on_message, prompt, talking
-from tests.tui.programs import Program, program
+from tests.tui.chat.chats import Chat, chat
 
 
 def drafts(engine: FakeEngine) -> list[tuple[list[str], str]]:
@@ -23,11 +21,11 @@ def drafts(engine: FakeEngine) -> list[tuple[list[str], str]]:
     return [([turn.content for turn in turns], text) for turns, text, _ in asked]
 
 
-async def opened(running: Program) -> None:
+async def opened(running: Chat) -> None:
     """The last message as tokens."""
     await running.press("f3")
-    await running.until(lambda: running.chat.panel.title == "Token 1")
-    await running.until(lambda: running.chat.panel.distribution)
+    await running.until(lambda: running.panel.title == "Token 1")
+    await running.until(lambda: running.panel.distribution)
 
 
 async def test_scores_belong_to_the_version_that_they_were_asked_for() -> None:
@@ -38,19 +36,15 @@ async def test_scores_belong_to_the_version_that_they_were_asked_for() -> None:
             reached.set()
             assert go_on.wait(20)
 
-    engine = FakeEngine(["one two", "three four"], name="default", on_token=hold)
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
-        await running.ask("go")
-        await answered(running, "go", "one two")
-        await on_message(running, 1, "e", ".", "ctrl+s")  # by hand: it has no scores
-        await answered(running, "go", "one two.")
+    engine = FakeEngine(["one two", "three four"], on_token=hold)
+    async with chat(engine=engine, asked="go") as running:
+        await running.on_message(1, "e", ".", "ctrl+s")  # by hand: it has no scores
+        await running.answered("go", "one two.")
         await running.press("ctrl+r")
-        await answered(running, "go", "three four")
-        chat = running.chat.session.conversation
-        first, second, third = chat.siblings(chat.leaf.id)
-        await on_message(running, 1, "left_square_bracket", "left_square_bracket")
-        await answered(running, "go", "one two")
+        await running.answered("go", "three four")
+        first, second, third = running.conversation.siblings(running.leaf.id)
+        await running.on_message(1, "left_square_bracket", "left_square_bracket")
+        await running.answered("go", "one two")
         await opened(running)
         held.set()
         await running.press("right_square_bracket")
@@ -60,45 +54,42 @@ async def test_scores_belong_to_the_version_that_they_were_asked_for() -> None:
         go_on.set()
         await running.until(lambda: running.chat.tokens.message.id == second.id)
         assert "The message is being scored; Esc stops that." in running.notices
-        scored = "".join(token.text for token in chat.node(second.id).scored)
+        scored = "".join(
+            token.text for token in running.conversation.node(second.id).scored
+        )
         assert scored == "one two."
-        assert chat.leaf.id == second.id and chat.node(third.id).scored == ()
+        assert running.leaf.id == second.id
+        assert running.conversation.node(third.id).scored == ()
 
 
 async def test_version_switch_shows_what_comes_next_on_its_branch() -> None:
-    engine = FakeEngine(["first", "second"], name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
-        await running.ask("go")
-        await answered(running, "go", "first")
+    engine = FakeEngine(["first", "second"])
+    async with chat(engine=engine, asked="go") as running:
         await running.press("ctrl+r")
-        await answered(running, "go", "second")
-        assert running.chat.panel.title == "Next token"
-        await on_message(running, 1, "right_square_bracket")  # there is none further on
-        await on_message(running, 1, "left_square_bracket")
-        await running.until(lambda: running.chat.panel.title == "Token 2")
+        await running.answered("go", "second")
+        assert running.panel.title == "Next token"
+        await running.on_message(1, "right_square_bracket")  # there is none further on
+        await running.on_message(1, "left_square_bracket")
+        await running.until(lambda: running.panel.title == "Token 2")
         await running.press("escape")
-        await running.until(lambda: running.chat.panel.title == "Next in your message")
+        await running.until(lambda: running.panel.title == "Next in your message")
         assert drafts(engine)[-1] == (["go", "first"], "")
 
 
 async def test_draft_leaves_the_panel_to_the_tokens_and_is_asked_after_them() -> None:
-    engine = FakeEngine(["first"], name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
-        await running.ask("go")
-        await answered(running, "go", "first")
+    engine = FakeEngine(["first"])
+    async with chat(engine=engine, asked="go") as running:
         await opened(running)
-        shown, before = running.chat.panel.distribution, len(drafts(engine))
-        prompt(running).focus()
-        prompt(running).post_message(Paste("x" * FOLDED))
-        await running.until(lambda: prompt(running).folded)
+        shown, before = running.panel.distribution, len(drafts(engine))
+        running.prompt.focus()
+        running.prompt.post_message(Paste("x" * FOLDED))
+        await running.until(lambda: running.prompt.folded)
         await running.pilot.pause()
-        assert running.chat.panel.distribution is shown
+        assert running.panel.distribution is shown
         await running.press("ctrl+u", *"ab")
-        assert running.chat.panel.distribution is shown
+        assert running.panel.distribution is shown
         await running.press("escape")
-        await running.until(lambda: running.chat.panel.title == "Next in your message")
+        await running.until(lambda: running.panel.title == "Next in your message")
         assert drafts(engine)[before:] == [(["go", "first"], "ab")]
 
 
@@ -112,48 +103,44 @@ def holding_drafts() -> tuple[FakeEngine, Event, Event, Event]:
             reached.set()
             assert go_on.wait(20)
 
-    engine = FakeEngine(["first"], name="default", on_token=hold)
+    engine = FakeEngine(["first"], on_token=hold)
     return engine, held, reached, go_on
 
 
 async def test_draft_that_is_being_scored_does_not_reach_the_tokens() -> None:
     engine, held, reached, go_on = holding_drafts()
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
-        await running.ask("go")
-        await answered(running, "go", "first")
+    async with chat(engine=engine, asked="go") as running:
         held.set()
-        prompt(running).insert("ab")
+        running.prompt.insert("ab")
         await running.until(reached.is_set)
         await opened(running)
         go_on.set()
         await running.press("right")
-        assert running.chat.panel.title == "Token 2"
+        assert running.panel.title == "Token 2"
         assert not running.chat.draft.status_text
-        chosen = running.chat.session.conversation.leaf.steps[1]
-        assert running.chat.panel.chosen == chosen.id
+        chosen = running.leaf.steps[1]
+        assert running.panel.chosen == chosen.id
 
 
 async def test_draft_displaced_by_another_screen_is_scored_again() -> None:
     engine, held, reached, go_on = holding_drafts()
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
-        await running.until(lambda: running.chat.panel.distribution)
+    async with chat(engine=engine) as running:
+        await running.until(lambda: running.panel.distribution)
         held.set()
-        prompt(running).insert("ab")
+        running.prompt.insert("ab")
         await running.until(reached.is_set)
         other = running.app.make_client(running.app.call_later)
         other.ask(Slot.LOOK, lambda *_: None, lambda _: None)
-        await running.until(lambda: running.chat.panel.stale)
+        await running.until(lambda: running.panel.stale)
         go_on.set()
-        await running.until(lambda: not running.chat.panel.stale)
+        await running.until(lambda: not running.panel.stale)
         assert drafts(engine)[-2:] == [([], "ab"), ([], "ab")]
 
 
 async def test_new_conversation_asks_once_what_comes_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with talking("first") as running:
+    async with chat("first", asked="one") as running:
         await opened(running)
         asked, ask = [], EngineClient.ask
 
@@ -171,10 +158,9 @@ async def test_new_conversation_asks_once_what_comes_next(
 
 @pytest.mark.parametrize("place", [0, 1])
 async def test_only_an_answer_is_said_to_continue_from_a_row(place: int) -> None:
-    async with talking("first") as running:
+    async with chat("first", asked="one") as running:
         running.views[place].focus()
         await opened(running)
         await running.press("enter")
         words = "Enter continues from the marked row; Esc closes the token view"
-        state = running.chat.query_one(Status).state
-        assert state == (words if place else "ready")
+        assert running.state == (words if place else "ready")
