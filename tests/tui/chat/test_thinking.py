@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lmtui.chat.conversation import Conversation
-from lmtui.chat.json_format import from_json
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.store import Store
-from lmtui.chat.thinking import ReasoningInfo, thought_of
-from lmtui.engine.types import ChatTurn
+from lmtui.chat.thinking import thought_of
 from lmtui.tui.chat.message import Entry, MessageView
 from lmtui.tui.chat.options import ChatOptions
-from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.transcript import Transcript
 from lmtui.tui.chat.tree import rows_of
 from lmtui.tui.dialogs import PageScreen
-from lmtui.tui.widgets.status import Status
 from tests.chat.making import exchange
 from tests.fakes import FakeEngine
+from tests.tui.chat.chats import Chat, chat
 from tests.tui.hosts import HOSTILE, Host, safe
-from tests.tui.programs import Program, holding, program
+from tests.tui.programs import holding
 
 THOUGHT = "<think>\nso so\n</think>\n\nIt is Paris."
 TOKENS = [
@@ -41,19 +41,12 @@ TOKENS = [
 ]
 
 
-def engine(*answers: object, **fields: object) -> FakeEngine:
-    given = answers or (TOKENS,)
-    return FakeEngine(list(given), name="default", **fields)  # type: ignore[arg-type]
-
-
-async def answered(running: Program, count: int = 2) -> None:
-    await running.until(
-        lambda: (
-            len(running.views) == count
-            and running.chat.query_one(Status).state == "ready"
-            and not running.chat.session.is_busy
-        )
-    )
+@asynccontextmanager
+async def switched(**options: Any) -> AsyncIterator[tuple[Chat, FakeEngine]]:
+    """A chat whose model can be told to think, and that model."""
+    engine = FakeEngine(["a", "b", "c", "d"], switches_thinking=True)
+    async with chat(engine=engine, **options) as running:
+        yield running, engine
 
 
 def unfolded(view: MessageView) -> bool:
@@ -66,46 +59,29 @@ def has_fold(view: MessageView) -> bool:
 
 
 async def test_thinking_is_folded_to_one_line_above_the_answer() -> None:
-    async with program({"default": engine()}, first="chat") as running:
-        await running.ready()
-        await running.ask("capital?")
-        await answered(running)
+    async with chat(TOKENS, asked="capital?") as running:
         await running.until(lambda: "▸ thought 7 tokens, ≈ 0." in running.seen)
         assert "It is Paris." in running.seen and "so so" not in running.seen
         # The text is what the model wrote.
         assert running.views[1].text == THOUGHT
-        assert running.chat.session.conversation.leaf.content == THOUGHT
-        assert len(running.chat.session.conversation.leaf.steps) == len(TOKENS) + 1
+        assert running.leaf.content == THOUGHT
+        assert len(running.leaf.steps) == len(TOKENS) + 1
 
 
 async def test_thinking_is_folded_while_it_streams() -> None:
-    slow, go_on = holding(TOKENS, at=4, name="default")  # type: ignore[arg-type]
-    async with program({"default": slow}, first="chat") as running:
-        await running.ready()
+    slow, go_on = holding(TOKENS, at=4)  # type: ignore[arg-type]
+    async with chat(engine=slow) as running:
         await running.ask("capital?")
         await running.until(lambda: "▸ thinking … " in running.seen)
         assert running.views[1].answer == ""
         go_on.set()
-        await answered(running)
+        await running.idle()
         await running.until(lambda: "▸ thought 7 tokens" in running.seen)
 
 
-async def test_thinking_opened_by_the_prompt_is_folded() -> None:
-    opened = engine([*TOKENS[2:]], opens_thinking=True)
-    async with program({"default": opened}, first="chat") as running:
-        await running.ready()
-        await running.ask("capital?")
-        await answered(running)
-        await running.until(lambda: "▸ thought 5 tokens" in running.seen)
-        assert "It is Paris." in running.seen
-
-
 async def test_f_key_and_click_unfold_the_thinking() -> None:
-    async with program({"default": engine(TOKENS, TOKENS)}, first="chat") as running:
-        await running.ready()
-        for count in (2, 4):
-            await running.ask("capital?")
-            await answered(running, count)
+    async with chat(TOKENS, TOKENS, asked="capital?") as running:
+        await running.say("capital?")
         _, first, _, second = running.views
         await running.press("alt+up", "f")
         await running.until(lambda: "so so" in running.seen)
@@ -123,23 +99,17 @@ async def test_f_key_and_click_unfold_the_thinking() -> None:
 
 
 async def test_later_answer_keeps_the_fold_chosen_for_all() -> None:
-    async with program({"default": engine(TOKENS, TOKENS)}, first="chat") as running:
-        await running.ready()
-        await running.ask("capital?")
-        await answered(running)
+    async with chat(TOKENS, TOKENS, asked="capital?") as running:
         await running.press("alt+up", "F", "escape")
         await running.press("ctrl+r")
         await running.until(lambda: "2/2" in running.seen)
-        await answered(running)
+        await running.idle()
         assert unfolded(running.views[1])
         assert running.seen.count("so so") == 1
 
 
 async def test_copy_takes_the_answer_alone_or_with_its_thinking() -> None:
-    async with program({"default": engine()}, first="chat") as running:
-        await running.ready()
-        await running.ask("capital?")
-        await answered(running)
+    async with chat(TOKENS, asked="capital?") as running:
         await running.press("alt+up", "c")
         assert running.app.clipboard == "It is Paris."
         await running.press("C")
@@ -152,10 +122,7 @@ async def test_copy_takes_the_answer_alone_or_with_its_thinking() -> None:
 
 
 async def test_totals_count_thinking_and_answer_tokens_apart() -> None:
-    async with program({"default": engine()}, first="chat") as running:
-        await running.ready()
-        await running.ask("capital?")
-        await answered(running)
+    async with chat(TOKENS, asked="capital?") as running:
         await running.press("alt+up", "t")
         await running.on(PageScreen)
         await running.until(lambda: "7 of them, the answer 4" in running.seen)
@@ -172,15 +139,6 @@ def test_tree_rows_show_the_answer_without_its_thinking() -> None:
     exchange(chat, "capital?", "<think> so so </think> It is Paris.")
     lines = [line.plain for _, line in rows_of(chat)]
     assert re.search(r"Model  log P \S+ nats · 8 tokens  It is Paris\.", lines[1])
-
-
-async def test_user_message_with_think_tags_is_never_folded() -> None:
-    async with program({"default": engine(["a"])}, first="chat") as running:
-        await running.ready()
-        await running.ask("<think>mine</think>")
-        await answered(running)
-        assert "<think>mine</think>" in running.seen
-        assert not any(map(has_fold, running.views))
 
 
 async def test_search_hit_in_the_thinking_unfolds_it() -> None:
@@ -205,18 +163,18 @@ def _entry(text: str) -> Entry:
     return Entry("2", "assistant", text, thought=thought_of(node))
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_thinking_is_only_drawn(name: str) -> None:
+async def test_hostile_thinking_is_only_drawn() -> None:
     app = Host(Transcript(""))
     async with app.run_test() as pilot:
-        view = await shown(app, f"<think>{HOSTILE[name]}</think>{HOSTILE[name]}")
-        view.action_fold()
-        await pilot.pause()
-        assert unfolded(view)
-        assert safe(app.text())
+        for text in HOSTILE.values():
+            view = await shown(app, f"<think>{text}</think>{text}")
+            view.action_fold()
+            await pilot.pause()
+            assert unfolded(view)
+            assert safe(app.text())
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("size", [1, 3, 7])
 async def test_thinking_grown_in_pieces_is_drawn_as_the_whole_at_once(
     size: int,
 ) -> None:
@@ -240,59 +198,31 @@ async def test_thinking_grown_in_pieces_is_drawn_as_the_whole_at_once(
         assert app.text() == grown
 
 
-async def test_stray_closing_think_tag_leaves_the_answer_unfolded() -> None:
-    app = Host(Transcript(""))
-    async with app.run_test() as pilot:
-        view = await shown(app, "")
-        for text in ("a </think>", "a </think> ends it"):
-            piece = text[len(view.text) :]
-            view.grow(piece, thought_of(ChatMessage(2, 1, "assistant", text)))
-            await pilot.pause()
-        assert not has_fold(view)
-        assert view.answer == "a </think> ends it"
-        assert "a </think> ends it" in app.text()
-
-
-def test_fold_line_says_token_count_and_seconds() -> None:
-    whole = thought_of(ChatMessage(2, 1, "assistant", THOUGHT))
-    assert whole is not None
-    assert (
-        ReasoningInfo(whole.span, 1_312, 4.24).words == "thought 1,312 tokens, ≈ 4.2 s"
-    )
-
-
 # The switch.
 
 
-def sent(running: Program) -> str:
+def sent(running: Chat) -> str:
     """What the last answer was made after."""
-    prompt = running.chat.session.conversation.leaf.prompt
+    prompt = running.leaf.prompt
     assert prompt is not None
     return prompt.text
 
 
 async def test_think_command_switches_thinking_on_and_off() -> None:
-    able = engine(["a"], ["b"], ["c"], ["d"], switches_thinking=True)
-    options = ChatOptions(thinking=False)
-    async with program({"default": able}, first="chat", chat=options) as p:
-        await p.ready()
+    async with switched(chat=ChatOptions(thinking=False)) as (p, engine):
         await p.until(lambda: "cpu · thinking off" in p.seen)
-        await p.ask("one")
-        await answered(p)
+        await p.say("one")
         assert sent(p).endswith("<think>\n\n</think>\n\n")
-        for count, (command, ending) in enumerate(
-            {"/think on": "assistant: ", "/think off": "</think>\n\n",
-             "/think": "assistant: "}.items(), 2
-        ):  # fmt: skip
+        for command, words, ending in (
+            ("/think on", "thinking on", "assistant: "),
+            ("/think off", "thinking off", "</think>\n\n"),
+            ("/think", "", "assistant: "),
+        ):
             await p.ask(command)
-            told = {"on": "thinking on", "off": "thinking off"}
-            words = told.get(command.removeprefix("/think").strip(), "")
-            await p.until(lambda words=words: p.chat.query_one(Status).note == words)
-            await p.ask("more")
-            await answered(p, 2 * count)
+            await p.until(lambda words=words: p.chat.status.note == words)
+            await p.say("more")
             assert sent(p).endswith(ending)
-        looked = [value for verb, value in able.calls if verb == "trace"]
-        assert looked
+        assert [value for verb, value in engine.calls if verb == "trace"]
         await p.ask("/think maybe")
         await p.until(lambda: "one of: auto, on, off" in p.notices)
 
@@ -301,47 +231,45 @@ async def test_think_switch_is_stored_with_the_conversation(tmp_path: Path) -> N
     file = tmp_path / "chats.db"
 
     async def said(text: str, ending: str, *before: str, **options: Any) -> None:
-        able = engine(["a"], ["b"], switches_thinking=True)
         store = Store(file)
         opened = store.load(1) if store.count() else None
         store.close()
-        async with program(
-            {"default": able}, first="chat", chats_file=file, opened=opened,
-            chat=ChatOptions(is_here=lambda _: True, **options),
-        ) as p:  # fmt: skip
-            await p.ready()
+        chosen = ChatOptions(is_here=lambda _: True, **options)
+        async with switched(chats_file=file, opened=opened, chat=chosen) as (
+            p,
+            _,
+        ):
             count = len(opened.conversation.path) - 1 if opened else 0
             await p.until(lambda: len(p.views) == count)
             for line in before:
                 await p.ask(line)
-            await p.ask(text)
-            await answered(p, count + 2)
+            await p.say(text)
             assert sent(p).endswith(ending)
             await p.ask("/new")
-            await p.ask("another")
-            await answered(p)
+            await p.say("another")
             assert sent(p).endswith(ending)  # as with the sampler
-            await p.ask("/export " + str(tmp_path / f"{text}.json"))
-            await p.until(lambda: "Written to" in p.notices)
 
     off, auto = "<think>\n\n</think>\n\n", "assistant: "
-    await said("one", off, thinking=False)  # from the settings: kept nowhere
-    await said("two", auto)
-    await said("three", off, thinking_override="off", thinking=False)
-    await said("four", off)
-    await said("five", auto, "/think on", thinking=False)
-    await said("six", auto, thinking=False)
-    texts = [(tmp_path / f"{n}.json").read_text() for n in ("one", "four", "six")]
-    assert [from_json(text).meta.thinking for text in texts] == [None, "off", "on"]
+    kept = []
+    for step in (
+        partial(said, "one", off, thinking=False),  # from the settings: kept nowhere
+        partial(said, "two", auto),
+        partial(said, "three", off, thinking_override="off", thinking=False),
+        partial(said, "four", off),
+        partial(said, "five", auto, "/think on", thinking=False),
+        partial(said, "six", auto, thinking=False),
+    ):
+        await step()
+        store = Store(file)
+        kept.append(store.load(1).about.thinking)
+        store.close()
+    assert kept == [None, None, "off", "off", "on", "on"]
 
 
 async def test_think_switch_is_stored_without_a_later_message(tmp_path: Path) -> None:
     file = tmp_path / "chats.db"
-    able = engine(["a"], switches_thinking=True)
-    async with program({"default": able}, first="chat", chats_file=file) as p:
-        await p.ready()
-        await p.ask("one")
-        await answered(p)
+    async with switched(chats_file=file) as (p, _):
+        await p.say("one")
         await p.ask("/think off")
         await p.ask("/fork")
     store = Store(file)
@@ -350,34 +278,7 @@ async def test_think_switch_is_stored_without_a_later_message(tmp_path: Path) ->
 
 
 async def test_think_command_says_when_the_model_has_no_switch() -> None:
-    async with program({"default": engine(["a"])}, first="chat") as running:
-        await running.ready()
+    async with chat("a") as running:
         await running.ask("/think off")
         await running.until(lambda: "has no such switch" in running.notices)
         assert running.chat.session.options.thinking is None
-
-
-async def test_prompt_page_shows_the_thinking_tags_that_are_sent() -> None:
-    able = engine(["a"], switches_thinking=True)
-    options = ChatOptions(thinking=False)
-    async with program({"default": able}, first="chat", chat=options) as p:
-        await p.ready()
-        await p.ask("one")
-        await answered(p)
-        await p.ask("/prompt")
-        await p.on(PageScreen)
-        await p.until(lambda: "assistant: <think>" in p.seen and "</think>" in p.seen)
-
-
-async def test_editing_an_answer_includes_its_thinking() -> None:
-    async with program({"default": engine()}, first="chat") as running:
-        await running.ready()
-        await running.ask("capital?")
-        await answered(running)
-        await running.press("alt+up", "e")
-        await running.until(lambda: running.chat.query_one(PromptField).text == THOUGHT)
-
-
-def test_chat_message_keeps_its_thinking_for_the_engine() -> None:
-    node = ChatMessage(2, 1, "assistant", THOUGHT)
-    assert node.message == ChatTurn("assistant", THOUGHT)
