@@ -17,6 +17,7 @@ import random
 import re
 from collections.abc import Callable
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ from lmtui.tui.chat.message import MessageView
 from lmtui.tui.screen import LOADING, READING
 from lmtui.tui.widgets.probability_panel import STALE_TITLE
 from tests.fakes import FakeEngine
-from tests.tui.chat.test_screen import Chat, chat
+from tests.tui.chat.chats import Chat, chat
 
 ANSWERS = ["one", "two words", "now three words", "four of them here", "5", "six six"]
 
@@ -61,10 +62,10 @@ def numbers_of(node: ChatMessage) -> str:
 
 def in_focus(running: Chat) -> ChatMessage | None:
     """The message in focus."""
-    view = running.screen.focused
+    view = running.chat.focused
     if not isinstance(view, MessageView):
         return None
-    return running.screen.session.conversation.node(int(view.key))
+    return running.conversation.node(int(view.key))
 
 
 async def settled(running: Chat) -> None:
@@ -72,7 +73,7 @@ async def settled(running: Chat) -> None:
     await running.until(
         lambda: (
             not (
-                running.screen.session.is_busy
+                running.chat.session.is_busy
                 or running.state.startswith(
                     ("reading", "answering", "scoring", "loading")
                 )
@@ -86,7 +87,7 @@ async def settled(running: Chat) -> None:
 
 def check(running: Chat) -> None:
     """Compare the screen with the table, while nothing is made or read."""
-    screen, seen = running.screen, running.seen
+    screen, seen = running.chat, running.seen
     where = f"{running.state!r}\n{seen}"
     assert STALE_TITLE not in seen and READING[:20] not in seen, where
     if running.state == "ready":
@@ -113,7 +114,7 @@ def check(running: Chat) -> None:
 
 async def write(running: Chat) -> None:
     running.prompt.focus()
-    await running.pilot.press("x")
+    await running.press("x")
 
 
 async def send(running: Chat) -> None:
@@ -124,7 +125,7 @@ async def send(running: Chat) -> None:
 
 def key(*names: str) -> Callable[[Chat], object]:
     async def press(running: Chat) -> None:
-        await running.pilot.press(*names)
+        await running.press(*names)
 
     return press
 
@@ -136,15 +137,13 @@ ACTIONS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 async def test_screen_tells_the_truth_in_every_order(seed: int) -> None:
     order = random.Random(seed)
-    async with chat(FakeEngine(answers=ANSWERS * 9)) as running:
-        await running.ask("go")
-        await running.answered()
+    async with chat(*ANSWERS * 9, asked="go") as running:
         for _ in range(14):
             action = order.choice(ACTIONS)
-            if running.screen.focused is not running.prompt:
+            if running.chat.focused is not running.prompt:
                 action = order.choice(ACTIONS)
             await action(running)  # type: ignore[misc]
             await settled(running)
@@ -156,11 +155,14 @@ async def test_table_of_states_from_the_model_to_the_tokens() -> None:
     gate.set()
     engine = FakeEngine(answers=ANSWERS, on_token=lambda _: gate.wait(20) or None)
 
-    def slowly(_: object) -> FakeEngine:
-        assert release.wait(20)
-        return engine
+    def open_model(_: str) -> Any:
+        def load(_: Any) -> FakeEngine:
+            assert release.wait(20)
+            return engine
 
-    async with chat(opened=slowly, ready=False) as running:
+        return load
+
+    async with chat(open_model=open_model, ready=False) as running:
         await running.until(lambda: LOADING in running.seen)
         assert running.state.startswith("loading") and total(running) == ""
         release.set()
@@ -174,32 +176,29 @@ async def test_table_of_states_from_the_model_to_the_tokens() -> None:
         await settled(running)
         check(running)
         gate.clear()
-        await running.pilot.press("enter")
+        await running.press("enter")
         await running.until(lambda: running.state.startswith("reading the prompt"))
         gate.set()
-        await running.answered()
+        await running.idle()
         await settled(running)
         assert (running.state, title(running)) == ("ready", "Next token, as drawn")
         check(running)
         for keys in (("alt+up",), ("f3",), ("escape",)):
-            await running.pilot.press(*keys)
+            await running.press(*keys)
             await settled(running)
             check(running)
 
 
 async def test_versions_are_compared_by_their_own_numbers() -> None:
-    async with chat(FakeEngine(answers=ANSWERS)) as running:
-        await running.ask("go")
-        await running.answered()
-        await running.pilot.press("ctrl+r")
+    async with chat(*ANSWERS, asked="go") as running:
+        await running.press("ctrl+r")
         await running.until(lambda: running.last_text == ANSWERS[1])
         await settled(running)
-        conversation = running.screen.session.conversation
-        nodes = conversation.siblings(conversation.leaf.id)
+        nodes = running.conversation.siblings(running.leaf.id)
         assert len({numbers_of(node) for node in nodes}) == 2
-        await running.pilot.press("alt+up")
+        await running.press("alt+up")
         for name, node in (("left", nodes[0]), ("right", nodes[1]), ("left", nodes[0])):
-            await running.pilot.press(f"{name}_square_bracket")
+            await running.press(f"{name}_square_bracket")
             await running.until(lambda node=node: running.last_text == node.content)
             await settled(running)
             assert total(running) == numbers_of(node)
@@ -207,20 +206,20 @@ async def test_versions_are_compared_by_their_own_numbers() -> None:
 
 
 async def test_taken_version_has_its_prompt_and_answer_in_the_context() -> None:
-    async with chat(FakeEngine(answers=ANSWERS)) as running:
+    async with chat(*ANSWERS) as running:
         await running.ask("/temp 1")
         await running.ask("/n 2 Name a fruit.")
-        view = running.screen.versions.view
+        view = running.chat.versions.view
         await running.until(lambda: "Enter takes the marked one" in running.seen)
         assert view.has_focus_within
-        await running.pilot.press("right", "enter")
+        await running.press("right", "enter")
         await running.until(lambda: running.last_text == ANSWERS[1])
         await settled(running)
-        node = running.screen.session.conversation.leaf
+        node = running.leaf
         assert node.prompt is not None
         used = context(running)
         assert used == str(len(node.prompt.ids) + len(node.steps))
-        await running.pilot.press("f3")
+        await running.press("f3")
         await settled(running)
         assert context(running) == used
 
@@ -234,69 +233,63 @@ async def test_first_token_is_one_number_on_the_strip_in_tokens_and_on_the_page(
         now[0] += 0.5
         return now[0]
 
-    async with chat(FakeEngine(answers=ANSWERS)) as running:
-        running.screen.parts.strip.clock = tick
-        await running.ask("go")
-        await running.answered()
-        await settled(running)
+    async with chat(*ANSWERS) as running:
+        running.strip.clock = tick
+        await running.say("go")
         (shown,) = re.findall(r"first token (\S+)", side(running))
-        node = running.screen.session.conversation.leaf
+        node = running.leaf
         assert node.finish is not None
         assert node.finish.first_token_seconds == float(shown) > 0.25  # the engine's
-        await running.pilot.press("f3")
+        await running.press("f3")
         await settled(running)
         assert f"first token {shown} s" in side(running)
-        await running.pilot.press("escape", "alt+up", "t")
+        await running.press("escape", "alt+up", "t")
         await running.until(lambda: "The numbers of this message" in running.seen)
         assert f"first token {shown} s" in running.seen
 
 
 async def test_title_tells_as_drawn_from_with_these_settings() -> None:
-    async with chat(FakeEngine(answers=ANSWERS)) as running:
+    async with chat(*ANSWERS) as running:
         await running.ask("/temp 1")
-        await running.ask("go")
-        await running.answered()
-        await running.pilot.press("f3")
+        await running.say("go")
+        await running.press("f3")
         await settled(running)
         assert title(running) == "Token 1, as drawn"
         drawn = side(running)
-        await running.pilot.press("enter", "x")
+        await running.press("enter", "x")
         await running.until(lambda: title(running) == "Token 1, with these settings")
         assert side(running) != drawn
-        await running.pilot.press("alt+up", "f3", "f3")
+        await running.press("alt+up", "f3", "f3")
         await running.until(lambda: title(running) == "Token 1, as drawn")
 
 
-@pytest.mark.parametrize("word", ["yes", "hello", "/n 2 x", "is it so"])
+@pytest.mark.parametrize("word", ["yes", "/n 2 x"])
 async def test_what_is_typed_on_a_message_and_is_no_command_goes_to_the_prompt(
     word: str,
 ) -> None:
-    async with chat(FakeEngine(answers=ANSWERS)) as running:
-        await running.ask("go")
-        await running.answered()
-        await running.pilot.press("alt+up")
+    async with chat(*ANSWERS, asked="go") as running:
+        await running.press("alt+up")
         assert "message: e edit · c copy · d delete · Esc prompt" in running.seen
-        await running.pilot.press(*("space" if c == " " else c for c in word))
+        await running.press(*("space" if c == " " else c for c in word))
         await running.until(lambda: running.prompt.text == word)
-        assert running.screen.focused is running.prompt
-        assert [view.text for view in running.views] == ["go", ANSWERS[0]]
+        assert running.chat.focused is running.prompt
+        assert running.texts == ["go", ANSWERS[0]]
 
 
 async def test_narrow_panel_says_with_which_settings() -> None:
-    async with chat(FakeEngine(answers=ANSWERS), size=(80, 24)) as running:
+    async with chat(*ANSWERS, size=(80, 24)) as running:
         await running.ask("/temp 1")
-        await running.ask("go")
-        await running.answered()
-        await running.pilot.press("f3", "enter", "x")
+        await running.say("go")
+        await running.press("f3", "enter", "x")
         await running.until(lambda: title(running) == "Token 1, these settings")
 
 
 async def test_cut_head_of_an_answer_still_names_the_key_that_goes_on() -> None:
     long = "a-model-with-quite-a-long-name-of-its-own"
     engine = FakeEngine(answers=[" ".join(map(str, range(60)))], name=long)
-    async with chat(engine, size=(80, 24)) as running:
+    async with chat(engine=engine, size=(80, 24)) as running:
         await running.ask("go")
-        await running.answered()
+        await running.until(lambda: running.texts[1:])
         await settled(running)
         (head,) = (line for line in running.seen.splitlines() if "reached" in line)
         assert "Ctrl+G goes on" in head and "a-mo…" in head
