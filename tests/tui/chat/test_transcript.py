@@ -38,8 +38,11 @@ async def shown(entry: Entry, width: int) -> list[str]:
     async with app.run_test(size=(width, 80)) as pilot:
         await transcript.show([entry])
         await pilot.pause()
-        view = transcript.query_one(MessageView)
-        return [view.render_line(y).text[2:].rstrip() for y in range(view.size.height)]
+        return lines_of(transcript.query_one(MessageView))
+
+
+def lines_of(view: MessageView) -> list[str]:
+    return [view.render_line(y).text[2:].rstrip() for y in range(view.size.height)]
 
 
 @settings(max_examples=10, deadline=None)
@@ -52,7 +55,7 @@ async def test_an_answer_reads_as_its_markdown(text: str, width: int) -> None:
     assert filled == [line for line in drawn(text, width - 5) if line.strip()]
 
 
-@pytest.mark.parametrize("width", [24, 43, 100])
+@pytest.mark.parametrize("width", [24, 100])
 async def test_user_message_is_drawn_as_it_was_written(width: int) -> None:
     head, *lines = await shown(Entry("1", "user", SAMPLE + LONG, writer="You"), width)
     assert head == "You"
@@ -60,12 +63,21 @@ async def test_user_message_is_drawn_as_it_was_written(width: int) -> None:
     assert all(len(line) <= width - 5 for line in lines)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("role", ["user", "assistant"])
-async def test_hostile_messages_are_only_text(name: str, role: str) -> None:
-    hostile = HOSTILE[name]
-    entry = Entry("1", role, hostile, writer=hostile, note=hostile[:99])
-    assert safe("\n".join(await shown(entry, 40)))
+async def test_hostile_messages_are_only_text(role: str) -> None:
+    transcript = Transcript("nothing")
+    app = Host(transcript)
+    entries = [
+        Entry(name, role, text, writer=text, note=text[:99])
+        for name, text in HOSTILE.items()
+    ]
+    async with app.run_test(size=(40, 80)) as pilot:
+        await transcript.show(entries)
+        await pilot.pause()
+        views = list(transcript.query(MessageView))
+        assert len(views) == len(HOSTILE)
+        for view in views:
+            assert safe("\n".join(lines_of(view)))
 
 
 def seen(app: Host) -> list[str]:
@@ -97,7 +109,7 @@ async def scrolled(pilot: Pilot[None], app: Host, by: int) -> set[str]:
 
 @pytest.mark.parametrize("by", [6, 20])
 async def test_scrolling_the_transcript_shows_every_message(by: int) -> None:
-    entries = talk(45)
+    entries = talk(36)
     texts = {line for entry in entries for line in entry.text.split("\n\n")}
     transcript = Transcript("nothing")
     app = Host(transcript)
@@ -107,10 +119,10 @@ async def test_scrolling_the_transcript_shows_every_message(by: int) -> None:
         for way in (-by, by):
             lines = await scrolled(pilot, app, way)
             assert texts <= lines
-        assert transcript.query(MessageView).last().key == "44"
+        assert transcript.query(MessageView).last().key == "35"
 
 
-@pytest.mark.parametrize("at", [None, "3", "100"])
+@pytest.mark.parametrize("at", [None, "100"])
 async def test_transcript_fills_a_screen_of_any_height(at: str | None) -> None:
     entries = [Entry(str(n), "user", f"m{n}", writer="You") for n in range(200)]
     transcript = Transcript("nothing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,39 +13,41 @@ from textual.widgets import OptionList, Static
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
+from lmtui.chat.summary import StoredConversation
 from lmtui.models.inventory import missing_model
 from lmtui.models.source import ModelRef
 from lmtui.tui.chat.options import ChatOptions
-from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.store import ConversationChosen
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.models import ModelsScreen
-from lmtui.tui.widgets.status import Status
-from lmtui.tui.widgets.token_view import TokenView
 from tests.chat.making import PLAIN, exchange
 from tests.chat.test_message import answer as written
 from tests.fakes import FakeEngine
-from tests.tui.programs import Program, name_of, program
+from tests.tui.chat.chats import Chat, chat
+from tests.tui.programs import name_of
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A store with one conversation, had with the model `fake`."""
-    store = Store(tmp_path / "chats.db")
-    chat = Conversation()
-    exchange(chat, "question", "old answer")
-    store.save({"a": chat.take_changes()})
-    store.close()
+    kept = Conversation()
+    exchange(kept, "question", "old answer")
+    with closing(Store(tmp_path / "chats.db")) as store:
+        store.save({"a": kept.take_changes()})
     return tmp_path / "chats.db"
+
+
+def load(file: Path) -> StoredConversation:
+    """The conversation, as it is stored."""
+    with closing(Store(file)) as store:
+        return store.load(1)
 
 
 def stored(file: Path) -> list[tuple[str, str | None]]:
     """What is said in the conversation, and by which model."""
-    store = Store(file)
-    found = store.load(1).conversation
-    store.close()
-    return [(node.content, node.model) for node in found.path[1:]]
+    path = load(file).conversation.path[1:]
+    return [(node.content, node.model) for node in path]
 
 
 OLD: list[tuple[str, str | None]] = [("question", None), ("old answer", "fake")]
@@ -53,12 +55,8 @@ OLD: list[tuple[str, str | None]] = [("question", None), ("old answer", "fake")]
 
 @asynccontextmanager
 async def opened(
-    file: Path,
-    *,
-    here: bool = True,
-    first: Any = "chat",
-    loaded: Event | None = None,
-) -> AsyncIterator[Program]:
+    file: Path, *, here: bool = True, loaded: Event | None = None
+) -> AsyncIterator[Chat]:
     """The conversation, opened where `default` is in use; `fake` is here or not, and
     its load waits for the event `loaded`."""
     engines = {
@@ -74,32 +72,24 @@ async def opened(
         return load
 
     options = ChatOptions(is_here=lambda wanted: here or wanted.model != "fake")
-    async with program(
-        open_model=open_model, first=first, chats_file=file, chat=options
-    ) as running:
-        await running.ready("default")
+    async with chat(open_model=open_model, chats_file=file, chat=options) as running:
         running.app.post_message(ConversationChosen(1))
         await running.until(lambda: len(running.views) == 2)
         yield running
 
 
-def line(running: Program) -> str:
+def line(running: Chat) -> str:
     """What is said of the conversation's model."""
     found = running.chat.query_one("#owner", Static)
     return str(found.render()) if found.display else ""
 
 
-async def said(running: Program, count: int) -> None:
-    await running.until(
-        lambda: (
-            len(running.views) == count
-            and running.chat.query_one(Status).state == "ready"
-            and not running.chat.session.is_busy
-        )
-    )
+async def replied(running: Chat, count: int) -> None:
+    await running.until(lambda: len(running.views) == count)
+    await running.idle()
 
 
-async def answer(running: Program, letter: str) -> str:
+async def answer(running: Chat, letter: str) -> str:
     """Wait for the question and answer it; what was asked."""
     asked = await running.on(ConfirmDialog)
     await running.until(lambda: asked.accepts_keys)
@@ -108,16 +98,20 @@ async def answer(running: Program, letter: str) -> str:
     return seen
 
 
-async def test_opened_conversation_loads_its_own_model_on_request(file: Path) -> None:
+@pytest.mark.parametrize("key", ["l", "enter"])
+async def test_opened_conversation_loads_its_own_model_on_request(
+    file: Path, key: str
+) -> None:
     async with opened(file) as running:
         await running.until(
             lambda: "fake wrote this; default is loaded" in line(running)
         )
         await running.ask("more")
-        seen = await answer(running, "l")
+        seen = await answer(running, key)
         assert "It is on this machine" in seen
+        assert "Continue with default · it is loaded" in seen
         assert "your message goes back to the prompt" in seen
-        await said(running, 4)
+        await replied(running, 4)
         assert line(running) == ""
     assert stored(file) == [*OLD, ("more", None), ("by fake", "fake")]
 
@@ -125,7 +119,7 @@ async def test_opened_conversation_loads_its_own_model_on_request(file: Path) ->
 async def test_message_sent_as_the_program_ends_is_stored(file: Path) -> None:
     async with opened(file) as running:
         # as far as sending had come: said, and not stored yet
-        running.chat.session.conversation.say("more")
+        running.conversation.say("more")
     assert stored(file) == [*OLD, ("more", None)]
 
 
@@ -135,21 +129,11 @@ async def test_opened_conversation_continues_with_the_loaded_model_on_request(
     async with opened(file) as running:
         await running.ask("more")
         await answer(running, "g")
-        await said(running, 4)
+        await replied(running, 4)
         assert line(running) == ""
         await running.ask("and more")  # it is asked once
-        await said(running, 6)
+        await replied(running, 6)
     assert stored(file)[2:4] == [("more", None), ("by default", "default")]
-
-
-async def test_enter_loads_the_model_that_wrote_the_conversation(file: Path) -> None:
-    async with opened(file) as running:
-        await running.until(lambda: line(running))
-        await running.ask("more")
-        seen = await answer(running, "enter")
-        assert "Continue with default · it is loaded" in seen
-        await said(running, 4)
-    assert stored(file) == [*OLD, ("more", None), ("by fake", "fake")]
 
 
 async def test_escape_from_the_model_question_returns_the_prompt(file: Path) -> None:
@@ -157,7 +141,7 @@ async def test_escape_from_the_model_question_returns_the_prompt(file: Path) -> 
         await running.until(lambda: line(running))
         await running.ask("more")
         await answer(running, "escape")
-        await running.until(lambda: running.chat.query_one(PromptField).text == "more")
+        await running.until(lambda: running.prompt.text == "more")
         assert len(running.views) == 2
     assert stored(file) == OLD
 
@@ -169,9 +153,8 @@ async def test_conversation_of_a_missing_model_can_be_read_and_exported(
         await running.until(lambda: "fake wrote this and is not on" in line(running))
         await running.press("f3")
         await running.until(lambda: running.chat.has_class("-tokens"))
-        tokens = running.chat.query_one(TokenView)
         await running.until(lambda: "Only fake can tell" in running.seen)
-        assert tokens.index == 0
+        assert running.tokens.index == 0
         await running.press("escape")
         await running.press("alt+up", "c")
         assert running.app.clipboard == "old answer"
@@ -192,12 +175,12 @@ async def test_missing_model_question_offers_the_list_of_models(file: Path) -> N
         seen = await answer(running, "m")
         assert "It is not on this machine" in seen and "Load fake" not in seen
         screen = await running.on(ModelsScreen)
-        assert running.chat.query_one(PromptField).text == "more"
+        assert running.prompt.text == "more"
         await running.until(lambda: screen.query_one(OptionList).option_count)
         await running.press("escape")
         await running.ask("")
         await answer(running, "g")
-        await said(running, 4)
+        await replied(running, 4)
     assert stored(file)[-1] == ("by default", "default")
 
 
@@ -209,18 +192,17 @@ async def test_model_command_settles_which_model_continues(file: Path) -> None:
         await running.until(lambda: line(running) == "")
         await running.ask("/model default")
         await running.ready("default")
-        await running.ask("more")
-        await said(running, 4)
+        await running.say("more")
     assert stored(file)[-1] == ("by default", "default")
 
 
-async def hold(running: Program) -> None:
+async def hold(running: Chat) -> None:
     """Have the model of the conversation loaded, for what was just sent."""
     await answer(running, "l")
     await running.until(lambda: running.app.model.loading)
 
 
-async def settled(running: Program, loaded: Event) -> None:
+async def settled(running: Chat, loaded: Event) -> None:
     """Let the load end, and do what waited for it."""
     loaded.set()
     await running.ready("fake")
@@ -243,7 +225,7 @@ async def test_edit_that_was_left_during_the_load_is_not_sent(
             running.views[0].focus()
             await running.press("e")
         await settled(running, loaded)
-        assert [view.text for view in running.views] == ["question", "old answer"]
+        assert running.texts == ["question", "old answer"]
         assert (running.chat.prompt.edited is not None) is edited_again
     assert stored(file) == OLD
 
@@ -267,7 +249,7 @@ async def test_held_message_returns_when_the_conversation_changes(
         await running.until(lambda: line(running))
         await running.ask("more")
         await hold(running)
-        before = running.chat.session.conversation
+        before = running.conversation
         if change == "new":
             await running.press("ctrl+n")
         elif change == "fork":
@@ -275,25 +257,24 @@ async def test_held_message_returns_when_the_conversation_changes(
             await running.press("k")
         else:
             running.app.post_message(ConversationChosen(1))
-        await running.until(lambda: running.chat.session.conversation is not before)
-        await running.until(lambda: running.chat.query_one(PromptField).text == "more")
+        await running.until(lambda: running.conversation is not before)
+        await running.until(lambda: running.prompt.text == "more")
         await settled(running, loaded)
-        assert running.chat.query_one(PromptField).text == "more"
+        assert running.prompt.text == "more"
         texts = [] if change == "new" else ["question", "old answer"]
-        assert [view.text for view in running.views] == texts
+        assert running.texts == texts
     assert stored(file) == OLD
 
 
 async def test_version_of_another_model_is_named_as_such(file: Path) -> None:
-    store = Store(file)
-    chat = store.load(1).conversation
-    other = chat.regenerate(chat.leaf.id, model="default", settings=PLAIN)
+    kept = load(file).conversation
+    other = kept.regenerate(kept.leaf.id, model="default", settings=PLAIN)
     prompt, steps, finish = written("new", " answer")
-    chat.lay_out(other.id, prompt)
-    chat.grow(other.id, steps)
-    chat.finish(other.id, finish)
-    store.save({"a": chat.take_changes()})
-    store.close()
+    kept.lay_out(other.id, prompt)
+    kept.grow(other.id, steps)
+    kept.finish(other.id, finish)
+    with closing(Store(file)) as store:
+        store.save({"a": kept.take_changes()})
     async with opened(file) as running:
         assert running.views[1].text == "new answer"
         running.views[1].focus()
@@ -312,7 +293,7 @@ async def test_regenerate_and_continue_ask_which_model_to_use(
         await running.press(key)
         await answer(running, "g")
         await running.until(lambda: "2/2" in running.seen)
-        await said(running, 2)
+        await replied(running, 2)
     assert stored(file)[-1][1] == "default"
 
 
@@ -324,34 +305,21 @@ async def test_own_command_loads_the_model_of_the_conversation(file: Path) -> No
         await running.until(lambda: line(running) == "")
 
 
-async def test_new_conversation_asks_no_model_question(file: Path) -> None:
+async def test_conversation_begun_here_asks_no_model_question(file: Path) -> None:
     async with opened(file) as running:
         await running.until(lambda: line(running))
         await running.press("ctrl+n")
         await running.until(lambda: line(running) == "")
-        await running.ask("hello")
-        await said(running, 2)
-
-
-async def test_conversation_begun_here_asks_no_model_question(file: Path) -> None:
-    engines = {name: FakeEngine(["a"], name=name) for name in ("default", "fake")}
-    async with program(engines, first="chat", chats_file=file) as running:
-        await running.ready("default")
-        await running.ask("hello")
-        await said(running, 2)
+        await running.say("hello")
         await running.ask("/model fake")
         await running.ready("fake")
-        await running.ask("more")
-        await said(running, 4)
+        await running.say("more")
         assert line(running) == ""
 
 
 async def test_start_without_the_model_opens_the_conversation_to_read(
     file: Path,
 ) -> None:
-    store = Store(file)
-    loaded = store.load(1)
-    store.close()
     opens: list[str] = []
     engines = {"default": FakeEngine(["by default"], name="default")}
 
@@ -362,16 +330,16 @@ async def test_start_without_the_model_opens_the_conversation_to_read(
     options = ChatOptions(
         is_here=lambda wanted: wanted.model != "fake", missing=missing_model("fake", "")
     )
-    async with program(
+    async with chat(
         open_model=open_model,
-        first="chat",
+        ready=False,
         chats_file=file,
         chat=options,
-        opened=loaded,
+        opened=load(file),
         ref=ModelRef("fake"),
     ) as running:
         await running.until(lambda: "fake wrote this and is not on" in line(running))
-        assert running.chat.query_one(Status).state == "no model"
+        assert running.state == "no model"
         assert "old answer" in running.seen and opens == []
         await running.press("f3")
         await running.until(lambda: running.chat.has_class("-tokens"))
@@ -383,13 +351,12 @@ async def test_start_without_the_model_opens_the_conversation_to_read(
         await running.ask("more")
         seen = await answer(running, "escape")
         assert "Continue with" not in seen
-        assert running.chat.query_one(PromptField).text == "more"
-        running.chat.query_one(PromptField).clear()
+        assert running.prompt.text == "more"
+        running.prompt.clear()
         await running.ask("/model default")
         await running.ready("default")
         await running.until(lambda: line(running) == "")
-        await running.ask("more")
-        await said(running, 4)
+        await running.say("more")
         assert opens == ["default"]
     assert stored(file)[-1] == ("by default", "default")
 
