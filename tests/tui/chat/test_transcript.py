@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from lmtui.tui.chat.message import Entry, MessageView
-from lmtui.tui.chat.transcript import MOST, STEP, Transcript
+from lmtui.tui.chat.transcript import MOST, PART, STEP, Transcript
 from tests.tui.hosts import HOSTILE, Host, safe, until
 from tests.tui.widgets.test_markdown import MARKDOWN, SAMPLE, drawn
 
@@ -120,6 +120,15 @@ async def test_scrolling_the_transcript_shows_every_message(by: int) -> None:
             lines = await scrolled(pilot, app, way)
             assert texts <= lines
         assert transcript.query(MessageView).last().key == "35"
+
+
+async def test_transcript_unloads_messages_far_above() -> None:
+    transcript = Transcript("nothing")
+    async with Host(transcript).run_test():
+        for number in range(MOST + PART + 1):
+            await transcript.add(Entry(str(number), "user", f"q{number}"))
+        views = list(transcript.query(MessageView))
+        assert views[0].text == f"q{PART + 1}" and len(views) == MOST
 
 
 @pytest.mark.parametrize("at", [None, "100"])
