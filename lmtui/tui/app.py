@@ -263,34 +263,29 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     # The conversations.
 
-    @on(chat_store.SaveFailed)
-    def warn_not_saved(self, event: chat_store.SaveFailed) -> None:
-        error = event.error
-        self.notify(
-            visible(f"{error.detail}\n{error.hint}".strip()),
-            title=f"Not saved: {visible_line(error.title)}",
-            severity="error",
-            markup=False,
-            timeout=15,
-        )
+    @on(chat_store.WriterReported)
+    def show_writer_report(self, message: chat_store.WriterReported) -> None:
+        from lmtui.chat import writer
 
-    @on(chat_store.SaveRecovered)
-    def notify_saved(self) -> None:
-        self.notify("Conversations are saved again.")
-
-    @on(chat_store.StoreReplaced)
-    def show_store_replaced(self, event: chat_store.StoreReplaced) -> None:
-        """Report how a damaged store was replaced, and save the conversation again."""
-        self.notify(visible(event.words), severity="warning", markup=False, timeout=20)
-        if self._chat is not None:
-            self._chat.session.save_whole()
-
-    @on(chat_store.ChangedElsewhere)
-    def continue_as_copy(self, event: chat_store.ChangedElsewhere) -> None:
-        """Save the conversation as a copy: another program has changed the stored
-        one."""
-        if self._chat is not None:
-            self._chat.session.continue_as_copy(event.uid)
+        match message.event:
+            case writer.WriteFailed(error):
+                self.notify(
+                    visible(f"{error.detail}\n{error.hint}".strip()),
+                    title=f"Not saved: {visible_line(error.title)}",
+                    severity="error",
+                    markup=False,
+                    timeout=15,
+                )
+            case writer.WriteRecovered():
+                self.notify("Conversations are saved again.")
+            case writer.FileReplaced(salvaged):
+                words = visible(salvaged.words)
+                self.notify(words, severity="warning", markup=False, timeout=20)
+                if self._chat is not None:
+                    self._chat.session.save_whole()
+            case writer.ChangedByOther(uid):
+                if self._chat is not None:
+                    self._chat.session.continue_as_copy(uid)
 
     @on(chat_store.ConversationChosen)
     def open_conversation(self, event: chat_store.ConversationChosen) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -20,11 +20,10 @@ from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from lmtui.chat.search import Excerpt, Hit
-from lmtui.chat.store import ConversationFlag
+from lmtui.chat.search import Excerpt, Hit, search
+from lmtui.chat.store import ConversationFlag, Store
 from lmtui.chat.summary import ConversationSummary
 from lmtui.engine.types import Role
-from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.chat.message import highlighted
 from lmtui.tui.chat.store import ConversationChosen, ConversationStore
@@ -45,6 +44,9 @@ _TITLE = LineQuestion(
     "title", "Title", "empty: taken from the first message", lambda _: ""
 )
 
+_SHOWN = 500  # most conversations or hits in a list; more are found by searching
+
+T = TypeVar("T")
 HistoryRow = ConversationSummary | Hit
 
 
@@ -127,19 +129,21 @@ opens its conversation at that message.
     def _load_rows(self) -> None:
         text = self._field.value
         if text.strip():
-            self._store.search(
-                self.call_later,
-                text,
-                then=partial(self._show_hits, text),
-                failed=self._show_failure,
+            self._ask(
+                lambda store: tuple(search(store, text, limit=_SHOWN)),
+                partial(self._show_hits, text),
             )
         else:
-            self._store.list(
-                self.call_later,
-                then=self._show_list,
-                failed=self._show_failure,
-                archived=self._archived,
+            archived = self._archived
+            self._ask(
+                lambda store: tuple(store.listed(archived=archived, limit=_SHOWN)),
+                self._show_list,
             )
+
+    def _ask(self, work: Callable[[Store], T], then: Callable[[T], object]) -> None:
+        self._store.ask(
+            self.call_later, work, then, partial(notify_error, self.app), empty=()
+        )
 
     # Search and preview.
 
@@ -179,11 +183,9 @@ opens its conversation at that message.
         if row := self._row:
             self._show_about(about(row))
         if isinstance(row, ConversationSummary):
-            self._store.peek(
-                self.call_later,
-                row.id,
-                then=partial(self._show_ending, row.id),
-                failed=self._show_failure,
+            id_ = row.id
+            self._ask(
+                lambda store: tuple(store.ending(id_)), partial(self._show_ending, id_)
             )
 
     def _show_ending(self, id_: int, messages: tuple[tuple[Role, str], ...]) -> None:
@@ -207,9 +209,6 @@ opens its conversation at that message.
         if self._prompt.is_open:
             keys = _RENAMING
         self.query_one("#foot", Static).update(Content(keys))
-
-    def _show_failure(self, error: LmtuiError) -> None:
-        notify_error(self.app, error)
 
     # Actions.
 
@@ -239,9 +238,7 @@ opens its conversation at that message.
             then()
             self._load_rows()
 
-        self._store.mark(
-            self.call_later, id_, mark, value, then=end, failed=self._show_failure
-        )
+        self._ask(lambda store: store.mark(id_, mark, value), end)
 
     @property
     def _conversation_id(self) -> int | None:
@@ -291,13 +288,10 @@ opens its conversation at that message.
     @on(LinePrompt.Answered)
     def rename(self, event: LinePrompt.Answered) -> None:
         self._field.focus()
-        if self._renamed_id is not None:
-            self._store.rename(
-                self.call_later,
-                self._renamed_id,
-                event.text,
-                then=lambda _: self._load_rows(),
-                failed=self._show_failure,
+        if (id_ := self._renamed_id) is not None:
+            self._ask(
+                lambda store: store.rename(id_, event.text),
+                lambda _: self._load_rows(),
             )
 
     @on(LinePrompt.PromptClosed)

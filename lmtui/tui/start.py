@@ -136,11 +136,12 @@ in the background.
             bug=LmtuiError("recent files can't be read"),
         )
         if self._store is not None:
-            self._store.list(
+            self._store.ask(
                 self.call_later,
-                then=self._show_conversations,
-                failed=lambda _: None,  # the list of conversations tells it
-                limit=RECENT,
+                lambda store: tuple(store.listed(limit=RECENT)),
+                self._show_conversations,
+                lambda _: None,  # the list of conversations tells it
+                empty=(),
             )
 
     def _show_conversations(self, rows: tuple[ConversationSummary, ...]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lmtui.chat.conversation import Conversation, ConversationDelta, new_uid
 from lmtui.chat.excerpts import copy_title, title_of
@@ -23,6 +23,9 @@ from lmtui.tui.screen import ModelScreen
 
 if TYPE_CHECKING:
     from lmtui.chat.search import Excerpt
+    from lmtui.chat.store import Store
+
+T = TypeVar("T")
 
 
 class ChatSession:
@@ -94,18 +97,42 @@ class ChatSession:
         chosen: ConversationChosen,
         then: Callable[[StoredConversation, Excerpt], Awaitable[None]],
     ) -> None:
-        if self._store is not None:
-            self._store.open(
-                self._screen.call_later,
-                chosen,
-                then=then,
-                failed=self._screen.show_error,
-            )
+        if (chats := self._store) is None:
+            return
+        from lmtui.chat.search import Excerpt, places
+
+        def work(store: Store) -> tuple[StoredConversation, Excerpt]:
+            loaded, passage = store.load(chosen.id), Excerpt("", ())
+            chats.know(loaded)
+            if chosen.message is not None and chosen.words:
+                passage = places(
+                    store,
+                    chosen.words,
+                    conversation=chosen.id,
+                    message=chosen.message,
+                )
+            return loaded, passage
+
+        self._ask(work, lambda answer: then(*answer))
 
     def recall(self, then: Callable[[tuple[str, ...]], object]) -> None:
+        """Read the latest prompts of all conversations, the last one at the end."""
+        self._ask(lambda store: tuple(store.asked()), then, empty=())
+
+    def _ask(
+        self,
+        work: Callable[[Store], T],
+        then: Callable[[T], object],
+        *,
+        empty: tuple[Any, ...] | None = None,
+    ) -> None:
         if self._store is not None:
-            self._store.recall(
-                self._screen.call_later, then=then, failed=self._screen.show_error
+            self._store.ask(
+                self._screen.call_later,
+                work,
+                then,
+                self._screen.show_error,
+                empty=empty,
             )
 
     # Storing it.
@@ -143,13 +170,13 @@ class ChatSession:
         self._uid, self._meta = new_uid(), None
         self.save_whole()
         self._title = copy_title(self._title or old_title)
+        uid, title = self._uid, self._title
         if self._store is not None:
-            self._store.entitle(
+            self._store.ask(
                 self._screen.call_later,
-                self._uid,
-                self._title,
-                then=lambda _: None,
-                failed=lambda _: None,  # that is told when the copy is saved
+                lambda store: store.rename(store.find(uid), title),
+                lambda _: None,
+                lambda _: None,  # a failure is told when the copy is saved
             )
         self._screen.notify(
             "Another program wrote to this conversation meanwhile. This one"
@@ -162,12 +189,10 @@ class ChatSession:
             self._screen.notify("Only a saved conversation has a title.")
             return
         self._title = " ".join(title.split())
-        self._store.entitle(
-            self._screen.call_later,
-            self._uid,
-            title,
-            then=lambda _: self._screen.notify("The conversation was renamed."),
-            failed=self._screen.show_error,
+        uid = self._uid
+        self._ask(
+            lambda store: store.rename(store.find(uid), title),
+            lambda _: self._screen.notify("The conversation was renamed."),
         )
 
     # Thinking.
