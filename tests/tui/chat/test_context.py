@@ -16,14 +16,12 @@ from textual.widgets import OptionList
 
 from lmtui.config.settings import Preset
 from lmtui.engine.types import ChatTurn
-from lmtui.tui.chat.attachments import Attachments
 from lmtui.tui.chat.message import MessageView
-from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.store import ConversationChosen
 from lmtui.tui.chat.tree import TreeScreen
 from lmtui.tui.dialogs import ConfirmDialog, PageScreen
 from tests.fakes import FakeEngine
-from tests.tui.programs import Program, program
+from tests.tui.chat.chats import Chat, chat
 
 ANSWER = "one two three"
 WHOLE = "see notes.md\n\n```md notes.md\nnotes\n```"
@@ -66,12 +64,9 @@ class Gate:
 class Talk:
     """A chat, what stands on its screen, and what its models were asked."""
 
-    def __init__(self, running: Program, calls: list[tuple[str, object]], gate: Gate):
+    def __init__(self, running: Chat, calls: list[tuple[str, object]], gate: Gate):
         self.running, self.calls, self.gate = running, calls, gate
-
-    @property
-    def prompt(self) -> PromptField:
-        return self.running.chat.query_one(PromptField)
+        self.prompt = running.prompt
 
     @property
     def shown(self) -> list[tuple[str, str]]:
@@ -261,12 +256,9 @@ async def talk(actions: list[tuple[str, str]], folder: Path) -> None:
         name: FakeEngine([ANSWER] * 50, name=name, on_token=hold, calls=calls)
         for name in ("default", "second")
     }
-    async with program(
-        engines, chats_file=folder / "chats.db", first="chat"
-    ) as running:
-        await running.ready()
+    async with chat(engines=engines, chats_file=folder / "chats.db") as running:
         running.app.presets = {"pirate": Preset("pirate", "Be a pirate.")}
-        running.chat.query_one(Attachments).folder = folder
+        running.chat.sender.attachments.folder = folder
         talking = Talk(running, calls, gate)
         await talking.check()
         for action in actions:

@@ -50,16 +50,6 @@ async def test_failed_model_load_is_explained_and_keeps_the_prompt_usable() -> N
         assert running.prompt.text == "still writing"
 
 
-async def test_the_panel_follows_the_draft() -> None:
-    async with chat("x") as running:
-        await running.until(lambda: running.panel.distribution)
-        empty = running.panel.distribution
-        await running.type("the cat")
-        await running.until(lambda: running.panel.distribution != empty)
-        assert running.panel.title == "Next in your message"
-        await running.until(lambda: running.strip.history.tokens == len("the cat"))
-
-
 async def test_an_answer_is_written_and_its_numbers_shown() -> None:
     async with chat(asked="count") as running:
         asked, reply = running.views

@@ -248,19 +248,28 @@ async def test_first_token_is_one_number_on_the_strip_in_tokens_and_on_the_page(
         assert f"first token {shown} s" in running.seen
 
 
-async def test_title_tells_as_drawn_from_with_these_settings() -> None:
-    async with chat(*ANSWERS) as running:
+@pytest.mark.parametrize(
+    ("size", "drawn", "changed"),
+    [
+        ((120, 40), "Token 1, as drawn", "Token 1, with these settings"),
+        ((80, 24), "Token 1", "Token 1, these settings"),
+    ],
+)
+async def test_title_tells_as_drawn_from_with_these_settings(
+    size: tuple[int, int], drawn: str, changed: str
+) -> None:
+    async with chat(*ANSWERS, size=size) as running:
         await running.ask("/temp 1")
         await running.say("go")
         await running.press("f3")
         await settled(running)
-        assert title(running) == "Token 1, as drawn"
-        drawn = side(running)
+        assert title(running) == drawn
+        before = side(running)
         await running.press("enter", "x")
-        await running.until(lambda: title(running) == "Token 1, with these settings")
-        assert side(running) != drawn
+        await running.until(lambda: title(running) == changed)
+        assert side(running) != before
         await running.press("alt+up", "f3", "f3")
-        await running.until(lambda: title(running) == "Token 1, as drawn")
+        await running.until(lambda: title(running) == drawn)
 
 
 @pytest.mark.parametrize("word", ["yes", "/n 2 x"])
@@ -274,14 +283,6 @@ async def test_what_is_typed_on_a_message_and_is_no_command_goes_to_the_prompt(
         await running.until(lambda: running.prompt.text == word)
         assert running.chat.focused is running.prompt
         assert running.texts == ["go", ANSWERS[0]]
-
-
-async def test_narrow_panel_says_with_which_settings() -> None:
-    async with chat(*ANSWERS, size=(80, 24)) as running:
-        await running.ask("/temp 1")
-        await running.say("go")
-        await running.press("f3", "enter", "x")
-        await running.until(lambda: title(running) == "Token 1, these settings")
 
 
 async def test_cut_head_of_an_answer_still_names_the_key_that_goes_on() -> None:
