@@ -299,8 +299,7 @@ class Conversation:
         """Add another wording of a user message as a sibling; the branch ends with
         it."""
         parent = self._nodes[id_].parent
-        if self._nodes[id_].role != "user" or parent is None:
-            raise ValueError("only a message of the user can be edited")
+        assert parent is not None
         return self._adopt(ChatMessage(self._new_id, parent, "user", text))
 
     def reword(self, id_: int, text: str) -> ChatMessage:
@@ -308,20 +307,18 @@ class Conversation:
 
         The messages after it stay.
         """
-        if self._nodes[id_].role == "assistant":
-            raise ValueError("only a reply can be amended")
         node = replace(self.node(id_), content=text, scored=(), scored_by=None)
         return self._put(node)
 
     def amend(self, id_: int, text: str) -> ChatMessage:
         """Add a version of a reply with other words; see `ChatMessage.amended`."""
-        node = self._require_reply(id_).amended(text)
+        node = self.node(id_).amended(text)
         return self._adopt(replace(node, id=self._new_id))
 
     def branch(self, id_: int, index: int, candidate: Candidate) -> ChatMessage:
         """Add a version of a reply that ends with another token; see
         `ChatMessage.branched`."""
-        node = self._require_reply(id_).branched(index, candidate)
+        node = self.node(id_).branched(index, candidate)
         return self._adopt(replace(node, id=self._new_id))
 
     def undo(self) -> ChatMessage | None:
@@ -348,8 +345,7 @@ class Conversation:
         The branch continues with another version, or ends before the message.
         """
         node = self._nodes[id_]
-        if node.parent is None:
-            raise ValueError("the system message stays")
+        assert node.parent is not None
         beside = [other.id for other in self.siblings(id_) if other.id != id_]
         self._stay()
         if self._chosen.get(node.parent) == id_:
@@ -389,7 +385,7 @@ class Conversation:
         self, id_: int, *, model: str, settings: SamplingSettings
     ) -> ChatMessage:
         """Begin another version of a reply."""
-        parent = self._require_reply(id_).parent
+        parent = self.node(id_).parent
         assert parent is not None
         return self.reply(parent, model=model, settings=settings)
 
@@ -399,7 +395,7 @@ class Conversation:
         Where messages follow it, a copy is continued as a sibling: the messages keep
         the text that they answer.
         """
-        node = self._require_reply(id_)
+        node = self.node(id_)
         assert node.parent is not None
         others = (self._nodes[i] for i in self._children[node.parent] if i != id_)
         settings = unused(settings, node.model, others)
@@ -416,7 +412,7 @@ class Conversation:
         The prompt of a continuation changes nothing, unless it has ids for text written
         by hand. One without ids, which a server has laid out, is of no use later.
         """
-        node = self._require_reply(id_)
+        node = self.node(id_)
         if not prompt.ids:
             return self._put(replace(node, left_out=left_out))
         if node.prompt is None:
@@ -431,12 +427,12 @@ class Conversation:
 
     def grow(self, id_: int, steps: Iterable[Step]) -> ChatMessage:
         """Append generated tokens to a reply."""
-        return self._put(self._require_reply(id_).grown(steps))
+        return self._put(self.node(id_).grown(steps))
 
     def finish(self, id_: int, finish: GenerationResult) -> ChatMessage:
         """End a reply with the result of its generation. What that took back stays as
         versions of the reply, which are not on the branch."""
-        node = self._put(self._require_reply(id_).finished(finish))
+        node = self._put(self.node(id_).finished(finish))
         for version in taken_back(node, finish):
             aside = replace(version, id=self._new_id)
             self._lay(aside)
@@ -445,23 +441,17 @@ class Conversation:
 
     def stop(self, id_: int) -> ChatMessage:
         """End a reply that the user stopped before the engine began."""
-        return self._put(replace(self._require_reply(id_), state="stopped"))
+        return self._put(replace(self.node(id_), state="stopped"))
 
     def fail(self, id_: int) -> ChatMessage:
         """Mark a reply as failed; its text so far stays."""
-        return self._put(replace(self._require_reply(id_), state="failed"))
+        return self._put(replace(self.node(id_), state="failed"))
 
     def score(
         self, id_: int, tokens: Iterable[ScoredToken], *, by: str | None = None
     ) -> ChatMessage:
         """Store a model's scores of a message that it did not generate."""
         return self._put(replace(self.node(id_), scored=tuple(tokens), scored_by=by))
-
-    def _require_reply(self, id_: int) -> ChatMessage:
-        node = self.node(id_)
-        if node.role != "assistant":
-            raise ValueError("only a reply is generated")
-        return node
 
     @property
     def _new_id(self) -> int:

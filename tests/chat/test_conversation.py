@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -81,28 +82,6 @@ def test_messages_have_the_ids_of_what_the_model_itself_generated() -> None:
     assert stored.messages(last, model="m")[1].ids == reply.ids
 
 
-def test_regenerated_reply_is_a_sibling_of_the_first() -> None:
-    chat = Conversation()
-    asked, first = exchange(chat, "one")
-    second = chat.regenerate(first.id, model="n", settings=PLAIN)
-    assert [node.id for node in chat.siblings(first.id)] == [first.id, second.id]
-    assert chat.leaf.id == second.id
-    assert chat.move(second.id, -1) == first
-    assert chat.move(first.id, -1) == first  # there is none before it
-    assert chat.move(first.id, 9).id == second.id
-    assert {node.parent for node in chat.siblings(first.id)} == {asked.id}
-
-
-def test_edited_message_begins_a_branch_beside_the_old_one() -> None:
-    chat = Conversation()
-    asked, _ = exchange(chat, "one")
-    exchange(chat, "two")
-    edited = chat.edit(asked.id, "uno")
-    assert contents(chat) == ["uno"]
-    chat.move(edited.id, -1)
-    assert contents(chat) == ["one", "a b", "two", "a b"]
-
-
 def test_unanswered_message_is_not_sent_again() -> None:
     chat = Conversation()
     asked = chat.say("one")
@@ -161,21 +140,14 @@ def test_visiting_a_branch_is_no_change_until_something_is_said() -> None:
     assert chat.take_changes().chosen == {1: first.id, first.id: chat.leaf.id}
 
 
-def test_reply_stopped_before_its_first_token_keeps_its_prefill() -> None:
+@pytest.mark.parametrize("end", [Conversation.stop, Conversation.fail])
+def test_unfinished_reply_with_words_stays_a_turn(
+    end: Callable[[Conversation, int], ChatMessage],
+) -> None:
     chat = Conversation()
     asked = chat.say("one")
-    begun = chat.reply(asked.id, model="m", settings=PLAIN, prefill="a")
-    stopped = chat.stop(begun.id)
-    assert (stopped.state, stopped.content) == ("stopped", "a")
-    assert chat.say("two").parent == begun.id
-
-
-def test_failed_reply_with_words_stays_a_turn() -> None:
-    chat = Conversation()
-    asked = chat.say("one")
-    reply = chat.reply(asked.id, model="m", settings=PLAIN)
-    chat.grow(reply.id, STEPS[:1])
-    assert chat.fail(reply.id).state == "failed"
+    reply = chat.reply(asked.id, model="m", settings=PLAIN, prefill="a")
+    assert end(chat, reply.id).content == "a"
     assert chat.say("go on").parent == reply.id
 
 
@@ -234,28 +206,15 @@ def test_deleted_messages_are_passed_over_and_can_be_restored() -> None:
     assert contents(chat) == ["one"] and not chat.children(1)
     chat.restore(second.id)
     assert contents(chat) == ["one", "a", "two", "a b"]
-    with pytest.raises(ValueError, match="system"):
-        chat.delete(0)
 
 
 def test_reword_changes_user_and_system_messages_in_place() -> None:
     chat = Conversation("be brief")
-    asked, reply = exchange(chat, "one")
+    asked, _ = exchange(chat, "one")
     chat.score(asked.id, [ScoredToken(0, 1, "o", b"o", None, None, None)], by="m")
     assert chat.reword(asked.id, "uno").scored == ()
     chat.reword(0, "be long")
     assert [node.content for node in chat.path] == ["be long", "uno", "a b"]
-    with pytest.raises(ValueError, match="amended"):
-        chat.reword(reply.id, "x")
-
-
-def test_message_said_after_end_at_is_a_sibling_of_the_old_one() -> None:
-    chat = Conversation()
-    _, reply = exchange(chat, "one")
-    asked, _ = exchange(chat, "two")
-    assert chat.end_at(reply.id).id == reply.id
-    third = chat.say("three")
-    assert [n.id for n in chat.siblings(third.id)] == [asked.id, third.id]
 
 
 def test_fork_copies_the_path_and_changes_independently() -> None:
@@ -269,18 +228,6 @@ def test_fork_copies_the_path_and_changes_independently() -> None:
     assert len(fork.take_changes().nodes) == 3
     exchange(fork, "three")
     assert contents(chat)[-2] == "two" and not chat.take_changes()
-
-
-def test_take_changes_reports_each_change_once() -> None:
-    chat = Conversation()
-    asked, reply = exchange(chat, "one")
-    changes = chat.take_changes()
-    assert [node.id for node in changes.nodes] == [0, asked.id, reply.id]
-    assert changes.chosen == {0: asked.id, asked.id: reply.id}
-    assert not chat.take_changes()
-    chat.undo()
-    assert chat.take_changes().chosen == {0: None}
-    assert chat.whole().nodes == chat.nodes
 
 
 def test_restored_refuses_messages_that_form_no_tree() -> None:
@@ -399,19 +346,6 @@ def test_an_amended_reply_without_ids_is_only_text() -> None:
     assert (amended.prompt, amended.rest, amended.content) == (None, "", "It was")
 
 
-def test_edit_and_grow_refuse_messages_of_the_wrong_role() -> None:
-    chat = Conversation("be brief")
-    asked, reply = exchange(chat, "one")
-    with pytest.raises(ValueError, match="message of the user"):
-        chat.edit(reply.id, "x")
-    with pytest.raises(ValueError, match="message of the user"):
-        chat.edit(chat.root.id, "x")
-    with pytest.raises(ValueError, match="reply"):
-        chat.grow(asked.id, STEPS)
-    with pytest.raises(KeyError):
-        chat.node(99)
-
-
 class RandomConversation(RuleBasedStateMachine):
     """Any sequence of what can be done to a conversation."""
 
@@ -503,6 +437,7 @@ class RandomConversation(RuleBasedStateMachine):
     @rule()
     def keep(self) -> None:
         changes = self.chat.take_changes()
+        assert not self.chat.take_changes()
         for node in changes.nodes:
             self.kept[node.id] = node
         for parent, child in changes.chosen.items():
@@ -515,8 +450,11 @@ class RandomConversation(RuleBasedStateMachine):
     @rule(data=st.data(), by=st.integers(-3, 3))
     def move(self, data: st.DataObject, by: int) -> None:
         node = data.draw(st.sampled_from(self.chat.nodes))
+        versions = self.chat.siblings(node.id)
+        index = [version.id for version in versions].index(node.id) + by
         there = self.chat.move(node.id, by)
-        assert there in self.chat.siblings(node.id) and there in self.chat.path
+        assert there.id == versions[max(0, min(index, len(versions) - 1))].id
+        assert there in self.chat.path
 
     @invariant()
     def there_is_one_root(self) -> None:
