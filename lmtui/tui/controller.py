@@ -82,6 +82,10 @@ class Activity:
         self.clear_notice()
 
     def notice(self, text: str) -> None:
+        """Say something to the user; "" ends what was said."""
+        if not text:
+            self.clear_notice()
+            return
         self._status.state, self._has_notice = text, True
         self._notice_context = self._context()
 

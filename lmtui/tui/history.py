@@ -228,14 +228,11 @@ opens its conversation at that message.
         self.open()
 
     def _mark(
-        self,
-        id_: int,
-        mark: ConversationFlag,
-        value: bool,
-        then: Callable[[], object] = lambda: None,
+        self, id_: int, mark: ConversationFlag, value: bool, notice: str = ""
     ) -> None:
         def end(_: object) -> None:
-            then()
+            if notice:
+                self.notify(notice)
             self._load_rows()
 
         self._ask(lambda store: store.mark(id_, mark, value), end)
@@ -254,28 +251,21 @@ opens its conversation at that message.
         if isinstance(row, ConversationSummary):
             value = not getattr(row, mark)
             hidden = mark == "archived" and value and not self._archived
-            notice = "Archived. Alt+V shows archived conversations."
-            notify = partial(self.notify, notice) if hidden else lambda: None
-            self._mark(row.id, mark, value, notify)
+            notice = "Archived. Alt+V shows archived conversations." if hidden else ""
+            self._mark(row.id, mark, value, notice)
 
     def action_archived(self) -> None:
         self._archived = not self._archived
         self._load_rows()
 
     def action_delete(self) -> None:
-        if (id_ := self._conversation_id) is None:
-            return
-
-        def end() -> None:
+        if (id_ := self._conversation_id) is not None:
             self._deleted.append(id_)
-            self.notify("Deleted. Alt+U restores it.")
-
-        self._mark(id_, "deleted", True, end)
+            self._mark(id_, "deleted", True, "Deleted. Alt+U restores it.")
 
     def action_undelete(self) -> None:
         if self._deleted:
-            id_ = self._deleted.pop()
-            self._mark(id_, "deleted", False)
+            self._mark(self._deleted.pop(), "deleted", False)
         else:
             self.notify("There is nothing to restore.")
 

@@ -5,8 +5,10 @@ Knows no model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lmtui.chat.message import ChatMessage
-from lmtui.engine.types import EngineInfo
+from lmtui.engine.types import EngineInfo, Step
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import AS_DRAWN, ProbabilityPanel
 
@@ -24,13 +26,15 @@ def show_strip(
     strip.show(node.tokens, info=info, finish=node.finish, context=context)
 
 
+def last_with_candidates(steps: Sequence[Step]) -> Step | None:
+    return next((s for s in reversed(steps) if s.distribution.candidates), None)
+
+
 def show_last_token(panel: ProbabilityPanel, node: ChatMessage) -> None:
-    with_candidates = [step for step in node.steps if step.distribution.candidates]
-    if with_candidates and not (node.given and node.scored):
-        panel.title = f"Token {with_candidates[-1].index + 1:,}"
-        panel.show(
-            with_candidates[-1].distribution, chosen=with_candidates[-1], drawn=AS_DRAWN
-        )
+    step = last_with_candidates(node.steps)
+    if step is not None and not (node.given and node.scored):
+        panel.title = f"Token {step.index + 1:,}"
+        panel.show(step.distribution, chosen=step, drawn=AS_DRAWN)
     else:
         panel.title = "The message in focus"
         panel.clear(_NOT_SCORED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
@@ -88,19 +89,17 @@ pasted text is shown as one line and sent in full.
         ),
     ]  # fmt: skip
 
+    @dataclass
     class Submitted(Message):
         """The user sent a prompt."""
 
-        def __init__(self, text: str) -> None:
-            self.text = text
-            super().__init__()
+        text: str
 
+    @dataclass
     class SubmitRefused(Message):
         """The user tried to send a prompt that can't be sent."""
 
-        def __init__(self, why: str) -> None:
-            self.why = why
-            super().__init__()
+        why: str
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(

@@ -26,6 +26,7 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.chat.draft import DraftController
+from lmtui.tui.chat.numbers import last_with_candidates
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.chat.tokens import TokensController
 from lmtui.tui.controller import Controller
@@ -289,13 +290,8 @@ class ReplyController(Controller):
         """Show the distribution of the last token that has one; a server may tell
         none."""
         panel = self._screen.panel
-        with_candidates = [step for step in steps if step.distribution.candidates]
-        if with_candidates:
-            panel.show(
-                with_candidates[-1].distribution,
-                chosen=with_candidates[-1],
-                drawn=AS_DRAWN,
-            )
+        if (step := last_with_candidates(steps)) is not None:
+            panel.show(step.distribution, chosen=step, drawn=AS_DRAWN)
         elif panel.distribution is None or panel.stale:
             panel.clear(NO_NUMBERS)
 
@@ -310,7 +306,7 @@ class ReplyController(Controller):
         self.message = self._session.conversation.finish(self.message.id, result)
         self._session.save()
         if self._info is not None:
-            self._show_end_notice(_end_notice(result, empty=self.message.is_empty))
+            self._activity.notice(_end_notice(result, empty=self.message.is_empty))
             if not self.message.steps:
                 self._screen.panel.clear(NO_TOKEN)
         if view := self._branch.view_of(self.message):
@@ -320,12 +316,6 @@ class ReplyController(Controller):
             self.return_queue()
         elif self._queue and self._info is not None:
             await self.add_message(*self.dequeue())
-
-    def _show_end_notice(self, notice: str) -> None:
-        if notice:
-            self._activity.notice(notice)
-        else:
-            self._activity.clear_notice()
 
     async def _show_ended(self, reply: ChatMessage) -> None:
         """Show a reply as it is now that it has ended. An empty reply is not kept on
@@ -381,7 +371,7 @@ class ReplyController(Controller):
         self._session.save()
         if self._info is not None:
             stopped = reply.state == "stopped" and reply.is_empty
-            self._show_end_notice(_STOPPED_EMPTY if stopped else "")
+            self._activity.notice(_STOPPED_EMPTY if stopped else "")
         self.return_queue()
         await self._show_ended(reply)
 

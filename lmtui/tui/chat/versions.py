@@ -341,10 +341,10 @@ class VersionsController(Controller):
         if not with_text:
             if self._replaced_id is not None:
                 conversation.choose(self._replaced_id)
-            self._show_notice(if_empty)
+            self._activity.notice(if_empty if self._info is not None else "")
             self._reply.return_queue()
         else:
-            self._show_notice("")
+            self._activity.clear_notice()
             if any(version.message.state == "stopped" for version in self._versions):
                 self._reply.return_queue()
             self._show_numbers()
@@ -355,12 +355,6 @@ class VersionsController(Controller):
         await self._branch.show()
         if not with_text:
             self._branch.hide_versions()
-
-    def _show_notice(self, notice: str) -> None:
-        if notice and self._info is not None:
-            self._activity.notice(notice)
-        else:
-            self._activity.clear_notice()
 
     def stop(self) -> bool:
         if self._growing and not self._client.stop(Slot.GENERATE):
