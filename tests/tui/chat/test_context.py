@@ -279,8 +279,8 @@ def test_model_is_asked_with_the_turns_the_transcript_shows(
         asyncio.run(talk(actions, Path(folder)))
 
 
-@pytest.mark.parametrize("when", WHENS)
 async def test_model_sees_the_shown_turns_after_a_stopped_message(
-    when: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    await talk([(when, "apples"), ("send", "pears"), ("send", "pears")], tmp_path)
+    actions = [(what, "apples") for when in WHENS for what in (when, "send")]
+    await talk([*actions, ("send", "pears")], tmp_path)
