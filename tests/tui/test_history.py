@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.widgets import OptionList, Static
 
 from lmtui import processes
@@ -183,6 +184,14 @@ async def test_every_letter_that_is_typed_searches(file: Path) -> None:
         await running.until(lambda: running.texts == [word, f"about {word}"])
         assert not screen.is_current
     assert len(stored(file)) == 3
+
+
+async def test_keys_typed_behind_ctrl_o_go_to_the_history_screen(file: Path) -> None:
+    filled(file, "apples", "lighthouses")
+    async with kept(file) as running:
+        for key in ("ctrl+o", *"lighthouse"):
+            running.app.post_message(Key(key, key if len(key) == 1 else None))
+        await running.until(lambda: "2 hits" in running.seen)
 
 
 async def test_history_search_says_when_nothing_is_found(file: Path) -> None:

@@ -253,7 +253,6 @@ async def test_think_switch_is_stored_with_the_conversation(tmp_path: Path) -> N
     kept = []
     for step in (
         partial(said, "one", off, thinking=False),  # from the settings: kept nowhere
-        partial(said, "two", auto),
         partial(said, "three", off, thinking_override="off", thinking=False),
         partial(said, "four", off),
         partial(said, "five", auto, "/think on", thinking=False),
@@ -263,7 +262,7 @@ async def test_think_switch_is_stored_with_the_conversation(tmp_path: Path) -> N
         store = Store(file)
         kept.append(store.load(1).about.thinking)
         store.close()
-    assert kept == [None, None, "off", "off", "on", "on"]
+    assert kept == [None, "off", "off", "on", "on"]
 
 
 async def test_think_switch_is_stored_without_a_later_message(tmp_path: Path) -> None:
