@@ -168,7 +168,7 @@ class ConversationWriter:
             SystemLimitError: it can't be started now; the next call tries again.
         """
         if self._thread is None and not self._closing:
-            thread = Thread(target=self._run, name="keeper", daemon=True)
+            thread = Thread(target=self._run, name="chat-writer", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:
