@@ -91,25 +91,20 @@ class FakeTraining:
         self.running = not any(isinstance(event, End) for event in events)
 
     def poll(self) -> Sequence[Event]:
-        """All that was fed since."""
         self.polls += 1
         told, self.waiting = self.waiting, []
         return told
 
     def go(self) -> None:
-        """Asked to begin."""
         self.asked.append("go")
 
     def pause(self) -> None:
-        """Asked to wait."""
         self.asked.append("pause")
 
     def resume(self) -> None:
-        """Asked to go on."""
         self.asked.append("resume")
 
     def stop(self) -> None:
-        """Asked to save and end."""
         self.asked.append("stop")
 
 

@@ -36,11 +36,7 @@ def beam_search(
     engine: Engine, ids: Sequence[int], *, width: int, count: int
 ) -> Iterator[tuple[Hypothesis, ...]]:
     """Yield the beam after each of `count` steps, the best hypothesis first; fewer
-    where all have ended.
-
-    Raises:
-        LmtuiError: `ids` is empty, or the context is full.
-    """
+    where all have ended."""
     ends = frozenset(engine.info.end_ids)
     beam: tuple[Hypothesis, ...] = (Hypothesis(),)
     for step in range(count):

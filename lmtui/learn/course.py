@@ -66,7 +66,6 @@ Sentence = tuple[Span, ...]
 
 
 def sentence_text(sentence: Sentence, keys: Mapping[str, str]) -> str:
-    """Return a sentence without its styles."""
     return "".join(span.plain(keys) for span in sentence)
 
 
@@ -228,7 +227,6 @@ class _File:
         return tuple(spans)
 
     def _text(self, text: str, style: SpanStyle) -> Iterator[Span]:
-        """Yield a text and the keys that it names."""
         for number, part in enumerate(_KEY.split(text)):
             if number % 2 == 0 and part:
                 yield Span(visible_line(part), style)
@@ -240,7 +238,6 @@ class _File:
 
 
 def _about(file: _File) -> Mapping[str, str]:
-    """Return what `course.toml` says."""
     known = {"title": "", "text": "", "text-name": ""}
     try:
         given = tomllib.loads(file.source)
@@ -270,11 +267,6 @@ def _terms(file: _File) -> Iterator[tuple[str, Sentence]]:
 
 
 def _page(file: _File, id_: str, instruments: Catalogue) -> Page:
-    """Return a page.
-
-    Raises:
-        LmtuiError: a line can't be used.
-    """
     tokens = _MARKDOWN.parse(file.source)
     fence, kind = _instrument(file, tokens, instruments)
     file.keys = (*_KEYS, *(action.id for action in kind.ACTIONS))
@@ -304,7 +296,6 @@ def _page(file: _File, id_: str, instruments: Catalogue) -> Page:
 def _instrument(
     file: _File, tokens: Sequence[Token], instruments: Catalogue
 ) -> tuple[Token, type[Instrument]]:
-    """Return the fenced block of a page, and the class of its instrument."""
     fences = [token for token in tokens if token.type == "fence"]
     if not fences:
         lines = file.source.split("\n")
@@ -324,7 +315,6 @@ def _instrument(
 
 
 def _fill(file: _File, page: Page, fence: Token, kind: type[Instrument]) -> None:
-    """Add the options, exercises and questions of an instrument to its page."""
     options = {name: option.default for name, option in kind.OPTIONS.items()}
     start = file.line
     for file.line, line in enumerate(fence.content.split("\n"), start + 1):

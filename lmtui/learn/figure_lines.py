@@ -111,7 +111,6 @@ def _wrapped(text: str, style: str, width: int) -> Iterator[Line]:
 
 
 def _wrap(pieces: Line, width: int) -> Iterator[Line]:
-    """Wrap styled texts at words."""
     for line in Text.assemble(*pieces).wrap(_CONSOLE, width):
         yield [(line.plain[s.start : s.end], str(s.style)) for s in line.spans]
 
@@ -205,7 +204,6 @@ def _row(
 
 
 def _fit(text: str, width: int, *, right: bool) -> str:
-    """Return a text in exactly `width` cells."""
     if cell_len(text) > width:
         text = f"{set_cell_size(text, width - 1)}…"
     space = " " * (width - cell_len(text))
@@ -229,7 +227,6 @@ def _shaded(shaded: ShadedText, width: int) -> Iterator[Line]:
 
 
 def _finite(chart: Chart) -> tuple[list[tuple[float, float]], list[Level]]:
-    """Return the points and the levels that can be drawn."""
     points = [point for point in chart.points if all(map(math.isfinite, point))]
     return points, [level for level in chart.levels if math.isfinite(level.value)]
 
@@ -302,7 +299,6 @@ def _level_text(level: Level) -> str:
 
 
 def _chart_text(chart: Chart) -> Iterator[str]:
-    """Yield the levels and some points, the first and the last of them."""
     points, levels = _finite(chart)
     yield from (f"line of {_level_text(level)}" for level in levels)
     few = points[:: math.ceil(len(points) / _POINTS) or 1]

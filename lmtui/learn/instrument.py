@@ -64,11 +64,7 @@ def run_inline(
     reported: Callable[[], None] = _nothing,
 ) -> None:
     """Make a measurement and wait for it; `reported` is called after each value that it
-    emits.
-
-    Raises:
-        LmtuiError: it can't be made with this model.
-    """
+    emits."""
     if measurement is not None:
 
         def on_report(value: Any) -> None:
@@ -212,10 +208,6 @@ class Instrument:
 
 
 def enter_inline(instrument: Instrument, line: str, engine: Engine) -> None:
-    """Type a line into the field of an instrument, and enter it; wait for both.
-
-    Raises:
-        LmtuiError: it can't be measured with this model.
-    """
+    """Type a line into the field of an instrument, and enter it; wait for both."""
     run_inline(instrument.follow(line), engine)
     run_inline(instrument.submit(line), engine)

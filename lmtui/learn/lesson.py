@@ -103,7 +103,6 @@ def _file() -> Path:
 
 
 def _read() -> dict[str, Any]:
-    """Return what is saved of all courses."""
     paths.make_private(_file())
     try:
         whole = json.loads(_file().read_text(encoding="utf-8"))

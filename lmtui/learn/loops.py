@@ -20,7 +20,6 @@ class Loop:
 
     @property
     def repeats(self) -> int:
-        """Number of whole repetitions."""
         return self.covered // self.period
 
 

@@ -13,7 +13,6 @@ from lmtui.train.split import read_split
 
 
 def main() -> int:
-    """Train as the run folder's request says; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m lmtui.train", description=__doc__)
     parser.add_argument("run_folder", type=Path)
     parser.add_argument(

@@ -194,7 +194,6 @@ def _bytes(tensors: Any) -> int:
 
 @contextmanager
 def _saving(target: Path) -> Iterator[None]:
-    """Make the folder of a checkpoint, and remove it if saving fails."""
     shutil.rmtree(target, ignore_errors=True)  # left incomplete by a killed process
     try:
         paths.make_folder(target)
@@ -218,7 +217,6 @@ def _unsaved(folder: Path, error: Exception) -> LmtuiError:
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
-    """Turn the errors of reading a checkpoint into an `LmtuiError`."""
     try:
         yield
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:

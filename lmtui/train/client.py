@@ -136,15 +136,12 @@ class WorkerProcess:
             return events
 
     def go(self) -> None:
-        """Tell the worker to begin the steps that it planned."""
         self._send("go")
 
     def pause(self) -> None:
-        """Tell the worker to wait before the next step."""
         self._send("pause")
 
     def resume(self) -> None:
-        """Tell the worker to continue after a pause."""
         self._send("resume")
 
     def stop(self) -> None:
@@ -160,7 +157,6 @@ class WorkerProcess:
                 self._leave_by = time.monotonic() + GRACE
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the process to end and return whether it has."""
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -205,7 +201,6 @@ class WorkerProcess:
                 self._ended = True
 
     def _missing_end(self) -> list[Event]:
-        """Return the events to report for a process that ended without an `End`."""
         if self._stops and not self._began:
             return [End("declined", self._run.last_checkpoint or 0)]
         if self._stops >= 2:
@@ -222,7 +217,6 @@ class WorkerProcess:
         return [Failed("the training ended unexpectedly", detail, hint), end]
 
     def _clean_up(self) -> None:
-        """Remove the run folder, unless it has a checkpoint or the training failed."""
         self._until_over.close()
         if not self._failed and self._run.last_checkpoint is None:
             self._run.remove()
@@ -244,7 +238,6 @@ class WorkerProcess:
 
 
 def _start(command: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
-    """Start the worker; its commands come through a pipe from this process."""
     try:
         with open(run.log_file, "ab", opener=paths.open_private) as log:
             return processes.begin(command, log)

@@ -88,8 +88,6 @@ def pack(examples: Sequence[Example], length: int, pad: int) -> tuple[Block, ...
 
 
 class _Encoder:
-    """Encodes documents as token ids."""
-
     def __init__(self, tokenizer: Any) -> None:
         self._writer = PromptBuilder(tokenizer)
         self._text_ids = TextTokenizer(tokenizer).ids
@@ -189,7 +187,6 @@ class Dataset:
 def prepare(
     notes: SplitNotes, tokenizer: Any, *, length: int, skip: Callable[[Skip], None]
 ) -> Dataset:
-    """Encode the notes as token ids."""
     training, skipped = examples(notes.training, tokenizer)
     held_out, skipped_held_out = examples(notes.held_out, tokenizer)
     skipped += skipped_held_out

@@ -114,7 +114,6 @@ class Evaluator:
     def continued(
         self, engine: LocalEngine, prompts: Sequence[Prompt]
     ) -> tuple[str, ...]:
-        """Return the model's greedy continuation of each prompt."""
         return tuple(
             "".join(self._greedy(engine, prompt, CONTINUED)[1]) for prompt in prompts
         )
@@ -229,7 +228,6 @@ class Evaluator:
 
 
 def neutral_text() -> str:
-    """Return plain prose of several kinds, used to measure forgetting."""
     return files("lmtui.train").joinpath("neutral.txt").read_text("utf-8")
 
 
@@ -257,7 +255,6 @@ def _as_example(path: str, encoding: Encoding) -> Example:
 
 
 def _spread(examples: Sequence[Example], count: int) -> list[Example]:
-    """Return at most `count` of the examples, evenly spread."""
     step = max(1.0, len(examples) / count)
     indices = (int(step * n) for n in range(count))
     return [examples[index] for index in indices if index < len(examples)]

@@ -98,8 +98,6 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The steps begin."""
-
     name: ClassVar[str] = "start"
     run: str
     steps: int
@@ -109,8 +107,6 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An optimiser step was made."""
-
     name: ClassVar[str] = "step"
     step: int
     epoch: float
@@ -185,8 +181,6 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """A warning for the user; the training continues."""
-
     name: ClassVar[str] = "warning"
     text: str
 
@@ -322,7 +316,6 @@ def _kinds(kind: Any) -> dict[str, Any]:
 
 
 def to_fields(event: Event) -> dict[str, Any]:
-    """Return an event as a JSON object."""
     return {"event": event.name, **plain(event)}
 
 

@@ -84,7 +84,6 @@ def plain_head(model: Any) -> Tensor | None:
 
 
 def _rows(vocabulary: int) -> int:
-    """Return how many rows of logits are in memory at once."""
     return max(16, _BLOCK_BYTES // (4 * vocabulary))
 
 

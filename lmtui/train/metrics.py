@@ -75,8 +75,6 @@ class Memorized:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The results of a full evaluation of a model."""
-
     held_out: tuple[DocumentScore, ...]
     neutral: DocumentScore
     continued: tuple[str, ...]

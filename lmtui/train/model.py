@@ -147,7 +147,6 @@ class TrainableModel:
 
     @property
     def dtype(self) -> str:
-        """The dtype that the training computes in."""
         dtype = torch.bfloat16 if self.half else self.loaded.dtype
         return str(dtype).removeprefix("torch.")
 
@@ -182,7 +181,6 @@ class TrainableModel:
 def open_model(
     request: TrainRequest, on_progress: OnProgress = ignore
 ) -> TrainableModel:
-    """Load the base that a request names and prepare it for training."""
     settings = request.settings
     named = source.resolve(request.base)
     base = folders.base_of(named, locate(named, on_progress), on_progress)

@@ -138,7 +138,6 @@ def _content(values: dict[str, Any], kind: tuple[str, ...]) -> Content:
 
 
 def _instruction(values: dict[str, Any]) -> tuple[ChatTurn, ...]:
-    """Return a row of Alpaca as a question and its answer."""
     if values.get("history"):
         raise _UnusableRow("history is not read; give such rows as messages")
     names = ("system", "instruction", "input", "output")
@@ -221,8 +220,6 @@ def _name(path: Path, root: Path) -> str:
 
 
 class _Search:
-    """The files and folders found so far."""
-
     def __init__(self) -> None:
         self.bases: list[Path] = []
         self.files: set[Path] = set()
@@ -249,7 +246,6 @@ class _Search:
             self.files.add(path)
 
     def _match(self, pattern: str, path: Path) -> None:
-        """Take the files that match a pattern."""
         parts = path.parts
         magic = (i for i, part in enumerate(parts) if not _MAGIC.isdisjoint(part))
         first = next(magic, len(parts))
@@ -288,7 +284,6 @@ class _Search:
         return matched
 
     def _walk(self, folder: Path) -> None:
-        """Take all files of a folder and of its subfolders."""
         waiting = [folder]
         while waiting:
             for path, is_folder in self._entries(waiting.pop()):
@@ -423,7 +418,6 @@ class _Reading:
     """The places of likely secrets: `diary.md:7`."""
 
     def add(self, other: _Reading) -> None:
-        """Add what was read from other files."""
         self.skipped += other.skipped
         self.files += other.files
         self.documents += other.documents

@@ -94,7 +94,6 @@ class Channel:
             self.obey("stop")
 
     def obey(self, command: str) -> None:
-        """Note a command; unknown ones are ignored."""
         with self._changed:
             match command:
                 case "go":
@@ -110,7 +109,6 @@ class Channel:
                 self._leave()
 
     def _leave(self) -> None:
-        """Write a final `End` and exit the process, whatever it is doing."""
         if self._lock.acquire(timeout=_LOCK_TIMEOUT) and not self._ended:
             self._write(End("stopped" if self._started else "declined", self._step))
         os._exit(0)
@@ -121,12 +119,10 @@ class Channel:
             self._saves = True
 
     def stopping(self) -> bool:
-        """Whether the training must end."""
         return self._stops > 0
 
     @property
     def pausing(self) -> bool:
-        """Whether the training must wait before the next step."""
         return self._paused and not self.stopping()
 
     def wait_for_go(self) -> None:
@@ -135,7 +131,6 @@ class Channel:
             self._changed.wait_for(lambda: self._go)
 
     def wait_for_resume(self) -> None:
-        """Wait until no pause is in force."""
         with self._changed:
             self._changed.wait_for(lambda: not self.pausing)
 

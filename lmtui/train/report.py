@@ -203,7 +203,6 @@ def _markdown(report: Report) -> Iterator[str]:
 
 
 def _sections(report: Report) -> Iterator[tuple[str, list[Sequence[str]]]]:
-    """Yield the title and the table of each section, the head first."""
     samples: list[Sequence[str]] = [("prompt", "before", "after")]
     for sample in report.samples:
         texts = (_tail(sample.prompt), sample.before, sample.now)
@@ -281,7 +280,6 @@ def _code(text: str) -> str:
 
 
 def _tail(text: str) -> str:
-    """Return the end of a text that is too long to be shown."""
     return text if len(text) <= _PICTURED // 2 else "…" + text[-_PICTURED // 2 :]
 
 
@@ -298,7 +296,6 @@ def compare(
     prompts: Sequence[Prompt],
     quote: Quote,
 ) -> Report:
-    """Build the report of a training from the evaluations before and after it."""
     gained, lost = token_changes(before.held_out, after.held_out, quote)
     neutral = together([before.neutral]), together([after.neutral])
     texts = zip(prompts, before.continued, after.continued, strict=True)

@@ -130,8 +130,6 @@ class Training:
     # Before the first step.
 
     def _read_baseline(self) -> Baseline:
-        """Return the evaluation of the model that the training began with, which must
-        still be the same."""
         baseline = self._folder.read(self._folder.baseline_file, Baseline)
         if baseline.sha256 != self._model.base.sha256:
             raise LmtuiError(
@@ -151,8 +149,6 @@ class Training:
         return baseline
 
     def _plan(self) -> Plan:
-        """Return the plan of the steps to come, from one timed block and one timed
-        evaluation."""
         model, data, settings = self._model, self._data, self._settings
         schedule, step = self._schedule, self._state.step
         need = checkpoints.space_for(model.weights, resumed=step > 0)
@@ -202,7 +198,6 @@ class Training:
         )
 
     def _evaluate_first(self) -> None:
-        """Evaluate the model as it is before the first step, and save that."""
         data = self._data
         prompts = self._evaluator.prompts(data.held_out, data.training)
         answers = self._ask("evaluating before training", prompts)
@@ -212,7 +207,6 @@ class Training:
         self._save()
 
     def _ask(self, what: str, prompts: Sequence[Prompt]) -> Answers:
-        """Make a full evaluation and report how much of it is done."""
         self._emit(Doing(what))
         with cancelled_when(self._channel.stopping):
             return self._evaluator.ask(
@@ -228,7 +222,6 @@ class Training:
     # The steps.
 
     def _make_steps(self) -> None:
-        """Make steps until all are done, the training stops early, or must end."""
         for made in steps(
             self._model,
             self._optimizer,
@@ -242,7 +235,6 @@ class Training:
 
     @property
     def _is_over(self) -> bool:
-        """Whether all steps are done or the training stopped early."""
         return self._state.early or self._state.step >= self._schedule.steps
 
     def _report(self, made: StepResult) -> None:
@@ -285,7 +277,6 @@ class Training:
         return not (self._is_over or is_stopped)
 
     def _evaluate(self) -> None:
-        """Score the held-out documents, continue the prompts, and save."""
         began = time.perf_counter()
         engine = self._model.engine()
         with cancelled_when(self._channel.stopping):
@@ -325,7 +316,6 @@ class Training:
         self._emit(Sample(step, tuple(Continuation(p.text, a, b) for p, a, b in items)))
 
     def _save(self) -> None:
-        """Save a checkpoint, unless exactly this state is saved already."""
         if self._state == self._saved:
             return
         checkpoints.save(
@@ -337,7 +327,6 @@ class Training:
     # The end.
 
     def _finish(self) -> End:
-        """Evaluate the best weights and write the adapter."""
         data, model, state = self._data, self._model, self._state
         before = self._baseline.about(data.held_out)
         best_step = state.step
@@ -378,8 +367,6 @@ class Training:
         )
 
     def _end_after(self, error: NonFiniteLoss) -> End:
-        """End after a loss that is NaN or infinite: write the best weights if there are
-        any."""
         end = End("failed", self._folder.last_checkpoint or 0)
         detail = error.detail
         if self._state.best_step is not None:

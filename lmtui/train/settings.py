@@ -161,10 +161,8 @@ class TrainSettings:
     )
 
     def __post_init__(self) -> None:
-        """Refuse values that can't be used."""
         check_fields(self)
 
     @property
     def peak_rate(self) -> float:
-        """The learning rate after the warm-up."""
         return LEARNING_RATES[self.method] if self.lr is None else self.lr

@@ -113,7 +113,6 @@ def _by_hash(documents: Sequence[NotesDocument], settings: TrainSettings) -> _Pa
 
 
 def _fraction(document: NotesDocument, seed: int) -> float:
-    """Return the hash of a document as a fraction from 0 to 1."""
     known_by = _words(document.content) if document.is_row else (document.path,)
     digest = blake2b(f"{seed}:{chr(0).join(known_by)}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

@@ -30,7 +30,6 @@ def course(tmp_path: Path) -> Path:
 
 
 def html(course: Path, out: Path, *arguments: str, **options: object) -> Result:
-    """Write the handout of a course."""
     given = ("learn", str(course), *arguments, "--html", str(out))
     return run(*given, **options)  # type: ignore[arg-type]
 

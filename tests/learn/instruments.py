@@ -40,7 +40,6 @@ def own_text(kind: type[Made], written: str, /, **options: Any) -> Made:
 
 
 def table_of(instrument: Instrument, number: int = 0) -> Table:
-    """One of the tables of its figure."""
     tables = [part for part in instrument.figure if isinstance(part, Table)]
     return tables[number]
 
@@ -62,7 +61,6 @@ def texts_of(table: Table) -> list[list[str]]:
 
 
 def words_of(instrument: Instrument) -> str:
-    """All sentences of its figure."""
     parts = (part for part in instrument.figure if isinstance(part, Words))
     return "\n".join(part.text for part in parts)
 
@@ -77,17 +75,14 @@ class Naive:
         self._logprobs = tiny.reference_logprobs
 
     def ids(self, text: str) -> tuple[int, ...]:
-        """The ids of a text."""
         return self.engine.encode(text).ids
 
     def logprobs(self, text: str) -> list[float]:
-        """The log-probability of each token of a text but the first."""
         ids = [*self.ids(text)]
         rows = self._logprobs("llama", ids)
         return [float(rows[n, each]) for n, each in enumerate(ids[1:])]
 
     def ranks(self, text: str) -> list[int]:
-        """The rank of each token of a text but the first."""
         ids = [*self.ids(text)]
         rows = self._logprobs("llama", ids)
         return [int((rows[n] > rows[n, i]).sum()) + 1 for n, i in enumerate(ids[1:])]
@@ -109,7 +104,6 @@ class Silent:
         return replace(token, logprob=None, entropy=None, rank=RankAbove(20))
 
     def score(self, *arguments: Any, **options: Any) -> Iterator[ScoredToken]:
-        """The scores that are told."""
         return map(self._heard, self._engine.score(*arguments, **options))
 
     @property
@@ -118,6 +112,5 @@ class Silent:
         return self
 
     def score_span(self, *arguments: Any, **options: Any) -> Iterator[ScoredSpan]:
-        """The same of a part."""
         for part in self._engine.document.score_span(*arguments, **options):
             yield replace(part, tokens=tuple(map(self._heard, part.tokens)))

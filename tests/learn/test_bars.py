@@ -26,7 +26,6 @@ def engine() -> FakeEngine:
 
 
 def shown(engine: FakeEngine, **options: Any) -> BarsInstrument:
-    """The instrument once it has begun."""
     instrument = made(BarsInstrument, text=TEXT, **options)
     answer(engine, instrument.begin())
     return instrument

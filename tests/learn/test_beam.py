@@ -30,7 +30,6 @@ def ids_of(engine: LocalEngine, text: str) -> list[int]:
 def last(
     engine: LocalEngine, ids: Sequence[int], width: int, count: int
 ) -> tuple[Hypothesis, ...]:
-    """The beam at the end."""
     *_, beam = beam_search(engine, ids, width=width, count=count)
     return beam
 

@@ -33,7 +33,6 @@ def naive() -> Naive:
 
 
 def begun(naive: Naive, text: str = TEXT) -> ChainInstrument:
-    """The instrument with a text of the page."""
     instrument = made(ChainInstrument, text=text)
     answer(naive.engine, instrument.begin())
     return instrument

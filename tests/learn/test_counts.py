@@ -24,7 +24,6 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def instrument(engine: FakeEngine) -> CountsInstrument:
-    """The instrument once it has counted."""
     options = made(CountsInstrument, text="on the").options
     instrument = CountsInstrument(options, Material(TEXT, "cats"))
     answer(engine, instrument.begin())
@@ -32,7 +31,6 @@ def instrument(engine: FakeEngine) -> CountsInstrument:
 
 
 def parts(instrument: CountsInstrument) -> tuple[Table, Table, Words]:
-    """The table, the bars and the sentence of its figure."""
     table, bars, words = instrument.figure
     assert isinstance(table, Table)
     assert isinstance(bars, Table)

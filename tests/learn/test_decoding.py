@@ -32,7 +32,6 @@ def engine() -> LocalEngine:
 
 
 def shown(engine: Any, **options: Any) -> DecodingInstrument:
-    """The instrument once it has begun."""
     instrument = made(DecodingInstrument, **{"text": TEXT, "tokens": 8, **options})
     answer(engine, instrument.begin())
     return instrument
@@ -169,7 +168,6 @@ class Interrupted(Exception):
 
 
 def interrupt(engine: Any, measurement: Measurement | None, after: int) -> None:
-    """Make a measurement up to some report."""
     assert measurement is not None
     reports = iter(range(after))
 
@@ -240,7 +238,6 @@ def test_late_reports_of_another_text_are_dropped(engine: LocalEngine) -> None:
 
 
 def leaf(name: str, text: str) -> Leaf[str]:
-    """A continuation whose tokens are letters."""
     return Leaf(name, tuple(map(ord, text)), tuple(c.encode() for c in text))
 
 

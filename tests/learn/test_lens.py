@@ -19,14 +19,12 @@ TEXT = "the cat sat on the"
 
 
 def begun() -> LensInstrument:
-    """The instrument over a tiny model."""
     instrument = made(LensInstrument, text=TEXT)
     answer(engine(), instrument.begin())
     return instrument
 
 
 def parts(instrument: LensInstrument) -> tuple[Words, Table]:
-    """The sentence and the table of its figure."""
     words, table = instrument.figure
     assert isinstance(words, Words)
     assert isinstance(table, Table)
@@ -90,7 +88,6 @@ def test_long_text_is_refused() -> None:
 
 
 def row(layer: int, rank: int | None) -> LensRow:
-    """A layer in which the token has a rank."""
     return LensRow(layer, (Candidate(0, "x", b"x", -1.0),), -1.0, rank, 1.0)
 
 

@@ -19,13 +19,11 @@ from tests.learn.courses import PAGE, write_course
 
 @pytest.fixture
 def course(tmp_path: Path, home: Path) -> Course:
-    """Two pages."""
     folder = write_course(tmp_path / "c", {"02-more.md": PAGE})
     return read_course(folder, INSTRUMENTS)
 
 
 def saved() -> dict[str, object]:
-    """What is on disk."""
     file = paths.state_folder() / "learn.json"
     found: dict[str, object] = json.loads(file.read_text())
     return found

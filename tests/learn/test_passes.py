@@ -30,14 +30,12 @@ def engine() -> LocalEngine:
 
 
 def shown(engine: Any, text: str = TEXT) -> PassesInstrument:
-    """The instrument once it has begun."""
     instrument = made(PassesInstrument, text=text)
     answer(engine, instrument.begin())
     return instrument
 
 
 def tables(instrument: PassesInstrument) -> tuple[Table, Table]:
-    """The grid and the mask."""
     grid, mask = (part for part in instrument.figure if isinstance(part, Table))
     return grid, mask
 

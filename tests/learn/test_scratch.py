@@ -30,13 +30,11 @@ TEXT = "She was not the one who had been there. It was not she. " * 60
 
 
 def scratch(text: str = TEXT, **options: object) -> ScratchInstrument:
-    """The instrument on a text."""
     whole = made(ScratchInstrument, **options).options
     return ScratchInstrument(whole, Material(text, "x"))
 
 
 def parts(instrument: ScratchInstrument, kind: type) -> list[object]:
-    """The parts of its figure of one kind."""
     return [part for part in instrument.figure if isinstance(part, kind)]
 
 

@@ -34,7 +34,6 @@ def engine() -> LocalEngine:
 
 
 def shown(engine: Any, **options: Any) -> SoftmaxInstrument:
-    """The instrument once it has begun."""
     instrument = made(SoftmaxInstrument, text=TEXT, **options)
     answer(engine, instrument.begin())
     return instrument
@@ -45,13 +44,11 @@ def table_of(instrument: SoftmaxInstrument) -> Table:
 
 
 def column(table: Table, heading: str) -> list[str]:
-    """The texts of a column."""
     number = [each.heading for each in table.columns].index(heading)
     return [cells[number].text for cells in table.rows]
 
 
 def raw_logits() -> torch.Tensor:
-    """The logits after the text, the naive way."""
     ids = tiny.engine().encode(TEXT).ids
     with torch.inference_mode():
         return tiny.model()(torch.tensor([list(ids)])).logits[0, -1].double()

@@ -36,7 +36,6 @@ def naive() -> Naive:
 
 
 def begun(naive: Naive, text: str = TEXT) -> SurpriseInstrument:
-    """The instrument with a text and two pairs of the page."""
     instrument = made(SurpriseInstrument, text=text, **PAIRS)
     answer(naive.engine, instrument.begin())
     return instrument

@@ -18,7 +18,6 @@ TOPIC = topics()["learn"].read_text("utf-8")
 
 
 def example() -> str:
-    """The page in the topic."""
     found = re.search(r"^  # .*?(?=^\S)", TOPIC, re.MULTILINE | re.DOTALL)
     assert found
     return textwrap.dedent(found[0])

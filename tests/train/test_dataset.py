@@ -44,7 +44,6 @@ RESERVED = frozenset("\ufdd0\ufdd1\ufdd2")  # Unicode's, for use within programs
 
 
 def example(content: Content, tokenizer: Any = None, path: str = "a") -> Example:
-    """A text or a row as token ids."""
     document = NotesDocument(path, content, is_row=not isinstance(content, str))
     ((made,), ()) = examples([document], tokenizer or tiny.tokenizer())
     return made
@@ -158,7 +157,6 @@ def learned(made: Example, tokenizer: Any) -> list[str]:
 
 
 def plain() -> Any:
-    """A tokenizer without a template."""
     return tiny.tokenizer().__class__(
         tokenizer_object=tiny.tokenizer().backend_tokenizer, eos_token="<|endoftext|>"
     )

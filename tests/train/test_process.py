@@ -31,7 +31,6 @@ class Listener:
         self.threads: set[threading.Thread] = set()
 
     def hear(self, *commands: str) -> None:
-        """Write commands for the channel."""
         before = {*threading.enumerate()}
         self.channel.listen(self.reader)
         self.threads = {*threading.enumerate()} - before

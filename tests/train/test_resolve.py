@@ -16,7 +16,6 @@ BEGUN = TrainRequest("notes", ("/notes",), settings=TrainSettings(rank=3), threa
 
 
 def begun(request: TrainRequest = BEGUN) -> RunFolder:
-    """The folder of a training that was stopped at step 3."""
     run = RunFolder.named(request.name)
     run.write(run.request_file, request)
     checkpoint = run.checkpoint(3)

@@ -82,7 +82,6 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trainings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
-    """One of each kind."""
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         for kind, settings in KINDS.items():
@@ -96,14 +95,12 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
 
 @pytest.fixture
 def trained(trainings: dict[str, Trained], monkeypatch: pytest.MonkeyPatch) -> Trained:
-    """That in float32, with its home as LMTUI_HOME."""
     monkeypatch.setenv("LMTUI_HOME", str(trainings["float32"].home))
     return trainings["float32"]
 
 
 @pytest.fixture(scope="module")
 def unbroken(trainings: dict[str, Trained]) -> dict[str, bytes]:
-    """The weights that they come to."""
     return {kind: trained.weights for kind, trained in trainings.items()}
 
 

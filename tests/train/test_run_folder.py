@@ -31,14 +31,12 @@ from lmtui.train.settings import TrainSettings
 
 @pytest.fixture
 def run(home: Path) -> RunFolder:
-    """A run folder with a request in it."""
     folder = RunFolder.named("notes")
     folder.write(folder.request_file, TrainRequest("notes", ("/notes",)))
     return folder
 
 
 def checkpoint(run: RunFolder, step: int) -> Path:
-    """A complete checkpoint."""
     folder = run.checkpoint(step)
     (folder / "deep").mkdir(parents=True)
     (folder / "weights").write_bytes(b"w" * 9)
@@ -48,12 +46,10 @@ def checkpoint(run: RunFolder, step: int) -> Path:
 
 
 def step(number: int) -> Step:
-    """A step of training."""
     return Step(number, 0.1, 3.0 - number / 10, 1e-4, 0.5, 100, 50.0, 9.0, 7)
 
 
 def tell(run: RunFolder, *events: Event, torn: str = "") -> None:
-    """What a worker told."""
     lines = "".join(to_json(event) + "\n" for event in events)
     with run.events_file.open("a", encoding="utf-8") as file:
         file.write(lines + torn)

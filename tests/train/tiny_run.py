@@ -41,7 +41,6 @@ LOOKS = 0.005  # seconds between two looks at what was told
 
 
 def notes(folder: Path, files: int = 12) -> Path:
-    """A folder of notes that can be learned."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(files):
         words = random.Random(number).choices(_WORDS, k=60)
@@ -88,15 +87,12 @@ class Child:
     events: TextIO
 
     def say(self, word: str) -> None:
-        """Tell it something."""
         os.write(self.words.fileno(), f"{word}\n".encode())
 
     def kill(self) -> None:
-        """End it without a warning."""
         os.kill(self.process.pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        """Its exit code."""
         self.process.join(100)
         assert self.process.exitcode is not None
         return int(self.process.exitcode)

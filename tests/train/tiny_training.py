@@ -21,7 +21,6 @@ BASE = Base("tiny", "tiny", ("0" * 64,))
 def trainable(
     family: str = "llama", *, half: bool = False, **settings: Any
 ) -> TrainableModel:
-    """A random model of a family, ready to be trained."""
     loaded = tiny.loaded(family)
     loaded = replace(loaded, model=deepcopy(loaded.model))
     return prepare_for_training(
@@ -42,7 +41,6 @@ def blocks(count: int, *, seed: int = 0) -> tuple[Block, ...]:
 
 
 def copied(subject: TrainableModel) -> dict[str, torch.Tensor]:
-    """The weights as they are now."""
     return {name: w.detach().clone() for name, w in subject.weights.items()}
 
 

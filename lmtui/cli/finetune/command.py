@@ -84,11 +84,7 @@ _TRAINING = tuple(name for name in names("finetune") if name != "finetune_method
 
 
 def method_of(*, full: bool, from_scratch: bool) -> Method | None:
-    """Return the training method of the flags; None leaves it to the settings.
-
-    Raises:
-        LmtuiError: both flags are given.
-    """
+    """Return the training method of the flags; None leaves it to the settings."""
     if full and from_scratch:
         raise LmtuiError(
             "--full and --from-scratch exclude each other", "", "Give one."
@@ -183,12 +179,7 @@ def read_request(
     resume: bool,
     force: bool,
 ) -> TrainRequest:
-    """Return the training request of the command line.
-
-    Raises:
-        LmtuiError: no notes are given or found, the name can't be used, or it is not
-            clear which training is to be resumed.
-    """
+    """Return the training request of the command line."""
     if not (places or resume):
         raise LmtuiError(
             "no notes were given", "", "Name files or folders: lmtui finetune NOTES."
@@ -237,13 +228,6 @@ def confirmed_resumption(decision: Decision, conflict: LmtuiError) -> bool:
 
 
 def _base(model: str | None) -> str | None:
-    """Return the name of the base model; None is the default model.
-
-    A path is made absolute: the training may be resumed from another folder.
-
-    Raises:
-        LmtuiError: `--model` names nothing that could be a model.
-    """
     from lmtui.models.source import DefaultModel, FolderModel, GgufModel
     from lmtui.models.source import resolve as model_source
 
@@ -251,6 +235,6 @@ def _base(model: str | None) -> str | None:
         case DefaultModel():
             return None
         case FolderModel(path=path) | GgufModel(path=path):
-            return os.path.abspath(path)
+            return os.path.abspath(path)  # it may be resumed from another folder
         case named:
             return named.name

@@ -190,7 +190,6 @@ def step_words(step: Step, steps: int) -> str:
 
 
 def outcome_text(run: TrainingRun, adapters: Path) -> str:
-    """Describe the outcome of a training that ended by itself."""
     end = run.end
     assert end is not None
     done = f"done after {end.step:,} of {run.steps:,} steps\n"
@@ -208,7 +207,6 @@ def outcome_text(run: TrainingRun, adapters: Path) -> str:
 
 
 def _report_lines(file: Path) -> Sequence[str]:
-    """Return the report in lines: the metrics before and after, and the warnings."""
     try:
         read = report.from_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -222,11 +220,7 @@ def text_of(paragraphs: Iterable[Paragraph]) -> str:
 
 
 def show_plan(request: TrainRequest, *, as_json: bool) -> int:
-    """Show the plan of a training; return the exit code.
-
-    Raises:
-        LmtuiError: the training can't be done.
-    """
+    """Show the plan of a training; return the exit code."""
     output, run = Output(), TrainingRun()
     status = ProgressLine()
     view: TrainingView = (
@@ -247,11 +241,7 @@ def show_plan(request: TrainRequest, *, as_json: bool) -> int:
 
 
 def train(decision: Decision, *, as_json: bool) -> int:
-    """Train without a screen; return the exit code.
-
-    Raises:
-        LmtuiError: the training failed.
-    """
+    """Train without a screen; return the exit code."""
     run, status = TrainingRun(_earlier(decision)), ProgressLine()
     views = views_for(run, status, Output(), as_json=as_json)
     with stop_signals() as signals:
@@ -269,11 +259,7 @@ def train_on_screen(
     no_color: bool,
     open_engine: OpenEngine | None,
 ) -> int:
-    """Train on a screen until the user leaves it; return the exit code.
-
-    Raises:
-        LmtuiError: the training failed.
-    """
+    """Train on a screen until the user leaves it; return the exit code."""
     request, run = decision.request, TrainingRun(_earlier(decision))
     writing = new_writing(request.name, settings)
     worker = WorkerProcess.start(request, resume=decision.resume)
@@ -296,7 +282,6 @@ def train_on_screen(
 
 
 def _end(worker: WorkerProcess, run: TrainingRun) -> None:
-    """Stop a training whose screen was left before its end, and wait for it."""
     status = ProgressLine()
     with stop_signals() as signals:
         if not worker.stopping:

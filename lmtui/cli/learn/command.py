@@ -103,11 +103,6 @@ def learn(
 def _write_pages(
     ctx: typer.Context, which: Sequence[str], text: str | None, out: Path
 ) -> None:
-    """Write the course as web pages.
-
-    Raises:
-        LmtuiError: course, text, model or folder can't be used.
-    """
     from lmtui.cli.learn.handout import require_folder, write_handout
     from lmtui.learn.instrument import Material
     from lmtui.learn.instruments.catalogue import INSTRUMENTS
@@ -123,11 +118,7 @@ def _write_pages(
 
 
 def open_lesson(which: Sequence[str], text: str | None) -> Lesson:
-    """Return the course that the arguments name, at the page that they name.
-
-    Raises:
-        LmtuiError: course, page or text can't be used.
-    """
+    """Return the course that the arguments name, at the page that they name."""
     from lmtui.learn.instruments.catalogue import INSTRUMENTS
     from lmtui.learn.lesson import Lesson
 
@@ -136,12 +127,6 @@ def open_lesson(which: Sequence[str], text: str | None) -> Lesson:
 
 
 def _course_and_page(which: Sequence[str]) -> tuple[Course, int | None]:
-    """Return the course that the arguments name, and the number of the page if they
-    name one.
-
-    Raises:
-        LmtuiError: course or page can't be used.
-    """
     from lmtui.learn.course import first_course, read_course
     from lmtui.learn.instruments.catalogue import INSTRUMENTS
 
@@ -155,11 +140,6 @@ def _course_and_page(which: Sequence[str]) -> tuple[Course, int | None]:
 
 
 def _own_text(text: str | None) -> Material | None:
-    """Return the learner's own text; None where none is given.
-
-    Raises:
-        LmtuiError: it can't be used.
-    """
     from lmtui.learn.instrument import Material
 
     if text is None:

@@ -39,7 +39,6 @@ class Dialog:
         self._progress_at = 0.0
 
     def run(self) -> None:
-        """Go through the course until the input ends or `:quit`."""
         self._open()
         for line in sys.stdin:
             command = line.rstrip("\n")
@@ -157,7 +156,6 @@ class Dialog:
         return ("- " if paragraph.is_item else "") + self._text(paragraph.spans)
 
     def _text(self, sentence: Sentence) -> str:
-        """Return a sentence with what to write for each action that it names."""
         actions = (action.id for action in self._lesson.instrument.ACTIONS)
         keys = {name: f":{name}" for name in (*actions, "next", "back", "pages")}
         keys |= {"enter": "Enter", "help": ":words", SLIDE.id: ":slide 1 or :slide -1"}
@@ -173,11 +171,6 @@ def _state(is_done: bool) -> str:
 
 
 def _steps(text: str) -> int:
-    """Return the number of steps that is written; 1 where none is.
-
-    Raises:
-        LmtuiError: it is no whole number.
-    """
     try:
         return int(text.replace("−", "-").strip() or 1)
     except ValueError:

@@ -39,12 +39,7 @@ def write_handout(
     course: Course, material: Material, instruments: Catalogue, *,
     engine: Engine, out: Path,
 ) -> None:  # fmt: skip
-    """Write all pages of a course into a folder, with the numbers of a model.
-
-    Raises:
-        LmtuiError: a page can't be written.
-        Cancelled: Ctrl-C was pressed; the pages that were written are whole.
-    """
+    """Write all pages of a course into a folder, with the numbers of a model."""
     handout = Handout(course, engine.info, material.name)
     with cancel_on_interrupt():
         for number, page in enumerate(course.pages):

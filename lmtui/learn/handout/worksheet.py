@@ -80,7 +80,6 @@ def worksheet(
 
 
 def _do(instrument: Instrument, step: str, value: str, engine: Engine) -> str:
-    """Do one step, and return it in words."""
     if step == "enter":
         values = {"entered": instrument.entered, **instrument.options}
         text = _NAME.sub(lambda match: str(values[match[1]]), value)

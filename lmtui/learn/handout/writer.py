@@ -46,7 +46,6 @@ class Handout:
     text_name: str
 
     def index(self) -> str:
-        """Return the page with the contents and the glossary."""
         course = self.course
         links = "\n".join(
             f"<li>{self._link(number)}</li>" for number in range(len(course.pages))
@@ -95,7 +94,6 @@ class Handout:
         yield f"<section>\n<h2>Glossary</h2>\n<dl>\n{terms}\n</dl>\n</section>"
 
     def _links(self, number: int) -> str:
-        """Return the links to the page before, the contents, and the next page."""
         pages = self.course.pages
         links = [f'<a href="{INDEX}">Contents and glossary</a>']
         if number > 0:
@@ -196,8 +194,6 @@ def _styled(text: str, style: str) -> str:
 
 
 def _exercises(page: Page, keys: Mapping[str, str]) -> str:
-    """Return what is answered on paper, each with a line to write on, and what is done
-    with the program."""
     questions = "\n".join(
         f'<li>{_sentence(question, keys)}<p class="blank">My answer:</p></li>'
         for question in page.questions
@@ -219,13 +215,11 @@ def _exercises(page: Page, keys: Mapping[str, str]) -> str:
 
 
 def _folded(name: str, text: str) -> str:
-    """Return what is unfolded on demand, and on paper."""
     folded = f'<details class="answer"><summary>{name}</summary>\n{text}\n</details>'
     return folded if text else ""
 
 
 def _paragraphs(paragraphs: Sequence[Paragraph], keys: Mapping[str, str]) -> str:
-    """Return paragraphs, and the items between them as lists."""
     parts = []
     for is_item, group in groupby(paragraphs, key=lambda part: part.is_item):
         tag = "li" if is_item else "p"

@@ -94,7 +94,6 @@ class BarsInstrument(TextInstrument):
 
     @property
     def figure(self) -> Figure:
-        """The last word that was entered, and the bars."""
         if self._shown is None:
             return ()
         after = self._shown.distribution
@@ -111,7 +110,6 @@ class BarsInstrument(TextInstrument):
 
 
 def _about_word(scored: ScoredExcerpt) -> Words:
-    """Return how probable the last word of a text was."""
     word = last_word(scored.text)
     start = len(scored.text.rstrip()) - len(word)
     pairs = zip(scored.tokens, scored.spans, strict=True)

@@ -79,7 +79,6 @@ class ChainInstrument(TextInstrument):
 
     @property
     def figure(self) -> Figure:
-        """The probability of the sentence, that of the one before, and the chain."""
         shown = self._swapped or self._shown
         if shown is None:
             return ()
@@ -98,7 +97,6 @@ def _score(text: str, then: Callable[[ScoredExcerpt], None]) -> Measurement:
 
 
 def _compared(shown: ScoredExcerpt, before: ScoredExcerpt) -> str:
-    """Return how many times likelier one of two sentences is than the other."""
     text = (
         f"Before: “{excerpt(before.text)}”, Σ log P "
         f"{notation.log_prob(before.total)} nats."

@@ -52,8 +52,6 @@ Tokens = tuple[ScoredToken | Step, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """A continuation, as far as it is there."""
-
     way: Way
     tokens: Tokens
     is_whole: bool = False
@@ -164,7 +162,6 @@ class DecodingInstrument(TextInstrument):
         return self._measure_missing()
 
     def _measure_missing(self) -> Measurement:
-        """Return a measurement of all that is missing."""
         text, settings = self._text, self._settings
         needs_first = self._first is None or self._cut_with.top_p != settings.top_p
         ways = ("long", *_WAYS) if self._front == "long" else (*_WAYS, "long")
@@ -208,7 +205,6 @@ class DecodingInstrument(TextInstrument):
         return settings if way == "sampled" else replace(settings, temperature=0)
 
     def _add(self, branch: _Branch) -> None:
-        """Show a branch, and note what is done with it once it is whole."""
         self._branches[branch.way] = branch
         if not branch.is_whole:
             return
@@ -302,7 +298,6 @@ def _filters(settings: SamplingSettings) -> str:
 def _write(
     engine: Engine, prompt: Prompt, settings: SamplingSettings
 ) -> Iterator[Tokens]:
-    """Yield the tokens that are generated so far, after each."""
     tokens: Tokens = ()
     for item in engine.generate(prompt, settings, top_n=1):
         if isinstance(item, Step):
@@ -313,7 +308,6 @@ def _write(
 
 
 def _search(engine: Engine, prompt: Prompt, width: int, count: int) -> Iterator[Tokens]:
-    """Yield the tokens of the best hypothesis of a beam, after each step."""
     for beam in beam_search(engine, prompt.ids, width=width, count=count):
         tokens = engine.describe_tokens(beam[0].ids)
         scored = zip(tokens, beam[0].logprobs, strict=True)
@@ -321,7 +315,6 @@ def _search(engine: Engine, prompt: Prompt, width: int, count: int) -> Iterator[
 
 
 def _sums(branch: _Branch) -> Sequence[str | Cell]:
-    """Return the name of a branch, and once it is whole, Σ log P and its mean."""
     name = Cell(branch.way, "strong")
     if not branch.is_whole:
         return name, "…", "…"

@@ -127,7 +127,6 @@ class CountsInstrument(TextInstrument):
 
     @property
     def figure(self) -> Figure:
-        """The models with their bits, and the bars of one of them."""
         counted, shown, chosen = self._counted, self._shown, self._chosen
         if counted is None or shown is None:
             return ()
@@ -172,11 +171,7 @@ class CountsInstrument(TextInstrument):
 
 def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
     """Count the n-grams of a text's tokens but the last tenth, and score the beginning
-    of that by each model.
-
-    Raises:
-        LmtuiError: the text is too short.
-    """
+    of that by each model."""
     from lmtui.engine.backends.ngram_model import NgramModel
 
     context.emit("The text is cut into tokens.")

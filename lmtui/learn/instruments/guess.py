@@ -109,7 +109,6 @@ class GuessInstrument(Instrument):
         return self._open()
 
     def _open(self) -> Measurement | None:
-        """Begin with the text of this number."""
         text = self._passage()
         words = [match.span() for match in _WORD.finditer(text)]
         given = self.options["given"]
@@ -157,7 +156,6 @@ class GuessInstrument(Instrument):
 
     @property
     def _alphabet(self) -> set[str]:
-        """The letters a to z, and what else is in the words of this text."""
         text = self._scored.text if self._scored else ""
         words = (_plain(text[start:end]) for start, end in self._words)
         return {*string.ascii_lowercase}.union(*words)
@@ -168,7 +166,6 @@ class GuessInstrument(Instrument):
         return math.log2(len(self._alphabet) + 1)
 
     def _round(self, scored: ScoredExcerpt) -> GuessRound:
-        """Return the round of the next word."""
         start, end = self._words[self._at]
         numbers = word_tokens(scored, start, end)
         return GuessRound(
@@ -206,7 +203,6 @@ class GuessInstrument(Instrument):
     def _guess(
         self, scored: ScoredExcerpt, word: str, current: GuessRound
     ) -> Measurement | None:
-        """Answer to a guess."""
         if any(_plain(word) == _plain(guess.word) for guess in current.guesses):
             self.message = f"You have tried “{word}” before."
             return None
@@ -226,7 +222,6 @@ class GuessInstrument(Instrument):
         return _score_guesses(scored.text[:start], current.guesses)
 
     def _uncover(self, scored: ScoredExcerpt, words: str) -> None:
-        """End the round of a word, and begin that of the next one."""
         self.current.is_over = True
         if sum(part.is_over and bool(part.guesses) for part in self._rounds) >= 5:
             self.done.add("five")
@@ -239,7 +234,6 @@ class GuessInstrument(Instrument):
 
     @property
     def figure(self) -> Figure:
-        """The text so far, the last word, and what all words cost."""
         if self._scored is None:
             return ()
         return (Words(self._uncovered(self._scored.text), "strong"), *self._last())
@@ -251,7 +245,6 @@ class GuessInstrument(Instrument):
         return shown if self.current.is_over else shown + _BLANK
 
     def _last(self) -> Figure:
-        """The last guess and the word as far as it is uncovered, with the score."""
         played = [part for part in self._rounds if part.guesses or part.is_over]
         if not played:
             return ()
@@ -268,8 +261,6 @@ class GuessInstrument(Instrument):
         return (Table("", columns, tuple(rows[-_ROWS:]), self._score()),)
 
     def _score(self) -> str:
-        """Return what all uncovered words cost, by the rule and by the
-        probabilities."""
         rounds = [part for part in self._rounds if part.is_over]
         if not rounds:
             return ""

@@ -55,8 +55,6 @@ class _Position:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """Comparison of a text with another one."""
-
     same: tuple[bool, ...]
     """Whether each position has the numbers that it has in the other text."""
     resized: bool
@@ -178,7 +176,6 @@ class PassesInstrument(TextInstrument):
 
     @property
     def figure(self) -> Figure:
-        """The counter, the grid and the mask."""
         shown = self._shown
         if shown is None:
             return ()
@@ -228,16 +225,11 @@ class PassesInstrument(TextInstrument):
 
 
 def read(engine: Engine, text: str) -> _Pass:
-    """Score a text in one forward pass.
-
-    Raises:
-        LmtuiError: it is too long for an instrument.
-    """
+    """Score a text in one forward pass."""
     return _forward(engine, text, encoded(engine, text))
 
 
 def _forward(engine: Engine, text: str, encoding: Encoding) -> _Pass:
-    """Score the tokens of a text in one forward pass."""
     begun = time.perf_counter()
     scores = engine.score(encoding.ids, prefix=encoding.prefix, top_n=_TOP)
     tokens = tuple(scores)
@@ -299,7 +291,6 @@ def _compare(engine: Engine, base: str, shown: _Pass) -> _Comparison | None:
 
 
 def _summary(comparison: _Comparison) -> str:
-    """Return how many positions are the same."""
     count = sum(comparison.same)
     summary = (
         f"{notation.counted(count, 'position')} with the same numbers as before, "
@@ -318,8 +309,6 @@ def _token(token: ScoredToken | Candidate) -> str:
 
 
 def _expected(position: _Position) -> str:
-    """Return the most probable tokens with their probabilities; the one that came is
-    marked."""
     return " │ ".join(
         f"{'●' if candidate.id == position.came.id else ''}{_token(candidate)} "
         f"{notation.percent(candidate.prob)}"
@@ -328,7 +317,6 @@ def _expected(position: _Position) -> str:
 
 
 def _mask(shown: _Pass) -> Table:
-    """Return the causal mask of the first positions: a triangle."""
     size = min(_MASKED, len(shown.tokens))
     rows = tuple(
         row(

@@ -157,7 +157,6 @@ class ScratchInstrument(Instrument):
 
     @property
     def figure(self) -> Figure:
-        """The chart, what happened, and one snapshot."""
         started = self._started
         if started is None:
             words = self._progress or "No model is trained yet."
@@ -211,7 +210,6 @@ class ScratchInstrument(Instrument):
         return next(below, None)
 
     def _lines(self, started: PretrainStart) -> Figure:
-        """Return when which line was passed."""
         rows = []
         for name in get_args(LineName):
             nats: float = getattr(started.lines, name)
@@ -230,7 +228,6 @@ class ScratchInstrument(Instrument):
         return (Table("When it came below each line", columns, tuple(rows)),)
 
     def _snapshot(self) -> Figure:
-        """Return a sample of the model at one step, and its next bytes."""
         if not self._snapshots:
             return ()
         shown = self._snapshots[-1 if self._shown is None else self._shown]

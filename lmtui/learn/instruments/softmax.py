@@ -195,7 +195,6 @@ class SoftmaxInstrument(TextInstrument):
 
     @property
     def figure(self) -> Figure:
-        """The columns, and how well the counts agree with them."""
         logits, softmax = self._shown, self._softmax
         if logits is None or softmax is None:
             return ()
@@ -209,7 +208,6 @@ class SoftmaxInstrument(TextInstrument):
         return (*parts, Words(words, "quiet"))
 
     def _slider(self) -> str:
-        """Return the slider as it is drawn in the chat."""
         before = _STEP * self._step
         after = _STEP * (len(TEMPERATURES) - 1) - before
         drawn = f"flat ◄{'━' * before}●{'─' * after}► sharp"

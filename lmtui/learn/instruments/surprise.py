@@ -91,7 +91,6 @@ class SurpriseInstrument(TextInstrument):
         return Measurement(lambda engine, _: score_edited(engine, text), then)
 
     def _judge(self, scored: ScoredExcerpt) -> None:
-        """Say where the perplexity of what was entered lies."""
         sums = _sums(scored)
         value = None if sums is None else sums.perplexity
         if value is None and len(scored.tokens) > 1:
@@ -156,7 +155,6 @@ class SurpriseInstrument(TextInstrument):
         self._right += answer in best
 
     def _best(self) -> Sequence[int] | None:
-        """Return which texts of the pair have the fewest bits per byte."""
         pair = filter(None, map(_sums, self._scored_pair))
         known = [rate for sums in pair if (rate := sums.bits_per_byte) is not None]
         if len(known) < len(_NAMES):
@@ -165,7 +163,6 @@ class SurpriseInstrument(TextInstrument):
 
     @property
     def figure(self) -> Figure:
-        """The text or the pair, and its totals."""
         if self._pair is not None:
             return self._pair_parts(self._pair)
         if self._shown is None:
@@ -216,7 +213,6 @@ def _sums(scored: ScoredExcerpt) -> Sums | None:
 
 
 def _totals(scored: ScoredExcerpt) -> Sequence[str]:
-    """Return loss, perplexity and bits per byte, each as it is shown."""
     sums = _sums(scored)
     if sums is None:
         return [notation.NONE] * 3

@@ -60,7 +60,6 @@ class TextInstrument(Instrument):
         raise NotImplementedError
 
     def show(self, result: Any) -> None:
-        """Show what was measured."""
         self._shown, self.message = result, ""
 
     @property
@@ -104,11 +103,7 @@ def prob(logprob: float | None) -> float | None:
 
 
 def encoded(engine: Engine, text: str, longest: int = LONGEST) -> Encoding:
-    """Tokenise a text for an instrument.
-
-    Raises:
-        LmtuiError: it is too long for one.
-    """
+    """Tokenise a text for an instrument."""
     encoding = engine.encode(text)
     if len(encoding.ids) > longest:
         raise LmtuiError(
@@ -120,11 +115,7 @@ def encoded(engine: Engine, text: str, longest: int = LONGEST) -> Encoding:
 
 
 def expect(engine: Engine, text: str, *, top_n: int) -> Distribution:
-    """Return the distribution of the token after a text.
-
-    Raises:
-        LmtuiError: it is empty, or too long for an instrument.
-    """
+    """Return the distribution of the token after a text."""
     encoding = encoded(engine, text)
     return engine.next_distribution(
         (*encoding.prefix, *encoding.ids), SamplingSettings(), top_n=top_n
@@ -132,22 +123,14 @@ def expect(engine: Engine, text: str, *, top_n: int) -> Distribution:
 
 
 def score(engine: Engine, text: str, *, top_n: int = 0) -> ScoredExcerpt:
-    """Score a text as a document.
-
-    Raises:
-        LmtuiError: it is too long for an instrument.
-    """
+    """Score a text as a document."""
     encoding = encoded(engine, text)
     tokens = engine.score(encoding.ids, prefix=encoding.prefix, top_n=top_n)
     return ScoredExcerpt(text, tuple(tokens), encoding.spans)
 
 
 def score_edited(engine: Engine, text: str) -> ScoredExcerpt:
-    """Score a text that is being typed: of the one before, only what differs is run.
-
-    Raises:
-        LmtuiError: it is too long for an instrument.
-    """
+    """Score a text that is being typed: of the one before, only what differs is run."""
     encoded(engine, text)
     parts = [*engine.document.score_span(text, 0, len(text))]
     return ScoredExcerpt(

@@ -135,7 +135,6 @@ class Pretraining:
         return 0.0 if self._began is None else time.perf_counter() - self._began
 
     def _share(self) -> float:
-        """Return the share of the budget that is used."""
         if self._request.steps is not None:
             return self._step / self._request.steps
         return self._seconds() / self._request.seconds
@@ -153,7 +152,6 @@ class Pretraining:
         return True
 
     def _make_step(self, share: float) -> float:
-        """Make one optimiser step and return its loss."""
         loss = self._model.losses(self._batch()).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         rate = self._request.lr * rate_share(share)
@@ -171,7 +169,6 @@ class Pretraining:
         return self._ids[starts + torch.arange(length)]
 
     def _evaluate(self, *, snapshot: bool) -> None:
-        """Score the held-out part, and send the result, with a snapshot if wanted."""
         began = self._seconds()
         loss = self._model.held_out_loss(self._held_out)
         self._evaluation_over = seconds = self._seconds()

@@ -46,7 +46,6 @@ def describe_event(event: Event, doing: Doing | None = None) -> Paragraph | None
 
 
 def _words(event: Event) -> tuple[str, str]:
-    """Return the text of an event, and its style."""
     words, style = "", ""
     match event:
         case Skip():
@@ -77,7 +76,6 @@ def _words(event: Event) -> tuple[str, str]:
 
 
 def scored_words(scored: Eval) -> str:
-    """Return the result of an evaluation as a clause."""
     best = ", the best" if scored.best and scored.step else ""
     return f"held-out loss {rate(scored.loss)}{best}"
 

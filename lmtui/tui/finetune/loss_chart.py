@@ -99,7 +99,6 @@ better. If the line falls while the circles rise, the model is memorising the no
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return the legend, the plot and its axes."""
         head = self._head(width)
         rows = height - len(head) - 2 - (height >= _FOR_EPOCHS)
         scored = [item for item in self._evals if math.isfinite(item.loss)]
@@ -118,7 +117,6 @@ better. If the line falls while the circles rise, the model is memorising the no
     # Legend and scales.
 
     def _head(self, width: int) -> list[Line]:
-        """Return title and legend, on one line or two."""
         legend: list[Part] = []
         for sign, name, style in LEGEND:
             legend += [("   " + sign if legend else sign, style), (f" {name}", "quiet")]
@@ -169,8 +167,6 @@ better. If the line falls while the circles rise, the model is memorising the no
         return lines
 
     def _foot(self, scale: ChartScale, gutter: int, *, epochs: bool) -> list[Line]:
-        """Return the axis, its steps and, with `epochs`, a second row with the
-        epochs."""
         most = max(2, scale.width // 12)
         at = {scale.cell(step): f"{step:,}" for step in whole_ticks(scale.last, most)}
         axis = "".join("┬" if cell in at else "─" for cell in range(scale.width))
@@ -202,7 +198,6 @@ def marks_of(scored: Sequence[Eval], scale: ChartScale) -> ChartMarks:
 
 
 def _over(dots: str, marks: ChartMarks, row: int) -> list[Part]:
-    """Return a row of the line with the circles on it."""
     parts: list[Part] = []
     start = 0
     for (_, cell), sign in sorted(mark for mark in marks.items() if mark[0][0] == row):

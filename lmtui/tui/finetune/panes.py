@@ -111,7 +111,6 @@ learning it, such as the questions of a conversation.
 
 
 def facts_of(plan: Plan) -> Iterator[Paragraph]:
-    """Yield the plan as lines, each with a label."""
     in_all = plan.documents + plan.held_out_documents
     held_out = f", {plan.held_out_documents:,} of them held out"
     if not plan.held_out_documents:
@@ -194,7 +193,6 @@ def _bracketed(text: str) -> str:
 
 
 def skips_of(skipped: Sequence[Skip], *, known: bool) -> list[Paragraph]:
-    """Return a line for each skipped file, with the reason."""
     if not skipped:
         return paragraphs(NONE_SKIPPED, "quiet") if known else []
     return [

@@ -96,7 +96,6 @@ class TrainingRun:
         return min(known, key=lambda item: item.loss, default=None)
 
     def apply(self, event: Event) -> None:
-        """Update the state with an event."""
         if isinstance(event, Step | Eval | Sample) and event.step < self.last_step:
             return  # repeated from before the checkpoint
         if (line := describe_event(event, self.doing)) is not None:

@@ -56,7 +56,6 @@ _STATES = {
 
 
 def head_of(run: TrainingRun, name: str, *, stopping: bool = False) -> RunStatus:
-    """Return title, state and progress for `RunHead`."""
     base = visible_line(run.plan.base) if run.plan else ""
     title = f"{visible_line(name)}  on {base}" if base else visible_line(name)
     if not run.started:
@@ -90,7 +89,6 @@ def _over(run: TrainingRun) -> str:
 
 
 def _progress(run: TrainingRun) -> Sequence[Sequence[str]]:
-    """Return step, epoch and remaining time, in forms of decreasing length."""
     steps = f"step {run.last_step:,} of {run.steps:,}"
     short = f"{run.last_step:,}/{run.steps:,}"
     if run.step is None:
@@ -270,7 +268,6 @@ the weights of a run that was never stopped.
         self._draw()
 
     def look(self) -> None:
-        """Poll the training process, and draw if there are new events."""
         lives = self._training.running
         events = self._training.poll()
         if not events:
@@ -294,7 +291,6 @@ the weights of a run that was never stopped.
             self._pausing = event.paused
 
     def _enter(self) -> None:
-        """React to a change of the phase."""
         if self.run.phase == "over" and isinstance(self.app.screen, ConfirmDialog):
             self.app.screen.action_leave()  # nothing is left to stop
         self.refresh_bindings()
@@ -347,7 +343,6 @@ the weights of a run that was never stopped.
     # Keys.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Enable the keys of the current phase."""
         phase = self.run.phase
         if action == "begin":
             return phase == "planned"
@@ -367,7 +362,6 @@ the weights of a run that was never stopped.
         self._draw()
 
     def action_pause(self) -> None:
-        """Pause or continue."""
         self._pausing = not self._pausing
         if self._pausing:
             self._training.pause()
@@ -376,7 +370,6 @@ the weights of a run that was never stopped.
         self.query_one(Status).state = self._state()
 
     def action_use(self, verb: Literal["chat", "complete"]) -> None:
-        """Load the finished adapter in the chat or the editor."""
         chosen = ModelRef(self._finetuning.base, self._made)
         self.post_message(AdapterChosen(chosen, verb))
 

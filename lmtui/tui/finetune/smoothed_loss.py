@@ -33,7 +33,6 @@ class SmoothedLoss:
         self._sums.append(self._sums[-1] + self._smoothed(len(self._steps) - 1))
 
     def cut(self, step: int) -> None:
-        """Drop all points after `step`."""
         stay = bisect_right(self._steps, step)
         del self._steps[stay:], self._averages[stay:], self._sums[stay + 1 :]
 

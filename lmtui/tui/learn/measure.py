@@ -53,7 +53,6 @@ class MeasureController(Controller):
 
     @property
     def status_text(self) -> str:
-        """Work of the model now."""
         return self._running[0].words if self._running else ""
 
     def set_ready(self, is_ready: bool) -> None:
@@ -109,7 +108,6 @@ class MeasureController(Controller):
         return self._client.stop(Slot.LOOK)
 
     def _put_back(self) -> None:
-        """Have what runs wait once more, before everything else."""
         if self._running is None or self._instrument is None:
             return
         measurement, begun = self._running
@@ -118,7 +116,6 @@ class MeasureController(Controller):
         self._running = None
 
     def _go_on(self) -> None:
-        """Take the inputs whose turn it is."""
         if self._instrument is None:
             return
         waiting = self._inputs[self._instrument]

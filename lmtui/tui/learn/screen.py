@@ -157,7 +157,6 @@ progress is saved.
         yield self.status
 
     def on_mount(self) -> None:
-        """Open the page, and follow the model."""
         self.open_page()
         self.watch(self.field, "value", self.follow_field, init=False)
         self.watch(self.app, "model", self.follow_model)
@@ -191,7 +190,6 @@ progress is saved.
 
     @property
     def help_terms(self) -> str:
-        """The glossary of the course, a line a term."""
         return "\n".join(
             visible_line(f"{term}: {sentence_text(meaning, {})}")
             for term, meaning in self.lesson.course.glossary
@@ -260,7 +258,6 @@ progress is saved.
             yield Paragraph(tuple(_parts(page.textbook, keys)))
 
     def _exercise_lines(self, page: Page) -> Iterator[Paragraph]:
-        """Yield the exercises; on a small screen only the next one that is open."""
         keys, exercises = self._keys(), page.exercises
         still_open = self._still_open(page)
         if self.has_class("-wide"):
@@ -289,7 +286,6 @@ progress is saved.
         return Paragraph((mark, *_parts(exercise.sentence, keys)), 2)
 
     def _keys(self) -> Mapping[str, str]:
-        """Return what is pressed for each action that the text of a page names."""
         actions = self.lesson.instrument.ACTIONS
         named = {action.id: f"learn.action-{n}" for n, action in enumerate(actions, 1)}
         named |= {
@@ -304,7 +300,6 @@ progress is saved.
         return {**keys, SLIDE.id: f"{up} or {down}"}
 
     def _key(self, binding: str) -> str:
-        """Return the first key in force for a binding, as the user reads it."""
         for known in (*self.BINDINGS, *InstrumentPane.BINDINGS, *self.app.BINDINGS):
             if isinstance(known, Binding) and known.id == binding:
                 keys = self.app.own_keys.get(binding, known.key)  # type: ignore[attr-defined]
@@ -332,7 +327,6 @@ progress is saved.
     # The instrument.
 
     def show_result(self) -> None:
-        """Draw the figure as it is now, and tick what is done."""
         instrument, view = self.lesson.instrument, self.query_one(FigureView)
         figure, doing = instrument.figure, self.measure.status_text
         if not figure and doing:
@@ -399,7 +393,6 @@ progress is saved.
             self.measure.add(act, self.field.value, "key")
 
     def action_slide(self, by: int) -> None:
-        """Move the slider, or scroll the figure."""
         instrument = self.lesson.instrument
         if instrument.SLIDES:
             slide = partial(instrument.slide, by)
@@ -421,7 +414,6 @@ progress is saved.
         )
 
     def action_textbook(self) -> None:
-        """Unfold the words of the textbook, or fold them."""
         self._is_unfolded = not self._is_unfolded
         self.remove_class("-folded-text")
         self._draw_page()
@@ -429,7 +421,6 @@ progress is saved.
         (page.scroll_end if self._is_unfolded else page.scroll_home)(animate=False)
 
     def action_fold(self) -> None:
-        """Hide the text of the page, or show it."""
         self.toggle_class("-folded-text")
 
     # Pages, and leaving.
@@ -462,7 +453,6 @@ progress is saved.
             self.notify("Ctrl+Q quits.")
 
     def action_leave(self) -> None:
-        """Stop what the model does, or go to the start screen."""
         if not self.measure.stop():
             self.app.call_later(self.app.run_action, "start")
 

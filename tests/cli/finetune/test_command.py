@@ -32,7 +32,6 @@ from tests.cli.program import read_until as terminal_until
 
 @pytest.fixture
 def notes(tmp_path: Path) -> str:
-    """A folder of notes."""
     folder = tmp_path / "My Notes"
     folder.mkdir()
     (folder / "a.md").write_text("a note")
@@ -52,7 +51,6 @@ def begun(*arguments: str, **worker: Any) -> Iterator[Process]:
 
 
 def read_until(child: Process, **wanted: Any) -> None:
-    """Read events up to one that has these fields."""
     assert child.stdout
     for line in child.stdout:
         event = json.loads(line)
@@ -68,7 +66,6 @@ def rest(child: Process) -> tuple[int, list[dict[str, Any]], str]:
 
 
 def stopped(notes: str, *arguments: str) -> None:
-    """Leave a training that is not finished."""
     with begun(notes, "--headless", *arguments, hold=4) as child:
         read_until(child, event="step", step=3)
         child.send_signal(signal.SIGINT)
@@ -76,7 +73,6 @@ def stopped(notes: str, *arguments: str) -> None:
 
 
 def names(done: Result) -> list[str]:
-    """The kinds of its events."""
     return [event["event"] for event in done.events]
 
 

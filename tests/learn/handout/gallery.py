@@ -31,14 +31,12 @@ MATERIAL = Material("A text. Of the course.", "course")
 def candidate(
     number: int, prob: float, sampled: float | None = None, cut: Any = None
 ) -> Candidate:
-    """A row of bars."""
     text = f" token{number}"
     logprob = math.log(prob)
     return Candidate(number, text, text.encode(), logprob, sampled, cut)
 
 
 def token(text: str, logprob: float | None) -> ScoredToken:
-    """A token of a shaded text."""
     return ScoredToken(0, 0, text, b"", logprob, None, None)
 
 
@@ -142,8 +140,6 @@ class GalleryInstrument(Instrument):
 
 
 class BrokenInstrument(GalleryInstrument):
-    """Can't be done with this model."""
-
     NAME = "broken"
 
     def act(self, action: str) -> Measurement | None:
@@ -192,7 +188,6 @@ def page_of(number: int, instrument: str = "gallery", foreign: str = " the") -> 
 
 
 def course_of(*pages: Page, foreign: str = " the") -> Course:
-    """A course of some pages."""
     return Course(
         id="gallery",
         title=f"Course {foreign}",

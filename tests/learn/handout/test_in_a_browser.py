@@ -19,7 +19,6 @@ HEIGHT = 'document.querySelector("details.answer").getBoundingClientRect().heigh
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for all tests here."""
     started = Browser(tmp_path_factory.mktemp("profile"))
     yield started
     started.close()

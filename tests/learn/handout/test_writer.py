@@ -132,7 +132,6 @@ def test_page_has_its_text_exercises_and_answer() -> None:
 
 
 def written(page: Page) -> Element:
-    """One page of a handout."""
     course, engine = course_of(page), FakeEngine()
     sheet = worksheet(INSTRUMENTS[page.instrument], page, MATERIAL, engine)
     return read(Handout(course, engine.info, "text").page(sheet))

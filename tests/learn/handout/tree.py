@@ -22,7 +22,6 @@ class Element:
 
     @property
     def text(self) -> str:
-        """All text in it."""
         parts = (each if isinstance(each, str) else each.text for each in self.parts)
         return "".join(parts)
 
@@ -39,7 +38,6 @@ class Element:
         return found
 
     def one(self, tag: str, name: str = "") -> Element:
-        """The only element of a tag."""
         (found,) = self.all(tag, name)
         return found
 
@@ -82,7 +80,6 @@ def read(html: str) -> Element:
 
 
 def policy_of(page: Element) -> dict[str, str]:
-    """The rules of the policy of a page."""
     (found,) = [
         each.attributes["content"]
         for each in page.all("meta")
@@ -93,6 +90,5 @@ def policy_of(page: Element) -> dict[str, str]:
 
 
 def digest(text: str) -> str:
-    """How a policy names a style."""
     found = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(found).decode()}'"

@@ -42,7 +42,6 @@ TEXTS = st.binary(min_size=1, max_size=60).flatmap(
 
 @cache
 def trained(**given: Any) -> tuple[PretrainStart, list[PretrainStep]]:
-    """What is told of a tiny pretraining."""
     return tiny.trained(tiny.request(**given))
 
 

@@ -29,7 +29,6 @@ def request(content: str = "", **given: Any) -> PretrainRequest:
 
 
 def trained(asked: PretrainRequest) -> tuple[PretrainStart, list[PretrainStep]]:
-    """What is told of a pretraining."""
     told: list[Any] = []
     end = Pretraining(asked, told.append).run()
     start, *steps = told

@@ -60,8 +60,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Watched:
-    """The program with a training on its screen."""
-
     def __init__(
         self, running: Program, training: FakeTraining, opened: list[str]
     ) -> None:
@@ -80,7 +78,6 @@ class Watched:
 
     @property
     def left(self) -> bool:
-        """Whether the program was left."""
         return self.running.app._exit
 
     async def tell(self, *events: Event) -> None:
@@ -365,7 +362,6 @@ async def test_q_asks_before_it_stops_the_training() -> None:
 
 
 async def stop(watched: Watched) -> None:
-    """Say that it is to be stopped."""
     await watched.press("q")
     asked = await watched.on(ConfirmDialog)
     await watched.until(lambda: asked.accepts_keys)

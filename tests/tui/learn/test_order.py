@@ -173,12 +173,10 @@ def test_walk_has_each_pair() -> None:
 
 
 def idle(screen: LearnScreen) -> bool:
-    """Whether nothing is measured."""
     return not screen.measure.status_text
 
 
 async def outcome(running: Program, screen: LearnScreen) -> list[str]:
-    """What stands on each page in the end."""
     seen = []
     await running.press(*["f7"] * len(KINDS))
     for _ in KINDS:
