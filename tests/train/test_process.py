@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -114,20 +115,35 @@ def test_pause_ends_on_resume_or_stop(listener: Listener) -> None:
         assert not channel.pausing
 
 
-def test_bug_is_an_event_in_plain_words(
-    listener: Listener, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "title", "words"),
+    [
+        (ZeroDivisionError("of nothing"), "unexpected error", "ZeroDivisionError: of"),
+        (MemoryError(), "out of memory", "--block, --batch or --rank"),
+        (RuntimeError("CUDA out of memory"), "out of memory", "CUDA"),
+        (OSError(errno.ENOSPC, "No space"), "the disk is full", "Free some space"),
+    ],
+)
+def test_error_of_any_kind_is_an_event_in_plain_words(
+    listener: Listener,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    title: str,
+    words: str,
 ) -> None:
     def work(channel: Channel) -> End:
-        raise ZeroDivisionError("of nothing")
+        raise error
 
     run = RunFolder(tmp_path)
     assert run_process(run, work, commands=listener.reader) == 1
     failed, end = read_events(run.events_file.read_text())
     assert isinstance(failed, Failed)
-    assert failed.title == "unexpected error"
-    assert failed.detail == "ZeroDivisionError: of nothing"
+    assert failed.title == title
+    assert words in f"{failed.detail} {failed.hint}"
     assert end == End("failed", 0)
-    assert "Traceback" in capsys.readouterr().err
+    is_bug = title == "unexpected error"
+    assert ("Traceback" in capsys.readouterr().err) == is_bug
 
 
 def test_run_folder_in_use_is_left_alone(

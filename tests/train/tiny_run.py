@@ -70,13 +70,13 @@ def request(home: Path, **settings: Any) -> TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class Mishap:
-    """What happens in a process at the n-th call of a function: it is killed, memory or
-    the disk is used up, or the function answers what is no number."""
+    """What happens in a process at the n-th call of a function: it is killed, the disk
+    is full, or the function answers what is no number."""
 
     module: str
     function: str
     times: int
-    what: Literal["killed", "memory", "disk", "nan"] = "killed"
+    what: Literal["killed", "disk", "nan"] = "killed"
 
 
 @dataclass
@@ -165,8 +165,6 @@ def _arrange(mishap: Mishap) -> None:
         match mishap.what:
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
-            case "memory":
-                raise MemoryError
             case "disk":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(*args, **options) * float("nan")
