@@ -197,11 +197,11 @@ def test_loss_axis_has_at_least_two_labels(low: float, span: float, rows: int) -
     assert len(loss_labels(low, low + span, rows)) >= 2
 
 
-@given(st.lists(st.tuples(st.integers(0, 60), st.from_regex(r"\A\d{1,6}\Z"))))
-def test_axis_labels_never_touch(labels: list[tuple[int, str]]) -> None:
-    line = label_line(sorted(labels), 60)
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 999_999))))
+def test_axis_labels_never_touch(labels: list[tuple[int, int]]) -> None:
+    line = label_line(sorted((at, str(number)) for at, number in labels), 60)
     assert len(line) <= 60
-    assert set(line.split()) <= {text for _, text in labels}
+    assert set(line.split()) <= {str(number) for _, number in labels}
 
 
 # The widget.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,14 +15,12 @@ from lmtui.editing.text_file import TextFile
 from lmtui.train.events import (
     Doing,
     End,
-    Eval,
     Event,
     Failed,
     Paused,
     Piece,
     Saved,
     Skip,
-    Start,
     Warned,
 )
 from lmtui.tui.chat.screen import ChatScreen
@@ -146,37 +143,13 @@ async def test_training_begins_only_when_enter_is_pressed() -> None:
         assert "loading the model" in watched.seen and "25%" in watched.seen
         await watched.press("enter", "p")
         await watched.planned()
-        for words in (
-            "12 files, 18 documents, 2 of them held out",
-            "20,480 tokens in 40 blocks an epoch; 2,311 held out",
-            "30 steps at most, in 3 epochs",
-            "4,884,480 of 139,400,448 change (3.5%, lora)",
-            "smollm2-135m-instruct · bfloat16 · cpu",
-            "≈ 2.1 GB",
-            "≈ 9 min",
-            "Left out: 3",
-            "maps/amper.png: binary",
-            "Enter starts",
-        ):
+        for words in ("30 steps at most", "maps/amper.png: binary", "Enter starts"):
             assert words in watched.seen
         assert watched.training.asked == []
         await watched.press("enter")
         assert watched.training.asked == ["go"]
         await watched.press("enter")
         assert watched.training.asked == ["go"]
-
-
-async def test_plan_sample_brackets_text_that_is_not_learned() -> None:
-    async with watching() as watched:
-        await watched.planned()
-        assert "⟦user" in watched.seen and "assistant⟧" in watched.seen
-        assert "is read, not learned" in watched.seen
-        (row,) = [line for line in watched.seen.split("\n") if "Stegen" in line]
-        assert "⟦" not in row and "⟧" not in row
-        plain = replace(PLAN, sample=(Piece("Only words.", trained=True),))
-        await watched.tell(plain)
-        assert "Only words." in watched.seen
-        assert "not learned" not in watched.seen
 
 
 async def test_every_skipped_file_can_be_scrolled_to() -> None:
@@ -190,7 +163,7 @@ async def test_every_skipped_file_can_be_scrolled_to() -> None:
         await watched.until(lambda: "photo 2999.jpg: binary" in watched.seen)
 
 
-@pytest.mark.parametrize("key", ["escape", "q", "ctrl+q", "ctrl+c"])
+@pytest.mark.parametrize("key", ["escape", "ctrl+q", "ctrl+c"])
 async def test_plan_is_left_without_a_question(key: str) -> None:
     async with watching() as watched:
         await watched.planned()
@@ -198,45 +171,18 @@ async def test_plan_is_left_without_a_question(key: str) -> None:
         assert watched.left and watched.training.asked == ["stop"]
 
 
-async def test_plan_shows_its_notes_and_that_nothing_is_held_out() -> None:
-    note = "Too little text: nothing is held out."
-    plan = replace(PLAN, held_out_documents=0, held_out_tokens=0, notes=(note,))
-    async with watching() as watched:
-        await watched.tell(*before_it(plan))
-        assert note in watched.seen and "nothing is held out" in watched.seen
-        await watched.press("enter")
-        await watched.tell(Start("walks", 30))
-        assert "Nothing is held out to evaluate on." in watched.seen
-
-
-@pytest.mark.parametrize(("share", "end"), [(0.1, "tenth"), (0.25, "25.0%")])
-async def test_plan_of_a_file_whose_end_is_held_out_has_one_document(
-    share: float, end: str
-) -> None:
-    cut = {"files": 1, "documents": 1, "held_out_documents": 1, "held_out_end": share}
-    async with watching() as watched:
-        await watched.tell(*before_it(replace(PLAN, **cut)))
-        assert f"1 file, 1 document; its last {end} is held out" in watched.seen
-
-
 # The run.
 
 
-async def test_figures_samples_and_log_follow_the_events() -> None:
+async def test_run_is_drawn_with_its_samples_and_the_end_of_its_log() -> None:
     async with watching() as watched:
         await watched.trained(upto=17)
         for words in (
-            "walks  on smollm2-135m-instruct",
             "step 17 of 30 · epoch 1.70 of 3 · 2 min left",
-            "3.480", "2.626", "32.46", "1.183", "at step 15",
-            "7.92e−05", "34,816", "1.4 GB",
             "Samples after step 15",
-            "now     the Ammersee, leaves it at Stegen and reaches the Isar",
-            "went to the beach.⏎It was a great",
-            "now     the same",
             "step 15: held-out loss 2.626, the best",
-            "step 15: saved",
-        ):  # fmt: skip
+            "2.626",
+        ):
             assert words in watched.seen, words
         log = watched.screen.query_one("#log", Pane)
         assert log.scroll_offset.y == log.max_scroll_y > 0
@@ -244,21 +190,16 @@ async def test_figures_samples_and_log_follow_the_events() -> None:
         assert "scoring the held-out documents 50%" in watched.seen
 
 
-async def test_log_begins_with_the_skipped_files() -> None:
+async def test_hostile_text_is_only_drawn() -> None:
+    text = "".join(part for part in HOSTILE.values() if len(part) < 100)
     async with watching() as watched:
-        await watched.trained(upto=0)
-        assert "skipped maps/amper.png: binary" in watched.seen
-        assert "the training starts" in watched.seen
-        assert "! one gradient was longer than 100" in watched.seen
-
-
-async def test_nan_and_infinity_are_shown_as_a_dash() -> None:
-    async with watching() as watched:
-        await watched.trained(upto=3)
-        await watched.tell(Eval(4, math.nan, math.nan, math.inf, best=False))
-        assert "nan" not in watched.seen and "inf" not in watched.seen
-        assert "held-out loss –" in watched.seen
-        assert watched.screen.run.best is not None
+        plan = replace(PLAN, base=text, sample=(Piece(text, False),))
+        await watched.tell(Doing(text), *before_it(plan, [Skip(text, text)]))
+        assert safe(watched.seen)
+        await watched.press("enter")
+        await watched.tell(*steps(3, plan=plan), Warned(text))
+        await watched.tell(Failed(text, text, text), End("failed", 3))
+        assert safe(watched.seen)
 
 
 async def test_events_of_one_poll_are_drawn_once(
@@ -311,7 +252,7 @@ async def test_tab_moves_the_focus_and_enlarges_the_focused_pane() -> None:
         await watched.until(lambda: samples.size.height > log.size.height)
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20), (200, 60), (100, 24)])
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)])
 async def test_every_phase_is_laid_out_in_every_size(size: tuple[int, int]) -> None:
     async with watching(size=size) as watched:
         assert_laid_out(watched.screen)
@@ -325,24 +266,6 @@ async def test_every_phase_is_laid_out_in_every_size(size: tuple[int, int]) -> N
         await watched.tell(*scored(30), ended())
         assert_laid_out(watched.screen)
         assert "chat with it" in watched.seen and "report" in watched.seen
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_text_is_only_drawn(name: str) -> None:
-    text = HOSTILE[name]
-    async with watching() as watched:
-        plan = replace(PLAN, base=text, method=text, notes=(text,),
-                       sample=(Piece(text, False), Piece(text, True)))  # fmt: skip
-        await watched.tell(Doing(text), *before_it(plan, [Skip(text, text)]))
-        assert safe(watched.seen)
-        await watched.press("enter")
-        await watched.tell(*steps(3, plan=replace(plan, run=text)))
-        continued = watched.screen.run.sample
-        assert continued is not None
-        items = tuple(replace(each, prompt=text, now=text) for each in continued.items)
-        await watched.tell(replace(continued, items=items), Warned(text or "w"))
-        await watched.tell(Failed(text or "t", text, text), End("failed", 3))
-        assert safe(watched.seen)
 
 
 # Stopping.
@@ -383,7 +306,7 @@ async def test_a_stop_waits_until_all_is_saved() -> None:
         assert watched.screen.run.end == End("stopped", 13)
 
 
-@pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
 async def test_second_stop_leaves_at_once(key: str) -> None:
     async with watching() as watched:
         await watched.trained()
@@ -427,22 +350,6 @@ async def test_stop_question_closes_when_the_training_ends() -> None:
 # What came of it.
 
 
-async def test_end_shows_verdict_report_and_privacy() -> None:
-    async with watching() as watched:
-        await watched.done()
-        for words in (
-            "✓ done",
-            "Better on your notes, slightly worse elsewhere.",
-            "The weights of step 18, the best, are in the adapter walks.",
-            "Report: /data/adapters/walks/report.md",
-            "Your notes stayed on this machine.",
-            "c chat with it",
-        ):
-            assert words in watched.seen
-        await watched.press("q")
-        assert watched.left and watched.training.asked == ["go"]
-
-
 async def test_c_opens_the_chat_with_the_trained_adapter() -> None:
     async with watching() as watched:
         await watched.trained()
@@ -461,6 +368,35 @@ async def test_c_opens_the_chat_with_the_trained_adapter() -> None:
         await watched.press("f")
         await watched.on(FinetuneScreen)
         assert "Better on your notes" in watched.seen
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (Saved(12), End("stopped", 12)),
+        (Failed("no memory", "9 GB", "Lower --block."), End("failed", 12)),
+    ],
+)
+async def test_unfinished_training_has_no_keys_for_an_adapter(
+    events: Sequence[Event],
+) -> None:
+    async with watching() as watched:
+        await watched.trained()
+        await watched.tell(*events)
+        assert RESUME in watched.seen
+        await watched.press("c", "e", "r")
+        await watched.on(FinetuneScreen)
+        assert watched.opened == [] and not watched.left
+        await watched.press("q")
+        assert watched.left and watched.training.asked == ["go"]
+
+
+async def test_failure_keeps_the_screen_open_after_a_stop() -> None:
+    async with watching() as watched:
+        await watched.trained()
+        await stop(watched)
+        await watched.tell(Failed("no memory", "", "Lower it."), End("failed", 12))
+        assert "✗ no memory" in watched.seen and not watched.left
 
 
 async def test_e_opens_the_editor_with_the_trained_adapter() -> None:
@@ -492,81 +428,6 @@ async def test_r_opens_the_report_or_says_why_not(tmp_path: Path) -> None:
         await watched.until(lambda: "The report can't be read: No such" in watched.seen)
 
 
-async def test_keys_for_the_adapter_do_nothing_after_a_stop() -> None:
-    async with watching() as watched:
-        await watched.trained()
-        await watched.tell(Saved(12), End("stopped", 12))
-        assert "Stopped after 12 of 30 steps; step 12 is saved." in watched.seen
-        assert RESUME in watched.seen
-        await watched.press("c", "e", "r")
-        await watched.on(FinetuneScreen)
-        assert watched.opened == [] and not watched.left
-
-
-FAILED = Failed("out of memory", "9.1 GB needed", "Lower --block or --batch.")
-
-
-@pytest.mark.parametrize("stopping", [False, True])
-async def test_failure_shows_its_hint_and_keeps_the_screen_open(stopping: bool) -> None:
-    async with watching() as watched:
-        await watched.trained()
-        if stopping:
-            await stop(watched)
-        await watched.tell(FAILED, End("failed", 12))
-        for words in (
-            "✗ out of memory", "9.1 GB needed", "Lower --block or --batch.",
-            "What was saved at step 12 stays.", RESUME, "✗ failed",
-        ):  # fmt: skip
-            assert words in watched.seen
-        assert not watched.left
-        await watched.press("q")
-        assert watched.left
-
-
-async def test_failed_plan_shows_its_reasons_and_starts_nothing() -> None:
-    async with watching() as watched:
-        nothing = Failed("there is nothing to learn from", "walks", "Name other notes.")
-        await watched.tell(Skip("a.png", "binary"), nothing, End("failed", 0))
-        for words in (
-            "✗ there is nothing to learn from",
-            "a.png: binary",
-            "Name other",
-        ):
-            assert words in watched.seen
-        assert "continues from there" not in watched.seen
-        await watched.press("enter")
-        assert watched.training.asked == []
-
-
-# Going on.
-
-
-async def test_resumed_run_shows_its_earlier_curve() -> None:
-    earlier = [*before_it(), *steps(14), End("stopped", 14)]
-    async with watching(earlier=earlier) as watched:
-        await watched.planned()
-        assert "Enter goes on after step 12" in watched.seen
-        assert "Left out: 3" in watched.seen
-        await watched.press("enter")
-        await watched.tell(Start("walks", 30, resumed_from=12))
-        run = watched.screen.run
-        assert (len(run.curve), run.last_step) == (12, 12)
-        assert "step 12 of 30" in watched.seen and "3.480" in watched.seen
-        more = [event for event in steps(15) if getattr(event, "step", 0) > 12]
-        await watched.tell(*more)
-        assert (len(run.curve), run.last_step) == (15, 15)
-        assert [each.step for each in run.evals] == [0, 3, 6, 9, 12, 15]
-
-
-async def test_repeated_step_events_count_once() -> None:
-    async with watching() as watched:
-        await watched.trained(upto=9)
-        await watched.tell(*steps(9))
-        run = watched.screen.run
-        assert len(run.curve) == 9
-        assert [each.step for each in run.evals] == [0, 3, 6, 9]
-
-
 async def test_help_explains_the_training_screen() -> None:
     async with watching() as watched:
         await watched.trained()
@@ -578,11 +439,4 @@ async def test_help_explains_the_training_screen() -> None:
         await watched.press("escape")
         await watched.on(FinetuneScreen)
         assert "✓ done" in watched.seen
-
-
-async def test_polling_ends_with_the_training() -> None:
-    async with watching() as watched:
-        await watched.trained(upto=30)
-        watched.training.feed(ended())
-        await watched.until(lambda: watched.screen._timer._task is None)
-        assert "✓ done" in watched.seen
+        await watched.until(lambda: watched.screen._timer._task is None)  # of polls
