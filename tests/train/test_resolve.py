@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.train.request import TrainRequest
-from lmtui.train.resolve import Decision, resolve, resume_command
+from lmtui.train.resolve import Decision, only_unfinished, resolve, resume_command
 from lmtui.train.run_folder import RunFolder, mark_complete
 from lmtui.train.settings import TrainSettings
 
@@ -86,6 +88,19 @@ def test_resume_without_a_checkpoint_names_other_trainings(home: object) -> None
     assert error.hint == "Start a training: lmtui finetune NOTES."
     begun(TrainRequest("other", ()))
     assert "other" in refused(resume=True).hint
+
+
+def test_the_only_unfinished_training_needs_no_name(home: object) -> None:
+    with pytest.raises(LmtuiError, match="nothing to resume"):
+        only_unfinished()
+    begun(TrainRequest("one", ())).events_file.touch()
+    assert only_unfinished() == "one"
+    begun(TrainRequest("two", ()))
+    with pytest.raises(LmtuiError) as caught:
+        only_unfinished()
+    assert caught.value.detail == "one, two"
+    when = r"one: 20\d\d-\d\d-\d\d \d\d:\d\d, at step 3; two: at step 3"
+    assert re.search(when, caught.value.hint)
 
 
 def test_unsafe_name_is_refused_with_a_safe_one(home: object) -> None:
