@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -89,43 +89,38 @@ def test_incomplete_checkpoint_is_ignored_and_overwritten(run: RunFolder) -> Non
     assert run.checkpoints() == (2,)
 
 
-def test_a_full_disk_is_seen_before_anything_is_written(
-    run: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    subject, optimizer = trained()
-    checkpoints.save(run, subject.weights, optimizer, TrainState(step=1))
-    checkpoints.save_best(run, subject.weights, 1)
-    monkeypatch.setattr(cache_dir, "free_bytes", lambda _: 1_000)
-    with pytest.raises(LmtuiError, match="the disk is full"):
-        checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
-    with pytest.raises(LmtuiError, match="the disk is full"):
-        checkpoints.save_best(run, subject.weights, 2)
-    assert run.checkpoints() == (1,)
-    assert not run.checkpoint(2).exists()
-    assert checkpoints.load_best(run, trainable().weights) == 1
+@contextmanager
+def little_space() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache_dir, "free_bytes", lambda _: 1_000)
+        yield
 
 
 @contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file can grow beyond so many bytes."""
+def small_files() -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_failed_save_leaves_the_older_checkpoint(run: RunFolder) -> None:
+@pytest.mark.parametrize(
+    ("limit", "title"),
+    [(little_space, "the disk is full"), (small_files, "the checkpoint can't be")],
+)
+def test_failed_save_leaves_the_older_checkpoint(
+    run: RunFolder, limit: Callable[[], AbstractContextManager[None]], title: str
+) -> None:
     subject, optimizer = trained()
     checkpoints.save(run, subject.weights, optimizer, TrainState(step=1))
     checkpoints.save_best(run, subject.weights, 1)
-    with largest_file(10_000):
-        with pytest.raises(LmtuiError) as caught:
+    with limit():
+        with pytest.raises(LmtuiError, match=title):
             checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
         with pytest.raises(LmtuiError):
             checkpoints.save_best(run, subject.weights, 2)
-    assert caught.value.title == "the checkpoint can't be saved"
     assert run.checkpoints() == (1,)
     assert not run.checkpoint(2).exists()
     assert [file.name for file in run.best_folder.iterdir()] == ["weights.safetensors"]

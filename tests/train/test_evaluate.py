@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.errors import Cancelled
+from lmtui.train import evaluate
 from lmtui.train.dataset import Example
 from lmtui.train.evaluate import Evaluator, longest_run, neutral_text
 from lmtui.train.metrics import together
@@ -28,7 +29,7 @@ def engine() -> LocalEngine:
 
 
 @pytest.fixture(scope="module")
-def asking() -> Evaluator:
+def evaluator() -> Evaluator:
     return Evaluator(tiny.tokenizer(), block=32)
 
 
@@ -37,9 +38,9 @@ def of(text: str, path: str = "a.md") -> Example:
 
 
 def test_document_score_equals_that_of_the_engine(
-    engine: LocalEngine, asking: Evaluator
+    engine: LocalEngine, evaluator: Evaluator
 ) -> None:
-    (found,) = asking.score(engine, [of(TEXT)])
+    (found,) = evaluator.score(engine, [of(TEXT)])
     encoding = engine.encode(TEXT)
     tokens = list(
         engine.score(encoding.ids, prefix=encoding.prefix, window=32, stride=16)
@@ -51,27 +52,11 @@ def test_document_score_equals_that_of_the_engine(
     assert found.bytes == sum(len(token.bytes) for token in scored)
 
 
-def test_share_of_an_evaluation_grows_to_one(
-    engine: LocalEngine, asking: Evaluator
-) -> None:
-    held_out, training = [of(TEXT)], [of("def f(x):\n    return x + 1\n" * 20, "b")]
-    shares: list[float] = []
-    asking.ask(
-        engine,
-        held_out=held_out,
-        training=training,
-        prompts=asking.prompts(held_out, training),
-        on_share=lambda done, total: shares.append(done / total),
-    )
-    assert shares == sorted(shares) and shares[-1] == 1
-    assert 0 < shares[0] < 0.1 and len({round(share, 1) for share in shares}) == 11
-
-
 def test_score_counts_only_learned_tokens(
-    engine: LocalEngine, asking: Evaluator
+    engine: LocalEngine, evaluator: Evaluator
 ) -> None:
     row = example(Completion("Question? ", "Answer!"))
-    (found,) = asking.score(engine, [row])
+    (found,) = evaluator.score(engine, [row])
     controls = set(tiny.tokenizer().all_special_ids)
     counting = [
         token
@@ -82,53 +67,64 @@ def test_score_counts_only_learned_tokens(
     assert found.bytes == len(b"Answer!")
     assert len(found.logprobs) == len(row.ids)
     whole = list(engine.score(row.ids, window=32, stride=16))
-    for place, logprob in enumerate(found.logprobs):
+    for index, logprob in enumerate(found.logprobs):
         if logprob is not None:
-            assert logprob == pytest.approx(whole[place].logprob, abs=1e-6)
+            assert logprob == pytest.approx(whole[index].logprob, abs=1e-6)
 
 
-def test_unchanged_model_gives_the_same_answers(
-    engine: LocalEngine, asking: Evaluator
+def test_unchanged_model_gives_the_same_answers_and_tells_how_far_it_is(
+    engine: LocalEngine, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    neutral = neutral_text()[:300]
+    monkeypatch.setattr(evaluate, "neutral_text", lambda: neutral)
     held_out, training = [of(TEXT)], [of("def f(x):\n    return x + 1\n" * 20, "b")]
-    prompts = asking.prompts(held_out, training)
+    prompts = evaluator.prompts(held_out, training)
+    shares: list[float] = []
     before, after = (
-        asking.ask(engine, held_out=held_out, training=training, prompts=prompts)
+        evaluator.ask(
+            engine,
+            held_out=held_out,
+            training=training,
+            prompts=prompts,
+            on_share=lambda done, total: shares.append(done / total),
+        )
         for _ in range(2)
     )
     assert before == after
-    assert before.neutral.bytes > 3_000
     assert together([before.neutral]) is not None
     assert len(before.continued) == len(prompts) == 2
     assert before.recalled is not None
+    half = shares[: len(shares) // 2]
+    assert half == sorted(half) and half[-1] == 1
+    assert 0 < half[0] < 0.1 and len({round(share, 1) for share in half}) > 5
 
 
 def test_prompts_are_beginnings_of_held_out_documents_first(
-    asking: Evaluator,
+    evaluator: Evaluator,
 ) -> None:
     held_out = [of(TEXT, "h")]
     training = [of(f"number {n} " * 20, f"t{n}") for n in range(9)]
-    prompts = asking.prompts(held_out, training)
+    prompts = evaluator.prompts(held_out, training)
     assert len(prompts) == 3
     assert TEXT.startswith(prompts[0].text)
     assert 8 <= len(prompts[0].ids) <= 16
     assert not prompts[0].text.endswith(" ")
-    assert asking.prompts([], [of("x")]) == ()
-    assert asking.prompts(held_out, training) == prompts
+    assert evaluator.prompts([], [of("x")]) == ()
+    assert evaluator.prompts(held_out, training) == prompts
 
 
-def test_prompt_of_a_completion_row_is_its_question(asking: Evaluator) -> None:
+def test_prompt_of_a_completion_row_is_its_question(evaluator: Evaluator) -> None:
     row = example(Completion("What is it? ", "It is rain. " * 20))
-    (prompt,) = asking.prompts([row], [])
+    (prompt,) = evaluator.prompts([row], [])
     assert prompt.text == "What is it? "
 
 
-def test_evaluator_can_be_cancelled(engine: LocalEngine, asking: Evaluator) -> None:
+def test_evaluator_can_be_cancelled(engine: LocalEngine, evaluator: Evaluator) -> None:
     with pytest.raises(Cancelled), cancelled_when(lambda: True):
-        asking.score(engine, [of(TEXT)])
-    prompts = asking.prompts([of(TEXT)], [])
+        evaluator.score(engine, [of(TEXT)])
+    prompts = evaluator.prompts([of(TEXT)], [])
     with pytest.raises(Cancelled), cancelled_when(lambda: True):
-        asking.continued(engine, prompts)
+        evaluator.continued(engine, prompts)
 
 
 @given(
@@ -142,7 +138,7 @@ def test_longest_run_equals_brute_force(said: list[int], stream: list[int]) -> N
     assert tuple(said[start : start + length]) in there or length == 0
 
 
-def test_recalled_finds_training_text_known_by_heart(asking: Evaluator) -> None:
+def test_recalled_finds_training_text_known_by_heart(evaluator: Evaluator) -> None:
     """A model that can only count is one that knows the counting by heart."""
     counting = tuple(range(100, 300))
     training = [Example("count", counting, (True,) * len(counting))]
@@ -154,13 +150,7 @@ def test_recalled_finds_training_text_known_by_heart(asking: Evaluator) -> None:
             for n in range(settings.max_tokens):
                 yield SimpleNamespace(id=prompt.ids[-1] + 1 + n, piece="")
 
-    found = asking.recalled(Counter(), training)  # type: ignore[arg-type]
+    found = evaluator.recalled(Counter(), training)  # type: ignore[arg-type]
     assert found is not None
     assert found.tokens == 48
     assert found.path == "count"
-
-
-def test_neutral_text_is_a_few_kilobytes_of_ascii() -> None:
-    text = neutral_text()
-    assert 3_000 < len(text.encode()) < 6_000
-    assert text.isascii()

@@ -62,8 +62,11 @@ def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "_BLOCK_BYTES", 1)
 
 
-@pytest.mark.parametrize("name", [*tiny.FAMILIES, "gemma2", "granite"])
-@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize(
+    ("name", "every"),
+    [*((family, 1) for family in tiny.FAMILIES), ("llama", 5), ("gemma2", 5),
+     ("granite", 1)],
+)  # fmt: skip
 def test_summed_loss_and_gradients_equal_the_plain_loss(name: str, every: int) -> None:
     model, ids = family(name), IDS.reshape(1, -1)
     targets = targets_of(ids, every=every)

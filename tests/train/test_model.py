@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from transformers import GPT2Config, LlamaConfig, Qwen3Config
 
 from lmtui.errors import LmtuiError
@@ -61,9 +60,6 @@ def test_first_weights_follow_from_the_seed() -> None:
 
 def test_dropout_is_off_in_training() -> None:
     model = trainable("gpt2").module.train()
-    dropouts = [m for m in model.modules() if isinstance(m, nn.Dropout)]
-    assert dropouts
-    assert all(m.p == 0 for m in dropouts)
     ids = torch.tensor([[5, 6, 7, 8]])
     assert torch.equal(model(ids).logits, model(ids).logits)
 
@@ -167,25 +163,17 @@ def test_activation_memory_is_saved_where_memory_is_short(
 
 def test_open_model_loads_the_requested_base(tmp_path: Path, home: Path) -> None:
     folder = stored.save_llama(tmp_path / "base")
-    settings = TrainSettings(rank=2, dtype="float32")
-    request = TrainRequest("n", (), base=str(folder), settings=settings, device="cpu")
-    subject = open_model(request)
-    assert (subject.base.name, subject.base.spec) == ("base", "base")
-    assert len(subject.base.sha256) == 1
-    assert subject.dtype == "float32"
-    assert subject.engine().info.precision == "exact"
-
-
-def test_a_gguf_base_is_dequantised(tmp_path: Path, home: Path) -> None:
-    folder = stored.save_llama(tmp_path / "base")
     file = stored.write_gguf(folder, tmp_path / "base.gguf", "Q8_0")
-    settings = TrainSettings(rank=2, dtype="bfloat16")
-    request = TrainRequest("n", (), base=str(file), settings=settings, device="cpu")
-    subject = open_model(request)
-    assert subject.base.name == "base.gguf"
-    assert subject.dtype == "bfloat16"
-    dtypes = {weight.dtype for weight in subject.module.parameters()}
-    assert dtypes == {torch.float32}
+    for base, dtype in ((folder, "float32"), (file, "bfloat16")):
+        settings = TrainSettings(rank=2, dtype=dtype)
+        request = TrainRequest("n", (), base=str(base), settings=settings, device="cpu")
+        subject = open_model(request)
+        assert subject.base.name == base.name
+        assert len(subject.base.sha256) == 1
+        assert subject.dtype == dtype
+        assert subject.engine().info.precision == "exact"
+        weights = subject.module.parameters()  # those of a GGUF are dequantised
+        assert {weight.dtype for weight in weights} == {torch.float32}
 
 
 def test_a_model_without_linear_layers_is_refused(

@@ -29,18 +29,16 @@ class Listener:
         self.reader, writer = os.pipe()
         self.writer = os.fdopen(writer, "wb", buffering=0)
         self.left = threading.Event()
-        self.threads: set[threading.Thread] = set()
+        self.before = {*threading.enumerate()}
 
     def hear(self, *commands: str) -> None:
-        before = {*threading.enumerate()}
         self.channel.listen(self.reader)
-        self.threads = {*threading.enumerate()} - before
-        self.writer.write("".join(f"{each}\n" for each in commands).encode())
+        self.writer.write("".join(f"{command}\n" for command in commands).encode())
 
     def close(self) -> None:
         """End the commands, and wait until that is noticed."""
         self.writer.close()
-        for thread in self.threads:
+        for thread in {*threading.enumerate()} - self.before:
             thread.join(10)
 
     @property
