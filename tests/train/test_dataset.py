@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,9 @@ from transformers import PreTrainedTokenizerFast
 
 from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.engine.types import ChatTurn, Role
+from lmtui.models.download import default_model
+from lmtui.models.gguf.header import read_gguf_header
+from lmtui.models.gguf.tokenizer import library_tokenizer_of, read_tokenizer
 from lmtui.train.dataset import (
     NOTHING_COUNTS,
     Example,
@@ -93,14 +95,7 @@ def test_example_ids_equal_those_that_the_engine_scores(text: str) -> None:
 
 
 def test_a_text_begins_with_bos_where_the_tokenizer_says_so() -> None:
-    tokenizer = tiny.tokenizer().__class__(
-        tokenizer_object=tiny.tokenizer().backend_tokenizer,
-        bos_token="<|im_start|>",
-        eos_token="<|endoftext|>",
-    )
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
-    )
+    tokenizer = beginning(plain())
     made, _ = examples([NotesDocument("a", "ab"), NotesDocument("b", "the")], tokenizer)
     encoded = PromptBuilder(tokenizer).document("ab", "auto")
     assert encoded.prefix == (1,)
@@ -156,10 +151,22 @@ def learned(made: Example, tokenizer: Any) -> list[str]:
     return [tokenizer.decode(ids) for ids in stretches]
 
 
-def plain() -> Any:
+def plain(template: str | None = None) -> Any:
+    """A tokenizer with another template, or without one."""
     return tiny.tokenizer().__class__(
-        tokenizer_object=tiny.tokenizer().backend_tokenizer, eos_token="<|endoftext|>"
+        tokenizer_object=tiny.tokenizer().backend_tokenizer,
+        eos_token="<|endoftext|>",
+        chat_template=template,
     )
+
+
+def beginning(tokenizer: Any) -> Any:
+    """A tokenizer that begins every text with BOS."""
+    tokenizer.bos_token = "<|im_start|>"
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    return tokenizer
 
 
 def test_only_answers_and_their_turn_ends_are_learned() -> None:
@@ -221,37 +228,34 @@ def test_without_a_template_the_plain_format_is_learned() -> None:
     assert learned(made, tokenizer) == [" Hello\n\n", "  sat<|endoftext|>"]
 
 
-def test_template_without_a_turn_end_learns_the_document_end() -> None:
-    tokenizer = tiny.tokenizer().__class__(
-        tokenizer_object=tiny.tokenizer().backend_tokenizer,
-        eos_token="<|endoftext|>",
-        chat_template="{% for m in messages %}[{{ m.role }}] {{ m.content }}\n"
-        "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}",
-    )
+@pytest.mark.parametrize(
+    ("template", "answers"),
+    [
+        (  # no token ends a turn: that of the document does
+            "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+            "{% if add_generation_prompt %}[assistant]{% endif %}",
+            [" b", " d", "<|endoftext|>"],
+        ),
+        (  # the document's end ends every turn, and is not added once more
+            "{% for m in messages %}{{ m.role }} {{ m.content }}<|endoftext|>"
+            "{% endfor %}{% if add_generation_prompt %}assistant {% endif %}",
+            ["b<|endoftext|>", " d<|endoftext|>"],
+        ),
+    ],
+    ids=["after the last turn", "after each turn"],
+)
+def test_end_of_a_document_is_learned_once(template: str, answers: list[str]) -> None:
+    tokenizer = plain(template)
     made = example(turns("a", "b", "c", "d"), tokenizer)
-    assert learned(made, tokenizer) == [" b", " d", "<|endoftext|>"]
+    assert learned(made, tokenizer) == answers
+    assert made.ids[-1] == 0 != made.ids[-2]
 
 
-def test_template_ending_in_a_document_end_gets_no_second() -> None:
-    tokenizer = tiny.tokenizer().__class__(
-        tokenizer_object=tiny.tokenizer().backend_tokenizer,
-        eos_token="<|endoftext|>",
-        chat_template="{% for m in messages %}{{ m.role }} {{ m.content }}"
-        "<|endoftext|>{% endfor %}{% if add_generation_prompt %}assistant {% endif %}",
-    )
-    made = example(turns("a", "b"), tokenizer)
-    assert learned(made, tokenizer) == ["b<|endoftext|>"]
-    assert made.ids.count(0) == 2
-
-
-def refusing() -> Any:
-    return tiny.tokenizer().__class__(
-        tokenizer_object=tiny.tokenizer().backend_tokenizer,
-        eos_token="<|endoftext|>",
-        chat_template="{% for m in messages %}{% if m.role == 'system' %}"
-        "{{ raise_exception('no system') }}{% elif m.role == 'user' %}{{ m.content }}"
-        "{% endif %}{% endfor %}",
-    )
+REFUSING = (
+    "{% for m in messages %}{% if m.role == 'system' %}"
+    "{{ raise_exception('no system') }}{% elif m.role == 'user' %}{{ m.content }}"
+    "{% endif %}{% endfor %}"
+)
 
 
 def test_rows_that_the_template_refuses_are_skipped() -> None:
@@ -259,7 +263,7 @@ def test_rows_that_the_template_refuses_are_skipped() -> None:
         NotesDocument("r.jsonl:1", content, is_row=True)
         for content in (turns("a", "b", "c", first="system"), "a", turns("b", "c"))
     ]
-    made, skipped = examples(documents, refusing())
+    made, skipped = examples(documents, plain(REFUSING))
     assert [item.path for item in made] == ["r.jsonl:1"]
     assert [skip.reason for skip in skipped] == [
         "the model's chat template refuses this conversation: no system",
@@ -291,12 +295,7 @@ def test_completion_is_learned_from_its_first_character() -> None:
 
 
 def test_bos_is_never_learned() -> None:
-    tokenizer = plain()
-    tokenizer.bos_token = "<|im_start|>"
-    backend = tokenizer.backend_tokenizer
-    backend.post_processor = processors.TemplateProcessing(
-        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
-    )
+    tokenizer = beginning(plain())
     for content in (Completion("a", "b"), turns("a", "b"), "text"):
         made = example(content, tokenizer)
         assert made.ids[0] == 1
@@ -309,10 +308,9 @@ def test_bos_is_never_learned() -> None:
 def test_default_models_template_learns_only_answers(
     default_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lmtui.models.load import load
-
     monkeypatch.setenv("LMTUI_HOME", str(default_home))
-    tokenizer = load().tokenizer
+    header = read_gguf_header(default_model.default_file())
+    tokenizer = library_tokenizer_of(read_tokenizer(header))
     content = turns(
         "Name a colour.",
         "Red.",
@@ -339,8 +337,7 @@ def test_default_models_template_learns_only_answers(
 
 
 def test_held_out_rows_that_can_not_be_used_are_warned_of() -> None:
-    tokenizer = copy(tiny.tokenizer())  # of which all tests have the same
-    tokenizer.chat_template = "{{ raise_exception('no such role') }}"
+    tokenizer = plain("{{ raise_exception('no such role') }}")
     text = NotesDocument("a.md", "the quick brown fox " * 20)
     chat = (ChatTurn("user", "a"), ChatTurn("assistant", "b"))
     row = NotesDocument("b.jsonl:1", chat, is_row=True)

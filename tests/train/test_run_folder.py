@@ -154,8 +154,8 @@ def test_running_training_locks_its_folder(run: RunFolder) -> None:
 def test_unfinished_lists_trainings_that_can_be_resumed(run: RunFolder) -> None:
     assert run_folder.unfinished() == ()
     other = RunFolder.named("other")
-    for each in (run, other, RunFolder.named(".scratch-1-x")):
-        checkpoint(each, 1)
+    for folder in (run, other, RunFolder.named(".scratch-1-x")):
+        checkpoint(folder, 1)
     assert run_folder.unfinished() == (run, other)
     with other.locked():
         assert run_folder.unfinished() == (run,)
