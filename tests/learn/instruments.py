@@ -40,13 +40,12 @@ def own_text(kind: type[Made], written: str, /, **options: Any) -> Made:
 
 
 def table_of(instrument: Instrument, number: int = 0) -> Table:
-    tables = [part for part in instrument.figure if isinstance(part, Table)]
-    return tables[number]
+    return parts_of(instrument, Table)[number]
 
 
 def bars_of(instrument: Instrument) -> Table:
     """The bars of its figure: the table with a bar behind each name."""
-    tables = [part for part in instrument.figure if isinstance(part, Table)]
+    tables = parts_of(instrument, Table)
     return next(table for table in tables if all(cells[1].bar for cells in table.rows))
 
 
@@ -60,9 +59,17 @@ def texts_of(table: Table) -> list[list[str]]:
     return [[cell.text for cell in cells] for cells in table.rows]
 
 
+def column(table: Table, heading: str) -> list[str]:
+    number = [column.heading for column in table.columns].index(heading)
+    return [cells[number].text for cells in table.rows]
+
+
+def parts_of(instrument: Instrument, kind: type) -> list[Any]:
+    return [part for part in instrument.figure if isinstance(part, kind)]
+
+
 def words_of(instrument: Instrument) -> str:
-    parts = (part for part in instrument.figure if isinstance(part, Words))
-    return "\n".join(part.text for part in parts)
+    return "\n".join(part.text for part in parts_of(instrument, Words))
 
 
 class Naive:
@@ -80,7 +87,7 @@ class Naive:
     def logprobs(self, text: str) -> list[float]:
         ids = [*self.ids(text)]
         rows = self._logprobs("llama", ids)
-        return [float(rows[n, each]) for n, each in enumerate(ids[1:])]
+        return [float(rows[n, id_]) for n, id_ in enumerate(ids[1:])]
 
     def ranks(self, text: str) -> list[int]:
         ids = [*self.ids(text)]

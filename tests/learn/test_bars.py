@@ -10,12 +10,19 @@ import pytest
 
 from lmtui import notation
 from lmtui.engine.types import SamplingSettings
-from lmtui.learn.figure import Words
 from lmtui.learn.figure_lines import figure_text
 from lmtui.learn.instruments.bars import BarsInstrument
 from lmtui.text import visible_token
 from tests.fakes import FakeEngine
-from tests.learn.instruments import Naive, answer, bars_of, made, probs_of, texts_of
+from tests.learn.instruments import (
+    Naive,
+    answer,
+    bars_of,
+    made,
+    probs_of,
+    texts_of,
+    words_of,
+)
 
 TEXT = "The cat sat on the"
 
@@ -31,11 +38,10 @@ def shown(engine: FakeEngine, **options: Any) -> BarsInstrument:
     return instrument
 
 
-def test_pinned_words_have_their_rank_wherever_they_are() -> None:
-    naive = Naive()
+def test_pinned_words_have_their_rank_wherever_they_are(naive: Naive) -> None:
     tokens = naive.engine.describe_tokens(range(naive.engine.info.vocabulary))
     words = [t for t in tokens if t.text[:1] == " " and t.text[1:].isalpha()][::9][:3]
-    pinned = ", ".join(each.text.strip() for each in words)
+    pinned = ", ".join(word.text.strip() for word in words)
     instrument = made(BarsInstrument, text=TEXT, rows=2, pinned=f"{pinned}, no token")
     answer(naive.engine, instrument.begin())
     rows = [cells for cells in bars_of(instrument).rows if cells[-1].text]
@@ -79,13 +85,15 @@ def test_last_word_has_the_product_of_its_tokens(engine: FakeEngine) -> None:
     text = f"{TEXT} mat"
     answer(engine, instrument.submit(text))
     assert instrument.done == {"word"}
+    assert instrument.submit("word") is None
+    assert "at least two words" in instrument.message
     tokens = list(engine.score(engine.encode(text).ids))[len(TEXT) :]
     prob = math.exp(sum(token.logprob or 0 for token in tokens))
-    said = next(part for part in instrument.figure if isinstance(part, Words))
-    assert f"“mat” was given {notation.chance(prob)}: " in said.text
-    assert "it is 4 tokens" in said.text
+    said = words_of(instrument)
+    assert f"“mat” was given {notation.chance(prob)}: " in said
+    assert "it is 4 tokens" in said
     for token in tokens:
-        assert f"{token.rank:,}" in said.text
+        assert f"{token.rank:,}" in said
 
 
 def test_sure_needs_more_than_nine_tenths(engine: FakeEngine) -> None:
@@ -98,12 +106,3 @@ def test_sure_needs_more_than_nine_tenths(engine: FakeEngine) -> None:
     engine.next_distribution = lambda *_, **__: sure  # type: ignore[method-assign]
     answer(engine, instrument.follow(f"{TEXT} x"))
     assert "sure" in instrument.done
-
-
-def test_empty_text_and_single_word_say_what_to_do(engine: FakeEngine) -> None:
-    instrument = shown(engine)
-    assert instrument.follow("  ") is None
-    assert "Write something" in instrument.message
-    assert instrument.submit("word") is None
-    assert "at least two words" in instrument.message
-    assert bars_of(instrument).rows  # what was there stays

@@ -18,11 +18,6 @@ from lmtui.learn.loops import find_loop
 from tests.engine import tiny
 
 
-@pytest.fixture(scope="module")
-def engine() -> LocalEngine:
-    return tiny.engine()
-
-
 def ids_of(engine: LocalEngine, text: str) -> list[int]:
     return list(engine.encode(text).ids)
 
@@ -54,9 +49,9 @@ def test_width_of_the_vocabulary_finds_the_most_probable_pair(
     ids, size = ids_of(engine, "the dog"), engine.info.vocabulary
     best = last(engine, ids, width=size, count=2)[0]
     first = tiny.reference_logprobs("llama", ids)[-1]
-    pairs = torch.stack(
-        [tiny.reference_logprobs("llama", [*ids, token])[-1] for token in range(size)]
-    )
+    with torch.inference_mode():
+        rows = tiny.model()(torch.tensor([[*ids, token] for token in range(size)]))
+        pairs = rows.logits[:, -1].log_softmax(-1)
     sums = first[:, None] + pairs  # [V, V]
     # An ended text has no second token.
     for end in engine.info.end_ids:
@@ -79,10 +74,10 @@ def test_beam_is_sorted_of_different_texts_and_no_worse_than_each_step(
 ) -> None:
     ids = ids_of(engine, "the quick")
     for number, beam in enumerate(beam_search(engine, ids, width=4, count=5), 1):
-        totals = [each.total for each in beam]
+        totals = [hypothesis.total for hypothesis in beam]
         assert totals == sorted(totals, reverse=True)
-        assert len({each.ids for each in beam}) == len(beam) == 4
-        assert all(len(each.ids) == number for each in beam)
+        assert len({hypothesis.ids for hypothesis in beam}) == len(beam) == 4
+        assert all(len(hypothesis.ids) == number for hypothesis in beam)
 
 
 def test_ended_hypotheses_stay_as_they_are(

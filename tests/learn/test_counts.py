@@ -8,7 +8,6 @@ import pytest
 
 from lmtui.engine.backends.ngram_model import NgramModel
 from lmtui.errors import LmtuiError
-from lmtui.learn.figure import Table, Words
 from lmtui.learn.instrument import Material
 from lmtui.learn.instruments.counts import CountsInstrument
 from tests.fakes import FakeEngine
@@ -30,21 +29,13 @@ def instrument(engine: FakeEngine) -> CountsInstrument:
     return instrument
 
 
-def parts(instrument: CountsInstrument) -> tuple[Table, Table, Words]:
-    table, bars, words = instrument.figure
-    assert isinstance(table, Table)
-    assert isinstance(bars, Table)
-    assert isinstance(words, Words)
-    return table, bars, words
-
-
 def test_bits_are_those_of_the_held_out_tenth(
     engine: FakeEngine, instrument: CountsInstrument
 ) -> None:
     data = TEXT.encode()  # a token of this engine is a byte
     end = len(data) - len(data) // 10
     held_out = data[end:]
-    table, _, words = parts(instrument)
+    table, _, words = instrument.figure
     own = [token.logprob for token in engine.score(tuple(held_out))][1:]
     expected = [
         -float(
@@ -70,10 +61,10 @@ def test_slider_shows_each_model_and_ticks_after_the_last(
     data = TEXT.encode()
     end = len(data) - len(data) // 10
     names = ("uniform", "unigram", "bigram", "trigram", "this model")
-    assert parts(instrument)[0].at == 2
+    assert instrument.figure[0].at == 2
     instrument.slide(99)
     for number, name in enumerate(names):
-        table, bars, _ = parts(instrument)
+        table, bars, _ = instrument.figure
         assert (table.at, bars.title) == (number, f"{name}, after “on the”")
         total = math.fsum(probs_of(bars))
         assert total == pytest.approx(1, abs=1e-6)
@@ -84,9 +75,9 @@ def test_slider_shows_each_model_and_ticks_after_the_last(
             assert probs_of(bars)[:-1] == pytest.approx(best.tolist())
         assert ("orders" in instrument.done) == (number == 4)
         assert instrument.slide(-1) is None
-    assert parts(instrument)[0].at == 4  # there is nothing below
+    assert instrument.figure[0].at == 4  # there is nothing below
     instrument.slide(99)
-    assert parts(instrument)[0].at == 0
+    assert instrument.figure[0].at == 0
 
 
 def test_other_words_are_looked_at_by_all_models(
@@ -96,7 +87,7 @@ def test_other_words_are_looked_at_by_all_models(
     assert "entered" not in instrument.done  # the same words
     answer(engine, instrument.submit("sa"))
     assert "entered" in instrument.done
-    assert parts(instrument)[1].rows[0][0].text == "t"
+    assert instrument.figure[1].rows[0][0].text == "t"
     assert instrument.submit(" ") is None
     assert "Write something" in instrument.message
 

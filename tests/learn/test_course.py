@@ -205,7 +205,7 @@ def test_page_is_found_by_number_and_by_name(tmp_path: Path) -> None:
 
 def test_course_of_the_program_is_sound() -> None:
     course = read_course(first_course(), INSTRUMENTS)
-    assert len(course.text) > 300_000
+    assert len(course.text) > 300_000 and course.text.isascii()
     terms = [term for term, _ in course.glossary]
     assert len(set(terms)) == len(terms)
     bold = [
@@ -220,4 +220,4 @@ def test_course_of_the_program_is_sound() -> None:
         assert len(shown) == 1, (term, shown)
     assert len(bold) == len(terms)
     licence = (first_course() / "LICENSE.txt").read_text()
-    assert "public domain" in licence
+    assert "Jane Austen" in licence and "public domain" in licence

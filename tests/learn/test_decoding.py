@@ -14,21 +14,16 @@ from lmtui import notation
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.learn.beam import beam_search
-from lmtui.learn.figure import ShadedText, Table, Words
+from lmtui.learn.figure import ShadedText, Table
 from lmtui.learn.instrument import Measurement
 from lmtui.learn.instruments.branch_tree import Leaf, tree_lines
 from lmtui.learn.instruments.continuations import DecodingInstrument
 from lmtui.learn.loops import find_loop
 from tests.engine import tiny
 from tests.fakes import FakeEngine
-from tests.learn.instruments import answer, bars_of, made, texts_of
+from tests.learn.instruments import answer, bars_of, made, parts_of, texts_of
 
 TEXT = "the cat sat on"
-
-
-@pytest.fixture(scope="module")
-def engine() -> LocalEngine:
-    return tiny.engine()
 
 
 def shown(engine: Any, **options: Any) -> DecodingInstrument:
@@ -38,12 +33,8 @@ def shown(engine: Any, **options: Any) -> DecodingInstrument:
 
 
 def tree_of(instrument: DecodingInstrument) -> Table:
-    tables = (part for part in instrument.figure if isinstance(part, Table))
+    tables = parts_of(instrument, Table)
     return next(table for table in tables if table.columns[1].heading == "by")
-
-
-def said(instrument: DecodingInstrument) -> str:
-    return " ".join(p.text for p in instrument.figure if isinstance(p, Words))
 
 
 def numbers(instrument: DecodingInstrument) -> dict[str, tuple[str, str]]:
@@ -90,17 +81,13 @@ def test_three_branches_have_the_sums_of_the_model(engine: LocalEngine) -> None:
 
 
 def test_beam_and_greedy_are_compared_in_words(engine: LocalEngine) -> None:
-    instrument = shown(engine)
-    ids = engine.encode(TEXT).ids
-    *_, beam = beam_search(engine, ids, width=4, count=8)
+    *_, beam = beam_search(engine, engine.encode(TEXT).ids, width=4, count=8)
     greedy = [step.id for step in steps_of(engine, sampled_with(temperature=0))]
     gain = beam[0].total - reference_sum(engine, greedy)
-    times = notation.perplexity(math.exp(abs(gain)))
-    if list(beam[0].ids) == greedy:
-        assert "the same text" in tree_of(instrument).note
-    else:
-        assert f"{times} times as probable" in tree_of(instrument).note
-        assert ("lost" in tree_of(instrument).note) == (gain < 0)
+    assert list(beam[0].ids) != greedy
+    note = tree_of(shown(engine)).note
+    assert f"{notation.perplexity(math.exp(abs(gain)))} times as probable" in note
+    assert ("lost" in note) == (gain < 0)
     assert "the same text" in tree_of(shown(engine, width=1)).note
 
 
@@ -149,14 +136,13 @@ def test_long_continuation_and_its_loop(engine: LocalEngine) -> None:
     instrument = shown(engine, long=60)
     answer(engine, instrument.act("long"))
     steps = steps_of(engine, sampled_with(temperature=0, max_tokens=60))
-    shaded = next(p for p in instrument.figure if isinstance(p, ShadedText))
+    (shaded,) = parts_of(instrument, ShadedText)
     assert [token.text for token in shaded.tokens] == [step.text for step in steps]
     assert [token.logprob for token in shaded.tokens] == [s.logprob for s in steps]
     loop = find_loop([step.id for step in steps])
     assert "long" in instrument.done
     assert ("loop" in instrument.done) == (loop is not None)
     first = instrument.figure[0]
-    assert isinstance(first, Words)
     if loop is None:
         assert first.text == f"No loop in these {len(steps)} tokens."
     else:
@@ -183,8 +169,9 @@ def interrupt(engine: Any, measurement: Measurement | None, after: int) -> None:
         measurement.run(engine, Context())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("after", [1, 5, 12, 20])
-@pytest.mark.parametrize("action", ["again", "long", "slide"])
+@pytest.mark.parametrize(
+    ("after", "action"), [(1, "again"), (12, "long"), (20, "slide"), (5, "slide")]
+)
 def test_what_was_interrupted_is_finished(
     engine: LocalEngine, after: int, action: str
 ) -> None:
@@ -222,7 +209,7 @@ def test_sums_that_a_server_does_not_tell_are_dashes(
     assert numbers(instrument)["greedy"] == numbers(instrument)["sampled"] == ("–", "–")
     assert "probable" not in tree_of(instrument).note
     answer(fake, instrument.act("long"))
-    shaded = next(p for p in instrument.figure if isinstance(p, ShadedText))
+    (shaded,) = parts_of(instrument, ShadedText)
     assert shaded.tokens[0].logprob is None
 
 
@@ -231,13 +218,13 @@ def test_late_reports_of_another_text_are_dropped(engine: LocalEngine) -> None:
     late = instrument.act("long")
     answer(engine, instrument.submit("the dog"))
     answer(engine, late)
-    assert not any(isinstance(part, ShadedText) for part in instrument.figure)
+    assert not parts_of(instrument, ShadedText)
 
 
 # The tree.
 
 
-def leaf(name: str, text: str) -> Leaf[str]:
+def leaf_of(name: str, text: str) -> Leaf[str]:
     return Leaf(name, tuple(map(ord, text)), tuple(c.encode() for c in text))
 
 
@@ -246,7 +233,7 @@ def drawn(*leaves: Leaf[str]) -> list[tuple[str, str | None]]:
 
 
 def test_equal_and_shorter_continuations_have_their_names() -> None:
-    assert drawn(leaf("a", "one"), leaf("b", "one"), leaf("c", "one two")) == [
+    assert drawn(leaf_of("a", "one"), leaf_of("b", "one"), leaf_of("c", "one two")) == [
         ("one", "a"),
         ("│", "b"),
         ("└─ two", "c"),
@@ -255,9 +242,9 @@ def test_equal_and_shorter_continuations_have_their_names() -> None:
 
 @given(st.lists(st.text("ab", max_size=60), min_size=1, max_size=4))
 def test_each_continuation_can_be_read_from_the_tree(texts: list[str]) -> None:
-    leaves = [leaf(str(number), text) for number, text in enumerate(texts)]
+    leaves = [leaf_of(str(number), text) for number, text in enumerate(texts)]
     lines = drawn(*leaves)
-    assert sorted(n for _, n in lines if n) == sorted(each.name for each in leaves)
+    assert sorted(n for _, n in lines if n) == sorted(leaf.name for leaf in leaves)
     written: dict[str, str] = {}
     stack: list[tuple[int, str]] = [(-1, "")]
     for text, name in lines:
@@ -274,5 +261,5 @@ def test_each_continuation_can_be_read_from_the_tree(texts: list[str]) -> None:
         if name:
             written[name] = stack[-1][1]
     assert written == {
-        each.name: text for each, text in zip(leaves, texts, strict=True)
+        leaf.name: text for leaf, text in zip(leaves, texts, strict=True)
     }

@@ -29,11 +29,7 @@ from tests.learn.instruments import (
 TEXT = "The cat sat on the mat, and “the” dog sat on a log"
 WORDS = re.findall(r"\w+", TEXT)
 SPELLED = math.log2(27)
-
-
-@pytest.fixture(scope="module")
-def naive() -> Naive:
-    return Naive()
+NAIVE = Naive()
 
 
 def begun(naive: Naive, **options: Any) -> GuessInstrument:
@@ -67,40 +63,29 @@ def test_text_is_uncovered_up_to_the_word_and_no_further(naive: Naive) -> None:
 def test_guess_and_word_have_the_product_of_their_tokens(naive: Naive) -> None:
     instrument = begun(naive)
     enter(naive, instrument, "quick")
-    enter(naive, instrument, "")
-    rows = texts_of(table_of(instrument))
-    assert [row[:2] for row in rows] == [["guess", "quick"], ["it was", "sat"]]
-    before = len(naive.ids("The cat"))
-    for row, word in zip(rows, ("quick", "sat"), strict=True):
-        text = f"The cat {word}"
-        total = math.fsum(naive.logprobs(text)[before - 1 :])
-        ranks = [f"{rank:,}" for rank in naive.ranks(text)[before - 1 :]]
-        assert row[2:] == [
-            notation.chance(math.exp(total)),
-            ", then ".join(ranks),
-            f"{-total / math.log(2):,.1f}",
-        ]
-
-
-def test_word_before_a_comma_and_after_a_quote_is_scored_without_them(
-    naive: Naive,
-) -> None:
-    instrument = begun(naive)
     for match in [*re.finditer(r"\w+", TEXT)][2:]:
         enter(naive, instrument, "")
         # What stands before the word, a quote too, is given; its space is not.
-        before = len(naive.ids(TEXT[: match.start()].rstrip()))
-        summed = math.fsum(naive.logprobs(TEXT[: match.end()])[before - 1 :])
-        row = texts_of(table_of(instrument))[-1]
-        assert row[1] == match[0]
-        assert row[4] == f"{-summed / math.log(2):,.1f}"
+        before = TEXT[: match.start()]
+        first = len(naive.ids(before.rstrip())) - 1
+        *guess, row = texts_of(table_of(instrument))
+        words = [*(["quick"] if guess else []), match[0]]
+        for shown, word in zip((*guess, row), words, strict=True):
+            total = math.fsum(naive.logprobs(before + word)[first:])
+            ranks = [f"{rank:,}" for rank in naive.ranks(before + word)[first:]]
+            assert shown[1:] == [
+                word,
+                notation.chance(math.exp(total)),
+                ", then ".join(ranks),
+                f"{-total / math.log(2):,.1f}",
+            ]
 
 
 @given(st.lists(st.sampled_from(["right", "wrong", "cat", ""]), max_size=30))
 def test_bits_are_one_for_each_guess_and_the_spelling_of_what_is_missed(
     lines: list[str],
 ) -> None:
-    naive = Naive()
+    naive = NAIVE
     instrument = begun(naive)
     at, tried, bits, found = 2, list[str](), 0.0, 0
     for line in lines:
@@ -210,18 +195,12 @@ def test_exercises_are_done_by_guesses_only(naive: Naive) -> None:
     assert WORDS[8] == "dog"
     enter(naive, instrument, "dog")
     assert instrument.done == {"guessed", "right"}
-
-
-def test_five_words_with_a_guess_at_each(naive: Naive) -> None:
-    instrument = begun(naive)
-    for word in ("sat", "on", "the", "mat"):
-        enter(naive, instrument, word)
-        assert instrument.done == {"guessed", "right"}
-    enter(naive, instrument, "")
-    assert "five" not in instrument.done
-    enter(naive, instrument, "wrong")
-    enter(naive, instrument, "")
-    assert "five" in instrument.done
+    game = begun(naive)
+    for word in ("sat", "on", "the", "mat", "wrong"):
+        assert "five" not in game.done
+        enter(naive, game, word)
+    enter(naive, game, "")
+    assert "five" in game.done
 
 
 def test_what_is_no_guess_is_not_counted(naive: Naive) -> None:

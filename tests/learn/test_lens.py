@@ -9,8 +9,6 @@ import pytest
 from lmtui import notation
 from lmtui.engine.lens import LensColumn, LensRow
 from lmtui.engine.types import Candidate, SamplingSettings
-from lmtui.errors import LmtuiError
-from lmtui.learn.figure import Table, Words
 from lmtui.learn.instruments.lens import LensInstrument, answer_layer
 from tests.engine.tiny import engine
 from tests.learn.instruments import answer, made
@@ -22,13 +20,6 @@ def begun() -> LensInstrument:
     instrument = made(LensInstrument, text=TEXT)
     answer(engine(), instrument.begin())
     return instrument
-
-
-def parts(instrument: LensInstrument) -> tuple[Words, Table]:
-    words, table = instrument.figure
-    assert isinstance(words, Words)
-    assert isinstance(table, Table)
-    return words, table
 
 
 def expected(ids: tuple[int, ...], place: int) -> list[list[str]]:
@@ -51,7 +42,7 @@ def test_rows_are_those_of_the_lens_at_each_token() -> None:
     found = engine().next_distribution(ids, SamplingSettings())
     ids = (*ids, found.candidates[0].id)
     for place in range(len(ids) - 1, 0, -1):
-        words, table = parts(instrument)
+        words, table = instrument.figure
         shown = [[cell.text for cell in (*row[3:4], *row[4:])] for row in table.rows]
         assert shown == expected(ids, place)[::-1]
         assert [row[0].text for row in table.rows] == ["4", "3", "2", "1", "start"]
@@ -59,13 +50,13 @@ def test_rows_are_those_of_the_lens_at_each_token() -> None:
         assert f", {which}, " in words.text
         assert ("moved" in instrument.done) == (place < len(ids) - 1)
         instrument.slide(-1)
-    assert parts(instrument)[0].text.startswith(words.text)  # nothing before it
+    assert instrument.figure[0].text.startswith(words.text)  # nothing before it
 
 
 def test_last_layer_is_the_model_itself() -> None:
     ids = engine().encode(TEXT).ids
     found = engine().next_distribution(ids, SamplingSettings()).candidates[0]
-    _, table = parts(begun())
+    _, table = begun().figure
     last = table.rows[0]
     assert last[2].bar[0] == pytest.approx(found.prob, abs=1e-5)
     assert last[4].text == "1"
@@ -80,11 +71,6 @@ def test_other_text_ticks_and_the_same_does_not() -> None:
     assert instrument.done == {"entered"}
     assert instrument.submit(" ") is None
     assert instrument.message
-
-
-def test_long_text_is_refused() -> None:
-    with pytest.raises(LmtuiError, match="too long here"):
-        answer(engine(), made(LensInstrument, text="xyz " * 99).begin())
 
 
 def row(layer: int, rank: int | None) -> LensRow:

@@ -8,6 +8,7 @@ from threading import Event as Flag
 
 import pytest
 
+from lmtui import cancellation
 from lmtui.errors import Cancelled
 from lmtui.learn.figure import Chart, Table, Words
 from lmtui.learn.instrument import Material
@@ -24,7 +25,7 @@ from lmtui.train.events import (
     Snapshot,
 )
 from tests.fakes import FakeEngine
-from tests.learn.instruments import answer, bars_of, made, probs_of
+from tests.learn.instruments import answer, bars_of, made, parts_of, probs_of
 
 TEXT = "She was not the one who had been there. It was not she. " * 60
 
@@ -34,22 +35,26 @@ def scratch(text: str = TEXT, **options: object) -> ScratchInstrument:
     return ScratchInstrument(whole, Material(text, "x"))
 
 
-def parts(instrument: ScratchInstrument, kind: type) -> list[object]:
-    return [part for part in instrument.figure if isinstance(part, kind)]
+def train_here(request: PretrainRequest) -> Iterator[Event]:
+    """The training without a process of its own."""
+    told: list[Event] = []
+    end = Pretraining(request, told.append).run()
+    return iter([*told, end])
 
 
 @pytest.fixture(scope="module")
 def trained() -> ScratchInstrument:
-    """The instrument after a real training of few steps."""
+    """The instrument after a training of few steps."""
     instrument = scratch(steps=12, prompt="She was")
     assert instrument.begin() is None
-    answer(FakeEngine(), instrument.act("train"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratch_module, "pretrain", train_here)
+        answer(FakeEngine(), instrument.act("train"))
     return instrument
 
 
 def test_chart_begins_at_ln_v_and_has_the_lines(trained: ScratchInstrument) -> None:
-    (chart,) = parts(trained, Chart)
-    assert isinstance(chart, Chart)
+    (chart,) = parts_of(trained, Chart)
     assert chart.points[0][0] == 0
     assert chart.points[0][1] == pytest.approx(math.log(256), abs=0.1)
     assert [point[0] for point in chart.points] == sorted(p[0] for p in chart.points)
@@ -60,8 +65,7 @@ def test_chart_begins_at_ln_v_and_has_the_lines(trained: ScratchInstrument) -> N
 
 def test_end_of_a_training_is_told_and_ticked(trained: ScratchInstrument) -> None:
     assert "trained" in trained.done
-    first = parts(trained, Words)[0]
-    assert isinstance(first, Words)
+    first = parts_of(trained, Words)[0]
     assert first.text.startswith("12 steps in ")
 
 
@@ -96,8 +100,7 @@ def test_reaching_a_line_is_reported_only_where_it_happened() -> None:
     instrument.hear(PretrainStep(0, 0.0, 0, (), 5.4))  # by chance
     instrument.hear(PretrainStep(10, 1.5, 0, (5.0,), 5.4))
     instrument.hear(PretrainStep(20, 2.5, 0, (5.0,), 5.3))
-    (table,) = parts(instrument, Table)
-    assert isinstance(table, Table)
+    (table,) = parts_of(instrument, Table)
     assert [[cell.text for cell in row[3:]] for row in table.rows] == [
         ["step 10", "2 s"],
         ["not yet", ""],
@@ -106,8 +109,7 @@ def test_reaching_a_line_is_reported_only_where_it_happened() -> None:
     ]
     instrument.hear(PretrainStep(99, 60.0, 300, (), 2.5, SNAPSHOT))
     instrument.hear(End("done", 99))
-    *_, table = parts(instrument, Table)
-    assert isinstance(table, Table)
+    *_, table = parts_of(instrument, Table)
     assert table.rows[2][3].text == "not passed"
 
 
@@ -117,20 +119,14 @@ def test_looking_back_before_the_end_ticks_nothing() -> None:
     instrument.hear(PretrainStep(1, 0.1, 1, (), 5.4, SNAPSHOT))
     instrument.slide(-1)
     assert "looked" not in instrument.done
-    *_, sample = parts(instrument, Words)
-    assert isinstance(sample, Words) and sample.text == "Step 0 writes: AB␛"
+    *_, sample = parts_of(instrument, Words)
+    assert sample.text == "Step 0 writes: AB␛"
 
 
 def test_another_training_begins_anew_with_another_seed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def here(request: PretrainRequest) -> Iterator[Event]:
-        """The training without a process of its own."""
-        told: list[Event] = []
-        end = Pretraining(request, told.append).run()
-        return iter([*told, end])
-
-    monkeypatch.setattr(scratch_module, "pretrain", here)
+    monkeypatch.setattr(scratch_module, "pretrain", train_here)
     instrument = scratch(steps=2)
     answer(FakeEngine(), instrument.act("train"))
     before = instrument.figure
@@ -142,25 +138,25 @@ def test_training_that_runs_is_not_begun_anew() -> None:
     instrument = scratch()
     assert instrument.act("train") is not None
     (words,) = instrument.figure
-    assert isinstance(words, Words) and "starting" in words.text
+    assert "starting" in words.text
     assert instrument.act("train") is None
     assert "The training goes on" in instrument.message
 
 
-def test_stop_ends_the_training() -> None:
-    instrument = scratch(seconds=3600.0)
+def test_stop_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(_: PretrainRequest) -> Iterator[Event]:
+        while not cancellation.requested():
+            yield PretrainStep(1, 0.1, 1)
+
+    monkeypatch.setattr(scratch_module, "pretrain", endless)
+    instrument = scratch()
     measurement = instrument.act("train")
     assert measurement is not None
     stop = Flag()
 
     class Context:
         stopped = staticmethod(stop.is_set)
-
-        def emit(self, *values: object) -> None:
-            for value in values:
-                measurement.on_report(value)
-                if isinstance(value, PretrainStep):
-                    stop.set()
+        emit = staticmethod(lambda _: stop.set())
 
     with pytest.raises(Cancelled):
         measurement.run(FakeEngine(), Context())  # type: ignore[arg-type]

@@ -19,33 +19,18 @@ from lmtui.engine.sampling.chain import filter_logits
 from lmtui.engine.sampling.draw import draw as draw_one
 from lmtui.engine.sampling.draw import draw_many
 from lmtui.engine.types import SamplingSettings
-from lmtui.learn.figure import Table, Words
 from lmtui.learn.instruments.softmax import TEMPERATURES, SoftmaxInstrument, draw
 from tests.engine import tiny
 from tests.fakes import FakeEngine
-from tests.learn.instruments import answer, made
+from tests.learn.instruments import answer, column, made, table_of
 
 TEXT = "the cat sat on the"
-
-
-@pytest.fixture(scope="module")
-def engine() -> LocalEngine:
-    return tiny.engine()
 
 
 def shown(engine: Any, **options: Any) -> SoftmaxInstrument:
     instrument = made(SoftmaxInstrument, text=TEXT, **options)
     answer(engine, instrument.begin())
     return instrument
-
-
-def table_of(instrument: SoftmaxInstrument) -> Table:
-    return next(part for part in instrument.figure if isinstance(part, Table))
-
-
-def column(table: Table, heading: str) -> list[str]:
-    number = [each.heading for each in table.columns].index(heading)
-    return [cells[number].text for cells in table.rows]
 
 
 def raw_logits() -> torch.Tensor:
@@ -129,9 +114,9 @@ def test_draws_are_counted_beside_what_is_expected(engine: LocalEngine) -> None:
     expected = [1000 * float(prob) for prob in probs]
     expected.append(1000 - sum(expected))
     assert column(table, "expected")[:-1] == [
-        notation.number(each, ",.1f") for each in expected
+        notation.number(count, ",.1f") for count in expected
     ]
-    assert all(each >= 5 for each in expected)
+    assert all(count >= 5 for count in expected)
     test = chisquare(counts[:-1], expected)
     assert f"χ² = {test.statistic:,.1f}, 5 degrees of freedom" in table.title
     assert notation.percent(float(test.pvalue)) in table.title
@@ -174,7 +159,7 @@ def test_same_draws_come_again_on_a_fresh_page(engine: LocalEngine) -> None:
         answer(engine, instrument.act("draw"))
     assert first.figure == second.figure
     answer(engine, second.act("draw"))
-    drawn = [column(table_of(each), "drawn") for each in (first, second)]
+    drawn = [column(table_of(shown), "drawn") for shown in (first, second)]
     assert [2 * int(n.replace(",", "")) for n in drawn[0]] != drawn[1]
 
 
@@ -208,7 +193,6 @@ def test_page_says_what_a_server_does_not_tell() -> None:
 
     fake.next_distribution = listed  # type: ignore[method-assign]
     last = shown(fake).figure[-1]
-    assert isinstance(last, Words)
     assert "The server tells the 20 most probable tokens only" in last.text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.learn.instruments import (
     answer,
     made,
     own_text,
+    parts_of,
     table_of,
     texts_of,
     words_of,
@@ -28,11 +30,6 @@ from tests.learn.instruments import (
 TEXT = "Die Möwe über dem Meer."
 ONE, TWO = "The cat sat on the mat.", "def f(x): return x"
 PAIRS = {"pair-a": (ONE, TWO), "pair-b": (TWO, ONE)}
-
-
-@pytest.fixture(scope="module")
-def naive() -> Naive:
-    return Naive()
 
 
 def begun(naive: Naive, text: str = TEXT) -> SurpriseInstrument:
@@ -70,7 +67,7 @@ def test_each_token_has_its_surprisal_and_no_number_before_the_first(
     naive: Naive,
 ) -> None:
     instrument = begun(naive)
-    shaded = next(p for p in instrument.figure if isinstance(p, ShadedText))
+    (shaded,) = parts_of(instrument, ShadedText)
     rows = texts_of(table_of(instrument, 1))
     assert shaded.tokens[0].logprob is None
     assert rows[0][1:] == [notation.NONE] * 3
@@ -83,8 +80,7 @@ def test_each_token_has_its_surprisal_and_no_number_before_the_first(
         ]  # fmt: skip
 
 
-def test_below_and_above_are_done_by_entering_such_texts() -> None:
-    naive = Naive()
+def test_below_and_above_are_done_by_entering_such_texts(naive: Naive) -> None:
     instrument = begun(naive)
     scored = {"sure": 0.0, "between": math.log(100), "unsure": math.log(1001)}
 
@@ -92,8 +88,6 @@ def test_below_and_above_are_done_by_entering_such_texts() -> None:
         nats = 0.0
 
         def _heard(self, token: object) -> object:
-            from dataclasses import replace
-
             nats = None if token.index == 0 else -self.nats  # type: ignore[attr-defined]
             return replace(token, logprob=nats)  # type: ignore[type-var]
 

@@ -2,7 +2,8 @@
 
 Commands, events and errors are those of the real one, with a made-up loss. SCRIPT is
 JSON: `steps` is how many there are; `hold` the step before which it waits for a
-command; `die` how it breaks off after `die_at` steps (`exit`, `torn`, `error`, `quiet`); `deaf` leaves all commands unread; `planning` never ends the plan; `skips` are
+command; `die` how it breaks off after `die_at` steps (`exit`, `torn`, `error`,
+`quiet`); `deaf` leaves all commands unread; `planning` never ends the plan; `skips` are
 files that it can't read, `notes` what the plan says.
 """
 
@@ -141,10 +142,9 @@ class Worker:
         if how == "torn":
             with self.run.events_file.open("a", encoding="utf-8") as file:
                 file.write('{"event": "step", "st')
+            os.kill(os.getpid(), signal.SIGKILL)
         if how == "error":
             raise LmtuiError("no memory", "2 GB", "Lower --block.")
-        if how == "torn":
-            os.kill(os.getpid(), signal.SIGKILL)
         os._exit(0 if how == "quiet" else 3)
 
     def finish(self) -> events.End:

@@ -57,54 +57,35 @@ def test_failure_leaves_what_was_done_before() -> None:
     assert sheet.steps == ("“ the and 3” entered",)
 
 
-def test_first_figure_of_words_alone_or_the_same_one_is_left_out() -> None:
+def test_start_is_printed_only_where_it_tells_more_than_the_end() -> None:
+    first, (_, bars, *_) = gallery()
+
     class OnlyWords(GalleryInstrument):
         @property
-        def figure(self) -> tuple[Words, ...]:
+        def figure(self) -> Figure:
             return (Words(f"{len(self.calls)} calls"),)
 
     class Same(GalleryInstrument):
         HANDOUT = ()
-
-    for kind in (OnlyWords, Same):
-        sheet = worksheet(kind, page_of(1), MATERIAL, FakeEngine())
-        assert sheet.start == () and sheet.result
-
-
-def test_part_that_did_not_change_is_printed_once() -> None:
-    first, (_, bars, *_) = gallery()
 
     class Grows(GalleryInstrument):
         @property
         def figure(self) -> Figure:
             return (*first, *([bars] if len(self.calls) > 1 else []))
 
+    for kind in (OnlyWords, Same):
+        sheet = worksheet(kind, page_of(1), MATERIAL, FakeEngine())
+        assert sheet.start == () and sheet.result
     sheet = worksheet(Grows, page_of(1), MATERIAL, FakeEngine())
     rest = Words("The rest is as at the beginning.", "quiet")
     assert (sheet.start, sheet.result) == (first, (bars, rest))
 
 
-@pytest.mark.parametrize("calls", range(6))
-def test_stop_is_asked_before_each_step(calls: int) -> None:
-    answers = iter([False] * calls)
-    done: list[str] = []
-
-    class Counted(GalleryInstrument):
-        def act(self, action: str) -> Measurement | None:
-            done.append(action)
-            return super().act(action)
-
-    def stop() -> bool:
-        return next(answers, True)
-
-    engine, page = FakeEngine(), page_of(1)
-    if calls > 3:  # of three steps and the end
-        with cancelled_when(stop):
-            worksheet(Counted, page, MATERIAL, engine)
-        return
-    with pytest.raises(Cancelled), cancelled_when(stop):
-        worksheet(Counted, page, MATERIAL, engine)
-    assert len(done) == (calls > 1)
+def test_stop_is_asked_before_each_step() -> None:
+    for calls in range(4):  # of three steps and the end
+        answers = iter([False] * calls)
+        with pytest.raises(Cancelled), cancelled_when(lambda a=answers: next(a, True)):
+            worksheet(GalleryInstrument, page_of(1), MATERIAL, FakeEngine())
 
 
 @pytest.mark.parametrize("kind", REAL.values(), ids=REAL.keys())

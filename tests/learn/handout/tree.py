@@ -22,7 +22,7 @@ class Element:
 
     @property
     def text(self) -> str:
-        parts = (each if isinstance(each, str) else each.text for each in self.parts)
+        parts = (part if isinstance(part, str) else part.text for part in self.parts)
         return "".join(parts)
 
     def all(self, tag: str, name: str = "") -> list[Element]:
@@ -75,15 +75,15 @@ def read(html: str) -> Element:
     reader = _Reader()
     reader.feed(html)
     reader.close()
-    assert len(reader.open) == 1, [each.tag for each in reader.open]
+    assert len(reader.open) == 1, [element.tag for element in reader.open]
     return reader.open[0]
 
 
 def policy_of(page: Element) -> dict[str, str]:
     (found,) = [
-        each.attributes["content"]
-        for each in page.all("meta")
-        if each.attributes.get("http-equiv") == "Content-Security-Policy"
+        meta.attributes["content"]
+        for meta in page.all("meta")
+        if meta.attributes.get("http-equiv") == "Content-Security-Policy"
     ]
     rules = (rule.strip().partition(" ") for rule in found.split(";"))
     return {name: value for name, _, value in rules}

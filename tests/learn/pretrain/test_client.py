@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Generator
 from contextlib import closing
 
@@ -18,7 +15,6 @@ from lmtui.learn.pretrain.client import pretrain
 from lmtui.train.events import End, Event, PretrainStart, PretrainStep
 from tests.learn.pretrain import tiny
 
-PATIENCE = 30.0  # seconds after which a test gives up
 WAITING = """
 import os, sys, threading
 from pathlib import Path
@@ -33,14 +29,6 @@ def wait(channel):
 run_process(RunFolder(Path(sys.argv[1])), wait)
 """
 """A process that tells its id as a step, and waits."""
-PARENT = """
-import sys, threading
-from lmtui.learn.pretrain.client import pretrain
-from tests.learn.pretrain import tiny
-events = pretrain(tiny.request(), command=(sys.executable, "-c", sys.argv[1]))
-print(next(events).step, flush=True)
-threading.Event().wait()
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -72,24 +60,6 @@ def test_cancellation_kills_the_process() -> None:
         for event in waiting():
             seen.append(event)
     assert processes.started(process_of(seen[0])) is None
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_end_of_the_parent_ends_the_process(number: int) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT, WAITING],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        parent.send_signal(number)
-        assert parent.wait(PATIENCE) != 0
-    give_up = time.monotonic() + PATIENCE
-    while processes.started(pid) is not None:
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
 
 
 def test_too_small_a_text_is_refused_before_anything_starts() -> None:

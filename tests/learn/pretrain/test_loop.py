@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import first_course
 from lmtui.learn.pretrain import loop
 from lmtui.learn.pretrain.loop import (
     SCORED_BYTES,
@@ -75,30 +74,18 @@ def test_too_small_a_text_is_refused_and_a_small_one_remarked_on() -> None:
     assert "by heart" in small_text_remark(SMALL_BYTES - 1)
 
 
-def test_course_brings_a_text_of_its_own_with_its_licence() -> None:
-    data = (first_course() / "text.txt").read_bytes()
-    assert len(data) >= 300_000
-    assert data.isascii()
-    assert data.startswith(b"CHAPTER 1\n\nNo one who had ever seen Catherine Morland ")
-    assert b"\n\n\n" not in data
-    licence = (first_course() / "LICENSE.txt").read_text()
-    for word in ("Jane Austen", "Northanger Abbey", "1817", "public domain"):
-        assert word in licence
-
-
 # The model before the first step.
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_loss_begins_at_the_uniform_line(seed: int) -> None:
-    model = ByteModel(PretrainRequest("", seed=seed))  # of the real size
+def test_loss_begins_at_the_uniform_line() -> None:
+    model = ByteModel(PretrainRequest(""))  # of the real size
     loss = model.held_out_loss(tiny.text(1_000).encode())
     assert loss == pytest.approx(math.log(256), abs=0.05)
 
 
-@pytest.mark.parametrize("size", [2, 3, 15, 16, 17, 24, 25, 400])
+@pytest.mark.parametrize("size", [2, 16, 17, 25, 100])
 def test_held_out_loss_scores_each_byte_once_with_enough_context(size: int) -> None:
-    model, data = ByteModel(tiny.request()), tiny.text(400).encode()[:size]
+    model, data = ByteModel(tiny.request()), tiny.text(100).encode()[:size]
     losses = []
     for index in range(1, size):
         # Windows of 16 start at multiples of 8; the first that reaches the byte counts.
