@@ -39,7 +39,7 @@ def raw_logits() -> torch.Tensor:
         return tiny.model()(torch.tensor([list(ids)])).logits[0, -1].double()
 
 
-@pytest.mark.parametrize("step", range(len(TEMPERATURES)))
+@pytest.mark.parametrize("step", [0, 4, len(TEMPERATURES) - 1])
 def test_each_column_is_its_definition(engine: LocalEngine, step: int) -> None:
     instrument = shown(engine, rows=5)
     instrument.slide(-len(TEMPERATURES))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -52,16 +51,6 @@ def test_loaded_checkpoint_continues_bit_for_bit(run: RunFolder) -> None:
     assert same(copied(fresh), copied(subject))
 
 
-def test_checkpoint_before_the_first_step_has_no_moments(run: RunFolder) -> None:
-    subject = trainable()
-    checkpoints.save(run, subject.weights, adam(subject, 1e-2), TrainState())
-    fresh = trainable(seed=5)
-    optimizer = adam(fresh, 1e-2)
-    assert checkpoints.load(run, 0, fresh.weights, optimizer) == TrainState()
-    assert not optimizer.state
-    assert same(copied(fresh), copied(subject))
-
-
 def test_only_the_newest_checkpoint_is_kept_private_and_without_code(
     run: RunFolder,
 ) -> None:
@@ -76,17 +65,6 @@ def test_only_the_newest_checkpoint_is_kept_private_and_without_code(
     assert suffixes == {".safetensors", ".json"}
     assert not_private(run.path) == {}
     assert run.path.stat().st_mode & 0o777 == 0o700
-
-
-def test_incomplete_checkpoint_is_ignored_and_overwritten(run: RunFolder) -> None:
-    subject, optimizer = trained()
-    checkpoints.save(run, subject.weights, optimizer, TrainState(step=1))
-    half = run.checkpoint(2)
-    shutil.copytree(run.checkpoint(1), half)
-    (half / "optimizer.safetensors").write_bytes(b"cut short")
-    assert run.checkpoints() == (1,)
-    checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
-    assert run.checkpoints() == (2,)
 
 
 @contextmanager

@@ -24,7 +24,6 @@ from lmtui.train.events import (
     Eval,
     Event,
     Failed,
-    Paused,
     Plan,
     Saved,
     Skip,
@@ -140,17 +139,6 @@ def test_plan_that_is_not_followed_leaves_no_run_folder(
     assert list(paths.runs_folder().iterdir()) == []
 
 
-def test_paused_training_resumes(start: Callable[..., WorkerProcess]) -> None:
-    training = start(go=True, hold=3)
-    heard_until(training, at_step(2))
-    training.pause()
-    heard_until(training, lambda heard: Paused(True) in heard)
-    training.resume()
-    heard = heard_until(training, over)
-    assert heard[0] == Paused(False)
-    assert steps(heard) == [3, 4]
-
-
 def test_stopped_training_resumes_from_its_checkpoint(
     start: Callable[..., WorkerProcess],
 ) -> None:
@@ -168,15 +156,6 @@ def test_stopped_training_resumes_from_its_checkpoint(
     heard = heard_until(start(go=True), over)  # begins anew
     assert Start("notes", 4) in heard
     assert steps(heard) == [1, 2, 3, 4]
-
-
-def test_the_second_stop_does_not_wait(start: Callable[..., WorkerProcess]) -> None:
-    training = start(go=True, hold=4)
-    heard_until(training, at_step(3))
-    training.stop()
-    training.stop()
-    assert heard_until(training, over)[-1].step in (2, 3)  # type: ignore[union-attr]
-    assert RunFolder(training.folder).last_checkpoint in (2, 3)
 
 
 def test_worker_that_ignores_stops_is_killed(

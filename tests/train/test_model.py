@@ -64,7 +64,7 @@ def test_dropout_is_off_in_training() -> None:
     assert torch.equal(model(ids).logits, model(ids).logits)
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_random_model_starts_at_the_loss_of_uniform_guessing(family: str) -> None:
     subject = trainable(family, method="scratch", layers=2)
     (sequence,) = Sequences(blocks(1), Schedule(1, TrainSettings())).of_step(1)

@@ -132,19 +132,6 @@ def test_the_loss_falls_in_bfloat16_as_in_float32(family: str, method: str) -> N
     assert {weight.dtype for weight in rounded.weights.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_continued_training_equals_an_unbroken_one(method: str) -> None:
-    made_of, through = blocks(8), trainable(method=method)
-    whole = steps_of(through, made_of)
-    halted = trainable(method=method)
-    optimizer = adam(halted, 1e-2)
-    first = steps_of(halted, made_of, optimizer=optimizer, until=2)
-    assert [m.step for m in first] == [1, 2]
-    rest = steps_of(halted, made_of, optimizer=optimizer, after=2)
-    assert [m.loss for m in rest] == [m.loss for m in whole[2:]]
-    assert same(copied(halted), copied(through))
-
-
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_loss_or_gradient_that_is_no_number_changes_no_weight(what: str) -> None:
     subject = trainable()

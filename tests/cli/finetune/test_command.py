@@ -379,20 +379,6 @@ def test_training_on_a_terminal_waits_for_enter_on_its_screen(notes: str) -> Non
     assert (paths.adapters_folder() / "My-Notes").exists()
 
 
-def test_ctrl_c_on_the_training_screen_prints_the_resume_command(notes: str) -> None:
-    code, written = run_in_terminal(
-        "finetune",
-        notes,
-        script={"worker": {"hold": 4}},
-        size=(40, 120),
-        typed=[(b"waiting for Enter", b"\r"), (b"step 3", b"\x03")],
-    )
-    assert code == 130
-    after = written[written.rindex(b"\x1b[?1049l") :]
-    assert b"resume with: lmtui finetune --resume --name My-Notes" in after
-    assert RunFolder.named("My-Notes").last_checkpoint == 3
-
-
 def test_closed_terminal_saves_the_training(notes: str) -> None:
     with started("finetune", notes, script={"worker": {"hold": 4}}, size=(40, 120)) as (
         child,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lmtui.cancellation import cancelled_when
 from lmtui.errors import Cancelled
+from lmtui.learn.course import Page
 from lmtui.learn.figure import Figure, Words
+from lmtui.learn.figure_lines import figure_text
 from lmtui.learn.handout.worksheet import worksheet
-from lmtui.learn.instrument import Instrument, Measurement
+from lmtui.learn.instrument import Measurement
+from lmtui.learn.instruments import scratch
 from lmtui.learn.instruments.catalogue import INSTRUMENTS as REAL
+from tests.engine import tiny
 from tests.fakes import FakeEngine
 from tests.learn.handout.gallery import (
     MATERIAL,
@@ -18,6 +24,8 @@ from tests.learn.handout.gallery import (
     gallery,
     page_of,
 )
+from tests.learn.test_first_course import GIVEN, PAGES
+from tests.learn.test_scratch import train_here
 
 
 def test_steps_are_done_in_order_as_a_learner_does_them() -> None:
@@ -88,15 +96,13 @@ def test_stop_is_asked_before_each_step() -> None:
             worksheet(GalleryInstrument, page_of(1), MATERIAL, FakeEngine())
 
 
-@pytest.mark.parametrize("kind", REAL.values(), ids=REAL.keys())
-def test_steps_of_every_instrument_name_what_it_has(kind: type[Instrument]) -> None:
-    actions = {action.id for action in kind.ACTIONS}
-    for step, value in kind.HANDOUT:
-        if step == "enter":
-            assert kind.ASKS
-            value.format_map({**kind.OPTIONS, "entered": ""})  # names no others
-        elif step == "act":
-            assert value in actions
-        else:
-            assert step == "slide" and kind.SLIDES
-            assert int(value.replace("−", "-"))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.id)
+def test_every_page_of_the_course_has_its_numbers(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "pretrain", train_here)
+    page = replace(page, options={**page.options, "steps": 2, "long": 24})
+    sheet = worksheet(REAL[page.instrument], page, GIVEN, tiny.engine())
+    assert sheet.error is None
+    assert any(char.isdigit() for line in figure_text(sheet.result) for char in line)
+    assert bool(sheet.steps) == bool(REAL[page.instrument].HANDOUT)

@@ -155,7 +155,7 @@ async def learning(
         gate.is_open.set()
 
 
-KEYS = ("x", "enter", "f2", "up", "f8", "f7", "backspace")
+KEYS = ("x", "enter", "f2", "up", "f8", "f7")
 
 
 def each_after_each(items: Sequence[str]) -> Iterator[str]:
