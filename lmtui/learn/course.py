@@ -152,7 +152,7 @@ def read_course(folder: Path, instruments: Catalogue) -> Course:
     if not folder.is_dir():
         hint = "Give the folder of a course: pages like 01-name.md, and course.toml."
         raise LmtuiError("there is no such course", str(folder), hint)
-    about = _about(_File(folder, "course.toml"))
+    values = _about(_File(folder, "course.toml"))
     names = [m for file in folder.iterdir() if (m := _PAGE.fullmatch(file.name))]
     pages: dict[str, Page] = {}
     for name in sorted(names, key=lambda match: (int(match[1]), match[2])):
@@ -166,10 +166,10 @@ def read_course(folder: Path, instruments: Catalogue) -> Course:
     has_glossary = (folder / "glossary.md").exists()
     return Course(
         id="first" if folder == first_course() else str(folder.resolve()),
-        title=visible_line(about["title"]),
+        title=visible_line(values["title"]),
         pages=tuple(pages.values()),
-        text=_File(folder, about["text"]).source if about["text"] else "",
-        text_name=visible_line(about["text-name"]),
+        text=_File(folder, values["text"]).source if values["text"] else "",
+        text_name=visible_line(values["text-name"]),
         glossary=tuple(_terms(_File(folder, "glossary.md"))) if has_glossary else (),
     )
 

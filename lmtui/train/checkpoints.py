@@ -134,9 +134,11 @@ def load_best(run: RunFolder, weights: Weights) -> int:
         return step
 
 
-def _write(weights: Weights, file: Path, about: dict[str, str] | None = None) -> None:
+def _write(
+    weights: Weights, file: Path, metadata: dict[str, str] | None = None
+) -> None:
     tensors = {name: weight.detach().contiguous() for name, weight in weights.items()}
-    save_file(tensors, file, metadata=about)
+    save_file(tensors, file, metadata=metadata)
 
 
 @torch.no_grad()

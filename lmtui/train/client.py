@@ -46,11 +46,11 @@ class WorkerProcess:
         self._events = stack.enter_context(run.new_events())
         self._log_from = _size(run.log_file)  # bytes that earlier workers wrote
         self._process = _start([*command, str(run.path)], run)
-        self._until_over = stack.pop_all()
-        self._half_line = b""
+        self._resources = stack.pop_all()
+        self._partial_line = b""
         self._lock = Lock()
         self._stops = 0
-        self._leave_by = float("inf")
+        self._kill_at = float("inf")
         self._step = 0
         self._began = False
         self._failed = False
@@ -122,8 +122,8 @@ class WorkerProcess:
         """
         with self._lock:
             events = self._read()
-            if time.monotonic() > self._leave_by:
-                self._leave_by = float("inf")
+            if time.monotonic() > self._kill_at:
+                self._kill_at = float("inf")
                 processes.kill(self._process)
             # Before the last read, so that no event written at the end is missed.
             over = not self.running
@@ -154,7 +154,7 @@ class WorkerProcess:
         with self._lock:
             self._stops += 1
             if self._stops == 2 or not self._began:
-                self._leave_by = time.monotonic() + GRACE
+                self._kill_at = time.monotonic() + GRACE
 
     def wait(self, timeout: float | None = None) -> bool:
         try:
@@ -180,19 +180,21 @@ class WorkerProcess:
     def _read(self) -> list[Event]:
         if self._events.closed:
             return []
-        *lines, self._half_line = (self._half_line + self._events.read()).split(b"\n")
+        *lines, self._partial_line = (self._partial_line + self._events.read()).split(
+            b"\n"
+        )
         read = (from_json(line.decode("utf-8", "replace")) for line in lines)
         events = [event for event in read if event is not None]
         for event in events:
-            self._note(event)
+            self._track(event)
         return events
 
-    def _note(self, event: Event) -> None:
+    def _track(self, event: Event) -> None:
         match event:
             case Start():
                 self._step, self._began = event.resumed_from or 0, True
                 if self._stops < 2:  # there is something to save now
-                    self._leave_by = float("inf")
+                    self._kill_at = float("inf")
             case Step() | Saved():
                 self._step = event.step
             case Failed():
@@ -217,7 +219,7 @@ class WorkerProcess:
         return [Failed("the training ended unexpectedly", detail, hint), end]
 
     def _clean_up(self) -> None:
-        self._until_over.close()
+        self._resources.close()
         if not self._failed and self._run.last_checkpoint is None:
             self._run.remove()
 

@@ -15,7 +15,6 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import (
     Any,
-    ClassVar,
     Literal,
     Union,
     get_args,
@@ -33,7 +32,6 @@ Ending = Literal["done", "early", "stopped", "failed", "declined"]
 class Skip:
     """A file, or a row of one, that is left out of the training."""
 
-    name: ClassVar[str] = "skip"
     path: str
     """Relative to the root of the notes, with `:LINE` for a row."""
     reason: str
@@ -51,7 +49,6 @@ class Piece:
 class Plan:
     """The planned training with its estimates, sent before the first step."""
 
-    name: ClassVar[str] = "plan"
     run: str
     base: str
     method: str
@@ -98,7 +95,6 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    name: ClassVar[str] = "start"
     run: str
     steps: int
     resumed_from: int | None = None
@@ -107,7 +103,6 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    name: ClassVar[str] = "step"
     step: int
     epoch: float
     loss: float
@@ -126,7 +121,6 @@ class Step:
 class Eval:
     """The held-out documents were scored."""
 
-    name: ClassVar[str] = "eval"
     step: int
     loss: float
     perplexity: float
@@ -148,7 +142,6 @@ class Continuation:
 class Sample:
     """The sample prompts were continued, greedily."""
 
-    name: ClassVar[str] = "sample"
     step: int
     items: tuple[Continuation, ...]
 
@@ -157,7 +150,6 @@ class Sample:
 class Saved:
     """A checkpoint is complete on the disk."""
 
-    name: ClassVar[str] = "saved"
     step: int
 
 
@@ -165,7 +157,6 @@ class Saved:
 class Doing:
     """A longer piece of work began: reading, loading, the report."""
 
-    name: ClassVar[str] = "doing"
     what: str
     share: float | None = None
     """The share of it that is done, from 0 to 1; None where that is not known."""
@@ -175,13 +166,11 @@ class Doing:
 class Paused:
     """The training waits before the next step (True), or continues (False)."""
 
-    name: ClassVar[str] = "paused"
     paused: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    name: ClassVar[str] = "warning"
     text: str
 
 
@@ -189,7 +178,6 @@ class Warned:
 class Failed:
     """The training has failed; what was saved stays."""
 
-    name: ClassVar[str] = "error"
     title: str
     detail: str
     hint: str
@@ -199,7 +187,6 @@ class Failed:
 class End:
     """The last event of a process."""
 
-    name: ClassVar[str] = "end"
     finish: Ending
     step: int
     adapter: str | None = None
@@ -228,7 +215,6 @@ class ReferenceLines:
 class PretrainStart:
     """A model of random weights is ready to be trained; a token is a byte."""
 
-    name: ClassVar[str] = "pretrain_start"
     parameters: int
     training_bytes: int
     lines: ReferenceLines
@@ -253,7 +239,6 @@ class Snapshot:
 class PretrainStep:
     """Optimiser steps were made, or the held-out bytes were scored."""
 
-    name: ClassVar[str] = "pretrain_step"
     step: int
     seconds: float
     """Seconds since the first step began."""
@@ -271,7 +256,14 @@ Event = (
     | Doing | Paused | Warned | Failed | End | PretrainStart | PretrainStep
 )  # fmt: skip
 
-_KINDS: Mapping[str, type[Any]] = {kind.name: kind for kind in get_args(Event)}
+_NAMES: Mapping[type[Any], str] = {
+    Skip: "skip", Plan: "plan", Start: "start", Step: "step", Eval: "eval",
+    Sample: "sample", Saved: "saved", Doing: "doing", Paused: "paused",
+    Warned: "warning", Failed: "error", End: "end", PretrainStart: "pretrain_start",
+    PretrainStep: "pretrain_step",
+}  # fmt: skip
+"""The name of each event in JSON."""
+_KINDS = {name: kind for kind, name in _NAMES.items()}
 
 
 def plain(value: Any) -> Any:
@@ -316,7 +308,7 @@ def _kinds(kind: Any) -> dict[str, Any]:
 
 
 def to_fields(event: Event) -> dict[str, Any]:
-    return {"event": event.name, **plain(event)}
+    return {"event": _NAMES[type(event)], **plain(event)}
 
 
 def to_json(event: Event) -> str:

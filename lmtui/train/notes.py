@@ -210,7 +210,9 @@ def find(
     files = {_name(path, root): path for path in search.files}
     named = search.files.union(search.bases)
     left_out = {path: why for path, why in search.left_out.items() if path not in named}
-    skips = {_name(path, root): why for path, why in (left_out | search.closed).items()}
+    skips = {
+        _name(path, root): why for path, why in (left_out | search.unreadable).items()
+    }
     skipped = tuple(Skip(name, why) for name, why in sorted(skips.items()))
     return root, dict(sorted(files.items())), skipped
 
@@ -225,7 +227,7 @@ class _Search:
         self.files: set[Path] = set()
         self.left_out: dict[Path, str] = {}
         """The reason for each path that was left out during a search."""
-        self.closed: dict[Path, str] = {}
+        self.unreadable: dict[Path, str] = {}
         """The reason for each folder that can't be read."""
 
     def add(self, pattern: str) -> None:
@@ -235,7 +237,7 @@ class _Search:
         except (FileNotFoundError, NotADirectoryError):
             mode = None
         except (OSError, ValueError) as error:
-            raise _unseen(pattern, error) from error
+            raise _cannot_read(pattern, error) from error
         if mode is None:
             self._match(pattern, path)
         elif stat.S_ISDIR(mode):
@@ -301,13 +303,13 @@ class _Search:
             with os.scandir(folder) as listing:
                 entries = [e for e in listing if fnmatchcase(e.name, pattern)]
         except OSError as error:
-            self.closed[folder] = f"can't be looked into ({error.strerror})"
+            self.unreadable[folder] = f"can't be looked into ({error.strerror})"
             return []
         usable = []
         for entry in entries:
             path, is_folder = Path(entry.path), _is_folder(entry)
             hidden = entry.name.startswith(".") and not pattern.startswith(".")
-            if why := _why_not(entry, is_folder=is_folder, hidden=hidden):
+            if why := _skip_reason(entry, is_folder=is_folder, hidden=hidden):
                 self.left_out[path] = why
             else:
                 usable.append((path, is_folder))
@@ -321,7 +323,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _why_not(entry: os.DirEntry[str], *, is_folder: bool, hidden: bool) -> str:
+def _skip_reason(entry: os.DirEntry[str], *, is_folder: bool, hidden: bool) -> str:
     """Return why an entry of a folder is left out; empty where it is not."""
     if hidden:
         return "a hidden folder" if is_folder else "hidden"
@@ -332,7 +334,7 @@ def _why_not(entry: os.DirEntry[str], *, is_folder: bool, hidden: bool) -> str:
     return "a backup copy" if entry.name.endswith("~") else ""
 
 
-def _unseen(pattern: str, error: OSError | ValueError) -> LmtuiError:
+def _cannot_read(pattern: str, error: OSError | ValueError) -> LmtuiError:
     reason = getattr(error, "strerror", None) or error
     return LmtuiError(
         "the notes can't be read", f"{pattern} ({reason})", "Check the path."
@@ -381,8 +383,8 @@ def read_notes(places: Sequence[str | Path], settings: TrainSettings) -> Notes:
             `strict`, also that a row can't be used.
     """
     root, files, skipped = find(places)
-    reading = _Reading(settings, skipped=list(skipped))
-    of_files = {name: _Reading(settings, seen=reading.seen) for name in files}
+    reading = _NotesReader(settings, skipped=list(skipped))
+    of_files = {name: _NotesReader(settings, seen=reading.seen) for name in files}
     # Of equal files the first one that is read is used: the original's name is shorter
     # than that of "copy of" it. The order of the documents stays that of the names.
     for name in sorted(files, key=lambda name: (len(name), name)):
@@ -405,7 +407,7 @@ class SkipReason(Exception):
 
 
 @dataclass(slots=True)
-class _Reading:
+class _NotesReader:
     """The documents, files and skips read from some files."""
 
     settings: TrainSettings
@@ -417,7 +419,7 @@ class _Reading:
     secrets: list[str] = field(default_factory=list)
     """The places of likely secrets: `diary.md:7`."""
 
-    def add(self, other: _Reading) -> None:
+    def add(self, other: _NotesReader) -> None:
         self.skipped += other.skipped
         self.files += other.files
         self.documents += other.documents

@@ -43,7 +43,7 @@ class Channel:
         self._step = 0
         self._started = self._ended = False
         self._changed = threading.Condition(threading.RLock())
-        self._go = self._paused = self._saves = False
+        self._may_start = self._paused = self._saves_first = False
         self._stops = 0
 
     # Events.
@@ -97,7 +97,7 @@ class Channel:
         with self._changed:
             match command:
                 case "go":
-                    self._go = True
+                    self._may_start = True
                 case "pause":
                     self._paused = True
                 case "resume":
@@ -105,7 +105,7 @@ class Channel:
                 case "stop":
                     self._stops += 1
             self._changed.notify_all()
-            if self._stops >= (2 if self._saves else 1):
+            if self._stops >= (2 if self._saves_first else 1):
                 self._leave()
 
     def _leave(self) -> None:
@@ -116,7 +116,7 @@ class Channel:
     def save_first(self) -> None:
         """Let the first stop from now on wait until the training is saved."""
         with self._changed:
-            self._saves = True
+            self._saves_first = True
 
     def stopping(self) -> bool:
         return self._stops > 0
@@ -128,7 +128,7 @@ class Channel:
     def wait_for_go(self) -> None:
         """Wait for `go`; a stop ends the process meanwhile."""
         with self._changed:
-            self._changed.wait_for(lambda: self._go)
+            self._changed.wait_for(lambda: self._may_start)
 
     def wait_for_resume(self) -> None:
         with self._changed:

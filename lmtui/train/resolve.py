@@ -83,18 +83,18 @@ def resolve(
 
 
 def _require_same(
-    asked: TrainRequest, begun: TrainRequest, given: Mapping[str, Any]
+    request: TrainRequest, stored: TrainRequest, given: Mapping[str, Any]
 ) -> None:
-    if asked.places and asked.places != begun.places:
+    if request.places and request.places != stored.places:
         hint = "Leave the notes out, or start again with --overwrite."
         raise LmtuiError(
-            "this training was started with other notes", " ".join(begun.places), hint
+            "this training was started with other notes", " ".join(stored.places), hint
         )
     for name, value in given.items():
-        if value != (stored := getattr(begun.settings, name)):
+        if value != (old := getattr(stored.settings, name)):
             raise LmtuiError(
                 "a resumed training keeps its settings",
-                f"{name.replace('_', '-')} is {'unset' if stored is None else stored}",
+                f"{name.replace('_', '-')} is {'unset' if old is None else old}",
                 "Leave the flag out, or start again with --overwrite.",
             )
 

@@ -222,14 +222,14 @@ class Training:
     # The steps.
 
     def _make_steps(self) -> None:
-        for made in steps(
+        for result in steps(
             self._model,
             self._optimizer,
             self._sequences,
             first=self._state.step + 1,
             clip=self._settings.clip,
         ):
-            self._report(made)
+            self._report_step(result)
             if not self._catch_up():
                 break
 
@@ -237,21 +237,21 @@ class Training:
     def _is_over(self) -> bool:
         return self._state.early or self._state.step >= self._schedule.steps
 
-    def _report(self, made: StepResult) -> None:
-        tokens = self._sequences.tokens(made.step)
-        self._state = replace(self._state, step=made.step)
+    def _report_step(self, result: StepResult) -> None:
+        tokens = self._sequences.tokens(result.step)
+        self._state = replace(self._state, step=result.step)
         self._tokens += tokens
-        self._recent.append((made.seconds, tokens))
+        self._recent.append((result.seconds, tokens))
         seconds = sum(seconds for seconds, _ in self._recent)
-        left = self._schedule.steps - made.step
-        evaluations = self._schedule.evaluations_after(made.step - 1)
+        left = self._schedule.steps - result.step
+        evaluations = self._schedule.evaluations_after(result.step - 1)
         self._emit(
             Step(
-                step=made.step,
-                epoch=self._schedule.epoch(made.step),
-                loss=made.loss,
-                lr=made.lr,
-                grad_norm=made.grad_norm,
+                step=result.step,
+                epoch=self._schedule.epoch(result.step),
+                loss=result.loss,
+                lr=result.lr,
+                grad_norm=result.grad_norm,
                 tokens=self._tokens,
                 tokens_per_second=sum(count for _, count in self._recent) / seconds,
                 eta_seconds=left * seconds / len(self._recent)
@@ -349,7 +349,7 @@ class Training:
             prompts=before.prompts,
             quote=lambda n, index: self._evaluator.quote(data.held_out[n], index),
         )
-        about = save.card_of(
+        adapter_card = save.card_of(
             self._request,
             model,
             data,
@@ -357,7 +357,7 @@ class Training:
             tokens=self._sequences.counted,
             window=window,
         )
-        save.save_adapter(self._folder, self._request, model, report, about)
+        save.save_adapter(self._folder, self._request, model, report, adapter_card)
         return End(
             "early" if state.early else "done",
             state.step,

@@ -60,60 +60,33 @@ class Manifest:
         )
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
     """The folder of an unfinished training, which need not exist."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, path.name
+        self.events_file = path / "events.jsonl"
+        """The worker's events, one a line; append-only."""
+        self.log_file = path / "worker.log"
+        """Other output of the worker and its libraries."""
+        self.checkpoints_folder = path / "checkpoints"
+        """The folder of the checkpoints, complete or not."""
+        self.best_folder = path / "best"
+        """The folder of the best evaluation's weights."""
+        self.adapter_folder = path / "adapter"
+        """The folder in which the adapter is built."""
+        self.request_file = path / "request.json"
+        self.manifest_file = path / "manifest.json"
+        """The notes that the training began with."""
+        self.baseline_file = path / "before.json"
+        """The evaluation of the model before the first step."""
+        self._lock_file = path / "lock"
 
     @classmethod
     def named(cls, name: str) -> RunFolder:
         return cls(paths.runs_folder() / name)
 
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def events_file(self) -> Path:
-        """The worker's events, one a line; append-only."""
-        return self.path / "events.jsonl"
-
-    @property
-    def log_file(self) -> Path:
-        """Other output of the worker and its libraries."""
-        return self.path / "worker.log"
-
-    @property
-    def checkpoints_folder(self) -> Path:
-        """The folder of the checkpoints, complete or not."""
-        return self.path / "checkpoints"
-
-    @property
-    def best_folder(self) -> Path:
-        """The folder of the best evaluation's weights."""
-        return self.path / "best"
-
-    @property
-    def adapter_folder(self) -> Path:
-        """The folder in which the adapter is built."""
-        return self.path / "adapter"
-
     # Values as JSON.
-
-    @property
-    def request_file(self) -> Path:
-        return self.path / "request.json"
-
-    @property
-    def manifest_file(self) -> Path:
-        """The notes that the training began with."""
-        return self.path / "manifest.json"
-
-    @property
-    def baseline_file(self) -> Path:
-        """The evaluation of the model before the first step."""
-        return self.path / "before.json"
 
     def read_request(self) -> TrainRequest:
         return self.read(self.request_file, TrainRequest)
@@ -226,10 +199,6 @@ class RunFolder:
         except OSError:  # never held, or on a file system without locks
             return False
         return False
-
-    @property
-    def _lock_file(self) -> Path:
-        return self.path / "lock"
 
     def remove(self) -> None:
         """Remove the folder with everything in it."""

@@ -18,11 +18,11 @@ from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.models.adapters import card, lora_config
 from lmtui.models.errors import offline, quiet
-from lmtui.train import events, report
+from lmtui.train import events
 from lmtui.train.dataset import Dataset
 from lmtui.train.events import plain
 from lmtui.train.model import TrainableModel
-from lmtui.train.report import Report
+from lmtui.train.report import Report, to_json, to_markdown
 from lmtui.train.request import TrainRequest, versions
 from lmtui.train.run_folder import RunFolder
 
@@ -38,8 +38,8 @@ def save_adapter(
     run: RunFolder,
     request: TrainRequest,
     model: TrainableModel,
-    judged: Report,
-    about: card.Card,
+    report: Report,
+    adapter_card: card.Card,
 ) -> None:
     """Write the adapter, move it to its place, and remove the run folder.
 
@@ -59,12 +59,12 @@ def save_adapter(
             else:
                 model.module.save_pretrained(folder)
             model.loaded.tokenizer.save_pretrained(folder)
-        (folder / "report.md").write_text(report.to_markdown(judged), encoding="utf-8")
-        (folder / "report.json").write_text(report.to_json(judged), encoding="utf-8")
+        (folder / "report.md").write_text(to_markdown(report), encoding="utf-8")
+        (folder / "report.json").write_text(to_json(report), encoding="utf-8")
         lasting = (event for event in run.history() if isinstance(event, _LASTING))
         lines = "".join(events.to_json(event) + "\n" for event in lasting)
         (folder / "events.jsonl").write_text(lines, encoding="utf-8")
-        card.write_card(folder, about)
+        card.write_card(folder, adapter_card)
         paths.make_all_private(folder)
         for file in folder.iterdir():
             with file.open("rb") as written:
@@ -115,7 +115,7 @@ def card_of(
     request: TrainRequest,
     model: TrainableModel,
     data: Dataset,
-    judged: Report,
+    report: Report,
     *,
     tokens: int,
     window: int,
@@ -142,12 +142,12 @@ def card_of(
         settings=asdict(request.settings),
         versions=versions(),
         metrics=card.Metrics(
-            before=plain(judged.before),
-            after=plain(judged.after),
-            neutral_before=plain(judged.neutral_before),
-            neutral_after=plain(judged.neutral_after),
-            best_step=judged.best_step,
-            steps=judged.steps,
+            before=plain(report.before),
+            after=plain(report.after),
+            neutral_before=plain(report.neutral_before),
+            neutral_after=plain(report.neutral_after),
+            best_step=report.best_step,
+            steps=report.steps,
             window=window,
         ),
     )

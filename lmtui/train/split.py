@@ -75,10 +75,10 @@ def read_split(
         documents=len(notes.documents),
         held_out=tuple(document.path for document in parts.held_out),
     )
-    began = run.read_manifest() if resume else None
-    if began is None:
+    stored = run.read_manifest() if resume else None
+    if stored is None:
         run.write(run.manifest_file, now)
-    elif changes := began.changes(now):
+    elif changes := stored.changes(now):
         if not request.force:
             raise _changed(changes)
         remark = f"the notes have changed: {_named(changes)}"

@@ -154,15 +154,15 @@ def finetune(
     if dry_run and resume:
         hint = "Leave --dry-run out: on a terminal, --resume shows the plan first."
         raise LmtuiError("--dry-run and --resume exclude each other", "", hint)
-    asked = read_request(notes or [], settings, name=name, resume=resume, force=force)
+    request = read_request(notes or [], settings, name=name, resume=resume, force=force)
     if dry_run:
-        raise typer.Exit(show_plan(asked, as_json=json or headless))
+        raise typer.Exit(show_plan(request, as_json=json or headless))
     on_screen = is_interactive() and not (headless or json)
     given = given_settings(settings)
-    decision = resolve(asked, resume=resume, overwrite=overwrite, given=given)
+    decision = resolve(request, resume=resume, overwrite=overwrite, given=given)
     if decision.conflict and on_screen and not resume:
         resume = confirmed_resumption(decision, decision.conflict)
-        decision = resolve(asked, resume=resume, overwrite=not resume, given=given)
+        decision = resolve(request, resume=resume, overwrite=not resume, given=given)
     if decision.conflict:
         raise decision.conflict
     if not on_screen:

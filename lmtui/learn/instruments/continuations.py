@@ -93,16 +93,16 @@ class DecodingInstrument(TextInstrument):
 
     def __init__(self, options: Options, material: Material) -> None:
         super().__init__(options, material)
-        self._text = self._given = ""
-        self._first: Distribution | None = None
+        self._text = self._first_text = ""
+        self._first_distribution: Distribution | None = None
         self._branches: dict[Way, _Branch] = {}
-        self._step = len(TOP_P) - 1
+        self._top_p_index = len(TOP_P) - 1
         self._seed: int = options["seed"]
-        self._cut_with = self._drawn_with = self._settings
+        self._first_settings = self._sample_settings = self._settings
         """Settings of the first distribution, and of the sampled branch."""
-        self._front: Literal["tree", "bars", "long"] = "tree"
+        self._top_part: Literal["tree", "bars", "long"] = "tree"
         """The part of the figure that is on top: what was asked for last."""
-        self._open: set[Way] = set()
+        self._unfinished: set[Way] = set()
         """Branches that are not whole: whatever is measured next goes on with them,
         since it takes the place of what would have made them."""
         self._was_entered = self._is_again = False
@@ -112,7 +112,7 @@ class DecodingInstrument(TextInstrument):
         return SamplingSettings(
             temperature=1,
             top_k=self.options["top-k"],
-            top_p=TOP_P[self._step],
+            top_p=TOP_P[self._top_p_index],
             min_p=0,
             seed=self._seed,
             max_tokens=self.options["tokens"],
@@ -124,48 +124,53 @@ class DecodingInstrument(TextInstrument):
 
     def begin(self) -> Measurement | None:
         measurement = super().begin()
-        self._given = self._text
+        self._first_text = self._text
         return measurement
 
     def enter(self, text: str) -> Measurement | None:
-        self._was_entered = text.strip() != self._given.strip()
+        self._was_entered = text.strip() != self._first_text.strip()
         return self.look(text)
 
     def measure(self, text: str) -> Measurement:
-        self._front, self._drawn_with = "tree", self._settings
-        self._text, self._first = text, None
+        self._top_part, self._sample_settings = "tree", self._settings
+        self._text, self._first_distribution = text, None
         self._branches.clear()
-        self._open, self._is_again = set(_WAYS), False
+        self._unfinished, self._is_again = set(_WAYS), False
         return self._measure_missing()
 
     def act(self, action: str) -> Measurement | None:
         if not self._text:
             return None
         if action == "long":
-            self._front = "long"
-            self._open.add("long")
+            self._top_part = "long"
+            self._unfinished.add("long")
         else:
-            self._front, self._is_again = "tree", True
+            self._top_part, self._is_again = "tree", True
             self._seed += 1
-            self._drawn_with = self._settings
-            self._open.add("sampled")
+            self._sample_settings = self._settings
+            self._unfinished.add("sampled")
         return self._measure_missing()
 
     def slide(self, by: int) -> Measurement | None:
-        before, self._front = self._step, "bars"
-        self._step = min(len(TOP_P) - 1, max(0, before + by))
-        if self._step == before:
+        before, self._top_part = self._top_p_index, "bars"
+        self._top_p_index = min(len(TOP_P) - 1, max(0, before + by))
+        if self._top_p_index == before:
             words = "least" if by < 0 else "greatest"
             self.message = f"This is the {words} top-p here."
-        if self._step == before or not self._text:
+        if self._top_p_index == before or not self._text:
             return None
         return self._measure_missing()
 
     def _measure_missing(self) -> Measurement:
         text, settings = self._text, self._settings
-        needs_first = self._first is None or self._cut_with.top_p != settings.top_p
-        ways = ("long", *_WAYS) if self._front == "long" else (*_WAYS, "long")
-        jobs = [(way, self._settings_of(way)) for way in ways if way in self._open]
+        needs_first = (
+            self._first_distribution is None
+            or self._first_settings.top_p != settings.top_p
+        )
+        ways = ("long", *_WAYS) if self._top_part == "long" else (*_WAYS, "long")
+        jobs = [
+            (way, self._settings_of(way)) for way in ways if way in self._unfinished
+        ]
         rows, width = self.options["rows"], self.options["width"]
 
         def run(engine: Engine, context: Context) -> None:
@@ -185,21 +190,21 @@ class DecodingInstrument(TextInstrument):
                     context.gather(_Branch(way, tokens))
                 context.gather(_Branch(way, tokens, is_whole=True))
 
-        def hear(news: Distribution | _Branch) -> None:
+        def hear(result: Distribution | _Branch) -> None:
             self.message = ""
             if text != self._text:
                 return
-            if isinstance(news, _Branch):
-                self._add(news)
+            if isinstance(result, _Branch):
+                self._add(result)
                 return
-            self._first, self._cut_with = news, settings
-            if any(candidate.cut == "p" for candidate in news.candidates):
+            self._first_distribution, self._first_settings = result, settings
+            if any(candidate.cut == "p" for candidate in result.candidates):
                 self.done.add("cut")
 
         return Measurement(run, lambda _: None, hear, words="continuing", yields=True)
 
     def _settings_of(self, way: Way) -> SamplingSettings:
-        settings = self._drawn_with
+        settings = self._sample_settings
         if way == "long":
             settings = replace(settings, max_tokens=self.options["long"])
         return settings if way == "sampled" else replace(settings, temperature=0)
@@ -208,8 +213,8 @@ class DecodingInstrument(TextInstrument):
         self._branches[branch.way] = branch
         if not branch.is_whole:
             return
-        self._open.discard(branch.way)
-        if self._was_entered and not self._open.intersection(_WAYS):
+        self._unfinished.discard(branch.way)
+        if self._was_entered and not self._unfinished.intersection(_WAYS):
             self.done.add("three")
         if branch.way == "sampled" and self._is_again:
             self.done.add("again")
@@ -221,7 +226,7 @@ class DecodingInstrument(TextInstrument):
         """The tree, the long continuation and the bars; on top is what was asked for
         last."""
         parts = {"tree": self._tree(), "long": self._long(), "bars": self._bars()}
-        front = parts.pop(self._front)
+        front = parts.pop(self._top_part)
         return [*front, *(part for rest in parts.values() for part in rest)]
 
     def _tree(self) -> Iterator[Part]:
@@ -242,7 +247,7 @@ class DecodingInstrument(TextInstrument):
             Column(notation.LOG_PROB.short, right=True),
             Column("a token", right=True),
         )
-        used = self._drawn_with
+        used = self._sample_settings
         note = (
             f"{self._comparison()}"
             f"sampled: T = 1, {_filters(used)}, seed {used.seed}. "
@@ -276,13 +281,13 @@ class DecodingInstrument(TextInstrument):
         yield ShadedText(f"Greedy, {count}, shaded by surprisal", branch.tokens)
 
     def _bars(self) -> Iterator[Part]:
-        first = self._first
+        first = self._first_distribution
         if first is None:
             return
         removed = notation.percent(max(0.0, 1 - first.remaining_prob))
         yield bars(
-            f"First token: {_filters(self._cut_with)} leaves {first.remaining:,} of "
-            f"{first.vocabulary:,}",
+            f"First token: {_filters(self._first_settings)} leaves "
+            f"{first.remaining:,} of {first.vocabulary:,}",
             first.candidates,
             first.rest_prob,
             rest_sampled=first.rest_sampled_prob if first.is_certain else None,

@@ -96,12 +96,12 @@ class GuessInstrument(Instrument):
     EMPTIES = True
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("enter", "{try}"),)
 
-    _number = 0
+    _text_number = 0
     """Number of the text, from 0."""
     _scored: ScoredExcerpt | None = None
     _words: Sequence[tuple[int, int]] = ()
     """Start and end of each word of the text, in code points."""
-    _at = 0
+    _word_index = 0
 
     def begin(self) -> Measurement | None:
         self.entered = ""
@@ -126,7 +126,7 @@ class GuessInstrument(Instrument):
                     "Your text has no sentence that is long enough to be guessed: "
                     "this is the page's."
                 )
-            self._scored, self._words, self._at = scored, words, given
+            self._scored, self._words, self._word_index = scored, words, given
             self._rounds.append(self._round(scored))
 
         return Measurement(
@@ -139,7 +139,7 @@ class GuessInstrument(Instrument):
         """Return the text of the page, then sentences of the course's; of the learner's
         own text, its sentences."""
         text: str = self.options["text"]
-        number = self._number if self.material.is_own else self._number - 1
+        number = self._text_number if self.material.is_own else self._text_number - 1
         sentences = [
             sentence
             for sentence in sentences_of(self.material.text)
@@ -161,17 +161,17 @@ class GuessInstrument(Instrument):
         return {*string.ascii_lowercase}.union(*words)
 
     @property
-    def _letter(self) -> float:
+    def _letter_bits(self) -> float:
         """Bits of a letter, or of the end of a word."""
         return math.log2(len(self._alphabet) + 1)
 
     def _round(self, scored: ScoredExcerpt) -> GuessRound:
-        start, end = self._words[self._at]
+        start, end = self._words[self._word_index]
         numbers = word_tokens(scored, start, end)
         return GuessRound(
             word=scored.text[start:end],
             tokens=[scored.tokens[number] for number in numbers],
-            spelling=(end - start + 1) * self._letter,
+            spelling=(end - start + 1) * self._letter_bits,
             model_guesses=model_guesses(scored, numbers, self.options["guesses"]),
         )
 
@@ -183,13 +183,13 @@ class GuessInstrument(Instrument):
     @property
     def covered_from(self) -> int:
         """Where the text is still covered, in code points."""
-        return self._words[self._at][0]
+        return self._words[self._word_index][0]
 
     def enter(self, text: str) -> Measurement | None:
         if self._scored is None:
             return self._open()
         if self.current.is_over:
-            self._number += 1
+            self._text_number += 1
             return self._open()
         if not text.strip():
             self._uncover(self._scored, f"It was “{self.current.word}”.")
@@ -225,8 +225,8 @@ class GuessInstrument(Instrument):
         self.current.is_over = True
         if sum(part.is_over and bool(part.guesses) for part in self._rounds) >= 5:
             self.done.add("five")
-        if self._at + 1 < len(self._words):
-            self._at += 1
+        if self._word_index + 1 < len(self._words):
+            self._word_index += 1
             self._rounds.append(self._round(scored))
         else:
             words += " The text is over; the next line you enter begins another one."
@@ -236,7 +236,7 @@ class GuessInstrument(Instrument):
     def figure(self) -> Figure:
         if self._scored is None:
             return ()
-        return (Words(self._uncovered(self._scored.text), "strong"), *self._last())
+        return (Words(self._uncovered(self._scored.text), "strong"), *self._last_word())
 
     def _uncovered(self, text: str) -> str:
         shown = text if self.current.is_over else text[: self.covered_from]
@@ -244,7 +244,7 @@ class GuessInstrument(Instrument):
             shown = f"… {shown[-_SHOWN:].partition(' ')[2]}"
         return shown if self.current.is_over else shown + _BLANK
 
-    def _last(self) -> Figure:
+    def _last_word(self) -> Figure:
         played = [part for part in self._rounds if part.guesses or part.is_over]
         if not played:
             return ()
@@ -258,9 +258,9 @@ class GuessInstrument(Instrument):
             Column(""), Column("word"), Column("the model's p", right=True),
             Column("rank", right=True), Column("bits", right=True),
         )  # fmt: skip
-        return (Table("", columns, tuple(rows[-_ROWS:]), self._score()),)
+        return (Table("", columns, tuple(rows[-_ROWS:]), self._score_note()),)
 
-    def _score(self) -> str:
+    def _score_note(self) -> str:
         rounds = [part for part in self._rounds if part.is_over]
         if not rounds:
             return ""
@@ -274,8 +274,8 @@ class GuessInstrument(Instrument):
         right = sum(part.is_right for part in rounds)
         model = sum(part.model_guesses is not None for part in rounds)
         price = (
-            f" A letter costs {notation.number(self._letter)} bits in this text, since "
-            "it has others than a to z."
+            f" A letter costs {notation.number(self._letter_bits)} bits in this text, "
+            "since it has others than a to z."
             if len(self._alphabet) > len(string.ascii_lowercase)
             else ""
         )

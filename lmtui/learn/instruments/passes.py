@@ -109,7 +109,7 @@ class PassesInstrument(TextInstrument):
     LIVE = True
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "generate"),)
 
-    _base = ""
+    _compared_text = ""
     """The text that was entered last, with which others are compared."""
     _shown: _Pass | None = None
     _comparison: _Comparison | None = None
@@ -117,13 +117,13 @@ class PassesInstrument(TextInstrument):
     _generated: _Generated | None = None
 
     def begin(self) -> Measurement | None:
-        self._base = ""
+        self._compared_text = ""
         measurement = super().begin()
-        self._base = self.entered
+        self._compared_text = self.entered
         return measurement
 
     def measure(self, text: str) -> Measurement:
-        base = self._base
+        base = self._compared_text
 
         def run(engine: Engine, _: Context) -> _Pass:
             shown = read(engine, text)
@@ -150,9 +150,9 @@ class PassesInstrument(TextInstrument):
         if not result.positions:
             return
         self._shown, self.message = result, ""
-        if self._base.strip() and result.text != self._base:
+        if self._compared_text.strip() and result.text != self._compared_text:
             self.done.add("entered")
-        self._base = result.text
+        self._compared_text = result.text
         same = self._comparison.same if self._comparison else ()
         if any(same) and not all(same):
             self.done.add("mask")
@@ -167,9 +167,11 @@ class PassesInstrument(TextInstrument):
                 context.gather(step)
             return step
 
-        return Measurement(run, self._hear, self._hear, "generating")
+        return Measurement(
+            run, self._show_generated, self._show_generated, "generating"
+        )
 
-    def _hear(self, step: _Generated) -> None:
+    def _show_generated(self, step: _Generated) -> None:
         self._generated, self._shown, self.message = step, step.scored, ""
         if step.done:
             self.done.add("generated")

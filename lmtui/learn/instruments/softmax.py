@@ -97,9 +97,9 @@ class SoftmaxInstrument(TextInstrument):
 
     _shown: _Logits | None = None
     _softmax: _Softmax | None = None
-    _step = TEMPERATURES.index(1.0)
-    _asked = 0  # thousands; the next seed follows from it
-    _counted = 0  # those that are counted, or given up
+    _temperature_index = TEMPERATURES.index(1.0)
+    _thousands_asked = 0  # thousands; the next seed follows from it
+    _thousands_counted = 0  # those that are counted, or given up
 
     def __init__(self, options: Options, material: Material) -> None:
         super().__init__(options, material)
@@ -109,7 +109,7 @@ class SoftmaxInstrument(TextInstrument):
 
     @property
     def _temperature(self) -> float:
-        return TEMPERATURES[self._step]
+        return TEMPERATURES[self._temperature_index]
 
     def typed(self, text: str) -> Measurement | None:
         if text != self.entered:
@@ -134,10 +134,10 @@ class SoftmaxInstrument(TextInstrument):
         self.message = ""
 
     def slide(self, by: int) -> Measurement | None:
-        before = self._step
-        self._step = min(len(TEMPERATURES) - 1, max(0, before + by))
+        before = self._temperature_index
+        self._temperature_index = min(len(TEMPERATURES) - 1, max(0, before + by))
         self.message = ""
-        if self._step == before:
+        if self._temperature_index == before:
             words = "greatest" if by < 0 else "least"
             self.message = f"This is the {words} temperature here."
         else:
@@ -169,9 +169,12 @@ class SoftmaxInstrument(TextInstrument):
         logits, softmax, temperature = self._shown, self._softmax, self._temperature
         if logits is None:
             return None
-        self._asked += 1
+        self._thousands_asked += 1
         # With those asked for before whose answer this one takes the place of.
-        times, first = range(self._counted, self._asked), self.options["seed"]
+        times, first = (
+            range(self._thousands_counted, self._thousands_asked),
+            self.options["seed"],
+        )
 
         def run(_: Engine, _context: Context) -> Counter[int]:
             draws = (draw(logits.data, temperature, first + n) for n in times)
@@ -180,7 +183,7 @@ class SoftmaxInstrument(TextInstrument):
         def then(drawn: Counter[int]) -> None:
             if self._softmax is not softmax:  # the slider or the text has changed
                 return
-            self._counted = times.stop
+            self._thousands_counted = times.stop
             self._counts.update(drawn)
             self.message = ""
             self.done.add("drawn")
@@ -191,7 +194,7 @@ class SoftmaxInstrument(TextInstrument):
 
     def _clear(self) -> None:
         self._counts.clear()
-        self._counted = self._asked
+        self._thousands_counted = self._thousands_asked
 
     @property
     def figure(self) -> Figure:
@@ -208,7 +211,7 @@ class SoftmaxInstrument(TextInstrument):
         return (*parts, Words(words, "quiet"))
 
     def _slider(self) -> str:
-        before = _STEP * self._step
+        before = _STEP * self._temperature_index
         after = _STEP * (len(TEMPERATURES) - 1) - before
         drawn = f"flat ◄{'━' * before}●{'─' * after}► sharp"
         return f"confidence  {drawn}  T = {self._temperature:g}"

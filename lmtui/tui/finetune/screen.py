@@ -235,7 +235,7 @@ the weights of a run that was never stopped.
         super().__init__()
         self._finetuning = finetuning
         self._training = finetuning.training
-        self._leave, self._can_write = leave, can_write
+        self._leave_program, self._can_write = leave, can_write
         self.run = finetuning.run
         self._stopping = self._pausing = False
 
@@ -245,7 +245,7 @@ the weights of a run that was never stopped.
         return self.run.phase != "over"
 
     @property
-    def _made(self) -> str:
+    def _adapter_name(self) -> str:
         """The name of the finished adapter, or ""."""
         return (self.run.end and self.run.end.adapter) or ""
 
@@ -281,7 +281,7 @@ the weights of a run that was never stopped.
             self._enter()
         self._draw()
         if self.run.phase == "over" and self._stopping and self.run.failed is None:
-            self._leave()
+            self._leave_program()
 
     def _apply(self, event: Event) -> None:
         self.run.apply(event)
@@ -352,7 +352,7 @@ the weights of a run that was never stopped.
             return phase in ("preparing", "planned")
         if action in ("use", "report"):
             can_write = self._can_write or parameters != ("complete",)
-            return bool(self._made) and can_write
+            return bool(self._adapter_name) and can_write
         return super().check_action(action, parameters)
 
     def action_begin(self) -> None:
@@ -370,11 +370,11 @@ the weights of a run that was never stopped.
         self.query_one(Status).state = self._state()
 
     def action_use(self, verb: Literal["chat", "complete"]) -> None:
-        chosen = ModelRef(self._finetuning.base, self._made)
+        chosen = ModelRef(self._finetuning.base, self._adapter_name)
         self.post_message(AdapterChosen(chosen, verb))
 
     def action_report(self) -> None:
-        path = report_file(self._finetuning.adapters, self._made)
+        path = report_file(self._finetuning.adapters, self._adapter_name)
         self.app.push_screen(ReportScreen(path))
 
     async def action_back(self) -> None:
@@ -418,6 +418,6 @@ the weights of a run that was never stopped.
         again, self._stopping = self._stopping, True
         self._training.stop()
         if again or self.run.phase in ("preparing", "planned", "over"):
-            self._leave()
+            self._leave_program()
         else:
             self._draw()

@@ -14,7 +14,7 @@ import pytest
 
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.types import SamplingSettings
-from lmtui.train.events import Doing, End, Event, Failed, Skip
+from lmtui.train.events import Doing, End, Event, Failed, Skip, Warned
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.editor.options import Writing
@@ -87,7 +87,7 @@ PLANNED: Round = (tuple(before_it()), "enter")
 def trained(upto: int, keys: str = "") -> Round:
     """So many steps; warnings come as notices, which go away with the time."""
     told = steps(upto)
-    return [event for event in told if event.name != "warning"], keys
+    return [event for event in told if not isinstance(event, Warned)], keys
 
 
 STATES: dict[str, tuple[Sequence[Round], str, dict[str, Any]]] = {
