@@ -20,8 +20,6 @@ _RAW = SamplingSettings(temperature=0)  # raw log-probabilities are read, none d
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A continuation and its log-probabilities."""
-
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     """Natural logs, one for each token."""

@@ -104,8 +104,6 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A course that was read and checked."""
-
     id: str
     """Names it where the learner's progress is saved."""
     title: str
@@ -117,11 +115,7 @@ class Course:
     """Terms and their meanings."""
 
     def number_of(self, name: str) -> int:
-        """Return the number from 0 of a page, given its number from 1 or its id.
-
-        Raises:
-            LmtuiError: there is no such page.
-        """
+        """Return the number from 0 of a page, given its number from 1 or its id."""
         for number, page in enumerate(self.pages):
             if name in (page.id, str(number + 1)):
                 return number
@@ -138,7 +132,6 @@ Catalogue = Mapping[str, type[Instrument]]
 
 
 def first_course() -> Path:
-    """Return the folder of the course that the program brings."""
     return Path(__file__).resolve().parent.parent / "courses" / "first"
 
 
@@ -205,11 +198,7 @@ class _File:
         return self.wrong(what, f"Known are: {', '.join(known) or 'none'}.")
 
     def sentence(self, markdown: str) -> Sentence:
-        """Return inline Markdown as its parts; a line break is a space.
-
-        Raises:
-            LmtuiError: it has something in it that a page can't have.
-        """
+        """Return inline Markdown as its parts; a line break is a space."""
         spans: list[Span] = []
         styles: list[SpanStyle] = [""]
         (inline,) = _MARKDOWN.parseInline(markdown.replace("\n", " "))

@@ -21,8 +21,6 @@ Tone = Literal["", "strong", "quiet", "warning", "raw", "sampled", "cut"]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A sentence, or a few."""
-
     text: str
     tone: Tone = ""
 
@@ -47,8 +45,6 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells under headings."""
-
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]

@@ -197,7 +197,6 @@ class Instrument:
 
     @property
     def figure(self) -> Figure:
-        """What is shown now."""
         return ()
 
     @property

@@ -52,7 +52,6 @@ class Lesson:
         return self._open[self.number]
 
     def is_done(self, exercise: str, page: Page | None = None) -> bool:
-        """Return whether an exercise of a page was done, now or earlier."""
         return exercise in self._saved["done"].get((page or self.page).id, ())
 
     def is_complete(self, page: Page) -> bool:

@@ -72,7 +72,6 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings for the owner, in whole sentences."""
         run = self.recalled
         if run is None or run.tokens < WORD_FOR_WORD:
             return (PRIVACY,)

@@ -45,7 +45,6 @@ class TrainRequest:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that train."""
     numbers = {}
     for name in _PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
@@ -82,7 +81,6 @@ def safe_name(text: str) -> str:
 
 
 def require_safe_name(name: str) -> None:
-    """Refuse a name that can't be a folder's."""
     if name != safe_name(name):
         raise LmtuiError(
             "this name can't be used",

@@ -111,7 +111,6 @@ def nothing_to_resume(name: str = "") -> LmtuiError:
 
 
 def only_unfinished() -> str:
-    """Return the name of the one training that can be resumed."""
     runs = run_folder.unfinished()
     if not runs:
         raise nothing_to_resume()

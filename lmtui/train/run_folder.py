@@ -112,7 +112,6 @@ class RunFolder:
         return value
 
     def write(self, file: Path, value: object) -> None:
-        """Write a dataclass into a file; the folder is made if needed."""
         folder = paths.ensure_folder(self.path)
         try:
             data = json.dumps(plain(value), indent=1).encode("ascii")
@@ -175,11 +174,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder's lock for as long as the process trains in it.
-
-        Raises:
-            LmtuiError: another process holds it.
-        """
+        """Hold the folder's lock for as long as the process trains in it."""
         with open(self._lock_file, "w", opener=paths.open_private) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,7 +196,6 @@ class RunFolder:
         return False
 
     def remove(self) -> None:
-        """Remove the folder with everything in it."""
         try:
             shutil.rmtree(self.path)
         except FileNotFoundError:

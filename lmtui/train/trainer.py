@@ -60,7 +60,6 @@ class Schedule:
         return self.settings.peak_rate * (1 + math.cos(math.pi * done)) / 2
 
     def blocks_of(self, step: int) -> tuple[int, ...]:
-        """Return the indices of a step's blocks."""
         first = (step - 1) * self.batch
         last = min(first + self.batch, self.sequences)
         return tuple(self._block(number) for number in range(first, last))

@@ -75,7 +75,6 @@ def judge(
     neutral_before: LossTotals | None,
     neutral_after: LossTotals | None,
 ) -> Verdict:
-    """Compare the scores of the same documents before and after a training."""
     notes, because = _judge_notes(before, after)
     elsewhere = _judge_neutral(neutral_before, neutral_after)
     return Verdict(notes, elsewhere, _sentence(notes, elsewhere), because)

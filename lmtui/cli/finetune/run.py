@@ -55,7 +55,6 @@ class StopSignals:
         self.code = STOPPED
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Count a signal; a signal handler."""
         if not self.times:
             self.code = 128 + number
         self.times += 1
@@ -170,7 +169,6 @@ def views_for(
 
 
 def plan_text(plan: Plan, skipped: Sequence[Skip]) -> str:
-    """Return the plan, and each file that is left out with its reason."""
     lines = text_of(facts_of(plan))
     for skip in skipped:
         reason = visible_line(skip.reason)

@@ -31,8 +31,6 @@ PROGRESS_EVERY = 5.0
 
 
 class Dialog:
-    """Reads lines from stdin and writes pages and figures to stdout."""
-
     def __init__(self, lesson: Lesson, engine: Engine) -> None:
         self._lesson, self._engine = lesson, engine
         self._output = Output()

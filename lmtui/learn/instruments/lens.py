@@ -71,7 +71,6 @@ class LensInstrument(TextInstrument):
 
     @property
     def figure(self) -> Figure:
-        """The layers, from the last down to the embedding, as in the inspector."""
         if self._shown is None:
             return ()
         tokens, column = self._shown.tokens, self._shown.columns[self._at]
@@ -88,11 +87,7 @@ class LensInstrument(TextInstrument):
 
 
 def look(engine: Engine, text: str) -> _Layers:
-    """Look into the layers at each token of a text but the first, and at its end.
-
-    Raises:
-        LmtuiError: the text is too long, or the model can't be looked into.
-    """
+    """Look into the layers at each token of a text but the first, and at its end."""
     encoding = encoded(engine, text, LONGEST // 4)
     ids = (*encoding.ids, expect(engine, text, top_n=1).candidates[0].id)
     start = 0 if encoding.prefix else 1

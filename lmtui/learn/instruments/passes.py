@@ -227,7 +227,6 @@ class PassesInstrument(TextInstrument):
 
 
 def read(engine: Engine, text: str) -> _Pass:
-    """Score a text in one forward pass."""
     return _forward(engine, text, encoded(engine, text))
 
 

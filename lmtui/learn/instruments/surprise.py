@@ -224,7 +224,6 @@ def _totals(scored: ScoredExcerpt) -> Sequence[str]:
 
 
 def totals_of(scored: ScoredExcerpt) -> Table:
-    """Return the totals of a text, one a row, with what each is made of."""
     loss, perplexity, rate = _totals(scored)
     sums = _sums(scored)
     size = notation.count(None if sums is None else sums.bytes)
@@ -239,7 +238,6 @@ def totals_of(scored: ScoredExcerpt) -> Table:
 
 
 def token_table(scored: ScoredExcerpt) -> Table:
-    """Return the tokens of a text with what their surprisal is made of."""
     columns = (
         Column("token"), Column("p", right=True), Column("−log p, nats", right=True),
         Column(notation.SURPRISAL.short, right=True),

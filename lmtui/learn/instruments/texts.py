@@ -49,7 +49,6 @@ class TextInstrument(Instrument):
         return self.look(text)
 
     def look(self, text: str) -> Measurement | None:
-        """Return the measurement of a text that is not empty."""
         if text.strip():
             return self.measure(text)
         self.message = "Write something: a model needs a text to go on from."
@@ -70,8 +69,6 @@ class TextInstrument(Instrument):
 
 @dataclass(frozen=True, slots=True)
 class ScoredExcerpt:
-    """A text and its scored tokens."""
-
     text: str
     tokens: tuple[ScoredToken, ...]
     spans: tuple[tuple[int, int], ...]
@@ -115,7 +112,6 @@ def encoded(engine: Engine, text: str, longest: int = LONGEST) -> Encoding:
 
 
 def expect(engine: Engine, text: str, *, top_n: int) -> Distribution:
-    """Return the distribution of the token after a text."""
     encoding = encoded(engine, text)
     return engine.next_distribution(
         (*encoding.prefix, *encoding.ids), SamplingSettings(), top_n=top_n
@@ -123,7 +119,6 @@ def expect(engine: Engine, text: str, *, top_n: int) -> Distribution:
 
 
 def score(engine: Engine, text: str, *, top_n: int = 0) -> ScoredExcerpt:
-    """Score a text as a document."""
     encoding = encoded(engine, text)
     tokens = engine.score(encoding.ids, prefix=encoding.prefix, top_n=top_n)
     return ScoredExcerpt(text, tuple(tokens), encoding.spans)

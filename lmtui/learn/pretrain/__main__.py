@@ -13,7 +13,6 @@ from lmtui.train.run_folder import RunFolder
 
 
 def main() -> int:
-    """Pretrain as the run folder's request says; return the exit code."""
     folder = RunFolder(Path(sys.argv[1]))
 
     def work(channel: Channel) -> End:

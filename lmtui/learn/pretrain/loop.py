@@ -91,8 +91,6 @@ def rate_share(share: float) -> float:
 
 
 class Pretraining:
-    """The steps of one pretraining, with its evaluations and snapshots."""
-
     def __init__(self, request: PretrainRequest, emit: Emit) -> None:
         self._request, self._emit = request, emit
         self._training, self._held_out = split(request.data)

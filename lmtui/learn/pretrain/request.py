@@ -51,7 +51,6 @@ class PretrainRequest:
 
 
 def require_enough(data: bytes) -> None:
-    """Refuse a text that is too small to train on."""
     if len(data) < LEAST_BYTES:
         raise LmtuiError(
             "the text is too small to train on",

@@ -66,8 +66,6 @@ class ChartScale:
 
 
 class LossChart(StyledLines):
-    """A chart of the smoothed training loss and the held-out losses."""
-
     HELP = """\
 The line is the training loss, averaged over about ten steps; ○ is the loss of the
 held-out documents, which are never trained on, and ● the best of these. Lower is

@@ -26,8 +26,6 @@ UNREAD = "The report can't be read"
 
 
 class ReportScreen(Screen[None]):
-    """A scrollable page of Markdown from a file."""
-
     HELP = """\
 Arrows, PgUp and PgDn scroll. The same text is in the adapter's folder, with the numbers
 as JSON beside it.

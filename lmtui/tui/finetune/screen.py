@@ -241,7 +241,6 @@ the weights of a run that was never stopped.
 
     @property
     def at_work(self) -> bool:
-        """Whether there is a training that would have to be stopped."""
         return self.run.phase != "over"
 
     @property
@@ -381,7 +380,6 @@ the weights of a run that was never stopped.
         await self.run_action("app.quit")
 
     def action_interrupt(self) -> None:
-        """Copy the selection; without one, stop and leave."""
         if selected := self.get_selected_text():
             self.app.copy_to_clipboard(selected)
         elif self.at_work:

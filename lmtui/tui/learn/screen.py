@@ -202,7 +202,6 @@ progress is saved.
         return self.query_one("#field", TextField)
 
     def open_page(self) -> None:
-        """Show the page that is open, and go on with its instrument."""
         instrument = self.lesson.instrument
         self._fill_field(self.measure.open(instrument))
         self.query_one("#entry").set_class(not instrument.ASKS, "-none")
@@ -446,7 +445,6 @@ progress is saved.
         self.app.push_screen(PagesScreen(self.lesson), go)
 
     def action_interrupt(self) -> None:
-        """Copy the selection, or stop the work, or say which key quits."""
         if selected := self.get_selected_text() or self.field.selected_text:
             self.app.copy_to_clipboard(selected)
         elif not self.measure.stop():
