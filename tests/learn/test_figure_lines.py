@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -24,6 +24,7 @@ from lmtui.learn.figure import (
 )
 from lmtui.learn.figure_lines import Line, figure_lines, figure_text
 from lmtui.learn.handout.writer import figure_html
+from tests.examples import examples
 from tests.learn.handout.gallery import candidate, gallery, token
 from tests.learn.handout.tree import read
 from tests.tui.hosts import HOSTILE
@@ -45,6 +46,7 @@ def texts(lines: list[Line]) -> list[str]:
     return ["".join(text for text, _ in line) for line in lines]
 
 
+@settings(max_examples=examples(15, 1_000))
 @given(FIGURES, st.booleans())
 def test_every_number_stands_in_the_plain_text_and_in_the_handout(
     numbers: tuple[
