@@ -14,18 +14,15 @@ from lmtui.engine.backends import cuda_graph
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.backends.select import backend_of
 from lmtui.engine.backends.transformers import TransformersBackend
-from lmtui.engine.engine import LocalEngine
 from lmtui.engine.generation.prompt_lookup import PromptLookup
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.token_tree import Tree
-from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.errors import Cancelled
 from tests.engine import tiny
 from tests.engine.growing import grown
 
 FAMILIES = ("llama", "gpt2", "qwen3")
 IDS = [3 + (7 * i * i + i) % 300 for i in range(200)]
-TEXT = "the cat sat on the mat and the dog"
 
 
 def forward(family: str, device: str = "cpu") -> CudaGraphBackend:
@@ -141,21 +138,6 @@ def test_nan_in_rolled_back_states_does_not_affect_logits(device: str) -> None:
     assert cache.logits is not None
     close(cache.logits[None], "llama", [*IDS[:20], 5], device)
     close(cache.extend([6]), "llama", [*IDS[:20], 5, 6], device)
-
-
-@pytest.mark.parametrize("device", tiny.DEVICES)
-def test_generation_equals_that_of_the_plain_backend(device: str) -> None:
-    def made(engine: LocalEngine) -> list[Any]:
-        prompt = Prompt(engine.encode(TEXT).ids, TEXT)
-        drawn = SamplingSettings(temperature=0.8, seed=5, max_tokens=40)
-        return [s for s in engine.generate(prompt, drawn) if isinstance(s, Step)]
-
-    plain, other = tiny.engine("llama", device), tiny.engine("llama", device)
-    other.backend = forward("llama", device)
-    other.cache = PrefixCache(other.backend)
-    for one, two in zip(made(plain), made(other), strict=True):
-        assert one.id == two.id
-        assert one.logprob == pytest.approx(two.logprob, abs=1e-4)
 
 
 @pytest.mark.cuda

@@ -3,7 +3,6 @@ distributions."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -89,56 +88,6 @@ def test_scores_of_a_text_are_those_of_its_distributions(
     for text in (ids, *texts):
         expected = [float(model.logprobs(text[:i])[w]) for i, w in enumerate(text)]
         assert model.score(text).tolist() == pytest.approx(expected, abs=1e-12)
-
-
-@given(TEXTS, ORDERS, IDS, IDS)
-def test_only_the_last_tokens_of_a_context_matter(
-    texts: list[list[int]], order: int, far: list[int], near: list[int]
-) -> None:
-    model = NgramModel.count(texts, order=order, vocabulary=V)
-    if len(near) >= order - 1:
-        assert torch.equal(model.logprobs([*far, *near]), model.logprobs(near))
-
-
-def test_order_zero_is_uniform_and_order_one_has_no_context() -> None:
-    ids = [0, 0, 0, 1, 1, 2]
-    uniform = NgramModel.count([ids], order=0, vocabulary=4)
-    assert uniform.logprobs([0]).exp().tolist() == [0.25] * 4
-    unigrams = NgramModel.count([ids], order=1, vocabulary=4)
-    # D = 1/3: one token occurs once and one twice.
-    expected = [(3 - 1 / 3) / 6, (2 - 1 / 3) / 6, (1 - 1 / 3) / 6, 0]
-    expected = [own + 1 / 6 / 4 for own in expected]
-    for context in ([], [2], [0, 3]):
-        probs = unigrams.logprobs(context).exp().tolist()
-        assert probs == pytest.approx(expected)
-
-
-def test_a_token_of_one_context_is_improbable_in_others() -> None:
-    # "Francisco" is frequent, but only after "San" (Chen and Goodman's example).
-    san, francisco, glasses, red, blue, new = range(6)
-    text = [san, francisco] * 20 + [red, glasses, blue, glasses, new, glasses, san]
-    model = NgramModel.count([text], order=2, vocabulary=10)
-    after = model.logprobs([9])  # a token that was never seen
-    assert after[glasses] > after[francisco]
-    assert model.logprobs([san])[francisco] > math.log(0.9)
-
-
-def test_no_ngram_reaches_into_the_next_text() -> None:
-    model = NgramModel.count([[0, 1], [2, 3]], order=2, vocabulary=4)
-    assert torch.equal(model.logprobs([1]), model.logprobs([]))
-    one = NgramModel.count([[0, 1, 2, 3]], order=2, vocabulary=4)
-    assert one.logprobs([1]).argmax() == 2
-
-
-@pytest.mark.parametrize("order", [0, 1, 3])
-@pytest.mark.parametrize("texts", [[], [[]], [[], []]])
-def test_a_model_that_counted_nothing_is_uniform(
-    order: int, texts: list[list[int]]
-) -> None:
-    model = NgramModel.count(texts, order=order, vocabulary=8)
-    assert model.logprobs([1, 2]).exp().tolist() == pytest.approx([1 / 8] * 8)
-    assert model.score([]).tolist() == []
-    assert model.score([3, 3]).tolist() == pytest.approx([-math.log(8)] * 2)
 
 
 def test_bytes_are_ids() -> None:

@@ -4,9 +4,10 @@ nothing where it can't."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from lmtui.models.load import load
 from lmtui.models.remote import load as remote_load
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.top_logprobs import DIALECTS as TABLE
-from lmtui.partial import EntropyRange, RankAbove
+from lmtui.partial import Entropy, EntropyRange, RankAbove
 from lmtui.worker.generation import run_continuations
 from tests.byte_level import trained
 from tests.engine import tiny
@@ -45,58 +46,56 @@ from tests.models.remote.foreign import (
 )
 
 ROWS = 40
-KINDS: dict[str, type[Foreign]] = {
-    "vllm": Vllm,
-    "completions": Completions,
-    "llama-server": LlamaServer,
-}
-DIALECTS = tuple(KINDS)
-SCORING = "vllm", "completions"
+SCORING = Vllm, Completions
+DIALECTS = *SCORING, LlamaServer
 TEXT = "the cat sat on the mat and the dog sat on the log, naïve façade"
 DRAWN = SamplingSettings(
     temperature=0.9, top_k=30, top_p=0.95, min_p=0.01, seed=5, max_tokens=9
 )
+Both = Callable[..., tuple[LocalEngine, LocalEngine]]
 
 
-@pytest.fixture(autouse=True)
-def few_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def few_rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Servers that list a tenth of the tiny vocabulary."""
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
     few = {name: replace(each, counts=(ROWS,)) for name, each in TABLE.items()}
-    monkeypatch.setattr(remote_load, "DIALECTS", few)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(remote_load, "DIALECTS", few)
+        yield
 
 
-@contextmanager
-def address(dialect: str) -> Iterator[str]:
-    with foreign(KINDS[dialect], tiny.engine("llama")) as (url, _):
-        yield url
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tiny.tokenizer().save_pretrained(folder)
+    return str(folder)
 
 
-@contextmanager
-def both(
-    dialect: str, tmp_path: Path, **options: Any
-) -> Iterator[tuple[LocalEngine, LocalEngine]]:
-    """A tiny model, and the same one behind a server of this dialect."""
-    tiny.tokenizer().save_pretrained(tmp_path / "tokenizer")
-    server = ServerOptions(
-        dialect=dialect, tokenizer=str(tmp_path / "tokenizer"), **options
-    )
-    with address(dialect) as url:
-        there = LocalEngine(load(url, server=server))
-        assert isinstance(there.backend, TopLogprobsBackend)
-        yield tiny.engine("llama"), there
+@pytest.fixture(scope="module")
+def both(tokenizer: str) -> Iterator[Both]:
+    """A tiny model, and the same one behind a server of a kind, each opened once."""
+    with ExitStack() as stack:
+
+        @cache
+        def opened(
+            kind: type[Foreign], *, name: str = "", exact: bool = False
+        ) -> tuple[LocalEngine, LocalEngine]:
+            url, _ = stack.enter_context(foreign(kind, tiny.engine("llama")))
+            server = ServerOptions(tokenizer=tokenizer, exact_drawing=exact)
+            there = LocalEngine(load(f"{url}#{name}" if name else url, server=server))
+            assert isinstance(there.backend, TopLogprobsBackend)
+            return tiny.engine("llama"), there
+
+        yield opened
 
 
-@contextmanager
-def vllm_model(
-    tmp_path: Path, kind: type[Vllm] = Vllm, *, name: str = "first"
-) -> Iterator[tuple[LocalEngine, LocalEngine]]:
-    """A model of such a vLLM by one of its names, and the same one here."""
-    tiny.tokenizer().save_pretrained(tmp_path / "tokenizer")
-    engine = tiny.engine("llama")
-    with foreign(kind, engine) as (url, _):
-        server = ServerOptions(tokenizer=str(tmp_path / "tokenizer"))
-        yield LocalEngine(load(f"{url}#{name}", server=server)), tiny.engine("llama")
+def assert_in_range(entropy: Entropy | None, other: Entropy | None) -> None:
+    """An entropy is a range that the whole distribution's lies in."""
+    assert isinstance(entropy, EntropyRange)
+    least, most = entropy
+    assert isinstance(other, float)
+    assert least - 1e-4 <= other <= most + 1e-4
 
 
 def answer(
@@ -111,14 +110,14 @@ def answer(
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
-    dialect: str, exact: bool, tmp_path: Path
+    dialect: type[Foreign], exact: bool, both: Both
 ) -> None:
     settings = DRAWN
     if dialect in SCORING and not exact:  # their min-p comes first
         settings = replace(DRAWN, sampler_order=VLLM_ORDER)
-    with both(dialect, tmp_path, exact_drawing=exact) as (here, there):
-        expected, whole = answer(here, settings)
-        steps, result = answer(there)
+    here, there = both(dialect, exact=exact)
+    expected, whole = answer(here, settings)
+    steps, result = answer(there)
     assert [step.id for step in steps] == [step.id for step in expected]
     assert result.reason == whole.reason
     for step, other in zip(steps, expected, strict=True):
@@ -127,10 +126,8 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
         if step.sampled_prob is not None:
             assert step.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
         else:  # with an order of stages that is not known, only some are certain
-            assert (dialect, exact) == ("completions", False)
-        assert isinstance(step.entropy, EntropyRange)
-        least, most = step.entropy
-        assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
+            assert (dialect, exact) == (Completions, False)
+        assert_in_range(step.entropy, other.entropy)
         shown, known = step.distribution, other.distribution
         assert shown.listed == ROWS
         assert shown.is_certain is (step.sampled_prob is not None)
@@ -139,137 +136,124 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
         assert [r.id for r in shown.candidates] == [r.id for r in known.candidates]
 
 
-@pytest.mark.parametrize(("dialect", "exact"), [("vllm", True), ("completions", False)])
-def test_a_grammar_needs_all_tokens(dialect: str, exact: bool, tmp_path: Path) -> None:
-    with (
-        both(dialect, tmp_path, exact_drawing=exact) as (_, there),
-        pytest.raises(LmtuiError, match="a grammar can't be applied here"),
-    ):
+@pytest.mark.parametrize(("dialect", "exact"), [(Vllm, True), (Completions, False)])
+def test_a_grammar_needs_all_tokens(
+    dialect: type[Foreign], exact: bool, both: Both
+) -> None:
+    _, there = both(dialect, exact=exact)
+    with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
         answer(there, replace(DRAWN, grammar="/a/"))
 
 
 @pytest.mark.parametrize("dialect", SCORING)
 def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(
-    dialect: str, tmp_path: Path
+    dialect: type[Foreign], both: Both
 ) -> None:
-    with both(dialect, tmp_path) as (here, there):
-        ids = here.encode(TEXT).ids
-        assert there.encode(TEXT) == here.encode(TEXT)
-        expected = list(here.score(ids, top_n=3))
-        for token, other in zip(there.score(ids, top_n=3), expected, strict=True):
-            if other.logprob is None:
-                assert token == other
-                continue
-            assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
-            assert isinstance(token.entropy, EntropyRange)
-            least, most = token.entropy
-            assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
-            assert [c.id for c in token.top] == [c.id for c in other.top]
-            assert other.rank is not None
-            fields = score_fields(token)
-            assert (fields["entropy"], fields["entropy_range"]) == (None, [least, most])
-            if isinstance(token.rank, RankAbove):
-                assert dialect != "vllm"
-                assert (fields["rank"], fields["rank_above"]) == (None, ROWS)
-                assert token.rank == RankAbove(ROWS) and other.rank > ROWS
-            else:
-                assert token.rank == other.rank
-        with pytest.raises(LmtuiError, match="lists fewer tokens"):
-            list(there.score(ids, top_n=ROWS + 1))
+    here, there = both(dialect)
+    ids = here.encode(TEXT).ids
+    assert there.encode(TEXT) == here.encode(TEXT)
+    expected = list(here.score(ids, top_n=3))
+    for token, other in zip(there.score(ids, top_n=3), expected, strict=True):
+        if other.logprob is None:
+            assert token == other
+            continue
+        assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
+        assert_in_range(token.entropy, other.entropy)
+        assert [c.id for c in token.top] == [c.id for c in other.top]
+        assert other.rank is not None
+        fields = score_fields(token)
+        assert fields["entropy"] is None
+        assert fields["entropy_range"] == [*token.entropy]
+        if isinstance(token.rank, RankAbove):
+            assert dialect is not Vllm
+            assert (fields["rank"], fields["rank_above"]) == (None, ROWS)
+            assert token.rank == RankAbove(ROWS) and other.rank > ROWS
+        else:
+            assert token.rank == other.rank
+    with pytest.raises(LmtuiError, match="lists fewer tokens"):
+        list(there.score(ids, top_n=ROWS + 1))
 
 
 @pytest.mark.parametrize("dialect", SCORING)
 def test_draft_is_scored_and_what_comes_next_is_listed(
-    dialect: str, tmp_path: Path
+    dialect: type[Foreign], both: Both
 ) -> None:
-    with both(dialect, tmp_path) as (here, there):
-        for draft in ("the", "the cat", "the cat sat", "the ca"):
-            found, expected = (
-                engine.score_draft([], draft, DRAWN) for engine in (there, here)
-            )
-            scores = [token.logprob for token in expected.tokens]
-            assert [t.logprob for t in found.tokens] == pytest.approx(scores, abs=1e-4)
-            rows = found.distribution.candidates, expected.distribution.candidates
-            assert [row.id for row in rows[0]] == [row.id for row in rows[1]]
+    here, there = both(dialect)
+    for draft in ("the", "the cat", "the cat sat", "the ca"):
+        found, expected = (
+            engine.score_draft([], draft, DRAWN) for engine in (there, here)
+        )
+        scores = [token.logprob for token in expected.tokens]
+        assert [t.logprob for t in found.tokens] == pytest.approx(scores, abs=1e-4)
+        rows = found.distribution.candidates, expected.distribution.candidates
+        assert [row.id for row in rows[0]] == [row.id for row in rows[1]]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_edited_text_has_the_same_scores_and_no_row_that_is_wrong(
-    dialect: str, tmp_path: Path
+    dialect: type[Foreign], both: Both
 ) -> None:
-    with both(dialect, tmp_path) as (here, there):
-        for end in (len(TEXT), 30, len(TEXT)):
-            text = TEXT[:end]
-            scored = [
-                [
-                    t.logprob
-                    for span in e.document.score_span(text, 0, end)
-                    for t in span.tokens
-                ]
-                for e in (there, here)
-                if dialect in SCORING
+    here, there = both(dialect)
+    for end in (len(TEXT), 30, len(TEXT)):
+        text = TEXT[:end]
+        scored = [
+            [
+                t.logprob
+                for span in e.document.score_span(text, 0, end)
+                for t in span.tokens
             ]
-            assert not scored or scored[0][1:] == pytest.approx(scored[1][1:], abs=1e-4)
-            there_at, here_at = (
-                e.document.predict_at(text, end) for e in (there, here)
-            )
-            assert there_at.distribution and here_at.distribution
-            # Rows are conditional on what is listed: above by the unexplored share.
-            share = there_at.unexplored
-            known = {r.bytes: r.prob for r in here_at.distribution.candidates}
-            for row in there_at.distribution.candidates:
-                if row.bytes in known and share < 0.9:
-                    low, high = row.prob * (1 - share), row.prob
-                    assert low - 1e-3 <= known[row.bytes] <= high + 1e-3
-
-
-def test_word_that_is_begun_is_continued_by_tokens_that_are_not_listed(
-    tmp_path: Path,
-) -> None:
-    text = "the cat sat on the dog and the lazy fox jum"
-    with both("vllm", tmp_path) as (here, there):
-        for end in range(len(text) - 6, len(text) + 1):
-            one, other = (e.document.predict_at(text[:end], end) for e in (there, here))
-            if not text[:end].endswith(" "):
-                assert one.typed == other.typed and one.unexplored < 0.2
-                assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=0.2)
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_what_is_not_listed_is_not_shown(dialect: str, tmp_path: Path) -> None:
-    with both(dialect, tmp_path) as (_, there):
-        shown = there.next_distribution([5, 6, 7], DRAWN, top_n=ROWS + 50)
-        assert len(shown.candidates) == ROWS == shown.known
-        after = there.preview(shown.handle, DRAWN, start=ROWS, count=20)
-        assert after.candidates == ()
-        ends = there.preview(shown.handle, DRAWN, start=ROWS - 5, count=20)
-        assert [row.id for row in ends.candidates] == [
-            row.id for row in shown.candidates[-5:]
+            for e in (there, here)
+            if dialect in SCORING
         ]
-        found = there.search_vocabulary(shown.handle, "a", DRAWN, count=400)
-        assert {r.candidate.id for r in found.rows} <= {r.id for r in shown.candidates}
-        assert found.vocabulary == ROWS
+        assert not scored or scored[0][1:] == pytest.approx(scored[1][1:], abs=1e-4)
+        there_at, here_at = (e.document.predict_at(text, end) for e in (there, here))
+        assert there_at.distribution and here_at.distribution
+        # Rows are conditional on what is listed: above by the unexplored share.
+        share = there_at.unexplored
+        known = {r.bytes: r.prob for r in here_at.distribution.candidates}
+        for row in there_at.distribution.candidates:
+            if row.bytes in known and share < 0.9:
+                low, high = row.prob * (1 - share), row.prob
+                assert low - 1e-3 <= known[row.bytes] <= high + 1e-3
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_what_depends_on_the_rest_is_not_claimed(dialect: str, tmp_path: Path) -> None:
+def test_what_is_not_listed_is_not_shown(dialect: type[Foreign], both: Both) -> None:
+    _, there = both(dialect)
+    shown = there.next_distribution([5, 6, 7], DRAWN, top_n=ROWS + 50)
+    assert len(shown.candidates) == ROWS == shown.known
+    after = there.preview(shown.handle, DRAWN, start=ROWS, count=20)
+    assert after.candidates == ()
+    ends = there.preview(shown.handle, DRAWN, start=ROWS - 5, count=20)
+    assert [row.id for row in ends.candidates] == [
+        row.id for row in shown.candidates[-5:]
+    ]
+    found = there.search_vocabulary(shown.handle, "a", DRAWN, count=400)
+    assert {r.candidate.id for r in found.rows} <= {r.id for r in shown.candidates}
+    assert found.vocabulary == ROWS
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_depends_on_the_rest_is_not_claimed(
+    dialect: type[Foreign], both: Both
+) -> None:
     wide = SamplingSettings(
-        temperature=1.5, top_k=0, top_p=0.999, min_p=0, seed=5, max_tokens=60
+        temperature=1.5, top_k=0, top_p=0.999, min_p=0, seed=5, max_tokens=20
     )
-    with both(dialect, tmp_path) as (_, there):
-        shown = there.next_distribution([5, 6, 7], wide)
-        assert not shown.is_certain
-        assert {row.sampled_prob for row in shown.candidates} == {None}
-        penalty = SamplingSettings(repetition_penalty=1.2)
-        assert not there.preview(shown.handle, penalty).is_certain
-    with both(dialect, tmp_path, exact_drawing=True) as (_, there):
-        # Drawn here, from what is listed: that is known.
-        shown = there.next_distribution([5, 6, 7], wide)
-        assert shown.is_certain and shown.remaining <= ROWS
-        steps, _ = answer(there, wide)
-        assert all(step.rank and step.sampled_prob for step in steps)
-        with pytest.raises(LmtuiError, match="stage penalties"):
-            answer(there, penalty)
+    _, there = both(dialect)
+    shown = there.next_distribution([5, 6, 7], wide)
+    assert not shown.is_certain
+    assert {row.sampled_prob for row in shown.candidates} == {None}
+    penalty = SamplingSettings(repetition_penalty=1.2)
+    assert not there.preview(shown.handle, penalty).is_certain
+    _, there = both(dialect, exact=True)
+    # Drawn here, from what is listed: that is known.
+    shown = there.next_distribution([5, 6, 7], wide)
+    assert shown.is_certain and shown.remaining <= ROWS
+    steps, _ = answer(there, wide)
+    assert all(step.rank and step.sampled_prob for step in steps)
+    with pytest.raises(LmtuiError, match="stage penalties"):
+        answer(there, penalty)
 
 
 PENALIZED = replace(
@@ -300,28 +284,30 @@ WHOLE_CHAIN = replace(
     [
         *((each, PENALIZED) for each in DIALECTS),
         *((each, BIASED) for each in DIALECTS),
-        ("llama-server", WHOLE_CHAIN),
+        (LlamaServer, WHOLE_CHAIN),
     ],
 )
 def test_server_draws_with_what_it_is_told_and_nothing_is_claimed(
-    dialect: str, settings: SamplingSettings, tmp_path: Path
+    dialect: type[Foreign], settings: SamplingSettings, both: Both
 ) -> None:
-    with both(dialect, tmp_path) as (here, there):
-        # Our own server, which counts the prompt's tokens too, speaks each dialect.
-        expected, _ = answer(here, replace(settings, min_p=0.0))
-        steps, _ = answer(there, replace(settings, min_p=0.0))
-        assert [step.id for step in steps] == [step.id for step in expected]
-        assert [step.sampled_prob for step in steps] == [None] * len(steps)
-        assert not any(step.distribution.is_certain for step in steps)
+    here, there = both(dialect)
+    # Our own server, which counts the prompt's tokens too, speaks each dialect.
+    expected, _ = answer(here, replace(settings, min_p=0.0))
+    steps, _ = answer(there, replace(settings, min_p=0.0))
+    assert [step.id for step in steps] == [step.id for step in expected]
+    assert [step.sampled_prob for step in steps] == [None] * len(steps)
+    assert not any(step.distribution.is_certain for step in steps)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_stage_that_is_left_out_is_not_drawn_with(dialect: str, tmp_path: Path) -> None:
+def test_stage_that_is_left_out_is_not_drawn_with(
+    dialect: type[Foreign], both: Both
+) -> None:
     order = ("temperature", "top_k")
     settings = replace(DRAWN, top_p=0.1, min_p=0.5, sampler_order=order)
     plain = replace(DRAWN, top_p=1.0, min_p=0.0)
-    with both(dialect, tmp_path) as (here, there):
-        steps, expected = answer(there, settings)[0], answer(here, plain)[0]
+    here, there = both(dialect)
+    steps, expected = answer(there, settings)[0], answer(here, plain)[0]
     assert [step.id for step in steps] == [step.id for step in expected]
     for step, other in zip(steps, expected, strict=True):
         assert step.distribution.is_certain
@@ -342,76 +328,69 @@ def test_stage_that_is_left_out_is_not_drawn_with(dialect: str, tmp_path: Path) 
     ],
 )
 def test_setting_that_a_server_has_not_is_refused(
-    dialect: str, changed: dict[str, Any], name: str, tmp_path: Path
+    dialect: type[Foreign], changed: dict[str, Any], name: str, both: Both
 ) -> None:
     idle = SamplingSettings(
         xtc_threshold=0.3, dry_base=3.0, penalty_window=9, dry_window=8, max_tokens=1
     )
-    with both(dialect, tmp_path) as (_, there):
-        assert len(answer(there, idle)[0]) == 1
-        with pytest.raises(LmtuiError, match=f"^{name} can't be applied by this"):
-            answer(there, replace(idle, **changed))
-        with pytest.raises(LmtuiError, match="can't be applied by this server"):
-            list(there.document.complete("the cat", 7, replace(idle, **changed)))
+    _, there = both(dialect)
+    assert len(answer(there, idle)[0]) == 1
+    with pytest.raises(LmtuiError, match=f"^{name} can't be applied by this"):
+        answer(there, replace(idle, **changed))
+    with pytest.raises(LmtuiError, match="can't be applied by this server"):
+        list(there.document.complete("the cat", 7, replace(idle, **changed)))
 
 
 @pytest.mark.parametrize("dialect", SCORING)
-def test_replacements_have_the_same_numbers(dialect: str, tmp_path: Path) -> None:
-    with both(dialect, tmp_path) as (here, there):
-        *_, found_here = here.document.replacements(TEXT, 4, 7, count=300)
-        expected = {each.text: each for each in found_here.rows}
-        *_, found = there.document.replacements(TEXT, 4, 7, count=8)
-        both_found = [each for each in found.rows if each.text in expected]
-        assert len(both_found) > 1
-        for each in both_found:
-            assert each.following == pytest.approx(
-                expected[each.text].following, abs=1e-3
-            )
-        with pytest.raises(LmtuiError, match="corrections can't be found here"):
-            list(there.document.proofread(TEXT, 0, 9))
+def test_replacements_have_the_same_numbers(dialect: type[Foreign], both: Both) -> None:
+    here, there = both(dialect)
+    text = TEXT[:22]
+    *_, found_here = here.document.replacements(text, 4, 7, count=300)
+    expected = {each.text: each for each in found_here.rows}
+    *_, found = there.document.replacements(text, 4, 7, count=4)
+    both_found = [each for each in found.rows if each.text in expected]
+    assert len(both_found) > 1
+    for each in both_found:
+        assert each.following == pytest.approx(expected[each.text].following, abs=1e-3)
+    with pytest.raises(LmtuiError, match="corrections can't be found here"):
+        list(there.document.proofread(TEXT, 0, 9))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_alternatives_are_greedy_branches(dialect: str, tmp_path: Path) -> None:
-    with both(dialect, tmp_path) as (here, there):
-        ids = list(here.encode(TEXT).ids)
-        starts = [row.id for row in there.next_distribution(ids, DRAWN).candidates[:3]]
-        expected = run_continuations(here, ids, starts, 6)
-        ways = run_continuations(there, ids, starts, 6)
-        for found, other in zip(ways, expected, strict=True):
-            assert [token.id for token in found] == [token.id for token in other]
-            assert [token.rank for token in found] == [token.rank for token in other]
-            logprobs = [token.logprob for token in other]
-            assert [token.logprob for token in found] == pytest.approx(
-                logprobs, abs=1e-4
-            )
+def test_alternatives_are_greedy_branches(dialect: type[Foreign], both: Both) -> None:
+    here, there = both(dialect)
+    ids = list(here.encode(TEXT).ids)
+    starts = [row.id for row in there.next_distribution(ids, DRAWN).candidates[:3]]
+    expected = run_continuations(here, ids, starts, 6)
+    ways = run_continuations(there, ids, starts, 6)
+    for found, other in zip(ways, expected, strict=True):
+        assert [token.id for token in found] == [token.id for token in other]
+        assert [token.rank for token in found] == [token.rank for token in other]
+        logprobs = [token.logprob for token in other]
+        assert [token.logprob for token in found] == pytest.approx(logprobs, abs=1e-4)
 
 
 def test_names_of_tokens_that_are_texts_are_read_where_one_token_has_that(
-    tmp_path: Path,
+    both: Both,
 ) -> None:
     """Some tokens are halves of characters: their rows end before the first of them."""
-    tiny.tokenizer().save_pretrained(tmp_path / "tokenizer")
-    server = ServerOptions(tokenizer=str(tmp_path / "tokenizer"))
-    here = tiny.engine("llama")
-    with foreign(NamesByText, here) as (url, _):
-        there = LocalEngine(load(url, server=server))
-        assert isinstance(there.backend, TopLogprobsBackend)
-        assert not there.backend.draws
-        ids = here.encode(TEXT).ids
-        expected = list(here.score(ids, top_n=ROWS))
-        scores = list(there.score(ids, top_n=ROWS))
-        # What is drawn here is one of those that are listed, however few.
-        wide = replace(DRAWN, top_k=0, top_p=1.0, min_p=0.0, temperature=2.0)
-        shown = [
-            there.next_distribution(list(ids[:end]), settings)
-            for end, token in enumerate(scores[1:], 1)
-            if token.top
-            for settings in (wide, replace(wide, sampler_order=("temperature",)))
-        ]
-        assert min(each.listed or ROWS for each in shown) < 10
-        for each in shown:
-            assert each.is_certain and each.remaining == each.listed
+    here, there = both(NamesByText)
+    assert isinstance(there.backend, TopLogprobsBackend)
+    assert not there.backend.draws
+    ids = here.encode(TEXT).ids
+    expected = list(here.score(ids, top_n=ROWS))
+    scores = list(there.score(ids, top_n=ROWS))
+    # What is drawn here is one of those that are listed, however few.
+    wide = replace(DRAWN, top_k=0, top_p=1.0, min_p=0.0, temperature=2.0)
+    shown = [
+        there.next_distribution(list(ids[:end]), settings)
+        for end, token in enumerate(scores[1:], 1)
+        if token.top
+        for settings in (wide, replace(wide, sampler_order=("temperature",)))
+    ]
+    assert min(each.listed or ROWS for each in shown) < 10
+    for each in shown:
+        assert each.is_certain and each.remaining == each.listed
     shortened = 0
     for token, other in zip(scores[1:], expected[1:], strict=True):
         assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
@@ -422,33 +401,31 @@ def test_names_of_tokens_that_are_texts_are_read_where_one_token_has_that(
             assert token.rank.listed == len(listed)
         else:
             assert token.rank == other.rank
-        assert isinstance(token.entropy, EntropyRange)
-        least, most = token.entropy
-        assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
+        assert_in_range(token.entropy, other.entropy)
         shortened += len(listed) < ROWS
     assert shortened
 
 
-def test_given_text_has_no_scores_on_a_llama_server(tmp_path: Path) -> None:
-    with both("llama-server", tmp_path) as (_, there):
-        asked = (
-            lambda: list(there.score([5] * 10)),
-            lambda: list(there.document.score_span(TEXT, 0, 9)),
-        )
-        for ask in asked:
-            with pytest.raises(LmtuiError, match="a text can't be scored here"):
-                ask()
-        draft = there.score_draft([], "the cat", DRAWN)
-        assert draft.distribution.candidates and not draft.tokens
-        with pytest.raises(LmtuiError, match="no scores of a text"):
-            next(there.document.replacements(TEXT, 4, 7))
+def test_given_text_has_no_scores_on_a_llama_server(both: Both) -> None:
+    _, there = both(LlamaServer)
+    asked = (
+        lambda: list(there.score([5] * 10)),
+        lambda: list(there.document.score_span(TEXT, 0, 9)),
+    )
+    for ask in asked:
+        with pytest.raises(LmtuiError, match="a text can't be scored here"):
+            ask()
+    draft = there.score_draft([], "the cat", DRAWN)
+    assert draft.distribution.candidates and not draft.tokens
+    with pytest.raises(LmtuiError, match="no scores of a text"):
+        next(there.document.replacements(TEXT, 4, 7))
 
 
 def test_wrong_tokenizer_is_refused(tmp_path: Path) -> None:
     other = trained(["no such text"], size=300)
     PreTrainedTokenizerFast(tokenizer_object=other).save_pretrained(tmp_path)
     with (
-        address("llama-server") as url,
+        foreign(LlamaServer, tiny.engine("llama")) as (url, _),
         pytest.raises(LmtuiError, match="not the tokenizer"),
     ):
         load(url, server=ServerOptions(tokenizer=str(tmp_path)))
@@ -461,10 +438,10 @@ class Coarse(Vllm):
         return (2 * super().logprobs(ids)).round().div(2).log_softmax(-1)
 
 
-def test_tokens_that_are_as_probable_do_not_count_in_a_rank(tmp_path: Path) -> None:
-    with vllm_model(tmp_path, Coarse) as (there, _):
-        ids = there.encode(TEXT).ids
-        scores = list(there.score(ids, top_n=ROWS))[1:]
+def test_tokens_that_are_as_probable_do_not_count_in_a_rank(both: Both) -> None:
+    _, there = both(Coarse)
+    ids = there.encode(TEXT).ids
+    scores = list(there.score(ids, top_n=ROWS))[1:]
     assert any(len({each.logprob for each in token.top}) < ROWS for token in scores)
     for token in scores:
         assert token.logprob is not None and token.rank is not None
@@ -476,12 +453,14 @@ def test_tokens_that_are_as_probable_do_not_count_in_a_rank(tmp_path: Path) -> N
 
 
 def test_text_longer_than_the_context_of_a_server_is_scored_in_windows(
-    tmp_path: Path,
+    tokenizer: str,
 ) -> None:
-    with vllm_model(tmp_path) as (there, here):
+    here = tiny.engine("llama", context=48)
+    with foreign(Vllm, here) as (url, _):
+        there = LocalEngine(load(url, server=ServerOptions(tokenizer=tokenizer)))
         # A request draws a token behind its prompt.
-        assert there.info.context == here.info.context - 1
-        ids = (here.encode(TEXT).ids * 40)[: here.info.context + 50]
+        assert there.info.context == 47
+        ids = here.encode(TEXT * 2).ids[:70]
         windows = there.info.windows()
         assert windows.window == there.info.context
         expected = here.score(ids, window=windows.window, stride=windows.stride)
@@ -491,24 +470,20 @@ def test_text_longer_than_the_context_of_a_server_is_scored_in_windows(
 
 
 @pytest.mark.parametrize("name", ["second", "tuned"])
-def test_other_names_of_a_model_and_adapters_can_be_used(
-    name: str, tmp_path: Path
-) -> None:
-    with vllm_model(tmp_path, name=name) as (there, here):
-        steps, _ = answer(there)
-        assert [step.logprob for step in steps]
-        assert there.info.context == here.info.context - 1
-        assert name in there.info.model
+def test_other_names_of_a_model_and_adapters_can_be_used(name: str, both: Both) -> None:
+    here, there = both(Vllm, name=name)
+    steps, _ = answer(there)
+    assert [step.logprob for step in steps]
+    assert there.info.context == here.info.context - 1
+    assert name in there.info.model
 
 
-def test_adapter_has_the_tokenizer_of_its_parent(tmp_path: Path) -> None:
-    tiny.tokenizer().save_pretrained(tmp_path / "base")
-
+def test_adapter_has_the_tokenizer_of_its_parent(tokenizer: str) -> None:
     class Here(Vllm):
         def get(self, path: str) -> Any:
             told = super().get(path)
             for card in told["data"][:2]:
-                card["root"] = str(tmp_path / "base")
+                card["root"] = tokenizer
             return told
 
     with foreign(Here, tiny.engine("llama")) as (url, _):
@@ -518,42 +493,46 @@ def test_adapter_has_the_tokenizer_of_its_parent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("most", "listed"), [(500, 500), (100, 100), (20, 20)])
 def test_as_many_tokens_are_asked_for_as_the_server_allows(
-    most: int, listed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    most: int, listed: int, both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()  # the numbers that are asked for
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(remote_load, "DIALECTS", TABLE)
     kind = type("Some", (Vllm,), {"most": most})
-    with vllm_model(tmp_path, kind) as (there, here):
-        assert there.backend.listed == min(listed, here.info.vocabulary)
+    here, there = both(kind)
+    assert there.backend.listed == min(listed, here.info.vocabulary)
 
 
 def test_word_that_is_begun_needs_a_server_that_is_asked_for_tokens(
-    tmp_path: Path,
+    both: Both,
 ) -> None:
-    text = "the cat sat on the dog and the lazy fox ju"
-    old = type("Old", (Vllm,), {"lacks": ("logprob_token_ids", "structured_outputs")})
-    shares = []
-    for kind in (Vllm, old):
-        with vllm_model(tmp_path, kind) as (there, here):
-            one, other = (e.document.predict_at(text, len(text)) for e in (there, here))
-            shares.append(one.unexplored)
-            if kind is Vllm:
-                assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=0.2)
-    assert shares[0] < 0.2 < shares[1]
+    text = "the cat sat on the dog and the lazy fox jum"
+    here, there = both(Vllm)
+    for end in (len(text) - 5, len(text) - 1, len(text)):
+        one, other = (e.document.predict_at(text[:end], end) for e in (there, here))
+        assert one.typed == other.typed and one.unexplored < 0.2
+        assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=0.2)
+    _, there = both(WithoutTokenIds)
+    end = len(text) - 1
+    assert there.document.predict_at(text[:end], end).unexplored > 0.2
+
+
+class WithoutTokenIds(Vllm):
+    """One of the versions before it could be asked for tokens, or followed grammars."""
+
+    lacks = ("logprob_token_ids", "structured_outputs")
 
 
 GRAMMAR = replace(DRAWN, grammar="/(yes|no) [0-9]{2}/", max_tokens=30)
 
 
 def test_server_follows_a_grammar_and_the_numbers_are_the_models(
-    tmp_path: Path,
+    both: Both,
 ) -> None:
-    with vllm_model(tmp_path) as (there, here):
-        ids = list(there.encode(TEXT).ids)
-        *items, result = there.generate(Prompt(tuple(ids), TEXT), GRAMMAR)
-        steps = [item for item in items if isinstance(item, Step)]
-        whole = [*ids, *(step.id for step in steps)]
-        scores = list(here.score(whole))[len(ids) :]
+    here, there = both(Vllm)
+    ids = list(there.encode(TEXT).ids)
+    *items, result = there.generate(Prompt(tuple(ids), TEXT), GRAMMAR)
+    steps = [item for item in items if isinstance(item, Step)]
+    whole = [*ids, *(step.id for step in steps)]
+    scores = list(here.score(whole))[len(ids) :]
     assert isinstance(result, GenerationResult)
     assert result.reason is FinishReason.STOP
     said = "".join(each.piece for each in (*steps, result))
@@ -565,17 +544,14 @@ def test_server_follows_a_grammar_and_the_numbers_are_the_models(
     assert not any(step.distribution.is_certain for step in steps)
 
 
-def test_grammar_behind_thinking_or_a_beginning_is_refused(tmp_path: Path) -> None:
+def test_grammar_behind_thinking_or_a_beginning_is_refused(both: Both) -> None:
     """The server's begins with the first token that it draws."""
-    old = type("Old", (Vllm,), {"lacks": ("structured_outputs",)})
-    with vllm_model(tmp_path) as (there, _):
-        ids = tuple(there.encode(TEXT).ids)
-        begun = Prompt(ids, f"{TEXT}yes", begun="yes")
-        for prompt in (begun, Prompt(ids, f"{TEXT}<think>")):
-            with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
-                list(there.generate(prompt, GRAMMAR))
-    with (
-        vllm_model(tmp_path, old) as (there, _),
-        pytest.raises(LmtuiError, match="a grammar can't be applied here"),
-    ):
+    _, there = both(Vllm)
+    ids = tuple(there.encode(TEXT).ids)
+    begun = Prompt(ids, f"{TEXT}yes", begun="yes")
+    for prompt in (begun, Prompt(ids, f"{TEXT}<think>")):
+        with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
+            list(there.generate(prompt, GRAMMAR))
+    _, there = both(WithoutTokenIds)
+    with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
         list(there.generate(Prompt(ids, TEXT), GRAMMAR))

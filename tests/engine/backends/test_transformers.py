@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import gc
 from itertools import pairwise
-from typing import Any
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from lmtui.engine.backends.transformers import (
     PreallocatedLayer,
     TransformersBackend,
-    TransformersKVCache,
 )
-from lmtui.engine.prefix_cache import PrefixCache
-from tests.engine import test_families, tiny
-from tests.engine.test_prefix_cache import contexts
+from tests.engine import tiny
 
-FAMILIES = ("opt", "gemma2", "granite", "bloom", "mistral", "mixtral", "lfm2")
 VERBS = ("add", "add", "crop", "keep", "fork")
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -112,62 +105,6 @@ def test_row_bytes_count_the_memory_of_a_forked_row() -> None:
     assert forked.allocated is not None
     taken = sum(part.untyped_storage().nbytes() for part in forked.allocated)
     assert taken == 3 * layer.row_bytes
-
-
-class Concatenated(TransformersBackend):
-    """The same over the library's own cache."""
-
-    def new_cache(self) -> TransformersKVCache:
-        attention = super().new_cache().cache.layer_class_to_replicate is not None
-        config = {} if attention else {"config": self.model.config}
-        return TransformersKVCache(DynamicCache(**config))
-
-
-def _model(family: str) -> Any:
-    return test_families.model(family) if family in FAMILIES else tiny.model(family)
-
-
-@pytest.mark.parametrize("family", [*FAMILIES, *tiny.FAMILIES])
-@given(history=contexts(), stops=st.integers(0, 30))
-@settings(deadline=None, max_examples=10)
-def test_preallocated_cache_changes_no_bit_of_the_logits(
-    family: str, history: list[list[int]], stops: int
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PreallocatedLayer.__init__, "__defaults__", (2,))
-        caches = [
-            PrefixCache(kind(_model(family)))
-            for kind in (TransformersBackend, Concatenated)
-        ]
-        for cache in caches:
-            cache.backend.prefill_chunk = 24  # type: ignore[misc]
-        for ids in history:
-            for cache in caches:
-                cache.read(ids)
-            found = [cache.extend([7]) for cache in caches]
-            assert torch.equal(*found)
-            found = [cache.extend([5, 6, 9]) for cache in caches]
-            assert torch.equal(*found)
-        if caches[0].can_rollback:
-            paths = [[7], [8, 9], [4, 5, 6]]
-            length = min(stops, len(caches[0].ids))
-            forked = caches[0].fork(3, length), _copied(caches[1]._cache, 3, length)
-            for rows in ([0, 1, 2], [2, 0]):
-                found = []
-                for cache, held in zip(caches, forked, strict=True):
-                    held.select_rows(rows)
-                    asked = [paths[row] for row in rows]
-                    found.append(cache.backend.hidden_states_after(asked, held))
-                assert torch.equal(*found)
-
-
-def _copied(held: Any, rows: int, length: int) -> TransformersKVCache:
-    """So many rows of the library's own cache."""
-    copied = DynamicCache()
-    for index, layer in enumerate(held.cache.layers):
-        both = (layer.keys, layer.values)
-        copied.update(*(x[:, :, :length].repeat(rows, 1, 1, 1) for x in both), index)
-    return TransformersKVCache(copied)
 
 
 def test_nothing_of_a_backend_stays_in_its_model() -> None:

@@ -241,18 +241,6 @@ def test_search_runs_few_paths_at_once() -> None:
     assert 0 < found.unexplored < 1
 
 
-def test_search_with_nothing_typed_gives_the_next_tokens() -> None:
-    tokens = (b"</s>", b"b", b"a", b"a")
-    model = even(tokens)
-    found = searched((model, tokens, SPECIALS, b""))
-    assert not model.runs
-    assert found.logprob == pytest.approx(0, abs=1e-7)
-    told = [(r.beyond, r.special, r.cover.ids) for r in found.rows]
-    assert told == [(b"a", None, (2,)), (b"", 0, (0,)), (b"b", None, (1,))]
-    assert [math.exp(r.logprob) for r in found.rows] == pytest.approx([0.5, 0.25, 0.25])
-    assert found.lookup(b"b") == (found.rows[2].logprob, 2)
-
-
 class Table:
     """A model with the given probabilities after each path."""
 
@@ -273,18 +261,6 @@ class Table:
         return torch.tensor(self._after[path]).log()
 
 
-def test_covers_of_one_and_of_two_tokens_are_one_row() -> None:
-    model = Table(
-        (b"Fran", b"ce", b"France", b"!"),
-        _=[0.2, 0.1, 0.3, 0.4],
-        _0=[0.0, 0.5, 0.0, 0.5],
-    )
-    found = model.search(b"Fran")
-    assert math.exp(found.logprob) == pytest.approx(0.5)
-    assert shares(found) == pytest.approx({(b"ce", None): 0.8, (b"!", None): 0.2})
-    assert found.rows[0].cover.ids == (2,)
-
-
 def test_unexplored_is_a_share_of_the_whole_probability() -> None:
     model = Table((b"a", b"aa", b"aab", b"aac", b"b"), _=[0.1, 0.2, 0.2, 0.1, 0.4])
     found = model.search(b"aa", most_runs=0)
@@ -294,13 +270,6 @@ def test_unexplored_is_a_share_of_the_whole_probability() -> None:
     third = 1 / 3
     entropy = -third * math.log(third) - 2 * third * math.log(2 * third)
     assert found.entropy == pytest.approx(entropy)
-
-
-def test_equal_rows_are_ordered_by_their_bytes() -> None:
-    model = Table((b"c", b"ac", b"ab", b"a\xff\xff"), _=[0.25] * 4)
-    found = model.search(b"a")
-    assert [row.beyond for row in found.rows] == [b"b", b"c", b"\xff\xff"]
-    assert found.lookup(b"\xff\xff") == (found.rows[0].logprob, 1)
 
 
 def test_search_runs_only_what_the_tolerance_needs() -> None:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.cancellation import cancelled_when
@@ -37,8 +37,16 @@ def test_score_of_one_window_equals_the_naive_pass(family: str, device: str) -> 
         )
 
 
-@pytest.mark.parametrize(("window", "stride"), [(32, None), (32, 8), (20, 19), (2, 1)])
-@pytest.mark.parametrize("prefix", [(), (1,), (5, 6, 7)])
+@pytest.mark.parametrize(
+    ("window", "stride", "prefix"),
+    [
+        (32, None, ()),
+        (32, 8, (1,)),
+        (32, 32, (1,)),
+        (20, 19, (5, 6, 7)),
+        (2, 1, ()),
+    ],
+)
 def test_windowed_scores_equal_naive_passes_over_their_part(
     window: int, stride: int | None, prefix: tuple[int, ...]
 ) -> None:
@@ -55,15 +63,6 @@ def test_windowed_scores_equal_naive_passes_over_their_part(
             assert token.logprob is None
             continue
         row = tiny.reference_logprobs("llama", part[:-1])[-1]
-        assert token.logprob == pytest.approx(float(row[token.id]), abs=1e-4)
-
-
-def test_windows_without_overlap_begin_with_the_prefix() -> None:
-    engine = tiny.engine()
-    scored = list(engine.score(IDS, prefix=(1,), window=32, stride=32))
-    for position, token in enumerate(scored):
-        part = [1, *IDS[position - position % 32 : position]]
-        row = tiny.reference_logprobs("llama", part)[-1]
         assert token.logprob == pytest.approx(float(row[token.id]), abs=1e-4)
 
 
@@ -124,22 +123,6 @@ def test_impossible_window_or_stride_is_refused(
         list(tiny.engine().score(IDS, window=window, stride=stride))
 
 
-@given(position=st.integers(1, 99), token=st.integers(3, 200))
-@settings(deadline=None, max_examples=30)
-def test_changed_token_leaves_earlier_scores_unchanged(
-    position: int, token: int
-) -> None:
-    engine = tiny.engine()
-    changed = [*IDS[:position], token, *IDS[position + 1 :]]
-    before = [(t.logprob, t.rank) for t in engine.score(IDS)][:position]
-    after = [(t.logprob, t.rank) for t in engine.score(changed)][:position]
-    assert after[0] == before[0] == (None, None)
-    assert [rank for _, rank in after] == [rank for _, rank in before]
-    assert [p for p, _ in after[1:]] == pytest.approx(
-        [p for p, _ in before[1:]], abs=1e-4
-    )
-
-
 def test_layers_run_once_per_window(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = tiny.engine()
     monkeypatch.setattr(engine.backend, "block_rows", 16)
@@ -169,12 +152,6 @@ def test_empty_and_one_token_texts_have_no_logprob(ids: list[int]) -> None:
     assert [t.logprob for t in tiny.engine().score(ids)] == [None] * len(ids)
 
 
-def test_one_token_after_bos_is_scored() -> None:
-    (token,) = tiny.engine().score([9], prefix=(1,))
-    row = tiny.reference_logprobs("llama", [1])[0]
-    assert token.logprob == pytest.approx(float(row[9]), abs=1e-4)
-
-
 MEMORY = """
 import json, resource, torch
 from tests.engine import tiny
@@ -193,7 +170,7 @@ def score(n):
     return sum(1 for _ in rows)
 score(4)
 before = peak()
-count = score(8_000)
+count = score(4_000)
 print(json.dumps({"rows": count, "grown": (peak() - before) * unit}))
 """
 
@@ -203,5 +180,5 @@ def test_memory_does_not_grow_with_the_text() -> None:
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True
     )
     told = json.loads(done.stdout)
-    assert told["rows"] == 8_000
+    assert told["rows"] == 4_000
     assert told["grown"] < 300e6
