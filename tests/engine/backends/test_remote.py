@@ -36,16 +36,11 @@ from tests.engine import tiny
 from tests.models.remote.scripted import answer, connected, scripted
 from tests.serve.serving import Served, serving
 
+pytestmark = pytest.mark.usefixtures("shared_home")
 DRAWN = SamplingSettings(
     temperature=0.9, top_k=0, top_p=1, min_p=0, seed=5, max_tokens=9
 )
 TEXT = "the cat sat on the mat and the dog sat on the log, naïve façade"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """A folder for the log of bugs."""
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
 
 
 def opened(served: Served) -> LocalEngine:
@@ -53,83 +48,62 @@ def opened(served: Served) -> LocalEngine:
 
 
 @contextmanager
-def both(
-    family: str = "llama", **how: Any
-) -> Iterator[tuple[LocalEngine, LocalEngine]]:
+def both(**how: Any) -> Iterator[tuple[LocalEngine, LocalEngine]]:
     """A tiny model, and the same one behind a server."""
-    with serving(tiny.engine(family), **how) as served:
-        yield tiny.engine(family), opened(served)
+    with serving(tiny.engine(), **how) as served:
+        yield tiny.engine(), opened(served)
 
 
-def drawn(engine: LocalEngine) -> list[Step]:
-    prompt = engine.prompt([ChatTurn("user", "Hi <|im_end|> there")])
-    items = engine.generate(prompt, DRAWN, top_n=5)
+def drawn(engine: LocalEngine, settings: SamplingSettings) -> list[Step]:
+    prompt = engine.prompt([ChatTurn("user", "the cat sat <|im_end|> on the cat")])
+    items = engine.generate(prompt, settings, top_n=5)
     return [item for item in items if isinstance(item, Step)]
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+WHOLE_CHAIN = replace(
+    DRAWN,
+    max_tokens=40,
+    repetition_penalty=1.1,
+    presence_penalty=-0.4,
+    frequency_penalty=0.3,
+    penalty_window=11,
+    dry_multiplier=0.9,
+    dry_base=1.5,
+    dry_allowed_length=1,
+    dry_window=60,
+    dry_breakers=("q",),
+    top_n_sigma=3.0,
+    typical_p=0.98,
+    xtc_probability=0.5,
+    xtc_threshold=0.04,
+    sampler_order=("penalties", "top_n_sigma", "dry", "typical_p", "xtc",
+                   "temperature"),
+    logit_bias=("e=ban", " the=2.5", "no such token=1"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [DRAWN, WHOLE_CHAIN], ids=["plain", "chain"])
 @pytest.mark.parametrize("draws", [True, False])
-def test_chat_draws_the_same_tokens_with_the_same_numbers(
-    family: str, draws: bool, monkeypatch: pytest.MonkeyPatch
+def test_chat_draws_the_same_tokens_whatever_the_server_was_told(
+    draws: bool, settings: SamplingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # An answer that takes several responses.
     monkeypatch.setattr(lmtui_server, "DRAWN_BYTES", 4 * 4 * len(tiny.tokenizer()))
-    with both(family) as (here, there):
-        assert isinstance(there.backend, LmtuiServerBackend)
-        there.backend.draws = draws
-        assert there.info.precision == "remote"
-        assert there.info.label.startswith("http://127.0.0.1:")
-        expected, found = drawn(here), drawn(there)
-        assert [step.id for step in found] == [step.id for step in expected]
-        for one, other in zip(found, expected, strict=True):
-            assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
-            assert one.entropy == pytest.approx(other.entropy, abs=1e-4)
-            assert one.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
-            rows = one.distribution.candidates, other.distribution.candidates
-            assert [r.id for r in rows[0]] == [r.id for r in rows[1]]
-
-
-@pytest.mark.parametrize("draws", [True, False])
-def test_whole_chain_draws_the_same_tokens_whatever_the_server_was_told(
-    draws: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # An answer that takes several responses.
-    monkeypatch.setattr(lmtui_server, "DRAWN_BYTES", 4 * 4 * len(tiny.tokenizer()))
-    settings = replace(
-        DRAWN,
-        max_tokens=40,
-        repetition_penalty=1.1,
-        presence_penalty=-0.4,
-        frequency_penalty=0.3,
-        penalty_window=11,
-        dry_multiplier=0.9,
-        dry_base=1.5,
-        dry_allowed_length=1,
-        dry_window=60,
-        dry_breakers=("q",),
-        top_n_sigma=3.0,
-        typical_p=0.98,
-        xtc_probability=0.5,
-        xtc_threshold=0.04,
-        sampler_order=("penalties", "top_n_sigma", "dry", "typical_p", "xtc",
-                       "temperature"),
-        logit_bias=("e=ban", " the=2.5", "no such token=1"),
-    )  # fmt: skip
     own = SamplingSettings(presence_penalty=3, logit_bias=("a=ban", "o=ban"))
     with both(settings=own) as (here, there):
         assert isinstance(there.backend, LmtuiServerBackend)
         there.backend.draws = draws
-        prompt = here.prompt([ChatTurn("user", "the cat sat on the cat")])
-        found, expected = (
-            [item for item in engine.generate(prompt, settings, top_n=5)
-             if isinstance(item, Step)]
-            for engine in (there, here)
-        )  # fmt: skip
+        assert there.info.precision == "remote"
+        assert there.info.label.startswith("http://127.0.0.1:")
+        expected, found = drawn(here, settings), drawn(there, settings)
     assert [step.id for step in found] == [step.id for step in expected]
     for one, other in zip(found, expected, strict=True):
-        assert one.distribution.is_certain
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+        assert one.entropy == pytest.approx(other.entropy, abs=1e-4)
         assert one.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
-        assert one.distribution.remaining == other.distribution.remaining
+        shown, known = one.distribution, other.distribution
+        assert shown.is_certain and shown.remaining == known.remaining
+        assert [r.id for r in shown.candidates] == [r.id for r in known.candidates]
 
 
 def test_banned_phrases_are_refused_while_the_server_draws() -> None:
@@ -154,10 +128,9 @@ def test_an_answer_under_a_grammar_is_drawn_here_and_the_same() -> None:
     assert said[0] == said[1]
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("window", [None, 12])
-def test_text_has_the_same_scores(family: str, window: int | None) -> None:
-    with both(family) as (here, there):
+def test_text_has_the_same_scores(window: int | None) -> None:
+    with both() as (here, there):
         ids = here.encode(TEXT).ids
         assert there.encode(TEXT) == here.encode(TEXT)
         asked: dict[str, Any] = {"window": window, "top_n": 3}
@@ -238,7 +211,7 @@ def test_stop_ends_the_work_on_the_server_too() -> None:
 
 
 def test_server_with_another_model_is_an_error_not_other_numbers() -> None:
-    with serving(tiny.engine("llama")) as served:
+    with serving(tiny.engine()) as served:
         connection = Connection(parse(f"http://127.0.0.1:{served.port}"))
         before = replace(open_model(connection, find_model(connection)), name="another")
         with pytest.raises(LmtuiError, match="this model is not served: another"):
@@ -263,7 +236,7 @@ def test_adapter_belongs_to_the_server() -> None:
 
 def test_answer_that_a_server_cuts_short_broke_off() -> None:
     endless = replace(DRAWN, max_tokens=400)
-    with serving(tiny.engine("llama")) as served:
+    with serving(tiny.engine()) as served:
         there = opened(served)
         prompt = there.prompt([ChatTurn("user", "Hi")])
         items = there.generate(prompt, endless)

@@ -56,11 +56,10 @@ Both = Callable[..., tuple[LocalEngine, LocalEngine]]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def few_rows(shared_home: Path) -> Iterator[None]:
     """Servers that list a tenth of the tiny vocabulary."""
     few = {name: replace(each, counts=(ROWS,)) for name, each in TABLE.items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setattr(remote_load, "DIALECTS", few)
         yield
 

@@ -28,6 +28,8 @@ from lmtui.models.source import Quantize
 from lmtui.models.tokenizer_json import TokenizersTokenizer, same_as
 from tests.models import learned, tiny
 
+pytestmark = pytest.mark.usefixtures("shared_home")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,11 +48,6 @@ def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler.compiler_id() is None:
         pytest.skip("there is no C++ compiler")
     return tiny.save_brief(tmp_path_factory.mktemp("brief"), "llama", torch.bfloat16)
-
-
-@pytest.fixture(autouse=True)
-def _home(home: Path) -> None:
-    pass
 
 
 def loaded(place: Path, quantize: Quantize = "auto", **more: str) -> LoadedModel:
@@ -369,7 +366,7 @@ def test_an_adapter_that_does_not_fit_is_refused(
 # What is kept can be seen and taken away.
 
 
-def test_kept_copies_are_listed_and_removed(folder: Path, q8: Path) -> None:
+def test_kept_copies_are_listed_and_removed(folder: Path, q8: Path, home: Path) -> None:
     kept = loaded(folder, "int8").folder, loaded(q8).folder
     load(str(q8), device="cpu")  # an exact copy besides
     items = {item.path: item for item in inventory.inventory()}

@@ -26,9 +26,12 @@ from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import Progress
 from tests.models import learned, tiny
 
-pytestmark = pytest.mark.skipif(
-    compiler.compiler_id() is None, reason="there is no C++ compiler"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        compiler.compiler_id() is None, reason="there is no C++ compiler"
+    ),
+    pytest.mark.usefixtures("shared_home"),
+]
 TYPES = {"int8": "Q8_0", "int4": "Q4_1"}
 IDS = [(7 * i) % 300 for i in range(60)]
 
@@ -36,11 +39,6 @@ IDS = [(7 * i) % 300 for i in range(60)]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save_llama(tmp_path_factory.mktemp("rounded"))
-
-
-@pytest.fixture(autouse=True)
-def _home(home: Path) -> None:
-    pass
 
 
 def loaded(place: Path, quantize: Any, **more: Any) -> LoadedModel:
@@ -90,7 +88,7 @@ def test_weights_are_rounded_as_the_gguf_package_rounds_them(
         assert np.array_equal(blocks.numpy(), wanted.ravel())
 
 
-def test_second_opening_rounds_nothing(folder: Path) -> None:
+def test_second_opening_rounds_nothing(folder: Path, home: Path) -> None:
     told: list[Progress] = []
     first = loaded(folder, "int8", on_progress=told.append)
     assert any(each.unit == "tensors" and each.total for each in told)

@@ -28,9 +28,12 @@ from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import Progress, ignore
 from tests.models import tiny
 
-pytestmark = pytest.mark.skipif(
-    compiler.compiler_id() is None, reason="there is no C++ compiler"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        compiler.compiler_id() is None, reason="there is no C++ compiler"
+    ),
+    pytest.mark.usefixtures("shared_home"),
+]
 FORMATS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
 IDS = [(7 * i) % 300 for i in range(60)]
 
@@ -41,14 +44,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def q4(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_gguf(folder, tmp_path_factory.mktemp("q4") / "it.gguf", "Q4_1")
+
+
+@pytest.fixture(scope="module")
+def q8(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_gguf(folder, tmp_path_factory.mktemp("q8") / "it.gguf", "Q8_0")
+
+
+@pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with matrices as wide as the blocks of 256 weights."""
     return tiny.save_llama(tmp_path_factory.mktemp("wide"), width=256)
-
-
-@pytest.fixture(autouse=True)
-def _home(home: Path) -> None:
-    pass
 
 
 def loaded(file: Path, quantize: Any = "auto") -> LoadedModel:
@@ -90,13 +98,11 @@ def test_blocks_are_used_as_they_are(
     assert not list(cache_dir.root("packed").glob("*-auto"))
 
 
-@pytest.mark.parametrize("kind", ["Q4_1", "Q8_0"])
 @torch.inference_mode()
 def test_fused_layers_give_the_states_of_single_operations(
-    kind: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    q4: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tiny.write_gguf(folder, tmp_path / "it.gguf", kind)
-    backend = LlamaCpuBackend(loaded(file).model.weights)
+    backend = LlamaCpuBackend(loaded(q4).model.weights)
     decoder = backend.decoder
     assert decoder._layers_kernel is not None
     for tokens in (1, 3, 9, 40):
@@ -110,13 +116,10 @@ def test_fused_layers_give_the_states_of_single_operations(
 
 
 @torch.inference_mode()
-def test_all_layers_in_one_call_are_the_layers_one_by_one(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_all_layers_in_one_call_are_the_layers_one_by_one(q4: Path) -> None:
     """For one row, several that continue another, and a tree of tokens. Inputs of
     products are rounded, which makes differences of the last bit larger."""
-    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q4_1")
-    backend = LlamaCpuBackend(loaded(file).model.weights)
+    backend = LlamaCpuBackend(loaded(q4).model.weights)
     decoder, whole = backend.decoder, backend.decoder._layers_kernel
     tree = Tree.of([[5, 6], [5, 7], [8]])
 
@@ -142,11 +145,10 @@ def test_all_layers_in_one_call_are_the_layers_one_by_one(
 @pytest.mark.parametrize("quantize", ["auto", "none"])
 @pytest.mark.parametrize("count", [1, 40])
 def test_token_that_the_model_lacks_is_an_error(
-    quantize: str, count: int, folder: Path, tmp_path: Path
+    quantize: str, count: int, q4: Path
 ) -> None:
     """A tokenizer may know more tokens than the model, and a text contain them."""
-    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q4_1")
-    engine = LocalEngine(loaded(file, quantize))
+    engine = LocalEngine(loaded(q4, quantize))
     ids = [1] * count + [engine.info.vocabulary]
     with pytest.raises(LmtuiError, match="tokenizer is not that of the model"):
         engine.backend.logits(ids)
@@ -155,10 +157,9 @@ def test_token_that_the_model_lacks_is_an_error(
 
 @torch.inference_mode()
 def test_large_model_is_asked_whether_to_stop_between_its_layers(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    q4: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q4_1")
-    backend = LlamaCpuBackend(loaded(file).model.weights)
+    backend = LlamaCpuBackend(loaded(q4).model.weights)
     wanted = backend.logits(IDS[:5])
     monkeypatch.setattr(gguf_matmul, "_UNSTOPPED", 1)
     asked: list[None] = []
@@ -175,13 +176,9 @@ def test_large_model_is_asked_whether_to_stop_between_its_layers(
     assert torch.equal(backend.logits(IDS[:5], cache), wanted)
 
 
-@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
 @torch.inference_mode()
-def test_threads_change_no_bit_of_the_logits(
-    kind: str, folder: Path, tmp_path: Path
-) -> None:
-    file = tiny.write_gguf(folder, tmp_path / "it.gguf", kind)
-    weights = loaded(file).model.weights
+def test_threads_change_no_bit_of_the_logits(q8: Path) -> None:
+    weights = loaded(q8).model.weights
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 3):
@@ -195,9 +192,8 @@ def test_threads_change_no_bit_of_the_logits(
     assert torch.equal(*found)
 
 
-def test_adapter_is_added_to_few_and_many_inputs(folder: Path, tmp_path: Path) -> None:
-    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
-    layer = loaded(file).model.weights.layers[0].qkv
+def test_adapter_is_added_to_few_and_many_inputs(q8: Path) -> None:
+    layer = loaded(q8).model.weights.layers[0].qkv
     lora = LoraWeights(torch.randn(3, layer.columns), torch.randn(layer.rows, 3))
     for count in (2, 30):
         inputs = torch.randn(count, layer.columns)
@@ -205,16 +201,14 @@ def test_adapter_is_added_to_few_and_many_inputs(folder: Path, tmp_path: Path) -
         torch.testing.assert_close(found, lora.times(inputs), atol=0.2, rtol=0.01)
 
 
-def test_decoding_gives_the_logits_of_reading_at_once(
-    folder: Path, tmp_path: Path
-) -> None:
-    engine = LocalEngine(loaded(tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")))
+def test_decoding_gives_the_logits_of_reading_at_once(q8: Path) -> None:
+    engine = LocalEngine(loaded(q8))
     ids = engine.encode(tiny.TEXT).ids[:6]
     one_by_one = []
     for count in range(1, len(ids) + 1):
         shown = engine.next_distribution(ids[:count], SamplingSettings(), top_n=5)
         one_by_one.append([(c.id, c.logprob) for c in shown.candidates])
-    other = LocalEngine(loaded(tmp_path / "it.gguf"))
+    other = LocalEngine(loaded(q8))
     shown = other.next_distribution(ids, SamplingSettings(), top_n=5)
     for (a, x), (b, y) in zip(
         one_by_one[-1], [(c.id, c.logprob) for c in shown.candidates], strict=True
@@ -222,12 +216,11 @@ def test_decoding_gives_the_logits_of_reading_at_once(
         assert a == b and x == pytest.approx(y, abs=5e-3)  # keys and values are float16
 
 
-def test_second_opening_makes_nothing_anew(folder: Path, tmp_path: Path) -> None:
-    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q4_0")
+def test_second_opening_makes_nothing_anew(q4: Path) -> None:
     told: list[str] = []
-    first = load(str(file), device="cpu", quantize="auto")
+    first = load(str(q4), device="cpu", quantize="auto")
     again = load(
-        str(file),
+        str(q4),
         device="cpu",
         quantize="auto",
         on_progress=lambda each: told.append(each.what),
@@ -237,9 +230,8 @@ def test_second_opening_makes_nothing_anew(folder: Path, tmp_path: Path) -> None
 
 
 def test_user_is_told_while_kernels_are_compiled(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    q8: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
     told, library_for = Event(), build.library_for
 
     def slow(head_dim: int) -> Path:
@@ -251,20 +243,15 @@ def test_user_is_told_while_kernels_are_compiled(
             told.set()
 
     monkeypatch.setattr(build, "library_for", slow)
-    load(str(file), device="cpu", quantize="auto", on_progress=tell)
+    load(str(q8), device="cpu", quantize="auto", on_progress=tell)
     assert told.is_set()
 
 
-@pytest.mark.parametrize("lack", ["compiler", "processor"])
 def test_files_run_exactly_where_blocks_are_slow(
-    lack: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    q8: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
-    if lack == "compiler":
-        monkeypatch.setenv("CXX", "no-such-compiler")
-    else:
-        monkeypatch.setattr(cpu_features, "instruction_class", lambda: "")
-    found = loaded(file)
+    monkeypatch.setattr(cpu_features, "instruction_class", lambda: "")
+    found = loaded(q8)
     assert (found.precision, found.number_format) == ("exact", "float32")
     assert found.why == stored.why_no_blocks()
 
