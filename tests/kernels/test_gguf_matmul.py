@@ -124,16 +124,6 @@ def test_inputs_that_are_not_finite_reach_every_product(
     assert found[0].isfinite().all() and not found[1].isfinite().any()
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_product_has_the_same_bits_alone_and_in_a_batch(
-    name: str, kernel: GgufMatmulKernel
-) -> None:
-    matrix = StackedMatrix((drawn(name, 9, 4),))
-    inputs = torch.randn(11, matrix.columns)
-    alone = torch.cat([kernel.matmul(matrix, row) for row in torch.split(inputs, 1)])
-    assert torch.equal(kernel.matmul(matrix, inputs), alone)
-
-
 @pytest.mark.parametrize("row", [-1, 5])
 def test_row_that_is_not_there_is_refused(row: int, kernel: GgufMatmulKernel) -> None:
     with pytest.raises(IndexError, match="not among 5"):

@@ -30,7 +30,6 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.address import ServerOptions
-from lmtui.worker.generation import run_continuations
 from tests.engine import tiny
 from tests.engine.test_prefix_cache import contexts
 from tests.serve.serving import serving
@@ -119,24 +118,6 @@ def test_scores_of_a_text_are_those_of_the_model(order: int) -> None:
         assert [c.logprob for c in token.top] == pytest.approx(
             best.values[:3].tolist(), abs=1e-12
         )
-
-
-@pytest.mark.parametrize("order", [1, 3])
-def test_windows_that_overlap_enough_change_nothing(order: int) -> None:
-    engine = ngrams(order)
-    ids = engine.encode(TEXT * 3).ids
-    whole = [token.logprob for token in engine.score(ids)]
-    parts = [token.logprob for token in engine.score(ids, window=16, stride=8)]
-    assert parts[1:] == pytest.approx(whole[1:], abs=1e-5)
-
-
-def test_text_that_was_counted_is_continued_by_heart() -> None:
-    engine = ngrams(5)
-    ids = engine.encode("The quick brown").ids
-    start = engine.encode(" fox").ids[0]
-    (way,) = run_continuations(engine, ids, [start], 9)
-    text = b"".join(token.bytes for token in way).decode()
-    assert text.startswith(" fox jumps over the lazy dog. ")
 
 
 @pytest.mark.parametrize("order", [0, 2])

@@ -14,7 +14,6 @@ import torch
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.backends.remote import LmtuiServerBackend
-from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import (
     ChatTurn,
@@ -160,17 +159,6 @@ def test_text_is_edited_with_the_same_predictions() -> None:
             for e in (there, here)
         ]
         assert spans[0] == pytest.approx(spans[1], abs=1e-4)
-        lists = [
-            list(engine.document.replacements(TEXT, 4, 7, count=3))[-1].rows
-            for engine in (there, here)
-        ]
-        assert [row.text for row in lists[0]] == [row.text for row in lists[1]]
-        rules = SuggestionRules()
-        ghosts = [
-            [s.text for s in engine.document.alternatives(TEXT[:7], 7, rules, count=3)]
-            for engine in (there, here)
-        ]
-        assert ghosts[0] == ghosts[1]
 
 
 def test_many_rows_come_in_several_responses() -> None:

@@ -35,7 +35,7 @@ GREEDY = SamplingSettings(temperature=0, max_tokens=12)
 FREE = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0, max_tokens=12)
 VOCABULARY = Vocabulary(tiny.tokenizer())
 RULES = SuggestionRules(min_prob=None, seconds=None, single_line=False)
-CUTS = [1, 9, 12, 16, 44, 45, 47, len(TEXT)]
+CUTS = [1, 9, 16, 45, len(TEXT)]
 
 
 def reader(family: str = "llama") -> NaiveReader:
@@ -48,15 +48,18 @@ def going_on(family: str = "llama", end_ids: frozenset[int] = frozenset()) -> Co
 
 
 def run(
-    going: Completer, text: str = TEXT, wanted: SamplingSettings = GREEDY, **how: Any
+    going: Completer,
+    text: str = TEXT,
+    wanted: SamplingSettings = GREEDY,
+    *,
+    cursor: int | None = None,
+    single_line: bool = False,
 ) -> tuple[list[Step], GenerationResult]:
-    read = going.completion_context(text, len(text), wanted.max_tokens)
-    options = {
-        "top_n": 5,
-        "single_line": False,
-        "progress": None,
-    }
-    *steps, finish = going.steps(read, wanted, **(options | how))
+    at = len(text) if cursor is None else cursor
+    read = going.completion_context(text, at, wanted.max_tokens)
+    *steps, finish = going.steps(
+        read, wanted, top_n=5, single_line=single_line, progress=None
+    )
     assert isinstance(finish, GenerationResult)
     assert all(isinstance(step, Step) for step in steps)
     return steps, finish  # type: ignore[return-value]
@@ -110,7 +113,7 @@ def test_earlier_completions_do_not_change_the_next_one(
         assert fresh.reused_tokens == 0
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_completion_pieces_join_to_the_decoded_bytes(seed: int) -> None:
     text = TEXT + "\nDie M"
     steps, finish = run(going_on(), text, replace(FREE, seed=seed))
@@ -162,7 +165,7 @@ def test_single_line_completion_ends_before_its_newline() -> None:
     assert "".join(step.piece for step in free).startswith(written)
 
 
-@pytest.mark.parametrize("patience", range(8))
+@pytest.mark.parametrize("patience", [0, 1, 4, 7])
 def test_completion_can_be_cancelled_at_any_time(patience: int) -> None:
     going, asked = going_on(), count()
     with cancelled_when(lambda: next(asked) >= patience):
@@ -209,13 +212,7 @@ def test_infill_reads_both_sides_and_heals_the_typed_letters(
     assert read.ids == layout.infill.ids(place.before, after, room=CONTEXT)
     assert (read.typed, read.infilled) == (b" thr", True)
     found = reader.continuations(read.ids, b" thr", top_n=3)
-    options = {
-        "top_n": 5,
-        "single_line": False,
-        "progress": None,
-    }
-    step, *_ = going.steps(read, GREEDY, **options)
-    assert isinstance(step, Step)
+    (step, *_), _ = run(going, text, cursor=cursor)
     assert step.bytes == found.rows[0].beyond
     assert step.logprob == pytest.approx(found.rows[0].logprob, abs=1e-4)
     assert going.alternatives(text, cursor, RULES, count=3)
@@ -234,13 +231,10 @@ def test_control_token_ends_an_infill() -> None:
     ends = set()
     for seed in range(12):
         wanted = replace(FREE, seed=seed, max_tokens=40)
-        read = going.completion_context("one two thr\nfour", 11, 40)
-        options = {"top_n": 1, "single_line": False}
-        *steps, finish = going.steps(read, wanted, progress=None, **options)
-        assert not controls & {step.id for step in steps[:-1]}  # type: ignore[union-attr]
-        assert isinstance(finish, GenerationResult)
+        steps, finish = run(going, "one two thr\nfour", wanted, cursor=11)
+        assert not controls & {step.id for step in steps[:-1]}
         ends.add(finish.reason)
-        if steps[-1].id in controls:  # type: ignore[union-attr]
+        if steps[-1].id in controls:
             assert finish.reason is FinishReason.STOP
     assert FinishReason.STOP in ends
 
@@ -272,21 +266,10 @@ def test_alternatives_continue_each_row_greedily(family: str, cut: int) -> None:
     assert ghosts == [ghost for ghost in expected if ghost.text]
 
 
-@pytest.mark.parametrize("cut", CUTS)
-def test_first_alternative_agrees_with_greedy_completion(cut: int) -> None:
-    text = TEXT[:cut]
-    steps, _ = run(going_on(), text)
-    written = b"".join(step.bytes for step in steps).decode("utf-8", "replace")
-    ghosts = alternatives(going_on(), text)
-    if steps[0].bytes.strip() and "\ufffd" not in written:
-        assert ghosts[0].text.startswith(written) or written.startswith(ghosts[0].text)
-
-
 def alternatives(
-    going: Completer, text: str, rules: SuggestionRules = RULES, **how: Any
+    going: Completer, text: str, rules: SuggestionRules = RULES
 ) -> list[Suggestion]:
-    options = {"count": 5}
-    return going.alternatives(text, len(text), rules, **(options | how))
+    return going.alternatives(text, len(text), rules, count=5)
 
 
 def test_alternatives_run_as_one_batch_after_one_prefill() -> None:
@@ -307,7 +290,7 @@ def test_alternatives_run_as_one_batch_after_one_prefill() -> None:
     assert model.cache.ids == list(going.completion_context(TEXT, len(TEXT), 48).ids)
 
 
-@pytest.mark.parametrize("patience", range(6))
+@pytest.mark.parametrize("patience", [0, 2, 5])
 def test_alternatives_can_be_stopped(patience: int) -> None:
     going, asked = going_on(), count()
     with pytest.raises(Cancelled), cancelled_when(lambda: next(asked) >= patience):

@@ -61,9 +61,8 @@ def test_only_the_beginning_of_a_long_file_is_read() -> None:
     assert context_ids((), "own", lambda t: [1], budget=9, separator=None) == ((), ())
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_every_number_of_a_text_is_given_the_files(family: str) -> None:
-    engine = tiny.engine(family)
+def test_every_number_of_a_text_is_given_the_files() -> None:
+    engine = tiny.engine()
     plain = engine.document.completion_context(TEXT, len(TEXT), GREEDY).ids
     parts = engine.document.read_with(FILES, name="own.txt")
     try:

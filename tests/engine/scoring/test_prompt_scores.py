@@ -40,7 +40,7 @@ def steps(engine: LocalEngine, ids: list[int], **how: Any) -> list[Step]:
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-@pytest.mark.parametrize("chunk", [7, 24, 512])
+@pytest.mark.parametrize("chunk", [7, 512])
 def test_prompt_alone_has_the_scores_of_a_text(family: str, chunk: int) -> None:
     engine = tiny.engine(family)
     engine.backend.prefill_chunk = chunk  # type: ignore[misc]
@@ -98,27 +98,6 @@ def test_score_of_a_prompt_can_be_stopped_between_its_parts() -> None:
     asked = iter([False] * 5 + [True] * 99)
     with pytest.raises(Cancelled), cancelled_when(lambda: next(asked)):
         scored(engine, IDS)
-
-
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_answers_in_turns_are_those_of_each_alone(family: str) -> None:
-    beginnings = [IDS, IDS[:20], [*IDS[:20], 7]]
-    expected = [steps(tiny.engine(family), ids) for ids in beginnings]
-    engine = LocalEngine(tiny.loaded(family), slots=3)
-    assert engine.info.slots == 3
-    running = [
-        engine.generate(Prompt(tuple(ids), ""), GREEDY, slot=slot)
-        for slot, ids in enumerate(beginnings)
-    ]
-    found: list[list[Step]] = [[] for _ in beginnings]
-    while any(len(made) < GREEDY.max_tokens for made in found):
-        for items, made in zip(running, found, strict=True):
-            item = next(items)
-            assert not isinstance(item, GenerationResult)
-            made.append(item)
-    for made, alone in zip(found, expected, strict=True):
-        assert [step.id for step in made] == [step.id for step in alone]
-        assert [step.logprob for step in made] == [step.logprob for step in alone]
 
 
 def test_slots_keep_their_own_prompts() -> None:

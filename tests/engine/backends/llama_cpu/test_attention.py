@@ -46,12 +46,10 @@ def form(request: pytest.FixtureRequest) -> tuple[int, int, int]:
 
 @pytest.fixture(scope="module")
 def attending(form: tuple[int, int, int], library: CDLL) -> Attention:
-    return Attention(library, *form)
-
-
-def test_compiled_attention_passes_its_own_check(attending: Attention) -> None:
-    assert attending.is_compiled
-    attending.require_right()
+    made = Attention(library, *form)
+    assert made.is_compiled
+    made.require_right()
+    return made
 
 
 def test_widths_without_attention_are_known(library: CDLL) -> None:
