@@ -233,7 +233,7 @@ def _path(computed: str, device: str, settings: Settings) -> str:
 
 
 def _fast_path(quantize: str) -> str:
-    from lmtui.models.llama.stored import why_no_blocks
+    from lmtui.models.llama.load import why_no_blocks
 
     why = why_no_blocks()
     if why and quantize != "auto":

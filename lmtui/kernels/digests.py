@@ -10,7 +10,6 @@ _NAME = "digests.json"
 
 
 def write(folder: Path) -> None:
-    """Write the digest of each library in a folder."""
     (folder / _NAME).write_text(json.dumps(_found_in(folder)))
 
 

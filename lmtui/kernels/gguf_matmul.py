@@ -137,7 +137,6 @@ class BlockMatrix:
 
     @property
     def rows(self) -> int:
-        """N, the number of outputs."""
         return len(self.data)
 
     def compiled(self) -> _Rows:
@@ -158,14 +157,12 @@ class StackedMatrix:
 
     @property
     def rows(self) -> int:
-        """N, the number of outputs."""
         if self.order is not None:
             return len(self.order)
         return sum(part.rows for part in self.parts)
 
     @property
     def columns(self) -> int:
-        """K, the number of inputs."""
         return self.parts[0].columns
 
     @cached_property
@@ -205,28 +202,28 @@ class BlockWeights:
     """Of the next layer."""
 
     @property
+    def _matrices(self) -> tuple[StackedMatrix, ...]:
+        return self.o_proj, self.gate_up, self.down, self.qkv
+
+    @property
     def has_lora(self) -> bool:
-        """Whether a matrix has a LoRA."""
-        matrices = self.o_proj, self.gate_up, self.down, self.qkv
-        return any(matrix.lora is not None for matrix in matrices)
+        return any(matrix.lora is not None for matrix in self._matrices)
 
     @cached_property
     def numel(self) -> int:
         """The number of weights."""
-        matrices = self.o_proj, self.gate_up, self.down, self.qkv
-        return sum(matrix.rows * matrix.columns for matrix in matrices)
+        return sum(matrix.rows * matrix.columns for matrix in self._matrices)
 
     @cached_property
     def compiled(self) -> _Block:
         """The weights as the compiled code takes them; they may not outlive this
         object."""
         norms = self.ffn_norm, self.attention_norm, self.bias, self.q_norm, self.k_norm
-        matrices = self.o_proj, self.gate_up, self.down, self.qkv
         return _Block(
             *(self.o_proj.rows, self.down.columns),
             *(Heads(self.heads, self.kv_heads, self.head_dim), self.epsilon),
             *map(_address, norms),
-            *(matrix.compiled for matrix in matrices),
+            *(matrix.compiled for matrix in self._matrices),
         )
 
 
@@ -272,10 +269,8 @@ class GgufMatmulKernel:
 
     def matmul(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
-        inputs, outputs = (
-            inputs.contiguous(),
-            inputs.new_empty(len(inputs), matrix.rows),
-        )
+        inputs = inputs.contiguous()
+        outputs = inputs.new_empty(len(inputs), matrix.rows)
         self._matmul(
             ctypes.byref(matrix.compiled),
             *(inputs.data_ptr(), len(inputs), outputs.data_ptr()),
@@ -287,10 +282,8 @@ class GgufMatmulKernel:
         float32 [m, N]. It pays for more than a few inputs. Needs `has_gemm`; where
         `gemm_rounds`, inputs and weights are rounded to bfloat16."""
         assert self._gemm is not None
-        inputs, outputs = (
-            inputs.contiguous(),
-            inputs.new_empty(len(inputs), matrix.rows),
-        )
+        inputs = inputs.contiguous()
+        outputs = inputs.new_empty(len(inputs), matrix.rows)
         self._gemm(
             ctypes.byref(matrix.compiled),
             *(inputs.data_ptr(), len(inputs), outputs.data_ptr()),

@@ -12,9 +12,9 @@ from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.document.completion import (
     CompletionModel,
     ContextPlanner,
-    CursorContext,
 )
 from lmtui.engine.document.token_healing import HealedDistribution, search
+from lmtui.engine.document.types import CursorContext
 from lmtui.engine.generation.sampler import Sampler
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.text.detokenizer import Vocabulary

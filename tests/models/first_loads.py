@@ -34,7 +34,7 @@ from lmtui.engine.backends import transformers as transformers_module  # noqa: F
 from lmtui.engine.backends.llama_cpu import backend  # noqa: F401
 from lmtui.engine.engine import LocalEngine
 from lmtui.kernels import build
-from lmtui.models.llama import stored  # noqa: F401
+from lmtui.models.llama import load  # noqa: F401
 from lmtui.models.source import Quantize
 
 WAVES, AT_ONCE = 4, 8

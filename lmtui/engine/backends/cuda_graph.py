@@ -122,7 +122,6 @@ class StaticKVCache:
         return TransformersKVCache(forked)
 
     def select_rows(self, rows: Sequence[int]) -> None:
-        """Raise a ValueError: the cache has one row."""
         raise ValueError("a static cache has one row")
 
 
@@ -131,7 +130,7 @@ class CapturedStep:
 
     def __init__(self, model: Any, cache: StaticKVCache) -> None:
         self._model = model
-        self._held = cache
+        self._kv_cache = cache
         self._cache = cache.cache
         self._ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
         self._logits: Tensor | None = None
@@ -158,11 +157,11 @@ class CapturedStep:
                 # 1) warm-up: a library's choice of kernels can't be recorded
                 for _ in range(_WARM_UP):
                     self._run()
-                    self._held.back()
+                    self._kv_cache.back()
                 # 2) check that no operation waits for the GPU
                 with _error_on_sync():
                     self._run()
-                self._held.back()
+                self._kv_cache.back()
             here.wait_stream(aside)
             # 3) record; the outer context restores the stream if that fails
             with torch.cuda.stream(here), torch.cuda.graph(graph, stream=aside):

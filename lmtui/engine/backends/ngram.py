@@ -106,11 +106,6 @@ class NgramBackend:
         return self._states([self._last_tokens(row) for row in cache.rows])
 
     def layer_states(self, *_: object, **__: object) -> Tensor:
-        """Refuse: counts have no layers.
-
-        Raises:
-            LmtuiError: always.
-        """
         raise no_layer_states("an n-gram model has no layers")
 
     def hidden_states_tree(self, tree: Tree, cache: IdsKVCache) -> Tensor:

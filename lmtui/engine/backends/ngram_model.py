@@ -117,19 +117,11 @@ class NgramModel:
         return sum(len(level.keys) for level in self._levels)
 
     def logprobs(self, context: Sequence[int]) -> Tensor:
-        """Log-probability of each token after `context`: float64 [V], in nats.
-
-        Raises:
-            ValueError: an id is not from 0 to V - 1.
-        """
+        """Log-probability of each token after `context`: float64 [V], in nats."""
         return torch.from_numpy(np.log(self.row(context)[0]))
 
     def score(self, ids: Sequence[int]) -> Tensor:
-        """Log-probability of each of `ids` after those before it: float64 [n].
-
-        Raises:
-            ValueError: an id is not from 0 to V - 1.
-        """
+        """Log-probability of each of `ids` after those before it: float64 [n]."""
         tokens = _ids(ids, self.vocabulary)
         probs = np.full(len(tokens), 1 / self.vocabulary)
         contexts = np.full(len(tokens), _ROOT, np.int64)
@@ -144,11 +136,7 @@ class NgramModel:
 
     def row(self, context: Sequence[int]) -> tuple[Floats, float]:
         """Probability of each token after `context`, float64 [V], and their entropy in
-        nats. Only the tokens that were seen after it are looked at for that.
-
-        Raises:
-            ValueError: an id is not from 0 to V - 1.
-        """
+        nats. Only the tokens that were seen after it are looked at for that."""
         width = self.order - 1
         end = context[max(0, len(context) - width) :] if width > 0 else ()
         last = _ids(end, self.vocabulary).tolist()

@@ -103,11 +103,9 @@ class ServerBackend(ABC):
             yield self._logits_after([ids[:end]], end - start)
 
     def hidden_states_tree(self, tree: Tree, cache: IdsKVCache) -> Tensor:
-        """Raise a ValueError: a server reads no trees."""
         raise ValueError("a server reads no trees")
 
     def layer_states(self, *_: object, **__: object) -> Tensor:
-        """Raise an LmtuiError: a server sends no states."""
         raise no_layer_states(NO_STATES)
 
     def head(self, states: Tensor) -> Tensor:

@@ -126,7 +126,6 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         return sum(token.nbytes for token in one) * tokens
 
     def batch_select_indices(self, indices: Sequence[int]) -> None:
-        """Keep only these rows."""
         if self.allocated is None:
             if self.is_initialized:
                 self.keys, self.values = self.keys[indices], self.values[indices]
@@ -137,7 +136,6 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         self.keys, self.values = keys[:, :, :end], values[:, :, :end]
 
     def reset(self) -> None:
-        """Drop all tokens and the memory."""
         self.allocated = None
         super().reset()
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lmtui.engine.document.cursor import CursorPredictor
 from lmtui.engine.document.fill_in_the_middle import Infill
 from lmtui.engine.document.suggestion import (
     Suggestion,
@@ -24,6 +24,7 @@ from lmtui.engine.document.token_healing import HealedDistribution, HealedRow
 from lmtui.engine.document.types import (
     MOSTLY,
     CompletionContext,
+    CursorContext,
     CursorPrediction,
 )
 from lmtui.engine.generation.answer_row import AnswerRow, FirstStep, StopRules
@@ -38,7 +39,6 @@ from lmtui.engine.sampling.chain import filter_logits
 from lmtui.engine.sampling.draw import draw
 from lmtui.engine.sampling.sampled import SampledDistribution
 from lmtui.engine.servers.draws import require_drawable
-from lmtui.engine.text.tokenizer import TokenizedText
 from lmtui.engine.types import (
     Distribution,
     GenerationResult,
@@ -56,21 +56,6 @@ _TO_CHOOSE_BY = 16  # most tokens of an alternative: all are waited for together
 ROWS = 20
 """Least number of rows to compute: as many as a panel shows, so that its request finds
 them cached."""
-
-
-@dataclass(frozen=True, slots=True)
-class CursorContext:
-    """Tokens before a cursor, up to the piece (pre-tokenizer word) that it is in or
-    behind."""
-
-    prefix: tuple[int, ...]
-    """Ids that begin every text: BOS, or none."""
-    before: tuple[int, ...]
-    """Tokens of the window before the piece."""
-    typed: bytes
-    """Bytes of the piece before the cursor; empty where the piece has no context."""
-    start: int
-    """Where the piece begins, as an offset in code points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +81,8 @@ class ContextPlanner:
         Raises:
             LmtuiError: there is nothing to continue, or no room for a single token.
         """
-        least = (
-            len(context.typed) + 1
-        )  # at most one token per typed byte, and a new one
+        # At most one token per typed byte, and a new one.
+        least = len(context.typed) + 1
         if self.infill and (following := after(self.window)):
             most = self.window + len(context.prefix)
             room = min(most, self.context - least - max_new_tokens)
@@ -125,39 +109,19 @@ class ContextPlanner:
         return before[max(0, len(before) + minimum - room) :]
 
 
-class DocumentReader(Protocol):
-    """Reads the text around a cursor and predicts its continuations."""
-
-    def context_at(self, text: str, cursor: int) -> CursorContext:
-        """Return the context of a cursor."""
-
-    def part(self, text: str, start: int, end: int) -> TokenizedText:
-        """Return the tokens of a part of a text; offsets are in code points."""
-
-    def continuations(
-        self, context: Sequence[int], typed: bytes, *, top_n: int
-    ) -> HealedDistribution:
-        """Return the healed distribution after a context, of what begins with
-        `typed`."""
-
-    def distribution(self, healed: HealedDistribution, top_n: int) -> Distribution:
-        """Return the first `top_n` rows as a distribution without sampling."""
-
-
 @dataclass(frozen=True, slots=True)
 class CompletionModel:
     """Parts of an engine that run a model, and read the text to continue."""
 
     cache: PrefixCache
     sampler: Sampler
-    reader: DocumentReader
+    reader: CursorPredictor
     planner: ContextPlanner
     end_ids: frozenset[int]
     """Tokens that end a continuation."""
 
     @property
     def context(self) -> int:
-        """Most tokens that the model can read."""
         return self.planner.context
 
     def greedy(

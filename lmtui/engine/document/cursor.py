@@ -1,7 +1,7 @@
 """Prediction at any cursor of a text that is being edited.
 
 Finds the typed bytes, their healed continuations, and the row that matches the text
-after the cursor. `document_scorer` holds the text; `token_healing` searches the
+after the cursor. `scorer` holds the text; `token_healing` searches the
 tokenisations of typed bytes.
 """
 
@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.backend import AnyBackend, require_distribution
-from lmtui.engine.document.completion import CursorContext
 from lmtui.engine.document.scorer import PART, DocumentScorer, ScoredCursor
 from lmtui.engine.document.token_healing import (
     HealedDistribution,
@@ -29,18 +28,18 @@ from lmtui.engine.document.token_healing import (
 )
 from lmtui.engine.document.types import (
     ActualNext,
+    CursorContext,
     CursorPrediction,
     ScoredSpan,
 )
 from lmtui.engine.sampling.listed_rows import only_listed
-from lmtui.engine.scoring.score import TokenScore
+from lmtui.engine.scoring.scored_tokens import scored_tokens
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.text.tokenizer import TokenBytes, TokenizedText
 from lmtui.engine.types import (
     Candidate,
     Distribution,
-    ScoredToken,
 )
 from lmtui.text import bytes_text
 
@@ -432,19 +431,8 @@ class CursorPredictor:
         document = self.scorer.document
         ids = document.ids(first, last)
         rows = self.scorer.scored(first, last)
-        scored = map(self._scored, range(first, last), ids, rows)
-        return ScoredSpan(tuple(scored), tuple(document.spans(first, last)))
-
-    def _scored(self, index: int, token: int, row: TokenScore) -> ScoredToken:
-        return ScoredToken(
-            index=index,
-            id=token,
-            text=self._vocabulary.text(token),
-            bytes=self._vocabulary.bytes(token),
-            logprob=row.logprob,
-            rank=row.rank,
-            entropy=row.entropy,
-        )
+        tokens = scored_tokens(self._vocabulary, ids, rows, first=first)
+        return ScoredSpan(tuple(tokens), tuple(document.spans(first, last)))
 
 
 def _by_path(ids: Path, states: Sequence[Tensor]) -> dict[Path, Tensor]:

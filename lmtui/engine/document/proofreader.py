@@ -3,7 +3,7 @@
 Noisy channel (Kernighan, Church & Gale 1990): a word is corrected where another text
 in its place gains more log P, of the place and of what follows, than a slip of that
 kind costs. Places are the words that are in no dictionary, those that writers confuse,
-and the surprising ones; candidates are the plausible slips of `slips`. Knows no screen.
+and the surprising ones; candidates are the plausible slips of `typos`. Knows no screen.
 """
 
 from __future__ import annotations

@@ -71,8 +71,6 @@ class _Candidate:
 
 
 class _Search:
-    """Search for what fits into one gap."""
-
     def __init__(
         self,
         model: CompletionModel,

@@ -32,9 +32,7 @@ _REMOTE_PART = 512  # a server may read all of the text before them again
 _STATE_BYTES = 64 * 2**20  # limit of all cached states
 _BRANCH_BYTES = 512 * 2**20  # limit of the KV cache of all paths of a batch
 _SPARE = 24  # tokens that need room in the context after the typed ones
-_TYPED = (
-    16  # most uncached tokens of a cursor that is read in a fork (`_reads_in_fork`)
-)
+_TYPED = 16  # most uncached tokens of a cursor that is read in a fork
 _LOST = 4  # tokens that may be removed from the cache to read up to a cursor
 
 
@@ -181,7 +179,6 @@ class DocumentScorer:
             self._rows[index] = row if row.logprob is not None else None
 
     def _compute_states(self, first: int, last: int) -> None:
-        """Compute the states of tokens of one window."""
         window = self._windows.start_of(first)
         ids = [*self.prefix, *self.document.ids(window, last)]
         since = len(self.prefix) + first - window - 1

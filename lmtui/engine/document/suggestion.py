@@ -231,7 +231,6 @@ def _begins_with_word(text: str) -> bool:
 
 
 def _without_space(text: str) -> str:
-    """Return `text` without its white space."""
     return "".join(text.split())
 
 

@@ -237,25 +237,17 @@ class _Covers:
         extended."""
         return _sum([self._found, *(p.logprob for p in self.open if not p.rest)])
 
-    def unexplored(self, left: Sequence[_Path]) -> float:
+    def unexplored(
+        self, left: Sequence[_Path], *, unlisted: float = -math.inf
+    ) -> float:
         """Return an upper bound of the share of P(r) behind the paths `left`, if
-        nothing were behind the other open ones."""
-        missing = _sum([path.logprob for path in left])
+        nothing were behind the other open ones, and of what is `unlisted`, given as a
+        logprob."""
+        missing = _sum([*(path.logprob for path in left), unlisted])
         if missing == -math.inf:
             return 0.0
-        doubtful = _sum([path.logprob for path in left if path.rest])
+        doubtful = _sum([*(path.logprob for path in left if path.rest), unlisted])
         return min(1.0, math.exp(missing - _sum([self.logprob, doubtful])))
-
-    def _unexplored(self) -> float:
-        """Return an upper bound of the share of P(r) that was not found: what is behind
-        the open paths, and what is not listed."""
-        if self._unlisted == -math.inf:
-            return self.unexplored(self.open)
-        doubtful = _sum([path.logprob for path in self.open if path.rest])
-        missing = _sum([path.logprob for path in self.open] + [self._unlisted])
-        return min(
-            1.0, math.exp(missing - _sum([self.logprob, doubtful, self._unlisted]))
-        )
 
     def needed(self, tolerance: float) -> list[_Path]:
         """Return the fewest open paths after whose expansion at most `tolerance` may be
@@ -265,7 +257,6 @@ class _Covers:
         return self.open[: next(enough, WIDTH)]
 
     def continuations(self, top_n: int) -> HealedDistribution:
-        """Return the distribution of what the covers add."""
         logprobs = self._by_key()
         known = logprobs[logprobs > -math.inf]
         total = known.logsumexp(0)
@@ -274,7 +265,7 @@ class _Covers:
         return HealedDistribution(
             rows=self._rows(logprobs, top_n),
             logprob=min(0.0, self.logprob),  # float32 sums can pass 1
-            unexplored=self._unexplored(),
+            unexplored=self.unexplored(self.open, unlisted=self._unlisted),
             entropy=entropy if self._unlisted == -math.inf else None,
             _tokens=self._tokens,
             _logprobs=logprobs,

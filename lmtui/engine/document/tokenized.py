@@ -133,7 +133,6 @@ class TokenizedDocument:
         return 0
 
     def _begins_piece(self, read: TokenizedText, index: int, cursor: int) -> bool:
-        """Return whether a piece begins with this token."""
         if self._tokenizer.cuts:
             return read.opens[index]
         offset = read.spans[index][0]

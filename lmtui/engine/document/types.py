@@ -91,6 +91,21 @@ class ContextPart:
 
 
 @dataclass(frozen=True, slots=True)
+class CursorContext:
+    """Tokens before a cursor, up to the piece (pre-tokenizer word) that it is in or
+    behind."""
+
+    prefix: tuple[int, ...]
+    """Ids that begin every text: BOS, or none."""
+    before: tuple[int, ...]
+    """Tokens of the window before the piece."""
+    typed: bytes
+    """Bytes of the piece before the cursor; empty where the piece has no context."""
+    start: int
+    """Where the piece begins, as an offset in code points."""
+
+
+@dataclass(frozen=True, slots=True)
 class CompletionContext:
     """Context that the model reads before it continues a text."""
 
@@ -140,7 +155,6 @@ class ReplacementList:
 
     @property
     def is_complete(self) -> bool:
-        """Whether no other list comes."""
         return self.done == self.total
 
 
@@ -154,7 +168,7 @@ class Correction:
     text: str
     """Text in its place; empty for a doubled word."""
     kind: str
-    """Kind of the slip: one of `slips.EditKind`."""
+    """Kind of the slip: one of `typos.EditKind`."""
     gain: float
     """By how many nats the log P of the word and of the text that follows rises."""
 

@@ -172,7 +172,6 @@ def confused_with(word: str) -> list[str]:
 
 
 def is_function_word(word: str) -> bool:
-    """Return whether a word is in one of the classes."""
     return any(word.lower() in group for group in FUNCTION_WORDS)
 
 

@@ -79,11 +79,7 @@ class DocumentTokens:
 
 
 def encode_document(engine: Engine, document: WholeDocument) -> Encoding:
-    """Return the tokens of a document, as the model reads them.
-
-    Raises:
-        LmtuiError: the engine can't read it.
-    """
+    """Return the tokens of a document, as the model reads them."""
     if document.after is None:
         return engine.encode(document.text, bos=document.bos)
     scores = engine.score_draft(document.after, document.text, SamplingSettings())
@@ -91,11 +87,7 @@ def encode_document(engine: Engine, document: WholeDocument) -> Encoding:
 
 
 def tokenize_document(engine: Engine, document: WholeDocument) -> DocumentTokens:
-    """Return a document as tokens.
-
-    Raises:
-        LmtuiError: the engine can't read it, or its context is too short.
-    """
+    """Return a document as tokens."""
     encoding = encode_document(engine, document)
     cancellation.check()
     prefix = len(encoding.prefix)
@@ -104,11 +96,7 @@ def tokenize_document(engine: Engine, document: WholeDocument) -> DocumentTokens
 
 
 def score_passage(engine: Engine, passage: Passage) -> Iterator[ScoredToken]:
-    """Yield the scored tokens of a passage.
-
-    Raises:
-        LmtuiError: the engine can't read it.
-    """
+    """Yield the scored tokens of a passage."""
     match passage:
         case TextInContext(turns, text):
             drawn = SamplingSettings()  # nothing is drawn from the distribution

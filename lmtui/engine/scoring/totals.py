@@ -68,15 +68,12 @@ class Sums:
 
     @property
     def perplexity(self) -> float | None:
-        """Exponential of the mean."""
         return perplexity(self.mean_nll)
 
     @property
     def bits_per_character(self) -> float | None:
-        """Bits per scored character."""
         return bits_per(self.known, self.characters)
 
     @property
     def bits_per_byte(self) -> float | None:
-        """Bits per scored UTF-8 byte."""
         return bits_per(self.known, self.bytes)

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -35,13 +35,9 @@ from lmtui.models.llama.weights import (
 )
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.model_info import facts_in
-from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.tokenizer_json import TokenizersTokenizer, library_tokenizer, same_as
 
 _LAYOUT = "1"  # of this module; another number gives another folder
-Doing = Literal["preparing", "rounding"]
-"""What happens to a model that is used for the first time: its weights stay as they
-are, or are rounded into the blocks of a GGUF file."""
 _PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
 _GENERATION = "generation_config.json"
 
@@ -125,104 +121,89 @@ def cached_model(
     )
 
 
-class ModelConverter:
-    """Conversion of a model that is used for the first time."""
+def convert(
+    name: str,
+    checkpoint: ModelFolder | GgufHeader,
+    folder: Path,
+    write: Write,
+) -> None:
+    """Write the configuration and the tokenizer of a model called `name` into a cache
+    folder; `write` adds further files.
 
-    def __init__(
-        self,
-        name: str,
-        checkpoint: ModelFolder | GgufHeader,
-        on_progress: OnProgress,
-        doing: Doing,
-    ) -> None:
-        """Prepare the conversion; `doing` says what becomes of the weights."""
-        self._name = name
-        self._looked = checkpoint
-        self._on_progress = on_progress
-        self._doing = doing
+    Raises:
+        NotSupported: the Llama backend can't run the model, or the cache can't be
+            written.
+        LmtuiError: the model can't be read.
+    """
+    try:
+        root = paths.ensure_folder(folder.parent)
+    except LmtuiError as error:
+        raise _cannot_store(error) from error
+    source = checkpoint.path.name if isinstance(checkpoint, GgufHeader) else name
+    try:
+        with paths.scratch_folder(root) as scratch:
+            write(_describe(checkpoint, scratch), scratch)
+            cache_dir.commit_dir(scratch, folder, source=source, made_by=_provenance())
+    except (OSError, LmtuiError) as error:
+        if is_complete(folder):
+            return  # another process has made it meanwhile
+        if isinstance(error, LmtuiError) and not cache_dir.is_disk_full(error):
+            raise
+        raise _cannot_store(error) from error
 
-    def into(self, folder: Path, write: Write) -> None:
-        """Convert the model into a cache folder; `write` adds further files.
 
-        Raises:
-            NotSupported: the Llama backend can't run the model, or the cache can't be
-                written.
-            LmtuiError: the model can't be read.
-        """
-        self._on_progress(Progress(f"{self._doing} {self._name}, once"))
-        try:
-            root = paths.ensure_folder(folder.parent)
-        except LmtuiError as error:
-            raise _cannot_store(error) from error
-        try:
-            with paths.scratch_folder(root) as scratch:
-                config = self._describe(scratch)
-                write(config, scratch)
-                cache_dir.commit_dir(
-                    scratch, folder, source=self._source, made_by=_provenance()
-                )
-        except (OSError, LmtuiError) as error:
-            if is_complete(folder):
-                return  # another process has made it meanwhile
-            if isinstance(error, LmtuiError) and not cache_dir.is_disk_full(error):
-                raise
-            raise _cannot_store(error) from error
+def _describe(checkpoint: ModelFolder | GgufHeader, scratch: Path) -> dict[str, Any]:
+    """Write the configuration and the tokenizer into `scratch`; return the
+    configuration."""
+    path = str(checkpoint.path)
+    config = _full_config(checkpoint)
+    with wrap_load_errors(path):
+        why = unsupported_reason(config)
+    if why is not None:
+        raise NotSupported(why)
+    with wrap_load_errors(path):
+        same = _write_tokenizer(checkpoint, scratch)
+    if not same:
+        raise NotSupported(
+            "its tokenizer has settings that only its own code can apply"
+        )
+    facts = config | {
+        "architectures": [FAMILIES[config["model_type"]]],
+        _PARAMETERS: checkpoint.parameters,
+    }
+    (scratch / "config.json").write_text(json.dumps(facts, indent=1, default=str))
+    return config
 
-    @property
-    def _source(self) -> str:
-        gguf = isinstance(self._looked, GgufHeader)
-        return self._looked.path.name if gguf else self._name
 
-    def _describe(self, scratch: Path) -> dict[str, Any]:
-        """Write the configuration and the tokenizer into `scratch`; return the
-        configuration."""
-        path = str(self._looked.path)
-        config = self._full_config()
-        with wrap_load_errors(path):
-            why = unsupported_reason(config)
-        if why is not None:
-            raise NotSupported(why)
-        with wrap_load_errors(path):
-            same = self._write_tokenizer(scratch)
-        if not same:
-            raise NotSupported(
-                "its tokenizer has settings that only its own code can apply"
-            )
-        facts = config | {
-            "architectures": [FAMILIES[config["model_type"]]],
-            _PARAMETERS: self._looked.parameters,
-        }
-        (scratch / "config.json").write_text(json.dumps(facts, indent=1, default=str))
-        return config
+def _full_config(checkpoint: ModelFolder | GgufHeader) -> dict[str, Any]:
+    if isinstance(checkpoint, GgufHeader):
+        return read_config(checkpoint)
+    from transformers import AutoConfig
 
-    def _full_config(self) -> dict[str, Any]:
-        if isinstance(self._looked, GgufHeader):
-            return read_config(self._looked)
-        from transformers import AutoConfig
+    path = checkpoint.path
+    with wrap_load_errors(str(path)), quiet(), offline(), without_labels():
+        config: dict[str, Any] = AutoConfig.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        ).to_dict()
+    return config
 
-        path = self._looked.path
-        with wrap_load_errors(str(path)), quiet(), offline(), without_labels():
-            config: dict[str, Any] = AutoConfig.from_pretrained(
-                path, local_files_only=True, trust_remote_code=False
-            ).to_dict()
-        return config
 
-    def _write_tokenizer(self, scratch: Path) -> bool:
-        """Write the tokenizer and the settings of generation into `scratch`; return
-        whether the tokenizer needs no code of transformers there."""
-        if isinstance(self._looked, GgufHeader):
-            found = read_tokenizer(self._looked)
-            save_tokenizer(found, scratch)
-            generation = json.dumps(generation_config(self._looked, found), indent=1)
-            (scratch / _GENERATION).write_text(generation)
-            return True
-        folder = self._looked.path
-        if (folder / _GENERATION).is_file():
-            shutil.copy(folder / _GENERATION, scratch)
-        with quiet(), offline():
-            tokenizer = library_tokenizer(folder)
-            tokenizer.save_pretrained(scratch)
-            return same_as(tokenizer, TokenizersTokenizer(scratch))
+def _write_tokenizer(checkpoint: ModelFolder | GgufHeader, scratch: Path) -> bool:
+    """Write the tokenizer and the settings of generation into `scratch`; return
+    whether the tokenizer needs no code of transformers there."""
+    if isinstance(checkpoint, GgufHeader):
+        stored = read_tokenizer(checkpoint)
+        save_tokenizer(stored, scratch)
+        generation = json.dumps(generation_config(checkpoint, stored), indent=1)
+        (scratch / _GENERATION).write_text(generation)
+        return True
+    folder = checkpoint.path
+    if (folder / _GENERATION).is_file():
+        shutil.copy(folder / _GENERATION, scratch)
+    with quiet(), offline():
+        tokenizer = library_tokenizer(folder)
+        tokenizer.save_pretrained(scratch)
+        return same_as(tokenizer, TokenizersTokenizer(scratch))
 
 
 def _cannot_store(error: Exception) -> NotSupported:

@@ -31,20 +31,6 @@ _FEW_STATES = 48  # the same for the LM head where others multiply its tiles
 _TILE = 2**21  # weights that are dequantised at a time
 
 
-@dataclass(frozen=True, slots=True)
-class LoraWeights:
-    """A low-rank matrix of rank r, as its two factors: B A."""
-
-    first: Tensor
-    """A, float32 [r, K]."""
-    second: Tensor
-    """B, float32 [N, r]."""
-
-    def times(self, inputs: Tensor) -> Tensor:
-        """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
-        return F.linear(F.linear(inputs, self.first), self.second)
-
-
 @dataclass(frozen=True)
 class BlockLinear:
     """A linear layer of weights in a mapped file, stacked along the rows."""
@@ -62,12 +48,10 @@ class BlockLinear:
 
     @property
     def rows(self) -> int:
-        """N, the number of outputs."""
         return self.matrix.rows
 
     @property
     def columns(self) -> int:
-        """K, the number of inputs."""
         return self.matrix.columns
 
     @property
@@ -76,9 +60,10 @@ class BlockLinear:
         name = self.matrix.parts[0].format
         return DTYPES.get(name, name)
 
-    def with_lora(self, lora: LoraWeights) -> BlockLinear:
-        factors = lora.first, lora.second
-        return replace(self, matrix=replace(self.matrix, lora=factors))
+    def with_lora(self, first: Tensor, second: Tensor) -> BlockLinear:
+        """Return the layer with a low-rank matrix B A of rank r added: A is float32
+        [r, K], B float32 [N, r]."""
+        return replace(self, matrix=replace(self.matrix, lora=(first, second)))
 
     def times(self, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
@@ -86,7 +71,8 @@ class BlockLinear:
             return self.kernel.matmul(self.matrix, inputs)
         product = self._matmul_many(inputs)
         if self.matrix.lora is not None:
-            product += LoraWeights(*self.matrix.lora).times(inputs)
+            first, second = self.matrix.lora
+            product += F.linear(F.linear(inputs, first), second)
         return product
 
     def _matmul_many(self, inputs: Tensor) -> Tensor:

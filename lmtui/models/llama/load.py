@@ -1,8 +1,9 @@
 """Choose how a Llama-shaped model runs on a CPU, and load it so.
 
-Its weights are mapped: from the model's own files (`llama/stored`), or
-rounded in the cache (`llama/rounded`). Whatever can't be mapped is left to
-transformers. Runs no model.
+Its weights are memory-mapped: as they lie in the model's own files (the blocks of a
+GGUF file, the 16-bit weights of a folder), or rounded in the cache (`llama/rounded`).
+Whatever can't be mapped is left to transformers, which also explains damaged files.
+Runs no model.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Literal
 import torch
 
 from lmtui.errors import LmtuiError
-from lmtui.kernels import build
-from lmtui.models import hardware
+from lmtui.kernels import build, cpu_features
+from lmtui.kernels.gguf_matmul import DTYPES, FORMATS, bits_of
+from lmtui.models import hardware, memory
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.checkpoint import FLOATS, ModelFolder
 from lmtui.models.config_check import read_model
@@ -23,15 +25,17 @@ from lmtui.models.gguf.config_check import read_gguf_model
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.llama.cache import NotSupported
 from lmtui.models.llama.lora import UnsupportedLora, add_lora
+from lmtui.models.llama.mapped import MappedWeights, formats_in, load_mapped
 from lmtui.models.llama.rounded import load_rounded
-from lmtui.models.llama.stored import (
-    has_known_blocks,
-    load_blocks,
-    load_half,
-    why_no_blocks,
+from lmtui.models.llama.weights import (
+    FAMILIES,
+    LlamaModel,
+    Naming,
+    require_shapes,
+    shape_of,
 )
-from lmtui.models.llama.weights import FAMILIES, LlamaModel
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
+from lmtui.models.progress import OnProgress
 from lmtui.models.source import Quantize
 
 
@@ -118,6 +122,60 @@ def _mapped(name: str, path: Path, how: LoadOptions) -> LoadedModel:
     if weights == "half" and isinstance(checkpoint, ModelFolder):
         return load_half(name, checkpoint, how.on_progress)
     return load_rounded(name, checkpoint, bits_for(how.quantize), how.on_progress)
+
+
+def load_blocks(name: str, header: GgufHeader, on_progress: OnProgress) -> LoadedModel:
+    """Load the model in a GGUF file with its blocks as they are.
+
+    Raises:
+        NotSupported: the Llama backend can't run it so.
+        LmtuiError: it can't be read, or is too large for the memory.
+    """
+    memory.require_mapped(header.parameters, header.bytes, hardware.available_ram())
+    return load_mapped(name, MappedWeights(header), on_progress)
+
+
+def load_half(name: str, files: ModelFolder, on_progress: OnProgress) -> LoadedModel:
+    """Load the model in a folder with its 16-bit weights as they are.
+
+    Raises:
+        NotSupported: the Llama backend can't run the model.
+        LmtuiError: it can't be read, or is too big.
+    """
+    if files.config.get("quantization_config"):
+        raise NotSupported(
+            "its weights are quantised in a format that is not supported"
+        )
+    _require_shapes(files)
+    have = hardware.available_ram()
+    memory.require_memory(files.parameters, DTYPES[files.dtype], have, where="cpu")
+    return load_mapped(name, MappedWeights(files), on_progress)
+
+
+def _require_shapes(files: ModelFolder) -> None:
+    """Check that the tensors have the shapes that the configuration implies."""
+    config = files.config
+    try:
+        shape, vocabulary = shape_of(config), config["vocab_size"]
+        require_shapes(shape, vocabulary, files.shapes, Naming.transformers())
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise NotSupported(
+            f"its tensors do not match its configuration: {error}"
+        ) from error
+
+
+def has_known_blocks(header: GgufHeader, bits: int) -> bool:
+    """Return whether blocks of all formats in a file can be multiplied, and have at
+    most `bits` bits."""
+    known = (name in FORMATS and bits_of(name) <= bits for name in formats_in(header))
+    return all(known)
+
+
+def why_no_blocks() -> str | None:
+    """Return why no blocks can be multiplied on this machine; None where they can."""
+    if not cpu_features.instruction_class():
+        return "this processor has no AVX2"
+    return build.why_none()
 
 
 def bits_for(quantize: Quantize) -> int:

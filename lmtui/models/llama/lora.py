@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lmtui.models.adapters import lora_config
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.llama.linear import BlockLinear, LoraWeights
+from lmtui.models.llama.linear import BlockLinear
 from lmtui.models.llama.weights import (
     LIBRARY,
     DecoderLayer,
@@ -134,7 +134,7 @@ def _stacked(
         raise UnsupportedLora(
             f"it reads {first.shape[1]} numbers, the model {matrix.columns}"
         )
-    return matrix.with_lora(LoraWeights(first, second))
+    return matrix.with_lora(first, second)
 
 
 def _require_rows(matrix: Tensor, rows: int) -> None:

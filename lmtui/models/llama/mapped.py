@@ -26,13 +26,7 @@ from lmtui.models.digests import model_digest
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.llama import cache
-from lmtui.models.llama.cache import (
-    Doing,
-    ModelConverter,
-    NotSupported,
-    cached_model,
-    read_config,
-)
+from lmtui.models.llama.cache import NotSupported, cached_model, read_config
 from lmtui.models.llama.linear import BlockMatrices, BlockSource, of_shape
 from lmtui.models.llama.weights import (
     LIBRARY,
@@ -60,8 +54,8 @@ class MappedWeights:
 
     checkpoint: ModelFolder | GgufHeader
 
-    rounds: ClassVar[bool] = False
-    """Whether the weights are rounded first, and kept in the cache."""
+    doing: ClassVar[str] = "preparing"
+    """What is done to a model that is used for the first time."""
 
     @property
     def kind(self) -> str:
@@ -135,8 +129,12 @@ def load_mapped(
                 on_progress(Progress(f"compiling kernels for {name}, once"))
             compiling.result()
 
+        def convert() -> None:
+            on_progress(Progress(f"{weights.doing} {name}, once"))
+            cache.convert(name, weights.checkpoint, folder, write)
+
         if not cache.is_complete(folder):
-            _convert(name, weights, on_progress).into(folder, write)
+            convert()
         require_compiled()
     read_ahead(weights.files(folder), name, on_progress)
     seen = cache_dir.identity(folder)
@@ -145,7 +143,7 @@ def load_mapped(
     except _DAMAGED:
         # damaged in a way that `is_complete` does not see
         cache_dir.discard(folder, seen)
-        _convert(name, weights, on_progress).into(folder, write)
+        convert()
     try:
         return _opened(folder, name, weights)
     except _DAMAGED as error:
@@ -180,13 +178,6 @@ def _library_for(config: Mapping[str, Any]) -> Path:
         raise NotSupported(f"its configuration lacks {error}") from error
     except NotCompiled as error:
         raise NotSupported(f"its kernels can't be compiled: {error}") from error
-
-
-def _convert(
-    name: str, weights: MappedWeights, on_progress: OnProgress
-) -> ModelConverter:
-    doing: Doing = "rounding" if weights.rounds else "preparing"
-    return ModelConverter(name, weights.checkpoint, on_progress, doing)
 
 
 def frequencies_of(

@@ -1,7 +1,7 @@
 """Load Llama-shaped models with weights rounded to 8 or 4 bits.
 
 The first time, the weights are rounded into a GGUF file in the cache, which is then
-mapped like any other (`stored`). Weights that have as few bits already stay as
+mapped like any other (`mapped`). Weights that have as few bits already stay as
 they are.
 """
 
@@ -80,7 +80,7 @@ class RoundedWeights(MappedWeights):
     bits: int
     on_progress: OnProgress
 
-    rounds = True
+    doing = "rounding"
 
     @property
     def kind(self) -> str:

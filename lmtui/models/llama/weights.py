@@ -127,7 +127,6 @@ class DecoderLayer:
 
     @property
     def matrices(self) -> tuple[BlockLinear, ...]:
-        """The four linear layers."""
         return self.qkv, self.o_proj, self.gate_up, self.down
 
     @property
@@ -184,15 +183,11 @@ def unsupported_reason(config: Mapping[str, Any]) -> str | None:
         return "it places its tokens in an unusual way"
     if config.get("hidden_act") != "silu" or config.get("mlp_bias"):
         return "its layers have parts that Llama's layers lack"
-    if _is_odd(shape_of(config)):
+    shape = shape_of(config)
+    columns = (shape.width, shape.ffn, shape.heads * shape.head_dim)
+    if any(count % _BLOCK for count in columns):  # of each matrix, rows are cut
         return "its matrices are not multiples of 32"
     return None
-
-
-def _is_odd(shape: LlamaConfig) -> bool:
-    """Return whether a matrix has rows that can't be cut into blocks."""
-    columns = (shape.width, shape.ffn, shape.heads * shape.head_dim)
-    return any(count % _BLOCK for count in columns)
 
 
 def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
@@ -278,10 +273,10 @@ def read_weights(
     rows = embedding = source.rows(names["embedding"], vocabulary, width)
     if names["head"] in source:
         rows = source.rows(names["head"], vocabulary, width)
-    layers = (_LayerReader(shape, source, naming, i) for i in range(shape.layers))
+    layers = (_read_layer(shape, source, naming, i) for i in range(shape.layers))
     return LlamaWeights(
         shape=shape,
-        layers=tuple(layer_weights.layer() for layer_weights in layers),
+        layers=tuple(layers),
         norm=of_shape(source.floats(names["norm"]), width),
         embedding=embedding,
         lm_head=source.head(rows),
@@ -298,61 +293,50 @@ def order_of(heads: int, head_dim: int, *, half_split_rope: bool) -> Tensor:
     return order.flatten()
 
 
-class _LayerReader:
-    """Reader of one layer of a source."""
+def _read_layer(
+    shape: LlamaConfig, source: BlockMatrices, naming: Naming, index: int
+) -> DecoderLayer:
+    names, width, head_dim = naming.names, shape.width, shape.head_dim
+    heads, keys = shape.heads * head_dim, shape.kv_heads * head_dim
+    before = names["layer"].format(index)
 
-    def __init__(
-        self, shape: LlamaConfig, source: BlockMatrices, naming: Naming, index: int
-    ) -> None:
-        self._shape, self._source, self._naming = shape, source, naming
-        self._names = naming.names
-        self._before = self._names["layer"].format(index)
+    def floats(name: str) -> Tensor:
+        return source.floats(before + name)
 
-    def layer(self) -> DecoderLayer:
-        shape, width, part = self._shape, self._shape.width, self._part
-        heads, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        linear = self._source.linear
-        q = part("q", heads, width, self._order(shape.heads))
-        k = part("k", keys, width, self._order(shape.kv_heads))
-        return DecoderLayer(
-            attention_norm=self._vector("attention_norm"),
-            ffn_norm=self._vector("feed_norm"),
-            qkv=linear([q, k, part("v", keys, width)]),
-            o_proj=linear([part("out", width, heads)]),
-            gate_up=linear([part(name, shape.ffn, width) for name in ("gate", "up")]),
-            down=linear([part("down", width, shape.ffn)]),
-            bias=self._bias(),
-            q_norm=self._head_norm("q_norm"),
-            k_norm=self._head_norm("k_norm"),
-        )
+    def order(heads: int) -> Tensor:
+        return order_of(heads, head_dim, half_split_rope=naming.half_split_rope)
 
-    def _part(
-        self, name: str, rows: int, columns: int, order: Tensor | None = None
+    def part(
+        name: str, rows: int, columns: int, order: Tensor | None = None
     ) -> MatrixRows:
-        return MatrixRows(
-            f"{self._before}{self._names[name]}.weight", rows, columns, order
-        )
+        return MatrixRows(f"{before}{names[name]}.weight", rows, columns, order)
 
-    def _floats(self, name: str) -> Tensor:
-        return self._source.floats(self._before + name)
+    def head_norm(name: str) -> Tensor | None:
+        known = f"{before}{names[name]}" in source
+        return floats(names[name])[order(1)] if known else None
 
-    def _vector(self, name: str) -> Tensor:
-        return of_shape(self._floats(self._names[name]), self._shape.width)
-
-    def _order(self, heads: int) -> Tensor:
-        half_split_rope = self._naming.half_split_rope
-        return order_of(heads, self._shape.head_dim, half_split_rope=half_split_rope)
-
-    def _bias(self) -> Tensor | None:
-        names = [f"{self._names[name]}.bias" for name in "qkv"]
-        if f"{self._before}{names[0]}" not in self._source:
-            return None
-        q, k, v = map(self._floats, names)
-        shape = self._shape
-        q, k = q[self._order(shape.heads)], k[self._order(shape.kv_heads)]
-        return torch.cat([q, k, v])
-
-    def _head_norm(self, name: str) -> Tensor | None:
-        if f"{self._before}{self._names[name]}" not in self._source:
-            return None
-        return self._floats(self._names[name])[self._order(1)]
+    # 1) matrices; rows of q and k are put so that RoPE pairs lie side by side, which
+    # the kernels turn by one product of complex numbers
+    q = part("q", heads, width, order(shape.heads))
+    k = part("k", keys, width, order(shape.kv_heads))
+    v = part("v", keys, width)
+    # 2) biases of q, k and v, in the same order [(H + 2·KV)·d]
+    biases = [f"{names[name]}.bias" for name in "qkv"]
+    bias = None
+    if f"{before}{biases[0]}" in source:
+        of_q, of_k, of_v = map(floats, biases)
+        bias = torch.cat([of_q[order(shape.heads)], of_k[order(shape.kv_heads)], of_v])
+    # 3) norms, in float32; those of heads are permuted as a head is
+    return DecoderLayer(
+        attention_norm=of_shape(floats(names["attention_norm"]), width),
+        ffn_norm=of_shape(floats(names["feed_norm"]), width),
+        qkv=source.linear([q, k, v]),
+        o_proj=source.linear([part("out", width, heads)]),
+        gate_up=source.linear(
+            [part(name, shape.ffn, width) for name in ("gate", "up")]
+        ),
+        down=source.linear([part("down", width, shape.ffn)]),
+        bias=bias,
+        q_norm=head_norm("q_norm"),
+        k_norm=head_norm("k_norm"),
+    )

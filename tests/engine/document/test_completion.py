@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from lmtui.cancellation import cancelled_when
-from lmtui.engine.document.completion import Completer, ContextPlanner, CursorContext
+from lmtui.engine.document.completion import Completer, ContextPlanner
 from lmtui.engine.document.fill_in_the_middle import Infill
 from lmtui.engine.document.suggestion import (
     Suggestion,
@@ -23,6 +23,7 @@ from lmtui.engine.document.suggestion import (
     SuggestionEnd,
     SuggestionRules,
 )
+from lmtui.engine.document.types import CursorContext
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
 from lmtui.errors import Cancelled, LmtuiError

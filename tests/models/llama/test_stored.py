@@ -21,8 +21,8 @@ from lmtui.errors import Cancelled, LmtuiError
 from lmtui.kernels import build, compiler, cpu_features, gguf_matmul
 from lmtui.models import memory
 from lmtui.models.gguf import convert
-from lmtui.models.llama import stored
-from lmtui.models.llama.linear import FEW, BlockLinear, LoraWeights
+from lmtui.models.llama.linear import FEW, BlockLinear
+from lmtui.models.llama.load import why_no_blocks
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import Progress, ignore
@@ -194,11 +194,12 @@ def test_threads_change_no_bit_of_the_logits(q8: Path) -> None:
 
 def test_adapter_is_added_to_few_and_many_inputs(q8: Path) -> None:
     layer = loaded(q8).model.weights.layers[0].qkv
-    lora = LoraWeights(torch.randn(3, layer.columns), torch.randn(layer.rows, 3))
+    first, second = torch.randn(3, layer.columns), torch.randn(layer.rows, 3)
     for count in (2, 30):
         inputs = torch.randn(count, layer.columns)
-        found = layer.with_lora(lora).times(inputs) - layer.times(inputs).float()
-        torch.testing.assert_close(found, lora.times(inputs), atol=0.2, rtol=0.01)
+        added = layer.with_lora(first, second).times(inputs) - layer.times(inputs)
+        wanted = inputs @ first.t() @ second.t()
+        torch.testing.assert_close(added, wanted, atol=0.2, rtol=0.01)
 
 
 def test_decoding_gives_the_logits_of_reading_at_once(q8: Path) -> None:
@@ -253,7 +254,7 @@ def test_files_run_exactly_where_blocks_are_slow(
     monkeypatch.setattr(cpu_features, "instruction_class", lambda: "")
     found = loaded(q8)
     assert (found.precision, found.number_format) == ("exact", "float32")
-    assert found.why == stored.why_no_blocks()
+    assert found.why == why_no_blocks()
 
 
 @pytest.mark.parametrize(

@@ -182,12 +182,12 @@ class DecoderLayers:
             run.tokens, torch.float16 if attention else torch.float32
         )
 
-        def find(index: int) -> Tensor:
+        def attend(index: int) -> Tensor:
             run.settle()
             opened.write(index, run.keys_values)
             return opened.attend(index, run.queries, mask).transpose(1, 2)
 
-        return find
+        return attend
 
     def _run_fused_block(self, run: ForwardPass, index: int, attended: Tensor) -> None:
         """Run a layer from its attention output `attended` to the next layer's queries,
@@ -238,7 +238,7 @@ class ForwardPass:
         self.m = m = rows * tokens
         self.tokens = tokens
         self._rotary = rope
-        self._real_turns = torch.view_as_real(rope)  # [m, 1, d/2, 2]
+        self._rope = torch.view_as_real(rope)  # [m, 1, d/2, 2]
         self._epsilon = shape.epsilon
         # One more column, whose square is ε·D: the vector norm then includes ε.
         self._wide = torch.empty(m, shape.width + 1)
@@ -254,14 +254,14 @@ class ForwardPass:
         self._qkv = flat.flatten(1)
         self._q = flat[:, : shape.heads]
         self._k = flat[:, shape.heads : shape.heads + shape.kv_heads]
-        turned = flat[:, : shape.heads + shape.kv_heads]
-        self._pairs = torch.view_as_complex(turned.view(m, -1, shape.head_dim // 2, 2))
+        rotated = flat[:, : shape.heads + shape.kv_heads]
+        self._pairs = torch.view_as_complex(rotated.view(m, -1, shape.head_dim // 2, 2))
         parted = heads.transpose(1, 2)
         self.queries = parted[:, : shape.heads]
         """[n, H, t, d], of the layer that was projected last."""
         self.keys_values = parted[:, shape.heads :]
         """[n, 2·KV, t, d], likewise."""
-        # State and heads as the fused block returned them; None where they are in the
+        # State and heads as the fused block rerotated them; None where they are in the
         # buffers above.
         self._fused_output: tuple[Tensor, Tensor] | None = None
 
@@ -311,7 +311,7 @@ class ForwardPass:
         """Run a fused block: from one layer's attention output `attended` [m, H·d] to
         the next layer's queries, keys and values."""
         state = self._fused_output[0] if self._fused_output else self.state.contiguous()
-        state, heads = fused.run(state, attended, self._real_turns)
+        state, heads = fused.run(state, attended, self._rope)
         self._fused_output = state, heads
 
     def _apply_norm(self, heads: Tensor, weight: Tensor) -> None:

@@ -96,9 +96,9 @@ class PreallocatedKVCache:
         self._grow(tokens, dtype)
         shared, end = None, self._own + tokens
         if self._before is not None:
-            shared = self._count_tokens(self._before._data, self._shared)
+            shared = self._views(self._before._data, self._shared)
         new = self._data[:, :, :, self._own : end].unbind(0)
-        return KVWriter(new, self._count_tokens(self._data, end), shared, self._own)
+        return KVWriter(new, self._views(self._data, end), shared, self._own)
 
     def reserve_addresses(self, tokens: int) -> KVAddresses:
         """Make room for `tokens` more tokens in every layer and return the memory
@@ -123,7 +123,7 @@ class PreallocatedKVCache:
         if self._before is not None:
             self._before._convert_to(dtype)
 
-    def _count_tokens(self, data: Tensor, tokens: int) -> _Seen:
+    def _views(self, data: Tensor, tokens: int) -> _KeysValues:
         kv_heads = self._sizes.kv_heads
         cache = data[:, :, :, :tokens]
         keys, values = (
@@ -137,7 +137,7 @@ class PreallocatedKVCache:
         self._own += tokens
 
 
-_Seen = tuple[Sequence[Tensor], Sequence[Tensor]]
+_KeysValues = tuple[Sequence[Tensor], Sequence[Tensor]]
 """Keys and values [n, KV, t, d] of each layer."""
 
 
@@ -155,12 +155,16 @@ class KVWriter:
     its memory are made once."""
 
     def __init__(
-        self, new: Sequence[Tensor], own: _Seen, shared: _Seen | None, cache: int
+        self,
+        new: Sequence[Tensor],
+        own: _KeysValues,
+        shared: _KeysValues | None,
+        cache: int,
     ) -> None:
         self._new = new
         self._keys, self._values = own
         self._shared = shared
-        self._held = cache
+        self._cached = cache
 
     def write(self, layer: int, keys_values: Tensor) -> None:
         """Write the keys and values [n, 2·KV, t, d] of the new tokens."""
@@ -177,7 +181,7 @@ class KVWriter:
         if queries.shape[0] == 1:
             keys, values = torch.cat([far[0], keys], 2), torch.cat([far[1], values], 2)
             return _sdpa(queries, keys, values, mask)
-        near = _causal_mask(mask, self._held, queries.shape[2])
+        near = _causal_mask(mask, self._cached, queries.shape[2])
         return _shared_and_own_attention(queries, far, (keys, values), near)
 
 
@@ -226,7 +230,7 @@ def _single_query(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def _causal_mask(mask: Tensor | None, cache: int, tokens: int) -> Tensor | None:
-    """Return the additive attention mask [t, held + t]: 0 for cached tokens, then
+    """Return the additive attention mask [t, cache + t]: 0 for cached tokens, then
     `mask` or a causal one; None for a single token, which attends to everything."""
     if tokens == 1:
         return None

@@ -14,7 +14,7 @@ from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.kernels import build, compiler
 from lmtui.kernels.gguf_matmul import GgufMatmulKernel
-from lmtui.models.llama.linear import BlockLinear, LoraWeights
+from lmtui.models.llama.linear import BlockLinear
 from lmtui.models.llama.weights import LlamaWeights
 from tests.engine.backends.llama_cpu import lean
 
@@ -33,7 +33,7 @@ def with_adapter(weights: LlamaWeights) -> LlamaWeights:
     def added(matrix: BlockLinear) -> BlockLinear:
         first = torch.randn(4, matrix.columns) / 30
         second = torch.randn(matrix.rows, 4) / 30
-        return matrix.with_lora(LoraWeights(first, second))
+        return matrix.with_lora(first, second)
 
     layers = tuple(
         replace(layer, qkv=added(layer.qkv), down=added(layer.down))
