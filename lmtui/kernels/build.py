@@ -165,12 +165,6 @@ def failures(by: str) -> dict[Path, str]:
     return why
 
 
-def failure(folder: Path, by: str) -> str | None:
-    """Return the message with which the compiler `by` failed to fill `folder`, or
-    None."""
-    return failures(by).get(_note_of(folder))
-
-
 def _note_of(folder: Path) -> Path:
     return folder.with_name(folder.name + _FAILED)
 
@@ -192,11 +186,7 @@ def compile_checked(file: Path, head_dims: Sequence[int]) -> None:
 
 def _compiled_for(head_dim: int) -> Path:
     """Return the cached library with attention for a width, if that can be compiled;
-    compile it first if there is none.
-
-    Raises:
-        NotCompiled: it can't be compiled or cached.
-    """
+    compile it first if there is none."""
     head_dims = (head_dim if supports_attention(head_dim) else HEAD_DIMS[0],)
     folder = folder_of(head_dims)
     if is_usable(folder):
@@ -204,7 +194,7 @@ def _compiled_for(head_dim: int) -> Path:
     by = compiler.compiler_id()
     if by is None:
         raise NotCompiled(f"there is no C++ compiler {compiler.name()}")
-    if (why := failure(folder, by)) is not None:
+    if (why := failures(by).get(_note_of(folder))) is not None:
         raise NotCompiled(why)
     try:
         with paths.scratch_folder(paths.ensure_folder(root())) as scratch:

@@ -342,14 +342,19 @@ class GgufMatmulKernel:
         model can be cancelled between parts. Attention must be compiled for the width
         of a head.
         """
+        # 1) addresses of each layer's weights
         count, tokens = len(blocks), len(hidden) // rows
         weights = (ctypes.c_void_p * count)(
             *(ctypes.addressof(block.compiled) for block in blocks)
         )
+        # 2) what goes from layer to layer beside the hidden states: queries, keys and
+        # values [m, H + 2·KV, d]
         heads = blocks[0].heads + 2 * blocks[0].kv_heads
         qkv = hidden.new_empty(len(hidden), heads, blocks[0].head_dim)
         rope = rope.contiguous()
         caches = ctypes.byref(shared), ctypes.byref(own)
+        # 3) as many layers a call as may run before a stop is heeded: all of a small
+        # model, for each call costs as much as a small product
         step = max(1, _UNSTOPPED // blocks[0].numel)
         for first in range(0, count, step):
             cancellation.check()

@@ -182,11 +182,7 @@ class NgramModel:
 
 
 def _ids(ids: Sequence[int], vocabulary: int) -> Ints:
-    """Return ids as an array; bytes are ids, too.
-
-    Raises:
-        ValueError: one is not from 0 to `vocabulary` - 1.
-    """
+    """Return ids as an array; bytes are ids, too."""
     array = np.fromiter(ids, np.int64, len(ids))
     if array.size and not 0 <= array.min() <= array.max() < vocabulary:
         raise ValueError(f"an id is not from 0 to {vocabulary - 1}")

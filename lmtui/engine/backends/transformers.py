@@ -209,11 +209,8 @@ class TransformersBackend:
             weights = sum(map(weights_in, layers))
             per_layer = weights // max(len(layers), 1)
             self.prefill_chunk = chunk_for(per_layer, self.prefill_chunk)
-        kinds = set(
-            getattr(model.config.get_text_config(), "layer_types", None)
-            or ["full_attention"]
-        )
-        self.reuse = Reuse.ANY_PREFIX if kinds <= _ATTENTION else Reuse.WHOLE
+        attends = _layer_kinds(model) <= _ATTENTION
+        self.reuse = Reuse.ANY_PREFIX if attends else Reuse.WHOLE
         if self.reuse is Reuse.WHOLE and not self._is_resumable():
             self.reuse = Reuse.NOTHING
 
@@ -330,8 +327,8 @@ class TransformersBackend:
         their own. False for sliding windows, and for models that derive positions from
         the order of tokens."""
         config = self.model.config.get_text_config()
-        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        if kinds != {"full_attention"} or getattr(config, "sliding_window", None):
+        is_full = _layer_kinds(self.model) == {"full_attention"}
+        if not is_full or getattr(config, "sliding_window", None):
             return False
         cache = TransformersKVCache(preallocated_cache())
         tree = Tree.of([path[1:] for path in _PROBES])
@@ -446,6 +443,11 @@ class TransformersBackend:
             yield used
         finally:
             del self._decoder.forward
+
+
+def _layer_kinds(model: Any) -> set[str]:
+    config = model.config.get_text_config()
+    return set(getattr(config, "layer_types", None) or ["full_attention"])
 
 
 def _layers(model: Any) -> list[nn.Module]:

@@ -176,11 +176,7 @@ class Completer:
     def completion_context(
         self, text: str, cursor: int, max_new_tokens: int
     ) -> CompletionContext:
-        """Return the context for `max_new_tokens` new tokens at a cursor.
-
-        Raises:
-            LmtuiError: there is nothing to continue.
-        """
+        """Return the context for `max_new_tokens` new tokens at a cursor."""
 
         def after(count: int) -> list[int]:
             return self.after(text, cursor, count) if text[cursor:].strip() else []
@@ -244,11 +240,7 @@ class Completer:
         self, text: str, cursor: int, rules: SuggestionRules, *, count: int
     ) -> list[Suggestion]:
         """Return suggestions with different beginnings, the most probable first; each
-        is long enough to choose by.
-
-        Raises:
-            LmtuiError: there is nothing to continue.
-        """
+        is long enough to choose by."""
         model = self._model
         read = self.completion_context(text, cursor, rules.max_tokens)
         rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))

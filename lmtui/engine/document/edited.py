@@ -138,11 +138,7 @@ class EditedDocument:
     def completion_context(
         self, text: str, cursor: int, settings: SamplingSettings
     ) -> CompletionContext:
-        """Return the context that `complete` would read, without running it.
-
-        Raises:
-            LmtuiError: there is nothing to continue.
-        """
+        """Return the context that `complete` would read, without running it."""
         return self._completer.completion_context(text, cursor, settings.max_tokens)
 
     def complete(
@@ -184,11 +180,7 @@ class EditedDocument:
         self, text: str, cursor: int, rules: SuggestionRules, *, count: int = 5
     ) -> list[Suggestion]:
         """Return suggestions that begin with the first rows of `predict_at`, in their
-        order, and continue greedily.
-
-        Raises:
-            LmtuiError: there is nothing to continue.
-        """
+        order, and continue greedily."""
         return self._completer.alternatives(text, cursor, rules, count=count)
 
     def replacements(

@@ -62,6 +62,10 @@ class _Candidate:
     score: FillingScore
 
     @property
+    def text(self) -> str:
+        return self.infilled.text
+
+    @property
     def promise(self) -> float:
         """Natural log of the probability of what was scored, and of the token that
         follows it in the text."""
@@ -103,11 +107,9 @@ class _Search:
         yield self._list(pool)
         # 2) the best of them, with more and more of what follows
         for number, (kept, following) in enumerate(self._rounds, 1):
-            infilled_texts = [
-                candidate.infilled for candidate in self._best(pool, kept)
-            ]
+            fillings = [candidate.infilled for candidate in self._best(pool, kept)]
             scored: list[_Candidate] = []
-            for scored in self._scores(infilled_texts, following):
+            for scored in self._scores(fillings, following):
                 sure = self._best(scored) if number == len(self._rounds) else []
                 yield self._list(pool, sure)
             pool = scored
@@ -131,7 +133,7 @@ class _Search:
                 candidate
                 for candidate in pool[seen:]
                 if not self._is_word
-                or candidate.infilled.text not in begun
+                or candidate.text not in begun
                 or self._extended(candidate) is None
             ]
             seen = len(pool)
@@ -145,19 +147,13 @@ class _Search:
         stays, new = bool(self._scorer.following), pool
         for _ in range(LONGEST):
             grown = {
-                candidate.infilled.text: word
+                candidate.text: word
                 for candidate in new
-                if candidate.infilled.text in begun
-                and (word := self._extended(candidate))
+                if candidate.text in begun and (word := self._extended(candidate))
             }
             if not stays:
-                pool = [
-                    candidate
-                    for candidate in pool
-                    if candidate.infilled.text not in grown
-                ]
-            known = {candidate.infilled.text for candidate in pool}
-            begun = set(grown.values()) - known
+                pool = [candidate for candidate in pool if candidate.text not in grown]
+            begun = set(grown.values()) - {candidate.text for candidate in pool}
             if not begun:
                 break
             *_, new = self._scores_of(sorted(begun))
@@ -167,7 +163,7 @@ class _Search:
     def _extended(self, candidate: _Candidate) -> str | None:
         """Return the word that continues a candidate by the most probable token; None
         where that token does not continue it."""
-        word, token = candidate.infilled.text, int(candidate.score.next.argmax())
+        word, token = candidate.text, int(candidate.score.next.argmax())
         if token in self._model.end_ids:
             return None
         longer = word + self._spelled([token])
@@ -175,13 +171,11 @@ class _Search:
             return None
         return _first_word(longer)
 
-    def _predicted_texts(self, infilled_texts: Sequence[Infilled]) -> list[str]:
+    def _predicted_texts(self, fillings: Sequence[Infilled]) -> list[str]:
         """Return what the model greedily writes after each; empty where that would go
         on with the word."""
         model, context = self._model, self._scorer.context
-        begins = [
-            infilled_text.ids[: infilled_text.own] for infilled_text in infilled_texts
-        ]
+        begins = [filling.ids[: filling.own] for filling in fillings]
         room = model.context - len(context) - max(map(len, begins))
         written = [list[int]() for _ in begins]
         answers = [model.greedy(begin, min(_AHEAD, room)) for begin in begins]
@@ -191,8 +185,8 @@ class _Search:
         texts = map(self._spelled, written)
         ahead = [text[size:] for text, size in zip(texts, lengths, strict=True)]
         return [
-            text if can_cut(infilled.text + text, len(infilled.text)) else ""
-            for infilled, text in zip(infilled_texts, ahead, strict=True)
+            text if can_cut(filling.text + text, len(filling.text)) else ""
+            for filling, text in zip(fillings, ahead, strict=True)
         ]
 
     def _spelled(self, ids: Iterable[int]) -> str:
@@ -206,18 +200,18 @@ class _Search:
     def _scores_of(self, words: Iterable[str]) -> Iterator[list[_Candidate]]:
         """Score further words, without what follows; yield those that are scored,
         whenever there are more."""
-        infilled_texts = [self._scorer.fill(word) for word in dict.fromkeys(words)]
-        self._words += len(infilled_texts)
-        return self._scores(infilled_texts, 0)
+        fillings = [self._scorer.fill(word) for word in dict.fromkeys(words)]
+        self._words += len(fillings)
+        return self._scores(fillings, 0)
 
     def _scores(
-        self, infilled_texts: Sequence[Infilled], following: int
+        self, fillings: Sequence[Infilled], following: int
     ) -> Iterator[list[_Candidate]]:
         """Score words with so many tokens that follow; yield those that are scored,
         whenever there are more."""
         done: list[_Candidate] = []
-        for part in self._scorer.scores(infilled_texts, following=following):
-            done += map(_Candidate, infilled_texts[len(done) :], part)
+        for part in self._scorer.scores(fillings, following=following):
+            done += map(_Candidate, fillings[len(done) :], part)
             self._done += len(part)
             yield done
 
@@ -227,20 +221,11 @@ class _Search:
         """Return the most promising candidates, best first; the present text is one."""
 
         def order(candidate: _Candidate) -> tuple[float, str]:
-            return -candidate.promise, candidate.infilled.text
+            return -candidate.promise, candidate.text
 
         ranked = sorted(pool, key=order)
-        first = [
-            candidate
-            for candidate in ranked
-            if candidate.infilled.text == self._present
-        ]
-        first += [
-            candidate
-            for candidate in ranked
-            if candidate.infilled.text != self._present
-        ]
-        return sorted(first[: max(1, most or self._count)], key=order)
+        ranked.sort(key=lambda candidate: candidate.text != self._present)
+        return sorted(ranked[: max(1, most or self._count)], key=order)
 
     def _list(
         self, early: Sequence[_Candidate], scored: Sequence[_Candidate] = ()
@@ -264,7 +249,7 @@ class _Search:
         follows = bool(self._scorer.following)
         return [
             Replacement(
-                text=candidate.infilled.text,
+                text=candidate.text,
                 logprob=candidate.score.own - self._healed.logprob,
                 ahead="",
                 following=candidate.score.following if follows else None,

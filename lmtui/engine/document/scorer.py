@@ -90,11 +90,15 @@ class DocumentScorer:
         splice = self.document.update(text)
         if not splice.removed and not splice.added:
             return
+        # 1) rows of the changed tokens
         first, end = splice.first, splice.first + splice.removed
         self._rows[first:end] = [None] * splice.added
+        # 2) rows behind them, up to the first whose whole window is as before
         again = self._unchanged_from(splice)
         stale = min(again, len(self))
         self._rows[first:stale] = [None] * (stale - first)
+        # 3) states; the one before the first changed token stays, for it has read only
+        # tokens before that
         for index in [i for i in self._states if first < i < again]:
             del self._states[index]
 
@@ -258,16 +262,19 @@ class DocumentScorer:
         """Return the states [width] after the context of a cursor and after each
         typed token.
         """
+        # 1) those that are cached
         known = self.known_at(cursor)
         ids = [*cursor.context, *cursor.typed]
         since = max(0, len(cursor.context) - 1) + len(known)
         if since == len(ids):
             return known
+        # 2) in a fork, where the cache would lose the text behind the cursor
         if self._reads_in_fork(ids, cursor.window):
             forked = self._cache.fork(1, since)
             keep = len(ids) - since
             seen = self._backend.hidden_states(ids[since:], forked, keep=keep)
             return [*known, *seen]
+        # 3) else in the cache itself, which is then where the user types
         self._writing, own = cursor.window, self._last_read(cursor)
         new = self._run(self._cache, ids, since, window=cursor.window, own=own)
         return [*known, *new]

@@ -112,28 +112,25 @@ class SpanScorer:
         return log_softmax(cache.logits)
 
     def scores(
-        self, infilled_texts: Sequence[Infilled], *, following: int = FOLLOWING
+        self, fillings: Sequence[Infilled], *, following: int = FOLLOWING
     ) -> Iterator[list[FillingScore]]:
         """Yield the scores of fillings with up to so many tokens that follow, in order,
         some at a time.
         """
         cache, done = self._model.cache, 0
         cache.read(self.context)
-        paths = [
-            infilled_text.ids[: infilled_text.own + following]
-            for infilled_text in infilled_texts
-        ]
+        paths = [filling.ids[: filling.own + following] for filling in fillings]
         for some in score_paths(cache, paths):
-            part = infilled_texts[done : done + len(some)]
+            part = fillings[done : done + len(some)]
             done += len(some)
             yield [
                 FillingScore(
-                    math.fsum(score.logprobs[: infilled.own]),
-                    math.fsum(score.logprobs[infilled.own :]),
-                    len(score.logprobs) - infilled.own,
+                    math.fsum(score.logprobs[: filling.own]),
+                    math.fsum(score.logprobs[filling.own :]),
+                    len(score.logprobs) - filling.own,
                     score.after,
                 )
-                for infilled, score in zip(part, some, strict=True)
+                for filling, score in zip(part, some, strict=True)
             ]
 
 

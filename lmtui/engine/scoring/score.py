@@ -39,10 +39,6 @@ class ScoringBackend(Protocol):
     """Backend that scores tokens itself, without handing out their logits."""
 
     @property
-    def listed(self) -> int | None:
-        """As in `ModelBackend`."""
-
-    @property
     def scores_prompts(self) -> bool:
         """Whether it can; some servers can't."""
 

@@ -35,7 +35,6 @@ from lmtui.models.llama.weights import (
     shape_of,
 )
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
-from lmtui.models.progress import OnProgress
 from lmtui.models.source import Quantize
 
 
@@ -109,52 +108,28 @@ def weights_for(
 
 def _mapped(name: str, path: Path, how: LoadOptions) -> LoadedModel:
     """Return a model whose weights are mapped, from its own files or rounded in the
-    cache.
-
-    Raises:
-        NotSupported: it is not Llama-shaped, or this machine can't run it so.
-        LmtuiError: it can't be read.
-    """
+    cache."""
     checkpoint = read_gguf_model(path) if path.is_file() else read_model(path)
     weights = weights_for(checkpoint, how.quantize)
     if weights == "blocks" and isinstance(checkpoint, GgufHeader):
-        return load_blocks(name, checkpoint, how.on_progress)
-    if weights == "half" and isinstance(checkpoint, ModelFolder):
-        return load_half(name, checkpoint, how.on_progress)
-    return load_rounded(name, checkpoint, bits_for(how.quantize), how.on_progress)
+        have = hardware.available_ram()
+        memory.require_mapped(checkpoint.parameters, checkpoint.bytes, have)
+    elif weights == "half" and isinstance(checkpoint, ModelFolder):
+        _require_half(checkpoint)
+    else:
+        bits = bits_for(how.quantize)
+        return load_rounded(name, checkpoint, bits, how.on_progress)
+    return load_mapped(name, MappedWeights(checkpoint), how.on_progress)
 
 
-def load_blocks(name: str, header: GgufHeader, on_progress: OnProgress) -> LoadedModel:
-    """Load the model in a GGUF file with its blocks as they are.
-
-    Raises:
-        NotSupported: the Llama backend can't run it so.
-        LmtuiError: it can't be read, or is too large for the memory.
-    """
-    memory.require_mapped(header.parameters, header.bytes, hardware.available_ram())
-    return load_mapped(name, MappedWeights(header), on_progress)
-
-
-def load_half(name: str, files: ModelFolder, on_progress: OnProgress) -> LoadedModel:
-    """Load the model in a folder with its 16-bit weights as they are.
-
-    Raises:
-        NotSupported: the Llama backend can't run the model.
-        LmtuiError: it can't be read, or is too big.
-    """
-    if files.config.get("quantization_config"):
+def _require_half(files: ModelFolder) -> None:
+    """Check that the 16-bit weights of a folder can be used as they are: their format,
+    their shapes, and that the memory has room for them."""
+    config = files.config
+    if config.get("quantization_config"):
         raise NotSupported(
             "its weights are quantised in a format that is not supported"
         )
-    _require_shapes(files)
-    have = hardware.available_ram()
-    memory.require_memory(files.parameters, DTYPES[files.dtype], have, where="cpu")
-    return load_mapped(name, MappedWeights(files), on_progress)
-
-
-def _require_shapes(files: ModelFolder) -> None:
-    """Check that the tensors have the shapes that the configuration implies."""
-    config = files.config
     try:
         shape, vocabulary = shape_of(config), config["vocab_size"]
         require_shapes(shape, vocabulary, files.shapes, Naming.transformers())
@@ -162,6 +137,8 @@ def _require_shapes(files: ModelFolder) -> None:
         raise NotSupported(
             f"its tensors do not match its configuration: {error}"
         ) from error
+    have = hardware.available_ram()
+    memory.require_memory(files.parameters, DTYPES[files.dtype], have, where="cpu")
 
 
 def has_known_blocks(header: GgufHeader, bits: int) -> bool:

@@ -82,21 +82,11 @@ class MappedWeights:
         return [file.path for file in self.checkpoint.weights]
 
     def write(self, config: dict[str, Any], folder: Path) -> None:
-        """Write what the model's files lack into a new cache folder, given the
-        configuration in the form of transformers: here nothing.
-
-        Raises:
-            NotSupported: the Llama backend can't run the model.
-            OSError, LmtuiError: it can't be written, or the model not be read.
-        """
+        """Write the weights into a new cache folder, where the model's files lack them,
+        given the configuration in the form of transformers."""
 
     def read(self, folder: Path, config: dict[str, Any]) -> LlamaWeights:
-        """Map the weights, given the cache folder and the configuration in it.
-
-        Raises:
-            NotSupported: the Llama backend can't run them.
-            OSError, ValueError, KeyError: they are damaged.
-        """
+        """Map the weights, given the cache folder and the configuration in it."""
         source = self.source
         if isinstance(source, FolderTensors):
             _require_head(source, tied=bool(config.get("tie_word_embeddings")))
@@ -115,6 +105,7 @@ def load_mapped(
     """
     digest = model_digest(weights.checkpoint.path, on_progress)
     folder = cache.folder_of(digest, weights.kind)
+    # 1) kernels, and what the files lack: configuration, tokenizer, rounded weights
     with ThreadPoolExecutor(1) as aside:
         # Compiling takes some seconds, in which the tokenizer can be read.
         config = read_config(weights.checkpoint)
@@ -136,12 +127,13 @@ def load_mapped(
         if not cache.is_complete(folder):
             convert()
         require_compiled()
+    # 2) the weights, from the disk into the page cache, and mapped from there
     read_ahead(weights.files(folder), name, on_progress)
     seen = cache_dir.identity(folder)
     try:
         return _opened(folder, name, weights)
     except _DAMAGED:
-        # damaged in a way that `is_complete` does not see
+        # 3) once more, where the folder is damaged as `is_complete` does not see
         cache_dir.discard(folder, seen)
         convert()
     try:
@@ -221,12 +213,7 @@ def read_blocks(
     rope: Tensor,
 ) -> LlamaWeights:
     """Return the weights of a source, memory-mapped. `checkpoint` describes its
-    tensors, `rope` are the frequencies, float32 [d/2].
-
-    Raises:
-        NotSupported: the Llama backend can't run them.
-        OSError, ValueError, KeyError: they are damaged.
-    """
+    tensors, `rope` are the frequencies, float32 [d/2]."""
     shape, vocabulary = shape_of(config), config["vocab_size"]
     require_shapes(shape, vocabulary, checkpoint.shapes, naming)
     kernel = checked_kernel(config, formats_in(checkpoint))
@@ -237,11 +224,7 @@ def read_blocks(
 
 
 def _require_head(source: FolderTensors, *, tied: bool) -> None:
-    """Check that the LM head is stored, or tied, as the configuration says.
-
-    Raises:
-        NotSupported: it is another one, or missing.
-    """
+    """Check that the LM head is stored, or tied, as the configuration says."""
     embedding, head = LIBRARY["embedding"], LIBRARY["head"]
     if head not in source:
         right = tied

@@ -54,12 +54,7 @@ _Source = GgufTensors | FolderTensors
 def load_rounded(
     name: str, checkpoint: ModelFolder | GgufHeader, bits: int, on_progress: OnProgress
 ) -> LoadedModel:
-    """Load a model with its weights rounded to at most `bits` bits, 8 or 4.
-
-    Raises:
-        NotSupported: the Llama backend can't run it.
-        LmtuiError: it can't be read, or is too large for the memory.
-    """
+    """Load a model with its weights rounded to at most `bits` bits, 8 or 4."""
     weights = RoundedWeights(checkpoint, name, bits, on_progress)
     count, have = checkpoint.parameters, hardware.available_ram()
     memory.require_mapped(count, bytes_rounded(count, bits), have, rounds=True)
