@@ -49,9 +49,9 @@ class ResidualStream:
                 calls.append((module, taken[0], made))
 
         with ExitStack() as hooks:
-            hooks.enter_context(_removed(layers[-1].register_forward_hook(leave)))
+            hooks.enter_context(layers[-1].register_forward_hook(leave))
             for module in _sibling_modules(model, layers[0]):
-                hooks.enter_context(_removed(module.register_forward_hook(note)))
+                hooks.enter_context(module.register_forward_hook(note))
             last = run()
         if len(left) != 1:
             raise ValueError(_MANY_STATES)
@@ -59,7 +59,7 @@ class ResidualStream:
         self.norm = _modules_to_head(calls, left[0], last)
         with self.recorded(len(last)) as entered:
             run()
-        if [each.shape for each in entered] != [last.shape] * len(layers):
+        if [states.shape for states in entered] != [last.shape] * len(layers):
             raise ValueError(_MANY_STATES)
 
     @contextmanager
@@ -82,16 +82,8 @@ class ResidualStream:
         with ExitStack() as hooks:
             for layer in self._layers:
                 hook = layer.register_forward_pre_hook(enter, with_kwargs=True)
-                hooks.enter_context(_removed(hook))
+                hooks.enter_context(hook)
             yield entered
-
-
-@contextmanager
-def _removed(hook: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def _state_in(values: Any) -> Tensor:

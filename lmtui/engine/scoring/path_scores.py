@@ -78,7 +78,10 @@ def score_paths(
             blocks = map(backend.head, torch.split(states, _ROWS))
             yield _scores(some, tree.rows, chain([first], blocks))
         else:
-            logits = _path_logits(cache, some[0])
+            forked = cache.fork(1)
+            before = cache.ids if forked is None else []
+            path = some[0]
+            logits = backend.logits([*before, *path], forked, keep=len(path))
             yield _scores(some, [list(range(len(logits)))], [first, logits])
 
 
@@ -94,13 +97,6 @@ def _parts(paths: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
         size += len(path)
     if part:
         yield part
-
-
-def _path_logits(cache: PrefixCache, path: Sequence[int]) -> Tensor:
-    """Return the logits [n, V] after each token of one path."""
-    forked = cache.fork(1)
-    before = cache.ids if forked is None else []
-    return cache.backend.logits([*before, *path], forked, keep=len(path))
 
 
 def _scores(

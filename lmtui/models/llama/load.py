@@ -103,7 +103,8 @@ def weights_for(
         return "half" if quantize == "auto" else "rounded"
     # For int4 the embedding, too, is rounded.
     most = {"auto": 16, "int8": 8}.get(quantize, 0)
-    return "blocks" if has_known_blocks(checkpoint, most) else "rounded"
+    fit = (name in FORMATS and bits_of(name) <= most for name in formats_in(checkpoint))
+    return "blocks" if all(fit) else "rounded"
 
 
 def _mapped(name: str, path: Path, how: LoadOptions) -> LoadedModel:
@@ -139,13 +140,6 @@ def _require_half(files: ModelFolder) -> None:
         ) from error
     have = hardware.available_ram()
     memory.require_memory(files.parameters, DTYPES[files.dtype], have, where="cpu")
-
-
-def has_known_blocks(header: GgufHeader, bits: int) -> bool:
-    """Return whether blocks of all formats in a file can be multiplied, and have at
-    most `bits` bits."""
-    known = (name in FORMATS and bits_of(name) <= bits for name in formats_in(header))
-    return all(known)
 
 
 def why_no_blocks() -> str | None:

@@ -261,17 +261,6 @@ class Table:
         return torch.tensor(self._after[path]).log()
 
 
-def test_unexplored_is_a_share_of_the_whole_probability() -> None:
-    model = Table((b"a", b"aa", b"aab", b"aac", b"b"), _=[0.1, 0.2, 0.2, 0.1, 0.4])
-    found = model.search(b"aa", most_runs=0)
-    assert math.exp(found.logprob) == pytest.approx(0.5)  # without the lone a
-    assert found.unexplored == pytest.approx(0.3 / 0.6)
-    assert shares(found) == pytest.approx({(b"b", None): 0.4, (b"c", None): 0.2})
-    third = 1 / 3
-    entropy = -third * math.log(third) - 2 * third * math.log(2 * third)
-    assert found.entropy == pytest.approx(entropy)
-
-
 def test_search_runs_only_what_the_tolerance_needs() -> None:
     tokens = (b"a", b"ab", b"abc", b"abcd", b"x")
     model = Table(

@@ -24,7 +24,7 @@ from lmtui.models.llama.linear import BlockLinear
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import Progress
-from tests.models import learned, tiny
+from tests.models import tiny
 
 pytestmark = [
     pytest.mark.skipif(
@@ -136,13 +136,6 @@ def test_types_without_a_kernel_are_rounded_to_8_bits(
     found = loaded(file, "auto")
     assert found.number_format == "Q8_0"
     assert apart(loaded(file, "none"), found) < 0.02
-
-
-def test_adapter_is_added_to_rounded_weights(folder: Path, tmp_path: Path) -> None:
-    lora = str(learned.save_lora(tmp_path / "lora", folder, size=0.1))
-    exact = loaded(folder, "none", adapter=lora)
-    assert apart(exact, loaded(folder, "int8", adapter=lora)) < 5e-3
-    assert apart(exact, loaded(folder, "int8")) > 0.02
 
 
 @pytest.mark.parametrize("quantize", ["auto", "int4"])

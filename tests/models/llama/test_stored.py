@@ -16,7 +16,6 @@ from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.token_tree import Tree
-from lmtui.engine.types import SamplingSettings
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.kernels import build, compiler, cpu_features, gguf_matmul
 from lmtui.models import memory
@@ -200,21 +199,6 @@ def test_adapter_is_added_to_few_and_many_inputs(q8: Path) -> None:
         added = layer.with_lora(first, second).times(inputs) - layer.times(inputs)
         wanted = inputs @ first.t() @ second.t()
         torch.testing.assert_close(added, wanted, atol=0.2, rtol=0.01)
-
-
-def test_decoding_gives_the_logits_of_reading_at_once(q8: Path) -> None:
-    engine = LocalEngine(loaded(q8))
-    ids = engine.encode(tiny.TEXT).ids[:6]
-    one_by_one = []
-    for count in range(1, len(ids) + 1):
-        shown = engine.next_distribution(ids[:count], SamplingSettings(), top_n=5)
-        one_by_one.append([(c.id, c.logprob) for c in shown.candidates])
-    other = LocalEngine(loaded(q8))
-    shown = other.next_distribution(ids, SamplingSettings(), top_n=5)
-    for (a, x), (b, y) in zip(
-        one_by_one[-1], [(c.id, c.logprob) for c in shown.candidates], strict=True
-    ):
-        assert a == b and x == pytest.approx(y, abs=5e-3)  # keys and values are float16
 
 
 def test_second_opening_makes_nothing_anew(q4: Path) -> None:
