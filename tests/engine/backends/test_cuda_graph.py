@@ -20,6 +20,7 @@ from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 from tests.engine import tiny
 from tests.engine.growing import grown
+from tests.examples import examples
 
 FAMILIES = ("llama", "gpt2", "qwen3")
 IDS = [3 + (7 * i * i + i) % 300 for i in range(200)]
@@ -51,19 +52,19 @@ def test_prompt_lookup_guesses_nothing_at_cuda_graph_costs() -> None:
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
-@pytest.mark.parametrize("family", FAMILIES)
 @given(
+    family=st.sampled_from(FAMILIES),
     history=st.lists(
         st.tuples(
             st.integers(0, 150), st.lists(st.integers(3, 6), min_size=1, max_size=9)
         ),
         min_size=1,
         max_size=4,
-    )
+    ),
 )
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=examples(12, 300))
 def test_logits_equal_the_reference_after_any_history(
-    family: str, device: str, history: list[tuple[int, list[int]]]
+    device: str, family: str, history: list[tuple[int, list[int]]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda_graph, "_FIRST", 16)  # so that it has to grow

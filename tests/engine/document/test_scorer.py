@@ -210,7 +210,7 @@ def test_predict_at_equals_a_fresh_run_of_every_path(
 TEXT = "the quick brown fox jumps over the lazy dog. the cat sat on the mat "
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_prediction_at_a_scored_place_runs_no_forward_pass(family: str) -> None:
     engine = tiny.engine(family)
     list(engine.document.score_span(TEXT, 0, len(TEXT)))
@@ -225,7 +225,7 @@ def test_prediction_at_a_scored_place_runs_no_forward_pass(family: str) -> None:
     assert lengths == []
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_typing_at_the_end_runs_only_changed_tokens(family: str) -> None:
     engine = tiny.engine(family)
     engine.document.predictor.budget = SearchBudget(least=1.0, least_scored=1.0, runs=2)
@@ -239,7 +239,7 @@ def test_typing_at_the_end_runs_only_changed_tokens(family: str) -> None:
         assert expectation.window == (0, len(engine.encode(text).ids))
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_one_more_letter_takes_one_forward_pass(family: str) -> None:
     engine = tiny.engine(family)
     engine.document.predictor.budget = SearchBudget(
@@ -327,6 +327,7 @@ def test_model_without_rollback_scores_like_the_whole_text() -> None:
 
 
 @given(text=texts, place=st.floats(0, 1))
+@settings(max_examples=examples(15, 400))
 def test_following_token_has_the_rank_and_logprob_of_its_row(
     text: str, place: float
 ) -> None:

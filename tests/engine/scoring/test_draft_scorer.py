@@ -11,6 +11,7 @@ from lmtui.errors import LmtuiError
 from tests.byte_level import SPECIALS
 from tests.engine import tiny
 from tests.engine.test_prefix_cache import counted
+from tests.examples import examples
 
 PLAIN = SamplingSettings()
 BEFORE = [ChatTurn("user", "the cat"), ChatTurn("assistant", "sat on")]
@@ -21,7 +22,7 @@ drafts = st.lists(
 
 
 @given(history=drafts)
-@settings(deadline=None)
+@settings(max_examples=examples(12, 300))
 def test_growing_draft_has_the_scores_of_a_whole_scoring(history: list[str]) -> None:
     engine = tiny.engine()
     for draft in history:
