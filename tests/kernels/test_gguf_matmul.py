@@ -74,8 +74,7 @@ def test_products_and_rows_are_those_of_the_dequantised_matrix(
         assert bool(((found - wanted).abs() <= near).all())
 
 
-@pytest.mark.parametrize("rows", [1, 63, 64, 130])
-@pytest.mark.parametrize("blocks", [1, 5, 20])
+@pytest.mark.parametrize(("rows", "blocks"), [(1, 5), (63, 1), (64, 20), (130, 5)])
 @pytest.mark.parametrize("name", FORMATS)
 def test_products_of_many_inputs_are_float32_sums(
     name: str, blocks: int, rows: int, kernel: GgufMatmulKernel
@@ -98,7 +97,7 @@ def test_products_of_many_inputs_are_float32_sums(
         assert torch.equal(part, found[:count])
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 5, 8])
+@pytest.mark.parametrize("blocks", [1, 5])
 @pytest.mark.parametrize("name", FORMATS)
 def test_inputs_of_16_bits_are_not_rounded(
     name: str, blocks: int, kernel: GgufMatmulKernel
