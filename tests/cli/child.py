@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,16 +21,14 @@ from lmtui.cli.errors import leave
 from lmtui.cli.main import main
 from lmtui.config.settings import Settings
 from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd
-from lmtui.engine.document.types import (
-    Replacement,
-)
+from lmtui.engine.document.types import Replacement
 from lmtui.errors import LmtuiError
 from lmtui.models import inventory
 from lmtui.train import client
 from tests.fake_writing import FakeWriter
 
 
-def open_fake(settings: Settings, script: dict[str, Any]) -> FakeWriter:
+def open_fake(settings: Settings, script: Mapping[str, Any]) -> FakeWriter:
     """The engine that the script describes."""
 
     def press(index: int) -> None:
@@ -44,7 +43,7 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeWriter:
     )
     fields = {"adapter": settings.adapter, **fields}
     others = [Suggestion(text, SuggestionEnd.STOP) for text in fields.pop("others", ())]
-    words = [Replacement(*each) for each in fields.pop("words", ())]
+    words = [Replacement(*word) for word in fields.pop("words", ())]
     engine = FakeWriter(**fields, others=others, words=words, on_token=press)
     if flood := script.get("flood"):
         engine = FakeWriter([["x" * 8000] * flood])
@@ -53,14 +52,22 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeWriter:
     return engine
 
 
+def prepared(
+    script: Mapping[str, Any], put: Callable[[Any, str, object], None] = setattr
+) -> Callable[[Settings], FakeWriter]:
+    """What opens the engine; `put` sets what else the script says, in its modules."""
+    worker = Path(__file__).parents[1] / "train" / "fake_worker.py"
+    scripted = json.dumps(script.get("worker", {}))
+    gone = script.get("gone", ())
+    put(inventory, "is_local", lambda ref: ref.model not in gone)
+    put(client, "COMMAND", (sys.executable, str(worker), scripted))
+    return lambda settings: open_fake(settings, script)
+
+
 def run_scripted() -> NoReturn:
     """Run the program as sys.argv says, and end the process."""
-    given = json.loads(sys.argv[1])
-    worker = Path(__file__).parents[1] / "train" / "fake_worker.py"
-    scripted = json.dumps(given.get("worker", {}))
-    inventory.is_local = lambda ref: ref.model not in given.get("gone", ())
-    client.COMMAND = (sys.executable, str(worker), scripted)
-    leave(main(sys.argv[2:], open_engine=lambda s: open_fake(s, given)))
+    script = json.loads(sys.argv[1])
+    leave(main(sys.argv[2:], open_engine=prepared(script)))
 
 
 if __name__ == "__main__":

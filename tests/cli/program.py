@@ -1,8 +1,10 @@
-"""Running the program as a user would: as a process, through pipes or a terminal."""
+"""Running the program as a user would, through pipes or a terminal; as a process where
+that matters, and else in this one."""
 
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -12,12 +14,16 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from lmtui import paths
 from lmtui.chat.store import Store
+from lmtui.cli.main import main
+from tests.cli import child
 from tests.cli.forked import REPOSITORY as REPOSITORY
 from tests.cli.forked import Process, start
 
@@ -56,16 +62,39 @@ def run(
     script: Mapping[str, Any] | None = None,
     stdin: str | bytes = b"",
     env: Mapping[str, str] | None = None,
-    fresh: bool = False,
+    fresh: bool | None = None,
 ) -> Result:
-    """Run the program through pipes; `fresh`: in an interpreter that starts for it."""
+    """Run the program through pipes, in this process. With `fresh` in one of its own;
+    if that is true, in an interpreter that starts for it."""
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    if fresh is None:
+        return _run_here(arguments, script or {}, given, env or {})
     with begun(
         *arguments, script=script, stdin=subprocess.PIPE, env=env, fresh=fresh
-    ) as child:
-        given = stdin.encode() if isinstance(stdin, str) else stdin
-        out, err = child.communicate(given, timeout=60)
-    assert child.returncode is not None
-    return Result(child.returncode, out.decode(), err.decode())
+    ) as process:
+        out, err = process.communicate(given, timeout=60)
+    assert process.returncode is not None
+    return Result(process.returncode, out.decode(), err.decode())
+
+
+def _run_here(
+    arguments: Sequence[str],
+    script: Mapping[str, Any],
+    stdin: bytes,
+    env: Mapping[str, str],
+) -> Result:
+    written = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(raw, "utf-8", newline="\n") for raw in written)
+    with pytest.MonkeyPatch.context() as patch, chdir(REPOSITORY):
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        for name, value in env.items():
+            patch.setenv(name, value)
+        code = main(arguments, open_engine=child.prepared(script, patch.setattr))
+    for stream in (out, err):
+        stream.flush()
+    return Result(code, *(raw.getvalue().decode() for raw in written))
 
 
 def run_in_terminal(
