@@ -30,7 +30,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def root(kind: str) -> Path:
-    """Return the folder that holds the folders of a kind."""
     return paths.cache_folder() / kind
 
 

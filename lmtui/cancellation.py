@@ -19,7 +19,6 @@ Condition = Callable[[], bool]
 
 
 def never() -> bool:
-    """Return False: the work goes on to its end."""
     return False
 
 

@@ -69,11 +69,7 @@ def panics_as_errors(
     hint: str = "Use another model, or another text.",
 ) -> Iterator[None]:
     """Turn the panic of a library written in Rust into an LmtuiError. A panic is a
-    BaseException, so that `except Exception` does not catch it.
-
-    Raises:
-        LmtuiError: a library panicked.
-    """
+    BaseException, so that `except Exception` does not catch it."""
     try:
         yield
     except BaseException as error:

@@ -26,22 +26,14 @@ class TextSource:
 
 
 def read_file(name: str, *, nul: bool = False) -> TextSource:
-    """Return the text of a file; see `read_bytes`.
-
-    Raises:
-        LmtuiError: it can't be read, or is not UTF-8 text.
-    """
+    """Return the text of a file; see `read_bytes`."""
     return TextSource(name, read_text(name, lambda: Path(name).open("rb"), nul=nul))
 
 
 def read_text(
     name: str, open_file: Callable[[], BinaryIO], *, nul: bool = False
 ) -> str:
-    """Return the text that `open_file` opens; see `read_bytes`.
-
-    Raises:
-        LmtuiError: it can't be read, or is not UTF-8 text.
-    """
+    """Return the text that `open_file` opens; see `read_bytes`."""
     return decode(name, read_bytes(name, open_file, nul=nul))
 
 
@@ -62,11 +54,7 @@ def read_bytes(
 
 
 def decode(name: str, data: bytes) -> str:
-    """Decode `data` as UTF-8, unchanged.
-
-    Raises:
-        LmtuiError: it is not UTF-8.
-    """
+    """Decode `data` as UTF-8, unchanged."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

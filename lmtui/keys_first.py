@@ -33,7 +33,6 @@ class _Keys:
         self._drawn.set()
 
     def give_way(self) -> None:
-        """Wait while a key is on its way."""
         if not self._drawn.is_set():
             self._drawn.wait(max(0.0, self._until - monotonic()))
 

@@ -129,7 +129,6 @@ def _kind(hint: Any) -> Kind:
 
 
 def check(name: str, declaration: Declaration, value: Any) -> None:
-    """Refuse a value that a setting can't have."""
     if declaration.holds(value):
         return
     shown = f"{value:g}" if isinstance(value, float) else value_text(value)
@@ -139,7 +138,6 @@ def check(name: str, declaration: Declaration, value: Any) -> None:
 
 
 def check_fields(holder: Any) -> None:
-    """Refuse a dataclass with a setting that can't have its value."""
     for item in fields(holder):
         if (declaration := declaration_of(item)) is not None:
             value = getattr(holder, item.name)

@@ -27,7 +27,7 @@ def remember(names: Iterable[str]) -> None:
     for name in names:
         whole = str(Path(name).absolute())
         known = [whole, *(other for other in known if other != whole)]
-    _write(known[:_MOST])
+    _write(_recent_file(), known[:_MOST])
 
 
 def _recent_file() -> Path:
@@ -45,12 +45,14 @@ def _is_there(name: str) -> bool:
         return False
 
 
-def _write(names: Sequence[str]) -> None:
+def _write(file: Path, names: Sequence[str]) -> bool:
+    """Write a file of names; return whether that was possible."""
     try:
-        paths.ensure_folder(paths.state_folder())
-        paths.write_atomically(_recent_file(), json.dumps(names).encode())
+        paths.ensure_folder(file.parent)
+        paths.write_atomically(file, json.dumps(names).encode())
     except (OSError, LmtuiError):
-        return  # optional state: no error
+        return False
+    return True
 
 
 def first_time(name: str) -> bool:
@@ -71,12 +73,7 @@ def _is_new(name: str, file: Path) -> bool | None:
     known = _read_names(file)
     if name in known:
         return False
-    try:
-        paths.ensure_folder(file.parent)
-        paths.write_atomically(file, json.dumps([*known, name]).encode())
-    except (OSError, LmtuiError):
-        return None
-    return True
+    return True if _write(file, [*known, name]) else None
 
 
 def _read_names(file: Path) -> list[str]:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui import notation
+from lmtui import cache_dir, notation
 from lmtui.cli import completion, options
 from lmtui.cli.errors import note
 from lmtui.cli.output import JsonEvent, Output, confirm_removal, table
 from lmtui.errors import LmtuiError
+from lmtui.models.adapters import export, folders
+from lmtui.models.adapters.card import inspect_command
 from lmtui.notation import counted
 from lmtui.text import visible_line
 
@@ -87,9 +89,6 @@ def show_list(json: options.Json = False) -> None:
       lmtui adapters list
       lmtui adapters list --json
     """
-    # Imported here, as in every command: `lmtui --help` needs none of it.
-    from lmtui.models.adapters import folders
-
     output, adapters = Output(), list(folders.listed())
     if json:
         for adapter in adapters:
@@ -110,9 +109,6 @@ def show_one(name: Name, json: options.Json = False) -> None:
       lmtui adapters show notes
       lmtui adapters show ./notes --json
     """
-    from lmtui.models.adapters import folders
-    from lmtui.models.adapters.card import inspect_command
-
     adapter = folders.find(name)
     output = Output()
     if json:
@@ -142,7 +138,6 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
     """
     from lmtui.cli.progress import loading_progress
     from lmtui.models import load
-    from lmtui.models.adapters import export, folders
 
     adapter = folders.find(name)
     if adapter.is_whole:
@@ -174,8 +169,6 @@ def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
       lmtui adapters export notes notes.zip
       lmtui adapters export notes ./for-a-friend --with-report
     """
-    from lmtui.models.adapters import export, folders
-
     adapter, folder = folders.find(name), export.new_path(out)
     files = export.export(adapter, folder, with_report=with_report)
     note(f"note: {export.PRIVACY}\n")
@@ -235,24 +228,16 @@ def remove(name: AdapterName, yes: options.Yes = False) -> None:
       lmtui adapters remove notes
       lmtui adapters remove notes --yes
     """
-    from lmtui.models.adapters import folders
-
     adapter = folders.stored(name)
-    freed = _size(adapter)
+    freed = cache_dir.size(adapter.bytes)
     if not yes:
         confirm_removal(f"{visible_line(str(adapter.path))}  {freed}\n")
     folders.remove(adapter)
     Output().text(f"removed {adapter.name}, {freed} freed\n")
 
 
-def _size(adapter: Adapter) -> str:
-    from lmtui import cache_dir
-
-    return cache_dir.size(adapter.bytes)
-
-
 def _row(adapter: Adapter) -> tuple[str, ...]:
-    name, size, card = adapter.name, _size(adapter), adapter.card
+    name, size, card = adapter.name, cache_dir.size(adapter.bytes), adapter.card
     if adapter.problem:
         return (name, "damaged", size, "", "", adapter.problem)
     if card is None:
@@ -283,16 +268,14 @@ def _event(adapter: Adapter, *, whole: bool = False) -> JsonEvent:
 
 
 def _report(adapter: Adapter) -> str | None:
-    from lmtui.models.adapters.export import REPORT
-
-    file = adapter.path / REPORT
+    file = adapter.path / export.REPORT
     return str(file) if file.is_file() else None
 
 
 def _facts(adapter: Adapter) -> Iterator[tuple[str, str]]:
     """Yield the rows (name, value) above the table of metrics."""
     yield "name", adapter.name
-    yield "path", f"{adapter.path} ({_size(adapter)})"
+    yield "path", f"{adapter.path} ({cache_dir.size(adapter.bytes)})"
     yield "kind", _KINDS[adapter.kind]
     if (card := adapter.card) is None:
         yield "made by", "another program; nothing says on which model"

@@ -5,7 +5,6 @@ The shell's answer is made in `cli.once`, which the screen does not import.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,22 +42,12 @@ def under(settings: Settings, name: str | None) -> tuple[Settings, str]:
     """Return the settings with a preset applied, and its system prompt or "".
 
     Flags override the preset.
-
-    Raises:
-        LmtuiError: there is no preset of that name.
     """
     if name is None:
         return settings, ""
     preset = preset_named(settings.presets, name)
-    values = {
-        key: value
-        for key, value in preset.sampling.items()
-        if settings.origin(key).source != "flag"
-    }
     origin = Origin("flag", f"--preset {name}")
-    origins = {**settings.origins, **dict.fromkeys(values, origin)}
-    changed = replace(settings.changed(values), origins=origins)
-    return changed, preset.system or ""
+    return settings.under_flags(preset.sampling, origin), preset.system or ""
 
 
 def with_own_model(
@@ -76,9 +65,9 @@ def with_own_model(
 
     if (label := model_of(before.conversation)) is None:
         return settings, None
-    own, origin = named(label), Origin("flag", "--resume")
-    origins = {**settings.origins, "model": origin, "adapter": origin}
-    settings = replace(settings, model=own.model, adapter=own.adapter, origins=origins)
+    own = named(label)
+    values = {"model": own.model, "adapter": own.adapter}
+    settings = settings.under_flags(values, Origin("flag", "--resume"))
     if is_local(settings, own):
         return settings, None
     return settings, inventory.missing_model(label, _HINT)
@@ -243,11 +232,6 @@ def resumed(settings: Settings, before: StoredConversation | None) -> Settings:
     drawn = before.conversation.path[-1].settings if before else None
     if drawn is None:
         return settings
-    values = {
-        name: getattr(drawn, name)
-        for name in drawn.__slots__
-        if settings.origin(name).source != "flag" and name != "seed"
-    }
+    values = {name: getattr(drawn, name) for name in drawn.__slots__ if name != "seed"}
     origin = Origin("conversation", "the conversation's last answer")
-    origins = {**settings.origins, **dict.fromkeys(values, origin)}
-    return replace(settings.changed(values), origins=origins)
+    return settings.under_flags(values, origin)

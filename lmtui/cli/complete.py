@@ -178,13 +178,12 @@ def _open_editor(
 def read_request(
     file: str, at: str = "", *, single_line: bool = False, with_: Sequence[str] = ()
 ) -> CompletionRequest:
-    """Return the text and the cursor that the command line names.
-
-    Raises:
-        LmtuiError: the text can't be read, or has no such location.
-    """
+    """Return the text and the cursor that the command line names."""
     position = positions.parsed(at) if at else None
-    text = _from_stdin() if file == STDIN else _from_file(file)
+    if file == STDIN:
+        text = taken_off(read_stdin().removeprefix(_BOM))[0]
+    else:
+        text = _from_file(file)
     cursor = positions.offset_of(text, *position) if position else len(text)
     context = read_context(with_, Path(file))
     name = "" if file == STDIN else Path(file).name
@@ -199,11 +198,8 @@ def read_writing(
     with_: Sequence[str] = (),
 ) -> Writing:
     """Return the editor's options for the named file, which may not exist yet, or for
-    the text on stdin. `with_` names other files and folders that the model reads first.
-
-    Raises:
-        LmtuiError: there is no terminal, the file is no text, or has no such location.
-    """
+    the text on stdin. `with_` names other files and folders that the model reads
+    first."""
     position = positions.parsed(at) if at else (1, 1)
     if name == STDIN:
         with keys_from_terminal():
@@ -224,9 +220,6 @@ def new_writing(name: str, settings: Settings) -> Writing:
     """Return the editor's options for an empty text.
 
     Its file name is `name`, or `name` with a number, and unused in this folder.
-
-    Raises:
-        LmtuiError: the folder does not exist any more.
     """
     names = (f"{name}{more}.txt" for more in chain([""], map("-{}".format, count(2))))
     free = next(each for each in names if not os.path.lexists(each))
@@ -246,10 +239,6 @@ def _writing(file: TextFile, cursor: int, settings: Settings) -> Writing:
         sampling=settings.sampling,
         sampling_for=settings.sampling_for,
     )
-
-
-def _from_stdin() -> str:
-    return taken_off(read_stdin().removeprefix(_BOM))[0]
 
 
 def _from_file(name: str) -> str:

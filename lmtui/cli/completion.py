@@ -98,11 +98,7 @@ Show = Annotated[
 
 
 def _shell() -> str:
-    """Return the shell that the program was started from.
-
-    Raises:
-        LmtuiError: it is unknown, or has no completion.
-    """
+    """Return the shell that the program was started from."""
     import shellingham  # type: ignore[import-untyped]
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -98,7 +98,14 @@ def _write_json(settings: Settings, output: Output) -> None:
             }
         )
     for preset in settings.presets.values():
-        output.event(_preset_event(preset))
+        output.event(
+            {
+                "event": "preset",
+                "name": preset.name,
+                "system": preset.system,
+                "sampling": dict(preset.sampling),
+            }
+        )
     for server in settings.servers.values():
         output.event(
             {
@@ -111,15 +118,6 @@ def _write_json(settings: Settings, output: Output) -> None:
         )
     for name, keys in settings.keys.items():
         output.event({"event": "own_key", "id": name, "keys": keys})
-
-
-def _preset_event(preset: Preset) -> dict[str, Any]:
-    return {
-        "event": "preset",
-        "name": preset.name,
-        "system": preset.system,
-        "sampling": dict(preset.sampling),
-    }
 
 
 def _show_keys(settings: Settings, output: Output, *, json: bool) -> None:

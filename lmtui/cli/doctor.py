@@ -11,13 +11,14 @@ from collections.abc import Iterator
 
 import typer
 
-from lmtui import __version__, paths
+from lmtui import __version__, cache_dir, paths
 from lmtui.cli import options
 from lmtui.cli.engine import resolved
 from lmtui.cli.output import Output, table
 from lmtui.config.settings import Settings, bits
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import ServerOptions, is_address
+from lmtui.text import visible_line
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "peft",
              "llguidance")  # fmt: skip
@@ -68,7 +69,6 @@ def _versions() -> Iterator[Line]:
 
 
 def _folders() -> Iterator[Line]:
-    from lmtui import cache_dir
     from lmtui.models.download import hub
 
     yield "settings", str(paths.config_file())
@@ -84,7 +84,6 @@ def _folders() -> Iterator[Line]:
 
 
 def _model() -> Iterator[Line]:
-    from lmtui import cache_dir
     from lmtui.models import catalogue
     from lmtui.models.download import default_model
 
@@ -108,7 +107,6 @@ def _adapters() -> Iterator[Line]:
 
 
 def _machine(settings: Settings) -> Iterator[Line]:
-    from lmtui import cache_dir
     from lmtui.models import hardware
 
     chosen = hardware.choose_device(settings.device)
@@ -130,10 +128,7 @@ def _machine(settings: Settings) -> Iterator[Line]:
 
 
 def _asked(model: str, settings: Settings) -> Iterator[Line]:
-    """Describe how a model would run."""
-    from lmtui import cache_dir
     from lmtui.models import describe, run_plan, source
-    from lmtui.text import visible_line
 
     spec, server = resolved(settings, model)
     if spec is not None and is_address(spec):
@@ -161,7 +156,6 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
     from lmtui.models.remote.address import parse
     from lmtui.models.remote.load import connection_to, described
     from lmtui.models.remote.openai import OpenAiModel
-    from lmtui.text import visible_line
 
     address = parse(spec, key_variable=server.key_variable)
     connection = connection_to(address, server)
@@ -183,7 +177,6 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
 
 
 def _compiled() -> str:
-    """Describe the compiled kernels, or why there are none."""
     from lmtui.kernels import build, compiler, prebuilt
 
     shipped = ""
@@ -206,7 +199,6 @@ def _compiled() -> str:
 
 
 def _instructions() -> str:
-    """Describe what the kernels are compiled for, and why for nothing faster."""
     from lmtui.kernels import cpu_features
 
     name = cpu_features.instruction_class()

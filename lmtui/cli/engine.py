@@ -36,9 +36,6 @@ def open_local(
 
     Without `says_unkept`, warnings about files that can't be cached are left out;
     `slots` is the number of generations that can run in turns.
-
-    Raises:
-        LmtuiError: the model can't be found, fetched or loaded here.
     """
     with _loading() as show:
         heard = show if says_unkept else but_for_unkept(show)
@@ -129,11 +126,7 @@ def open_model(
 
 def resolved(settings: Settings, model: str | None) -> tuple[str | None, ServerOptions]:
     """Return a value of `--model` with the name of a server replaced by its address,
-    and how that server is used.
-
-    Raises:
-        LmtuiError: it names neither a server nor anything that could be a model.
-    """
+    and how that server is used."""
     spec, server = settings.server_of(model)
     if spec is not None and not is_address(spec):
         resolve(spec, servers=settings.servers)
@@ -154,9 +147,6 @@ def open_pair(
     """Load the model of `settings`, and `other` to compare it with.
 
     If they differ only by an adapter, they share the weights.
-
-    Raises:
-        LmtuiError: one of them can't be found, fetched or loaded here.
     """
     own = settings.model_ref
     if isinstance(other, ModelRef) and other.adapter is not None:
@@ -167,18 +157,17 @@ def open_pair(
     except BaseException:
         first.close()
         raise
-    _share_threads(first, second)
+    import torch
+
+    # One that runs on a server would need a single thread.
+    torch.set_num_threads(max(engine.info.threads for engine in (first, second)))
     return first, second
 
 
 def open_compared(
     settings: Settings, own: Engine, other: ComparedRef, on_progress: OnProgress
 ) -> Engine:
-    """Load `other`, which the model that is open is compared with.
-
-    Raises:
-        LmtuiError: it can't be found, fetched or loaded here.
-    """
+    """Load `other`, which the model that is open is compared with."""
     if isinstance(other, NgramRef):
         return open_counted(own, other, on_progress)
     return open_model(settings, other, on_progress)
@@ -187,11 +176,7 @@ def open_compared(
 def open_counted(
     own: Engine, other: NgramRef, on_progress: OnProgress = ignore
 ) -> Engine:
-    """Count the n-grams of texts in the tokens of the model that is open.
-
-    Raises:
-        LmtuiError: that model can only be talked with.
-    """
+    """Count the n-grams of texts in the tokens of the model that is open."""
     from lmtui.engine.open import open_ngrams
 
     on_progress(Progress(f"counting n-grams for {other.name}"))
@@ -226,23 +211,12 @@ def _open_sharing(
         return first, second
 
 
-def _share_threads(*engines: Engine) -> None:
-    """Set the number of threads that the model which runs here needs: one on a server
-    needs a single one."""
-    import torch
-
-    torch.set_num_threads(max(engine.info.threads for engine in engines))
-
-
 def open_for_comparison(
     settings: Settings, ref: ModelRef, other: ComparedRef, on_progress: OnProgress
 ) -> Engine | tuple[Engine, Engine]:
     """Load a model chosen later, and `other`, which it is compared with.
 
     If `other` can't be loaded beside it, that is reported, and the model opens alone.
-
-    Raises:
-        LmtuiError: the chosen model can't be found, fetched or loaded here.
     """
     own = open_model(settings, ref, on_progress)
     try:
@@ -279,11 +253,7 @@ def engine_for(
     slots: int = 1,
     needs: Need = "edits",
 ) -> Engine:
-    """Open the engine for a command.
-
-    Raises:
-        LmtuiError: the model can't be opened, or the command needs more of it.
-    """
+    """Open the engine for a command."""
     own: OpenEngine = partial(open_local, says_unkept=says_unkept, slots=slots)
     open_engine: OpenEngine = context.obj or own
     engine = open_engine(settings)
@@ -292,7 +262,6 @@ def engine_for(
 
 
 def _require(engine: Engine, need: Need) -> Engine:
-    """Return the engine; raises LmtuiError where it does not meet the need."""
     if engine.capabilities.meets(need):
         return engine
     from lmtui.models.remote.load import no_scores, text_only

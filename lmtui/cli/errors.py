@@ -2,7 +2,8 @@
 
 0 done, 1 a bug, 2 the user's input or environment, 130 stopped by Ctrl-C, 129 and 143
 SIGHUP and SIGTERM (without a screen the signal itself ends the process), 141 the
-reader of stdout closed the pipe (what a shell reports for `cat` or `grep` then).
+reader of stdout closed the pipe (what a shell reports for `cat` or `grep` then). What
+the user can mend is an LmtuiError, which commands and what they call let pass.
 """
 
 from __future__ import annotations

@@ -83,7 +83,6 @@ class TextView:
         prefill: str,
         sampling: SamplingSettings,
     ) -> None:
-        """Write the prefill."""
         self._output.text(prefill)
 
     def token(self, step: Step) -> None:
@@ -110,7 +109,6 @@ class JsonAnswerView:
         prefill: str,
         sampling: SamplingSettings,
     ) -> None:
-        """Write the model, the prompt ids and the sampling settings."""
         begun = {"prefill": prefill}
         self._has_ids = bool(prompt.ids)
         ids = prompt.ids if self._has_ids else None
@@ -137,7 +135,6 @@ class JsonAnswerView:
         )
 
     def end(self, finish: GenerationResult) -> None:
-        """Write the finish reason and the totals."""
         self._output.event(end_event(finish))
 
 
@@ -171,7 +168,6 @@ def start_event(
 
 
 def end_event(finish: GenerationResult) -> dict[str, Any]:
-    """Return the last line of a generation."""
     untold = not finish.tokens and finish.first_token_seconds is not None
     return {
         "event": "end",
@@ -194,7 +190,6 @@ def end_event(finish: GenerationResult) -> dict[str, Any]:
 
 
 def _taken_back(finish: GenerationResult) -> list[dict[str, Any]]:
-    """Return what an answer took back, in order."""
     return [
         {
             "index": taken.index,

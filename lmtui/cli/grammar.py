@@ -45,9 +45,6 @@ def grammar_setting(
     """Return the grammar of these flags as a setting; None without one of them.
 
     Says on stderr what of a schema is not enforced.
-
-    Raises:
-        LmtuiError: there is more than one, or it can't be read or compiled.
     """
     if [schema, regex, grammar].count(None) < 2:
         raise LmtuiError(
@@ -64,11 +61,7 @@ def grammar_setting(
 
 def checked(grammar: Grammar) -> str:
     """Return a grammar as a setting, once it has compiled; say on stderr what is not
-    enforced.
-
-    Raises:
-        LmtuiError: it can't be compiled.
-    """
+    enforced."""
     from lmtui.engine.grammar.check import compile_check
 
     if ignored := compile_check(grammar):

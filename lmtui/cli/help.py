@@ -14,14 +14,12 @@ from lmtui.errors import LmtuiError
 
 
 def topics() -> dict[str, Traversable]:
-    """The topics by name, each with its file."""
     entries = (files("lmtui") / "topics").iterdir()
     named = {file.name.removesuffix(".txt"): file for file in entries}
     return {name: named[name] for name in sorted(named)}
 
 
 def completions(incomplete: str) -> list[str]:
-    """Names of topics that begin in this way."""
     return [name for name in topics() if name.startswith(incomplete)]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from lmtui import paths
 from lmtui.chat.conversation import new_uid
 from lmtui.chat.export import Format, format_of, write_new, written
 from lmtui.cli import completion, options
@@ -46,13 +47,7 @@ EMPTY = "no conversations yet; `lmtui chat` saves them here\n"
 
 
 def read(work: Callable[[Store], T]) -> T | None:
-    """Run `work` on the store, read-only; return None if no store exists yet.
-
-    Raises:
-        LmtuiError: the store can't be read.
-    """
-    from lmtui import paths
-
+    """Run `work` on the store, read-only; return None if no store exists yet."""
     return use(work, readonly=True) if paths.chats_file().exists() else None
 
 
@@ -61,11 +56,7 @@ def use(work: Callable[[Store], T], *, readonly: bool = False) -> T:
 
     A damaged store is replaced first, which is reported on stderr; `work` then runs
     again.
-
-    Raises:
-        LmtuiError: the store can't be used.
     """
-    from lmtui import paths
     from lmtui.chat.repair import with_repair
 
     return with_repair(
@@ -77,11 +68,7 @@ def use(work: Callable[[Store], T], *, readonly: bool = False) -> T:
 
 
 def load(which: str) -> StoredConversation:
-    """Return the conversation with this id, or the one used last.
-
-    Raises:
-        LmtuiError: there is none.
-    """
+    """Return the conversation with this id, or the one used last."""
     number = None if which == "last" else _number(which)
 
     def find(store: Store) -> StoredConversation | None:
@@ -211,11 +198,7 @@ def _added(imports: list[Imported]) -> list[tuple[int, int | None]]:
 
 
 def read_conversations(name: str) -> list[Imported]:
-    """Read the conversations of a file, JSON or Markdown by its content.
-
-    Raises:
-        LmtuiError: there are none, or one of them can't be used.
-    """
+    """Read the conversations of a file, JSON or Markdown by its content."""
     from lmtui.chat.excerpts import title_of
     from lmtui.chat.export import from_markdown
     from lmtui.chat.json_format import Imported, from_json
@@ -433,5 +416,4 @@ def _print_hits(hits: list[Hit], *, no_color: bool) -> None:
 
 
 def _shown(text: str) -> str:
-    """Return part of a message on one line."""
     return visible_line(text.replace("\n", " "))

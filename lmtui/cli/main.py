@@ -45,7 +45,6 @@ VERBS = {
 
 @cache
 def _command(verb: str) -> Any:
-    """Import the verb and return its command."""
     module, _, name = VERBS[verb].partition(":")
     member = getattr(import_module(f"lmtui.cli.{module}"), name)
     if isinstance(member, typer.Typer):

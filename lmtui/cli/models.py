@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui import paths
+from lmtui import cache_dir, paths
 from lmtui.cli import completion, options
 from lmtui.cli.output import JsonEvent, Output, confirm_removal, table
-from lmtui.models import catalogue
+from lmtui.config.load import load
+from lmtui.models import catalogue, inventory, source
 from lmtui.notation import percent
 from lmtui.text import visible_line
 
@@ -55,10 +56,6 @@ def show_list(json: options.Json = False) -> None:
       lmtui models list
       lmtui models list --json
     """
-    # Imported here, as in every command: `lmtui --help` needs none of it.
-    from lmtui.config.load import load
-    from lmtui.models import inventory
-
     output = Output()
     items, servers = list(inventory.inventory()), load().servers.values()
     here = {item.name.lower() for item in items if item.complete}
@@ -95,7 +92,7 @@ def _kept_table(items: Sequence[Item], *, terminal: bool) -> str:
     On a terminal each path has a line of its own, since a wrapped path can't be copied.
     """
     headings = ("NAME", "WHAT", "SIZE", "WHERE")
-    rows = [(i.name, _what(i), _size(i.bytes), str(i.path)) for i in items]
+    rows = [(i.name, _what(i), cache_dir.size(i.bytes), str(i.path)) for i in items]
     if not terminal:
         return table(headings, rows, right=(2,), terminal=False)
     short = table(headings[:-1], [row[:-1] for row in rows], right=(2,), terminal=False)
@@ -117,7 +114,7 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
       lmtui models show ./model.gguf --json
     """
     from lmtui.engine.text.text_facts import text_facts
-    from lmtui.models import describe, hardware, memory, source
+    from lmtui.models import describe, hardware, memory
 
     wanted = source.resolve(name)
     facts: dict[str, ModelFact | TextFact] = {**describe.facts_of(wanted)}
@@ -164,26 +161,19 @@ def remove(name: Name, yes: options.Yes = False) -> None:
       lmtui models remove qwen3-0.6b
       lmtui models remove default --yes
     """
-    from lmtui.models import inventory, source
-
     items = inventory.items_of(source.resolve(name))
     if not yes:
-        lines = (f"{visible_line(str(i.path))}  {_size(i.bytes)}\n" for i in items)
+        lines = (
+            f"{visible_line(str(i.path))}  {cache_dir.size(i.bytes)}\n" for i in items
+        )
         confirm_removal("".join(lines))
     for item in items:
         inventory.remove(item)
-    freed = _size(sum(item.bytes for item in items))
+    freed = cache_dir.size(sum(item.bytes for item in items))
     Output().text(f"removed {name}, {freed} freed\n")
 
 
-def _size(count: int) -> str:
-    from lmtui import cache_dir
-
-    return cache_dir.size(count)
-
-
 def _say(key: str, value: ModelFact | TextFact) -> str:
-    """Return a fact as text."""
     if isinstance(value, list):
         return "; ".join(map(visible_line, value)) or "none"
     if isinstance(value, dict):
@@ -192,7 +182,7 @@ def _say(key: str, value: ModelFact | TextFact) -> str:
         return "yes" if value else "no"
     if not isinstance(value, int):
         return visible_line(str(value))
-    return _size(value) if key in ("bytes", "download") else f"{value:,}"
+    return cache_dir.size(value) if key in ("bytes", "download") else f"{value:,}"
 
 
 def _what(item: Item) -> str:

@@ -40,12 +40,7 @@ ComparedRef = ModelRef | NgramRef
 
 def ngram_ref(spec: str | None, files: Sequence[str]) -> NgramRef | None:
     """Return the n-gram model that `--against` names, with the texts of `files`, which
-    are read; None where it names another model, or none.
-
-    Raises:
-        LmtuiError: it names no n-gram model that can be counted, or a file can't be
-            read, or is empty.
-    """
+    are read; None where it names another model, or none."""
     if spec is None or not spec.startswith(_PREFIX):
         if files:
             raise LmtuiError(

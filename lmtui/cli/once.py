@@ -172,23 +172,21 @@ class Talk:
             note(f"note: {visible(fact.salvaged.words)}\n")
         elif isinstance(fact, ChangedByOther) and self._keeper is not None:
             self._uid = new_uid()
+
+            def ignore(_: object) -> None:
+                """The copy is saved, whether renaming it succeeds or not."""
+
             whole = replace(self._conversation.whole(), thinking=self._told)
             self._keeper.write(self._uid, whole)
-            self._keeper.ask(self._entitle, _ignore, _ignore)
+            self._keeper.ask(self._entitle, ignore, ignore)
             note(
                 "note: the conversation has changed elsewhere; this is saved as a "
                 "copy\n"
             )
 
 
-def _ignore(_: object) -> None:
-    """Do nothing: the copy is saved, whether renaming it succeeds or not."""
-
-
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """Request of the command line: the prompt, the system prompt, the prefill."""
-
     text: str
     system: str = ""
     prefill: str = ""
@@ -198,25 +196,18 @@ def read_request(once: str | None, *, system: str, prefill: str) -> ChatRequest:
     """Return the request from the command line and stdin.
 
     `@FILE` attaches files in an argument only: text from stdin may be anyone's.
-
-    Raises:
-        LmtuiError: there is no prompt, or a text or a file can't be read.
     """
     if once is None and stdin_is_terminal():
         raise LmtuiError(
             "there is no prompt", "", "Give it with --once TEXT, or pipe it in."
         )
     if once is None or once == STDIN:
-        text = _from_stdin()
+        text = read_stdin().removesuffix("\n").removesuffix("\r")
     else:
         text = attach(require_text(once, "--once"), Path()).text
     if not text.strip():
         raise LmtuiError("the prompt is empty", "", "Give it some text to answer.")
     return ChatRequest(text, read_system(system), require_text(prefill, "--prefill"))
-
-
-def _from_stdin() -> str:
-    return read_stdin().removesuffix("\n").removesuffix("\r")
 
 
 def seeded(sampling: SamplingSettings) -> SamplingSettings:

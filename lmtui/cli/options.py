@@ -103,7 +103,6 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 
 
 def group(help: str, *examples: str) -> typer.Typer:
-    """Return a group of commands, with its help text."""
     shown = "".join(f"\n  {example}" for example in examples)
     return typer.Typer(
         help=f"{help}\n\n\b\nExamples:{shown}",
@@ -117,21 +116,14 @@ def settings(context: typer.Context, **more: SettingValue) -> Settings:
     """Return the settings from flags, environment variables and the settings file.
 
     `more` are settings that several flags make.
-
-    Raises:
-        LmtuiError: one of them can't be used, or `--theme` names no theme.
     """
     given = {**context.params, **more}
     settings_in_force = load.load({name: given.get(name) for name in names()})
     if settings_in_force.origin("theme").source == "flag":
-        _require_theme(settings_in_force.theme)
+        from lmtui.tui.themes import load_themes
+
+        # Also where no screen opens.
+        themes, name = load_themes(paths.themes_folder()), settings_in_force.theme
+        if themes.get(name) is None:
+            raise themes.unknown(name)
     return settings_in_force
-
-
-def _require_theme(name: str) -> None:
-    """Check that the theme exists, also where no screen opens."""
-    from lmtui.tui.themes import load_themes
-
-    themes = load_themes(paths.themes_folder())
-    if themes.get(name) is None:
-        raise themes.unknown(name)

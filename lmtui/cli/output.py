@@ -36,33 +36,21 @@ _UNLIMITED = 1000  # cells: the width of a table that is not for a terminal
 
 
 def read_document(name: str, *, nul: bool = False) -> TextSource:
-    """Read the text of a file, or stdin for `-`; `nul` allows NUL characters.
-
-    Raises:
-        LmtuiError: it can't be read, or is not UTF-8 text.
-    """
+    """Read the text of a file, or stdin for `-`; `nul` allows NUL characters."""
     if name == STDIN:
         return TextSource(name, read_stdin(nul=nul))
     return read_file(name, nul=nul)
 
 
 def read_system(system: str) -> str:
-    """Return the system prompt of `--system`, read from a file for `@FILE`.
-
-    Raises:
-        LmtuiError: it can't be read, or is no Unicode text.
-    """
+    """Return the system prompt of `--system`, read from a file for `@FILE`."""
     if system.startswith("@"):
         return read_document(system[1:]).text
     return require_text(system, "--system")
 
 
 def read_stdin(*, nul: bool = False) -> str:
-    """Read all of stdin; `nul` allows NUL characters.
-
-    Raises:
-        LmtuiError: stdin is closed, was read before, or is not UTF-8 text.
-    """
+    """Read all of stdin; `nul` allows NUL characters."""
     if sys.stdin is not None and sys.stdin.buffer.closed:
         hint = "Name it once, or save the text in a file."
         raise LmtuiError("stdin can be read only once", "", hint)
@@ -72,11 +60,7 @@ def read_stdin(*, nul: bool = False) -> str:
 
 
 def require_text(text: str, what: str) -> str:
-    """Return `text`, an argument of the command line, if it is valid UTF-8.
-
-    Raises:
-        LmtuiError: the shell passed bytes that are not.
-    """
+    """Return `text`, an argument of the command line, if it is valid UTF-8."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -216,7 +200,6 @@ class Output:
             self.text("\n")
 
     def event(self, event: JsonEvent) -> None:
-        """Write one JSON line."""
         self._write(encode(event))
 
     def _write(self, text: str) -> None:

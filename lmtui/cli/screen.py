@@ -65,11 +65,7 @@ def is_interactive() -> bool:
 @contextmanager
 def keys_from_terminal() -> Iterator[None]:
     """Read stdin meanwhile, which may be a pipe; then make the terminal device stdin,
-    for the keys.
-
-    Raises:
-        LmtuiError: stdout is no terminal, or the process has none.
-    """
+    for the keys."""
     refused = LmtuiError("the editor needs a terminal", "", "Give --print.")
     if sys.stdout is None or not sys.stdout.isatty():
         raise refused
@@ -148,7 +144,6 @@ def open_screen(
 
 
 def first_lesson() -> Lesson:
-    """Return the course that the program brings, at the page that was open last."""
     from lmtui.learn.course import first_course, read_course
     from lmtui.learn.instruments.catalogue import INSTRUMENTS
     from lmtui.learn.lesson import Lesson
@@ -157,7 +152,6 @@ def first_lesson() -> Lesson:
 
 
 def _tell_what_is_left(app: LmtuiApp) -> None:
-    """Report on stderr what was unsaved when the app ended without asking the user."""
     if not app.all_stored:
         note("note: the last messages could not be saved\n")
     if app.left_text is not None:

@@ -111,11 +111,7 @@ def serve(
 def _access(
     settings: Settings, key_file: Path | None, hosts: list[str], origins: list[str]
 ) -> Access:
-    """Return who may ask.
-
-    Raises:
-        LmtuiError: the key can't be read or used, or others could ask without one.
-    """
+    """Return who may ask."""
     from lmtui.serve.guard import Access, is_loopback
 
     key = os.environ.get(KEY_VARIABLE, "").strip()
@@ -141,11 +137,7 @@ def _access(
 
 
 def _opened(ctx: typer.Context, settings: Settings, worker: EngineWorker) -> EngineInfo:
-    """Open the engine on the worker's thread, and wait for it.
-
-    Raises:
-        LmtuiError: the model can't be opened.
-    """
+    """Open the engine on the worker's thread, and wait for it."""
     from lmtui.worker.events import Answer, Failed
 
     ended, events = Flag(), list[Answer | Failed]()

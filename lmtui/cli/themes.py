@@ -79,7 +79,6 @@ def themes(
 
 
 def _file_of(name: str, themes: Themes) -> str:
-    """Return the text of a theme's file."""
     if name not in themes.paths:
         raise themes.unknown(name)
     return themes.paths[name].read_text(encoding="utf-8")

@@ -68,11 +68,8 @@ def load(
 
 
 def remember(name: str, value: str, *, file: Path | None = None) -> None:
-    """Write a setting outside every section into `config.toml`; everything else stays.
-
-    Raises:
-        LmtuiError: the file is broken, or can't be written.
-    """
+    """Write a setting outside every section into `config.toml`; everything else
+    stays."""
     put = toml_file.Put((name,), value)
     toml_file.change(file or paths.config_file(), [put])
 

@@ -17,22 +17,14 @@ from lmtui.errors import LmtuiError
 
 
 def presets_in(table: object, file: Path) -> dict[str, Preset]:
-    """Parse the table `presets` of the file.
-
-    Raises:
-        LmtuiError: one of them can't be used.
-    """
+    """Parse the table `presets` of the file."""
     if not isinstance(table, dict):
         raise _no_table(PRESETS, table, file)
     return {name: _preset(name, said, file) for name, said in table.items()}
 
 
 def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
-    """Return the preset with that name.
-
-    Raises:
-        LmtuiError: there is none.
-    """
+    """Return the preset with that name."""
     if (preset := presets.get(name)) is not None:
         return preset
     close = get_close_matches(name, presets, n=1)

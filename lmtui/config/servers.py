@@ -34,11 +34,7 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
 
 def servers_in(table: object, file: Path) -> dict[str, Server]:
-    """Parse the table `servers` of the file.
-
-    Raises:
-        LmtuiError: one of them can't be used.
-    """
+    """Parse the table `servers` of the file."""
     if not isinstance(table, dict):
         raise _no_table(SERVERS, file)
     return {name: _server(name, said, file) for name, said in table.items()}

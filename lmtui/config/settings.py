@@ -81,7 +81,6 @@ class ChatSettings:
 
     @property
     def drops_oldest(self) -> bool:
-        """Whether the oldest turns are left out when the context is full."""
         return self.when_full == "drop"
 
     @property
@@ -169,8 +168,6 @@ class RemoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that the settings file declares."""
-
     name: str
     address: str
     """Perhaps with `#MODEL`."""
@@ -194,11 +191,7 @@ class Preset:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that could not be typed to select the preset.
-
-    Raises:
-        LmtuiError: it is empty, too long, or can't be typed as it is shown.
-    """
+    """Refuse a name that could not be typed to select the preset."""
     if not name.strip():
         raise LmtuiError("a preset needs a name", "", "Give it a name, such as pirate.")
     if len(name) > LONGEST_NAME:
@@ -216,8 +209,6 @@ SettingOrigin = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The place where a value was set."""
-
     source: SettingOrigin = "default"
     where: str = "default"
     """The flag, the variable or the file, as the user writes it."""
@@ -332,6 +323,16 @@ class Settings:
             for holder, given in by_holder.items()
         }
         return replace(self, **own, **others)
+
+    def under_flags(self, values: Mapping[str, Any], origin: Origin) -> Settings:
+        """Return the settings with other values, but for what a flag sets."""
+        values = {
+            name: value
+            for name, value in values.items()
+            if self.origin(name).source != "flag"
+        }
+        origins = {**self.origins, **dict.fromkeys(values, origin)}
+        return replace(self.changed(values), origins=origins)
 
     def origin(self, name: str) -> Origin:
         return self.origins.get(name, Origin())
@@ -470,7 +471,6 @@ class SettingItem:
         return PREFIX + self.name.upper()
 
     def check(self, value: SettingValue) -> None:
-        """Refuse a value that can't be used."""
         if value == "":
             title = f"{self.key} is empty"
             raise LmtuiError(title, "", self.declaration.meaning)

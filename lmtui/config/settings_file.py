@@ -68,11 +68,7 @@ class SettingsFile:
         """The presets when the program started."""
 
     def read(self) -> SettingsSnapshot:
-        """Read the settings as they are now.
-
-        Raises:
-            LmtuiError: the file, or a variable, can't be used.
-        """
+        """Read the settings as they are now."""
         # The text first: a change between the two reads is then noticed.
         text = toml_file.text_of(self._path)
         return SettingsSnapshot(
@@ -100,11 +96,7 @@ class SettingsFile:
     def put_keys(
         self, seen: SettingsSnapshot, id: str, keys: str | None
     ) -> SettingsSnapshot:
-        """Write the key binding of an action into the file; None removes it.
-
-        Raises:
-            LmtuiError: the file can't be changed.
-        """
+        """Write the key binding of an action into the file; None removes it."""
         table = toml_file.parsed(self._path, seen.text).get(KEYS, {})
         key_path = (KEYS, *(_place(table, id) or (id,)))
         return self._change(
@@ -114,21 +106,12 @@ class SettingsFile:
     def put_preset(
         self, seen: SettingsSnapshot, preset: Preset, before: Preset | None = None
     ) -> SettingsSnapshot:
-        """Write a preset, in place of `before` or as a new one.
-
-        Raises:
-            LmtuiError: it can't be used, its name is taken, or the file can't be
-                changed.
-        """
+        """Write a preset, in place of `before` or as a new one."""
         check_preset(preset, before, seen.saved.presets)
         return self._change(seen, changes_for(preset, before))
 
     def drop_preset(self, seen: SettingsSnapshot, name: str) -> SettingsSnapshot:
-        """Remove a preset from the file.
-
-        Raises:
-            LmtuiError: the file can't be changed.
-        """
+        """Remove a preset from the file."""
         return self._change(seen, [Drop((PRESETS, name))])
 
     def _change(
@@ -153,11 +136,7 @@ def _place(table: Mapping[str, Any], id: str) -> TomlPath:
 def check_preset(
     preset: Preset, before: Preset | None, others: Mapping[str, Preset]
 ) -> None:
-    """Refuse a preset that can't be added to the others.
-
-    Raises:
-        LmtuiError: its name can't be used or is taken, or the preset is empty.
-    """
+    """Refuse a preset that can't be added to the others."""
     check_name(preset.name)
     if preset.name in others and (before is None or before.name != preset.name):
         hint = "Choose another name, or change that preset."

@@ -30,11 +30,7 @@ _KEY = re.compile(
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Return the table in `file`; empty where there is no file.
-
-    Raises:
-        LmtuiError: it can't be read, or is no TOML.
-    """
+    """Return the table in `file`; empty where there is no file."""
     return parsed(file, text_of(file))
 
 
@@ -62,11 +58,7 @@ def write(file: Path, data: bytes) -> None:
 
 
 def text_of(file: Path) -> str:
-    """Return the text of the file; empty where there is none.
-
-    Raises:
-        LmtuiError: it can't be read, or is not UTF-8.
-    """
+    """Return the text of the file; empty where there is none."""
     try:
         return _bytes_of(file).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -94,11 +86,7 @@ def _bytes_of(file: Path) -> bytes:
 
 
 def parsed(file: Path, text: str) -> dict[str, Any]:
-    """Parse `text` as the contents of `file`.
-
-    Raises:
-        LmtuiError: it is no TOML.
-    """
+    """Parse `text` as the contents of `file`."""
     try:
         table = tomllib.loads(text)
         if _is_deep(table):
@@ -221,7 +209,6 @@ def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _change_plain(table: dict[str, Any], change: TomlEdit) -> None:
-    """Make the change in a parsed table."""
     *names, last = change.key
     for name in names:
         inner = table.setdefault(name, {})

@@ -33,11 +33,7 @@ def parse(name: str, text: str, location: str) -> SettingValue:
 
 def _texts(text: str, items: tuple[str, ...]) -> tuple[str, ...]:
     """Parse a list: a TOML array of texts, or texts separated by commas. Spaces belong
-    to a text, unless it can only be one of `items`.
-
-    Raises:
-        ValueError: it begins like an array and is none.
-    """
+    to a text, unless it can only be one of `items`."""
     if not text.lstrip().startswith("["):
         parts = text.split(",")
         return tuple(filter(None, map(str.strip, parts) if items else parts))
@@ -49,11 +45,7 @@ def _texts(text: str, items: tuple[str, ...]) -> tuple[str, ...]:
 
 def typed(name: str, value: object, location: str, *, shown: str = "") -> SettingValue:
     """Return a TOML value in the setting's type; an integer is accepted as a float.
-    `shown` is the setting's name in errors, where that is not its key.
-
-    Raises:
-        LmtuiError: it is not of that type.
-    """
+    `shown` is the setting's name in errors, where that is not its key."""
     kind = item(name).kind
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) < sys.float_info.max else math.inf
@@ -66,11 +58,8 @@ def typed(name: str, value: object, location: str, *, shown: str = "") -> Settin
 
 
 def written(name: str, text: str) -> SettingValue:
-    """Parse a value that was typed into a field; None where the setting is to be unset.
-
-    Raises:
-        LmtuiError: the setting can't have this value, or can't be unset.
-    """
+    """Parse a value that was typed into a field; None where the setting is to be
+    unset."""
     setting = item(name)
     if not text.strip() and setting.field.default is None:
         return None

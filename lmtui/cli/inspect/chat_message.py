@@ -33,11 +33,7 @@ class StoredMessageText(TextSource):
     """Label of the model that wrote it."""
 
     def read(self, engine: Engine) -> tuple[Encoding, bool]:
-        """Return the encoding, and whether it has the ids of the message as written.
-
-        Raises:
-            LmtuiError: the message does not fit the context.
-        """
+        """Return the encoding, and whether it has the ids of the message as written."""
         if self.steps and self.model == engine.info.label:
             ids = tuple(step.id for step in self.steps)
             spans = spans_of(self.text, [step.bytes for step in self.steps])
@@ -53,9 +49,6 @@ def stored_message(which: str, number: int | None) -> StoredMessageText:
     """Return a message on the shown branch of a conversation.
 
     `number` counts from 1; None is the last message.
-
-    Raises:
-        LmtuiError: there is no such conversation or message.
     """
     loaded = history.load(which)
     chat = loaded.conversation

@@ -36,8 +36,6 @@ ReportScored = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Rules by which a text is scored: window, stride, BOS, alternatives."""
-
     window: int | None = None
     stride: int | None = None
     bos: BosRule = "auto"

@@ -82,9 +82,6 @@ def sort_key(column: str | None, columns: Sequence[Column]) -> SortKey | None:
     """Return the sort key for a column; None without a column.
 
     Numbers are sorted from the largest, missing ones last; names ascend.
-
-    Raises:
-        LmtuiError: there is no such column.
     """
     if column is None:
         return None
