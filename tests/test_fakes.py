@@ -90,16 +90,3 @@ def test_fake_engine_stops_when_asked_and_refuses_long_prompts() -> None:
         list(engine.score(b"abc"))
     with pytest.raises(LmtuiError):
         engine.generate(engine.prompt([ChatTurn("user", "x" * 99)]), SamplingSettings())
-
-
-def test_a_single_line_ends_at_its_newline() -> None:
-    engine = FakeWriter([["a", "\n", "b"]])
-    *steps, end = engine.complete("hi", 2, SamplingSettings(), single_line=True)
-    assert isinstance(end, GenerationResult)
-    assert (end.reason, len(steps)) == (FinishReason.NEWLINE, 2)
-
-
-def test_fake_engine_fails_on_request() -> None:
-    engine = FakeEngine(error=LmtuiError("out of memory"))
-    with pytest.raises(LmtuiError, match="out of memory"):
-        engine.next_distribution([1], SamplingSettings())

@@ -37,12 +37,6 @@ LIGHT = (
 """Modules that no verb waits for: they load nothing that takes long."""
 
 
-def loaded_by(module: str) -> set[str]:
-    """The heavy packages in `sys.modules` after importing `module`."""
-    code = f"import sys, {module}; print(*set(sys.modules) & set({HEAVY!r}))"
-    return set(printed_by(code))
-
-
 def printed_by(code: str) -> list[str]:
     """The words that a program prints."""
     done = subprocess.run(

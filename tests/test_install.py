@@ -19,6 +19,7 @@ from lmtui.kernels import compiler, cpu_features
 
 pytestmark = pytest.mark.timeout(900)  # kernels are compiled for four classes
 ROOT = Path(__file__).parent.parent
+QUESTION = "chat", "--once", "What is the capital of France?", "--temperature", "0"
 
 
 @pytest.fixture(scope="module")
@@ -72,60 +73,31 @@ def run(
     )
 
 
-def test_installed_wheel_runs_on_its_own(installed: Path, tmp_path: Path) -> None:
-    done = run(installed, "--version", home=tmp_path)
-    assert done.returncode == 0
-    assert done.stdout.startswith("lmtui ")
-    module = "import lmtui; print(lmtui.__file__)"
-    where = subprocess.run(
-        [installed.parent / "python", "-c", module],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert str(installed.parent.parent) in where.stdout
+HOLDS = """
+import lmtui
+from lmtui.learn.course import first_course
+from lmtui.tui.themes import load_themes
+print(lmtui.__file__)
+print(len(load_themes().themes) >= 4)
+print((first_course() / "LICENSE.txt").is_file())
+print((first_course() / "text.txt").stat().st_size >= 300_000)
+"""
 
 
-def test_installed_wheel_has_its_themes(installed: Path, tmp_path: Path) -> None:
-    code = "from lmtui.tui.themes import load_themes; print(len(load_themes().themes))"
-    done = subprocess.run(
-        [installed.parent / "python", "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert int(done.stdout) >= 4
-
-
-def test_installed_wheel_has_the_text_of_the_course(
+def test_installed_wheel_has_its_themes_and_the_course(
     installed: Path, tmp_path: Path
 ) -> None:
-    code = (
-        "from lmtui.learn.course import first_course; folder = first_course(); "
-        "assert (folder / 'LICENSE.txt').is_file(); "
-        "print((folder / 'text.txt').stat().st_size)"
-    )
-    done = subprocess.run(
-        [installed.parent / "python", "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert int(done.stdout) >= 300_000
+    python = installed.with_name("python")
+    place, *rest = run(python, "-c", HOLDS, home=tmp_path).stdout.splitlines()
+    assert place.startswith(str(installed.parent.parent))
+    assert rest == ["True"] * 3
 
 
 @pytest.mark.real
 def test_installed_wheel_answers_a_question(
     installed: Path, default_home: Path
 ) -> None:
-    question = (
-        "chat",
-        "--once",
-        "What is the capital of France?",
-        "--temperature",
-        "0",
-    )
-    done = run(installed, *question, home=default_home)
+    done = run(installed, *QUESTION, home=default_home)
     assert done.stdout == "The capital of France is Paris.\n"
 
 
@@ -166,12 +138,8 @@ def test_wheel_with_kernels_answers_a_question(
     installed_with_kernels: Path, default_home: Path, tmp_path: Path
 ) -> None:
     file = next((default_home / "models").rglob("*.gguf"))
-    question = "--once", "What is the capital of France?", "--temperature", "0"
-    done = run(
-        *(installed_with_kernels, "chat", "--model", str(file), *question),
-        home=tmp_path,
-        CXX="no-such-compiler",
-    )
+    asked = *QUESTION, "--model", str(file)
+    done = run(installed_with_kernels, *asked, home=tmp_path, CXX="no-such-compiler")
     assert done.stdout == "The capital of France is Paris.\n"
     assert not (tmp_path / "cache" / "compiled").exists()
     assert [*(tmp_path / "cache" / "packed").iterdir()]  # its blocks are mapped

@@ -126,14 +126,6 @@ def test_chat_once_draws_as_recommended_unless_told_otherwise(
         assert begun["sampling"]["top_p"] == 0.9
 
 
-def test_default_model_knows_the_capital_of_france(engine: LocalEngine) -> None:
-    prompt = engine.prompt([ChatTurn("user", "What is the capital of France?")])
-    *steps, finish = engine.generate(prompt, GREEDY)
-    assert "".join(step.piece for step in steps) == "The capital of France is Paris."
-    assert isinstance(finish, GenerationResult)
-    assert steps[-1].text == "<|im_end|>"  # type: ignore[union-attr]
-
-
 def test_an_answer_follows_its_schema(
     lmtui: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -207,18 +199,6 @@ def test_inspect_equals_the_naive_pass(
 def naive(loaded: LoadedModel, ids: list[int]) -> Any:
     """One forward, every logit, one float64 log-softmax. [n, V]"""
     return loaded.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
-
-
-def test_json_and_text_tell_the_same_answer(lmtui: Callable[..., str]) -> None:
-    ask = ("chat", "--once", "Name a colour.", "--seed", "5", "--max-tokens", "12")
-    text = lmtui(*ask)
-    start, *tokens, end = map(json.loads, lmtui(*ask, "--json").splitlines())
-    pieces = "".join(token["piece"] for token in tokens) + end["piece"]
-    assert text == pieces.removesuffix("\n") + "\n"
-    assert start["precision"] == "fast"
-    assert end["tokens"] == len(tokens)
-    assert end["logprob"] == pytest.approx(sum(t["logprob"] for t in tokens))
-    assert all(t["top"] and t["top"][0]["logprob"] < 0 for t in tokens)
 
 
 # A part is read on from the KV cache, which rounds otherwise.

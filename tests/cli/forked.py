@@ -11,7 +11,6 @@ import atexit
 import fcntl
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -34,6 +33,7 @@ _UNSET = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "LINES")
 _BASE = MappingProxyType({k: v for k, v in os.environ.items() if k not in _UNSET})
 _PYTHONS = {signal.SIGPIPE, signal.SIGXFSZ}  # ignored by itself, as by its children
 _UTF8 = MappingProxyType({"PYTHONUTF8": "1"})
+_READ_AT_ONCE = ("PYTHON", "LC_", "LANG", "TEXTUAL_", *_UNSET)
 
 
 def start(
@@ -74,40 +74,26 @@ def start(
         "folder": str(REPOSITORY),
         "session": session,
         "take_terminal": take_terminal,
+        "ignored": [
+            number
+            for number in signal.valid_signals() - _PYTHONS
+            if signal.getsignal(number) is signal.SIG_IGN
+        ],
     }
-    return parent.fork(order | _inherited(), stdin, stdout, stderr)
-
-
-def _inherited() -> dict[str, Any]:
-    """What else a process takes over from the one that starts it."""
-    os.umask(mask := os.umask(0o077))
-    limits = [
-        (number, resource.getrlimit(number))
-        for name, number in vars(resource).items()
-        if name.startswith("RLIMIT_")
-    ]
-    ignored = [
-        number
-        for number in signal.valid_signals() - _PYTHONS
-        if signal.getsignal(number) is signal.SIG_IGN
-    ]
-    return {"umask": mask, "limits": limits, "ignored": ignored}
+    return parent.fork(order, stdin, stdout, stderr)
 
 
 def _parent_for(environment: Mapping[str, str]) -> _Parent | None:
-    for changes in ({}, _UTF8):
-        base = _BASE | changes
+    for utf8 in (False, True):
+        base = _BASE | _UTF8 if utf8 else _BASE
         if _setup(base) == _setup(environment):
-            parent = _started(bool(changes))
-            same = all(base.get(k) == environment.get(k) for k in parent.read)
-            return parent if same else None
+            return _started(utf8)
     return None
 
 
 def _setup(environment: Mapping[str, str]) -> dict[str, str]:
-    """What the interpreter itself reads of an environment."""
-    starts = ("PYTHON", "LC_", "LANG")
-    return {k: v for k, v in environment.items() if k.startswith(starts)}
+    """What the interpreter and the imports read of an environment."""
+    return {k: v for k, v in environment.items() if k.startswith(_READ_AT_ONCE)}
 
 
 @cache
@@ -131,8 +117,6 @@ class _Parent:
             )
         self._answers = self._socket.makefile("rb")
         self._alone = Lock()
-        self.read = frozenset(json.loads(self._answers.readline()))
-        """What its imports read of the environment."""
         atexit.register(self._end)
 
     def fork(

@@ -67,6 +67,3 @@ def test_a_conversation_begins_with_a_preset(file: Path) -> None:
     assert start["sampling"]["top_k"] == 7
     kept = run("history", "show", "1", "--json").out
     assert "pirate." in kept
-    done = run("chat", "--once", "hi", "--preset", "priate", script=engine)
-    assert (done.code, done.out) == (2, "")
-    assert done.err.endswith("hint: Did you mean pirate?\n")

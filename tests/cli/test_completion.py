@@ -79,6 +79,7 @@ def test_verbs_flags_choices_and_names_are_offered(
     assert "ember" in offered("lmtui", "chat", "--theme", "")
     assert offered("lmtui", "chat", "--resume", "") == ["last", "1"]
     assert offered("lmtui", "history", "show", "") == ["last", "1"]
+    assert offered("lmtui", "help", "g") == ["glossary", "grammar"]
     assert offered("lmtui", "inspect", "README") == []  # the shell offers files
 
 
@@ -88,7 +89,8 @@ def test_completing_ignores_broken_settings(home: Path, offered: Offered) -> Non
     assert "qwen3-0.6b" in offered("lmtui", "chat", "--model", "qwen3")
 
 
-def test_completing_imports_nothing_heavy(filled: Path) -> None:
+@pytest.mark.parametrize("flag", ["--model", "--theme", "--resume"])
+def test_completing_imports_nothing_heavy(flag: str, filled: Path) -> None:
     code = (
         "import runpy, sys\n"
         "try: runpy.run_module('lmtui', run_name='__main__')\n"
@@ -96,16 +98,15 @@ def test_completing_imports_nothing_heavy(filled: Path) -> None:
         "print(*set(sys.modules) & {'torch', 'transformers', 'numpy'})"
     )
     asked = {"_LMTUI_COMPLETE": "complete_bash", "COMP_CWORD": "3"}
-    for flag in ("--model", "--adapter", "--theme", "--resume"):
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, **asked, "COMP_WORDS": f"lmtui chat {flag} "},
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stdout.splitlines()[-1] == ""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **asked, "COMP_WORDS": f"lmtui chat {flag} "},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == ""
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -115,23 +116,23 @@ def test_shell_runs_the_completion_script_and_obeys_no_name(
     binary = shutil.which(shell)
     if binary is None:
         pytest.skip(f"{shell} is not installed")
-    env = {
-        **os.environ,
-        "HOME": str(tmp_path),
-        "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}",
-    }
-    run = {"bash": ["-c"], "zsh": ["-fc"], "fish": ["--no-config", "-c"]}[shell]
+    path = f"{PROGRAM.parent}:{os.environ['PATH']}"
+    env = {**os.environ, "HOME": str(tmp_path), "PATH": path}
+    flags = {"bash": ["-c"], "zsh": ["-fc"], "fish": ["--no-config", "-c"]}[shell]
+
+    def run(command: str) -> str:
+        return subprocess.run(
+            [binary, *flags, command],
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+
     # More than one command: the shell stays the parent, which is looked for.
-    show = subprocess.run(
-        [binary, *run, "lmtui --show-completion; true"],
-        env=env,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     script = tmp_path / "script"
-    script.write_text(show.stdout)
+    script.write_text(run("lmtui --show-completion; true"))
     ask = {
         "bash": f"source {script}; COMP_WORDS=(lmtui chat --resume ''); COMP_CWORD=3;"
         ' _lmtui_completion lmtui; echo "${COMPREPLY[@]}"',
@@ -142,27 +143,23 @@ def test_shell_runs_the_completion_script_and_obeys_no_name(
         " _lmtui_completion",
         "fish": f"source {script}; complete -C 'lmtui chat --resume '",
     }[shell]
-    done = subprocess.run(
-        [binary, *run, ask],
-        env=env,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "last" in done.stdout, done
+    assert "last" in run(ask)
     assert not (tmp_path / "owned").exists()
 
 
-def test_install_completion_writes_script_and_bashrc(tmp_path: Path) -> None:
-    env = {**os.environ, "HOME": str(tmp_path)}
-    done = subprocess.run(
+def install(home: Path) -> subprocess.CompletedProcess[str]:
+    """Install the completion of bash for who has this home."""
+    return subprocess.run(
         ["bash", "-c", f"{PROGRAM} --install-completion; exit $?"],
-        env=env,
+        env={**os.environ, "HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_install_completion_writes_script_and_bashrc(tmp_path: Path) -> None:
+    done = install(tmp_path)
     assert done.returncode == 0, done.stderr
     file = tmp_path / ".bash_completions" / "lmtui.sh"
     assert str(file) in done.stdout and str(file) in (tmp_path / ".bashrc").read_text()
@@ -171,12 +168,6 @@ def test_install_completion_writes_script_and_bashrc(tmp_path: Path) -> None:
 
 def test_failed_install_of_completion_is_an_error(tmp_path: Path) -> None:
     (tmp_path / ".bashrc").mkdir()
-    done = subprocess.run(
-        ["bash", "-c", f"{PROGRAM} --install-completion; exit $?"],
-        env={**os.environ, "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = install(tmp_path)
     assert done.returncode == 2
     assert "can't be installed" in done.stderr and "hint: " in done.stderr

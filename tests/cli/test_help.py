@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 from rich.cells import cell_len
 
-from lmtui.cli.help import completions, topics
+from lmtui.cli.help import topics
 from lmtui.cli.learn.command import open_lesson
 from lmtui.cli.main import app
 from tests.cli.program import REPOSITORY, run
@@ -31,16 +30,16 @@ def examples(command: Any) -> Iterator[str]:
             yield from examples(command.get_command(context, name))
 
 
-def parse(command: Any, arguments: list[str]) -> None:
+def parse(command: Any, arguments: list[str], above: Any = None) -> None:
     """Parse a command line as the program does, without running it."""
-    context = command.make_context("lmtui", list(arguments))
+    context = command.make_context("lmtui", list(arguments), parent=above)
     if isinstance(command, typer.core.TyperGroup) and arguments:
         name, found, rest = command.resolve_command(context, arguments)
         assert found is not None, name
-        parse(found, rest)
+        parse(found, rest, context)
 
 
-def test_help_lists_every_topic(empty_home: Path) -> None:
+def test_help_lists_every_topic() -> None:
     done = run("help")
     assert (done.code, done.err) == (0, "")
     listed = {line.split()[0] for line in done.out.splitlines()[1:]}
@@ -48,18 +47,14 @@ def test_help_lists_every_topic(empty_home: Path) -> None:
 
 
 @pytest.mark.parametrize("group", [(), ("history",), ("adapters",), ("models",)])
-def test_summaries_of_commands_are_not_cut(
-    group: tuple[str, ...], empty_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    done = run(*group, "--help")
-    _, _, listed = done.out.partition("\nCommands:\n")
+def test_summaries_of_commands_are_not_cut(group: tuple[str, ...]) -> None:
+    _, _, listed = run(*group, "--help").out.partition("\nCommands:\n")
     assert len(listed.splitlines()) >= 4
     assert not [line for line in listed.splitlines() if not line.endswith(".")]
     assert "..." not in listed
 
 
-def test_examples_of_help_can_be_parsed(empty_home: Path) -> None:
+def test_examples_of_help_can_be_parsed() -> None:
     root = typer.main.get_command(app)
     # --install-completion writes into the files of the shell while it is parsed.
     lines = {*examples(root)} - {" --install-completion"}
@@ -73,7 +68,7 @@ def test_examples_of_help_can_be_parsed(empty_home: Path) -> None:
     assert refused == []
 
 
-def test_pages_in_the_examples_of_learn_exist(empty_home: Path) -> None:
+def test_pages_in_the_examples_of_learn_exist() -> None:
     lines = [*examples(typer.main.get_command(app))]
     told = [re.fullmatch(r" learn (\w[\w-]*)( .*)?", line) for line in lines]
     pages = [match[1] for match in told if match]
@@ -83,7 +78,7 @@ def test_pages_in_the_examples_of_learn_exist(empty_home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", topics())
-def test_a_topic_is_printed_and_fits_a_terminal(name: str, empty_home: Path) -> None:
+def test_a_topic_is_printed_and_fits_a_terminal(name: str) -> None:
     done = run("help", name)
     assert (done.code, done.err) == (0, "")
     title, blank, *rest = done.out.splitlines()
@@ -98,13 +93,8 @@ def test_topics_named_in_readme_and_topics_exist() -> None:
     assert "glossary" in named
 
 
-def test_an_unknown_topic_is_an_error_with_the_nearest_one(empty_home: Path) -> None:
+def test_an_unknown_topic_is_an_error_with_the_nearest_one() -> None:
     done = run("help", "number")
     assert done.code == 2
     assert "there is no such topic: number" in done.err
     assert "Did you mean numbers?" in done.err
-
-
-def test_topic_names_are_completed() -> None:
-    assert completions("g") == ["glossary", "grammar"]
-    assert completions("x") == []

@@ -75,35 +75,18 @@ def test_list_hides_archived_conversations_unless_asked(
     assert "1 of 3" in capsys.readouterr().err
 
 
-def test_pinned_conversations_are_listed_first(
-    capsys: pytest.CaptureFixture[str], kept: Path
-) -> None:
-    store = Store(paths.chats_file())
-    store.mark(1, "pinned", True)
-    store.close()
-    lines = said(capsys, "list").splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["1", "2"]
-
-
-@pytest.mark.parametrize(("columns", "shown"), [(80, False), (120, True)])
-def test_the_model_is_listed_where_there_is_room(
-    columns: int, shown: bool, kept: Path
-) -> None:
-    code, written = run_in_terminal("history", "list", size=(24, columns))
-    assert code == 0 and b"lighthouse" in written
-    assert (b"MODEL" in written) == shown
-
-
-def test_search_without_a_hit_says_so_on_stderr(
-    capsys: pytest.CaptureFixture[str], kept: Path
-) -> None:
-    assert main(["history", "search", "xyzzy"]) == 0
-    assert capsys.readouterr() == ("", "no conversation found\n")
+def test_the_model_is_listed_where_there_is_room(kept: Path) -> None:
+    for columns, shown in ((80, False), (120, True)):
+        code, written = run_in_terminal("history", "list", size=(24, columns))
+        assert code == 0 and b"lighthouse" in written
+        assert (b"MODEL" in written) == shown
 
 
 def test_search_shows_where_the_words_stand(
     capsys: pytest.CaptureFixture[str], kept: Path
 ) -> None:
+    assert main(["history", "search", "xyzzy"]) == 0
+    assert capsys.readouterr() == ("", "no conversation found\n")
     text = said(capsys, "search", "lighth")
     assert text.startswith("2:1  lighthouse") and "\x1b" not in text
     (hit,) = [
@@ -178,24 +161,7 @@ def test_markdown_is_imported(
     assert said(capsys, "show", "1") == file.read_text()
 
 
-def test_nul_in_a_message_survives_markdown_and_json(
-    capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
-) -> None:
-    store, chat = Store(paths.chats_file()), Conversation()
-    exchange(chat, "a\0b \0 lighthouse")
-    store.save({"a": chat.take_changes()})
-    store.close()
-    for ending in ("json", "md"):
-        out = tmp_path / f"talk.{ending}"
-        said(capsys, "export", "1", str(out))
-        said(capsys, "import", str(out))
-        found = json.loads(said(capsys, "show", "last", "--json"))
-        assert found["messages"][1]["content"] == "a\0b \0 lighthouse"
-
-
-@pytest.mark.parametrize(
-    "data", [b"\0\1\2" * 9, b"\x89PNG\r\n\0", "ä".encode("utf-16")]
-)
+@pytest.mark.parametrize("data", [b"\0\1\2" * 9, "ä".encode("utf-16")])
 def test_import_refuses_binary_files(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path, data: bytes
 ) -> None:

@@ -29,8 +29,11 @@ def test_page_is_read_and_done_line_by_line(tmp_path: Path) -> None:
     assert "After “one two”\n" in first.out
     assert "“three” was given" in first.out
     assert "Done: Write, then Enter.\nDone.\n" in first.out
-    again = run("learn", "--plain", str(folder))
+    again = run("learn", str(folder))  # a pipe opens no screen
     assert "- done: Write, then Enter." in again.out
+    script = {"engine": {"answers": [["\x1b[31m"]]}}
+    hostile = run("learn", str(folder), script=script, stdin="a \x1b[2J b\n")
+    assert "\x1b" not in hostile.out
 
 
 def test_textbook_comes_with_the_first_numbers_and_on_demand(tmp_path: Path) -> None:
@@ -104,15 +107,6 @@ def test_what_can_not_be_used_is_refused_with_a_hint(tmp_path: Path) -> None:
         assert (result.code, result.out) == (2, ""), arguments
         assert words in result.err
         assert "hint: " in result.err
-
-
-def test_hostile_text_of_a_model_stays_text(tmp_path: Path) -> None:
-    folder = str(write_course(tmp_path / "c"))
-    engine = {"answers": [["\x1b[31m"]]}
-    result = run(
-        "learn", "--plain", folder, script={"engine": engine}, stdin="a \x1b[2J b\n"
-    )
-    assert "\x1b" not in result.out
 
 
 def test_long_measurement_tells_how_far_it_is(

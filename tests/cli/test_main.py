@@ -21,11 +21,12 @@ from tests.cli.program import REPOSITORY, begun, command, run
 ADAPTER_VERBS = ("list", "show", "merge", "export", "import", "remove")
 
 
-def test_lmtui_without_arguments_prints_its_help() -> None:
-    alone, asked = run(), run("--help")
-    assert (alone.code, asked.code) == (0, 0)
-    assert alone.out == asked.out
+def test_lmtui_or_a_group_of_verbs_alone_prints_its_help() -> None:
+    alone, asked, group = run(), run("--help"), run("models")
+    assert alone == asked and (asked.code, asked.err) == (0, "")
     assert all(verb in asked.out for verb in VERBS)
+    assert (group.code, group.err) == (0, "")
+    assert "lmtui models" in group.out
 
 
 @pytest.mark.parametrize(("given", "policy"), [(None, "passive"), ("active", "active")])
@@ -42,12 +43,6 @@ def test_threads_of_torch_wait_without_spinning_unless_the_user_says_so(
     monkeypatch.setattr(entry, "leave", lambda _: None)
     entry.run()
     assert found == [policy]
-
-
-def test_a_group_of_verbs_alone_prints_its_help() -> None:
-    done = run("models")
-    assert (done.code, done.err) == (0, "")
-    assert "lmtui models" in done.out
 
 
 def test_version_flag_prints_the_version() -> None:
@@ -94,11 +89,6 @@ def test_every_verb_has_help_with_examples(verb: str) -> None:
             ["inspect", "--wind", "3", "x"],
             "No such option: --wind",
             "Did you mean --window? See `lmtui inspect --help`.",
-        ),
-        (
-            ["inspect", "--csv", "x"],
-            "No such option: --csv",
-            "See `lmtui inspect --help`.",
         ),
         (
             ["chat", "one", "two"],
@@ -183,18 +173,10 @@ def test_verbs_create_no_files_without_need(empty_home: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["--help"],
-        ["config"],
-        ["chat", "--once", "a"],
-        ["chat", "--once", "a", "--json"],
-        ["inspect", "pyproject.toml"],
-        ["inspect", "pyproject.toml", "--json"],
-        ["inspect", "pyproject.toml", "--summary"],
-        ["inspect", "pyproject.toml", "--against", "other", "--json"],
-    ],
+    [["--help"], ["chat", "--once", "a"], ["inspect", "LICENSE"]],
+    ids=["typer", "plain", "rich"],
 )
-def test_closed_stdout_ends_every_verb_quietly(arguments: list[str]) -> None:
+def test_closed_stdout_ends_every_writer_quietly(arguments: list[str]) -> None:
     with begun(*arguments, script={"engine": {"answers": ["b"]}}) as child:
         assert child.stdout
         assert child.stderr
@@ -206,7 +188,8 @@ def test_closed_stdout_ends_every_verb_quietly(arguments: list[str]) -> None:
 def test_output_is_utf8_whatever_the_locale() -> None:
     script = {"engine": {"answers": ["Zürich 橋"]}}
     env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    assert run("chat", "--once", "a", script=script, env=env).out == "Zürich 橋\n"
+    done = run("chat", "--once", "a", script=script, env=env, fresh=True)
+    assert done.out == "Zürich 橋\n"
 
 
 def test_closed_standard_streams_cause_no_traceback() -> None:
@@ -266,9 +249,7 @@ def test_config_shows_the_sampler_of_the_model_and_whose_it_is(
 def test_config_shows_the_keys_of_the_file_as_they_stand(empty_home: Path) -> None:
     file = empty_home / "config.toml"
     file.write_text('[keys]\n"chat.stop" = "f5"\nno.such = "x"\n', encoding="utf-8")
-    text = run("config").out
-    assert f"keys.chat.stop = f5    ({file})" in text
-    assert f"keys.no.such = x    ({file})" in text
+    assert f"keys.chat.stop = f5    ({file})\n" in run("config").out
     events = run("config", "--json").events
     assert {"event": "own_key", "id": "chat.stop", "keys": "f5"} in events
 
@@ -285,6 +266,4 @@ def test_config_lists_the_keys_in_force(empty_home: Path) -> None:
     assert by_id["chat.regenerate"]["keys"] == ["f12", "f11"]
     assert by_id["chat.regenerate"]["default"] == ["ctrl+r"]
     assert by_id["chat.regenerate"]["source"] == "file"
-    assert by_id["app.quit"]["keys"] == ["ctrl+q"]
-    assert by_id["app.quit"]["source"] == "default"
     assert all(event["meaning"] for event in by_id.values())

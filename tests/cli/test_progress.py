@@ -54,6 +54,7 @@ def drawn(
 
 def test_progress_draws_nothing_in_the_first_second() -> None:
     assert drawn([0.1, 0.5, 0.99], Terminal()) == ""
+    assert drawn([2.0, 3.0], io.StringIO()) == ""  # a pipe
 
 
 def test_progress_is_drawn_a_few_times_a_second_and_erased() -> None:
@@ -62,10 +63,6 @@ def test_progress_is_drawn_a_few_times_a_second_and_erased() -> None:
     assert "2/4" not in written and "3/4" not in written
     shown, _, after = written.rpartition("4/4 tokens")
     assert "reading" in shown and after.endswith(ERASED)
-
-
-def test_progress_draws_nothing_into_a_pipe() -> None:
-    assert drawn([2.0, 3.0], io.StringIO()) == ""
 
 
 def test_stopped_progress_is_erased_and_not_drawn_again() -> None:
@@ -103,12 +100,6 @@ def test_results_on_a_terminal_replace_the_meter(
         meter(3, 4)
         meter.clear()
         assert ("3/4 tokens" in terminal.getvalue()) is shows
-
-
-def test_progress_of_an_empty_task_is_drawn() -> None:
-    terminal = Terminal()
-    ProgressLine(stream=terminal).show("reading", 0, 0, "0/0 tokens")
-    assert "0/0 tokens" in terminal.getvalue()
 
 
 @pytest.mark.parametrize("writes", range(3))

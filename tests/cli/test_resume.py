@@ -113,17 +113,7 @@ def test_thinking_is_kept_with_the_conversation(home: Path) -> None:
     assert not sent(*again).endswith(off)
 
 
-def test_answer_is_printed_with_its_thinking_marks() -> None:
-    done = run("chat", "--once", "a", script=ABLE)
-    assert (done.code, done.out, done.err) == (0, "<think>a</think>b\n", "")
-
-
 def test_model_without_a_thinking_switch_is_noted() -> None:
     done = run("chat", "--once", "a", "--no-think", script=SCRIPT)
     assert done.out == "by default\n"
     assert done.err == "note: this model's chat template has no switch for thinking\n"
-
-
-def test_unknown_thinking_value_is_refused() -> None:
-    done = run("chat", "--once", "a", env={"LMTUI_CHAT_THINKING": "maybe"})
-    assert done.code == 2 and "Give one of: auto, on, off." in done.err

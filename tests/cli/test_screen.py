@@ -14,10 +14,10 @@ QUIT = b"\x11"
 HOSTILE = "\x1b]52;c;QUFB\x07 \x1b[2J \x9b31m \u202eabc [bold]x[/x] \x00 HELLO"
 
 
-def test_chat_screen_opens_answers_and_restores_the_terminal() -> None:
+def test_chat_screen_draws_a_hostile_answer_and_restores_the_terminal() -> None:
     code, written = run_in_terminal(
         "chat",
-        script={"engine": {"answers": ["HELLO"]}},
+        script={"engine": {"answers": [HOSTILE], "name": "m\x1b]0;owned\x07"}},
         size=(40, 120),
         typed=[(b"ready", b"hi\r"), (b"HELLO", QUIT)],
     )
@@ -25,6 +25,9 @@ def test_chat_screen_opens_answers_and_restores_the_terminal() -> None:
     # The alternate screen is left and the cursor is back.
     assert written.rindex(b"\x1b[?1049l") > written.rindex(b"\x1b[?1049h")
     assert written.rindex(b"\x1b[?25h") > written.rindex(b"\x1b[?25l")
+    for obeyed in (b"\x1b]52", b"\x1b]0;owned", "\x9b".encode(), "\u202e".encode()):
+        assert obeyed not in written
+    assert b"[bold]x[/x]" in written
 
 
 def test_inspect_opens_a_text_and_leaves(tmp_path: Path) -> None:
@@ -39,21 +42,6 @@ def test_inspect_opens_a_text_and_leaves(tmp_path: Path) -> None:
     assert code == 0
     assert b"\x1b]52" not in written
     assert written.rindex(b"\x1b[?1049l") > written.rindex(b"\x1b[?1049h")
-
-
-def test_hostile_answer_and_model_name_send_no_control_sequences() -> None:
-    code, written = run_in_terminal(
-        "chat",
-        script={"engine": {"answers": [HOSTILE], "name": "m\x1b]0;owned\x07"}},
-        size=(40, 120),
-        typed=[(b"ready", b"hi\r"), (b"HELLO", QUIT)],
-    )
-    assert code == 0
-    assert b"\x1b]52" not in written
-    assert b"\x1b]0;owned" not in written
-    assert "\x9b".encode() not in written
-    assert "\u202e".encode() not in written
-    assert b"[bold]x[/x]" in written
 
 
 def test_a_crash_restores_the_terminal_and_names_the_log(home: Path) -> None:

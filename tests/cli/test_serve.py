@@ -86,9 +86,7 @@ def test_key_is_taken_from_a_file_or_a_variable(tmp_path: Path) -> None:
         (["--api-key-file", "nowhere"], "the file with the API key can't be read"),
         (["--api-key-file", os.devnull], "the file with the API key is empty"),
         (["--port", "70000"], "port is out of range: 70000"),
-        (["--parallel", "0"], "parallel is out of range: 0"),
-        (["--host", "no.such.host.invalid"], "other machines could use"),
-        (["--temperature", "-1"], "temperature is out of range: -1"),
+        (["--model", "http://127.0.0.1:1/v1"], "this needs a model on this machine"),
     ],
 )
 def test_what_can_not_be_served_is_an_error(arguments: list[str], error: str) -> None:
@@ -97,7 +95,7 @@ def test_what_can_not_be_served_is_an_error(arguments: list[str], error: str) ->
     assert error in done.err
 
 
-@pytest.mark.parametrize("key", ["s3cret-ключ", "sécret", "two\nlines", "a\tb"])
+@pytest.mark.parametrize("key", ["s3cret-ключ", "two\nlines"])
 def test_key_that_no_request_can_carry_is_an_error(key: str, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(key, encoding="utf-8")
@@ -124,9 +122,3 @@ def test_flags_are_what_a_request_does_not_say() -> None:
         body = {"messages": [{"role": "user", "content": "Hi"}]}
         choice = ask(port, "/v1/chat/completions", body)[1]["choices"][0]
     assert choice["finish_reason"] == "length"
-
-
-def test_model_of_another_server_is_not_served_again(empty_home: Path) -> None:
-    done = run("serve", "--model", "http://127.0.0.1:1/v1")
-    assert done.code == 2
-    assert "this needs a model on this machine" in done.err

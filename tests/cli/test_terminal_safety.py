@@ -36,25 +36,17 @@ def assert_harmless(written: bytes) -> str:
     return text
 
 
-def test_chat_draws_a_hostile_answer() -> None:
+def test_chat_draws_a_hostile_answer_and_prefill() -> None:
     code, written = run_in_terminal(
-        "chat", "--once", "hello", script={"engine": {"answers": [ANSWER]}}
-    )
+        "chat", "--once", "hello", "--prefill", HOSTILE[1],
+        script={"engine": {"answers": [ANSWER]}},
+    )  # fmt: skip
     assert code == 0
     assert not SGR.search(written.decode())
     text = assert_harmless(written)
-    assert "red ␛[31m" in text
-    assert "⟨U+009B⟩31m" in text
-    assert "⟨U+202E⟩gnp.exe" in text
-    assert "[red]x[/red]" in text
-
-
-def test_chat_draws_a_hostile_prefill_too() -> None:
-    code, written = run_in_terminal(
-        "chat", "--once", "hello", "--prefill", HOSTILE[1], script={"engine": {}}
-    )
-    assert code == 0
-    assert "␛]52;c;" in assert_harmless(written)
+    for drawn in ("red ␛[31m", "⟨U+009B⟩31m", "⟨U+202E⟩gnp.exe", "[red]x[/red]"):
+        assert drawn in text
+    assert text.count("␛]52;c;") == 2
 
 
 def test_json_escapes_what_a_terminal_obeys() -> None:
@@ -67,9 +59,7 @@ def test_json_escapes_what_a_terminal_obeys() -> None:
     assert events[0]["model"] == HOSTILE[3]
 
 
-@pytest.mark.parametrize(
-    "options", [["--plain"], ["--top", "3"], ["--json", "--top", "3"]]
-)
+@pytest.mark.parametrize("options", [["--top", "3"], ["--json", "--top", "3"]])
 def test_inspect_draws_a_hostile_file(tmp_path: Path, options: list[str]) -> None:
     file = tmp_path / "hostile.txt"
     file.write_bytes("\n".join(HOSTILE).encode())

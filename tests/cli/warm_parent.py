@@ -12,7 +12,6 @@ import gc
 import io
 import json
 import os
-import resource
 import signal
 import socket
 import struct
@@ -47,24 +46,12 @@ MODULES = (
 )
 """What takes long to import. Nothing of it loads torch or opens a file."""
 
-_READ: set[str] = set()  # names in the environment that the imports asked for
 _REPORTS: dict[int, int] = {}  # of each fork, where its exit code is written to
-
-
-class _Recorded(os._Environ):  # type: ignore[type-arg]
-    """An environment that notes what is asked for."""
-
-    def __getitem__(self, key: str) -> str:
-        _READ.add(key)
-        return super().__getitem__(key)
 
 
 def main(ours: socket.socket) -> list[str] | None:
     """Fork at each order until the other end is gone; in a fork, what to run there."""
-    os.environ.__class__ = _Recorded
     _import_all()
-    os.environ.__class__ = os._Environ
-    ours.sendall(json.dumps(sorted(_READ)).encode() + b"\n")
     gc.collect()
     gc.freeze()
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
@@ -141,9 +128,6 @@ def _as_started(told: dict[str, Any], handles: list[int]) -> list[str]:
         os.setsid()
     if told["take_terminal"]:
         fcntl.ioctl(1, termios.TIOCSCTTY, 0)
-    os.umask(told["umask"])
-    for number, (soft, hard) in told["limits"]:
-        resource.setrlimit(number, (soft, hard))
     for number in told["ignored"]:
         signal.signal(number, signal.SIG_IGN)
     os.chdir(told["folder"])

@@ -46,12 +46,8 @@ def test_flag_overrides_environment_which_overrides_file(file: Path) -> None:
     environment = {"LMTUI_TOP_K": "5", "LMTUI_SEED": "6", "LMTUI_DEVICE": ""}
     settings = load({"seed": 7, "top_p": None}, environment=environment, file=file)
     assert (settings.model, settings.threads) == ("m", 2)
-    assert (settings.sampling.top_k, settings.sampling.seed, settings.device) == (
-        5,
-        7,
-        "auto",
-    )
     assert settings.sampling == SamplingSettings(top_k=5, seed=7)
+    assert settings.device == "auto"
     assert settings.origin("threads") == Origin("file", str(file))
     assert settings.origin("top_k") == Origin("environment", "LMTUI_TOP_K")
     assert settings.origin("seed") == Origin("flag", "--seed")
@@ -127,10 +123,7 @@ def test_every_number_has_bounds_that_a_refusal_names() -> None:
         ("threads = 1.5", "threads is not a whole number"),
         ("threads = true", "threads is not a whole number"),
         ("threads = 0", "threads is out of range"),
-        ("threads = 44444", "threads is out of range"),
-        ("context = 1000000000", "context is out of range"),
         ("[complete]\nghost_delay = 1e9", "complete.ghost_delay is out of range"),
-        ("[finetune]\nlayers = 1000000", "layers is out of range"),
         pytest.param(
             f"[sampling]\ntop_k = -{HUGE}", "top-k is out of range", id="huge integer"
         ),
@@ -146,15 +139,9 @@ def test_every_number_has_bounds_that_a_refusal_names() -> None:
         ("[keys]\nchat.stop = []", "keys.chat.stop is not text in quotes"),
         ("[sampling]\ntemperature = true", "sampling.temperature is not a number"),
         ("[sampling]\ntemperature = -1", "temperature is out of range"),
-        ("[sampling]\ntop_p = 2", "top-p is out of range"),
         ("[sampling]\ntemperature = nan", "temperature is out of range"),
-        ("[finetune]\nrank = 1.5", "finetune.rank is not a whole number"),
-        ("[finetune]\nrank = 0", "rank is out of range"),
-        ("[finetune]\nlr = 2", "lr is out of range"),
         ("[finetune]\nstrict = 1", "finetune.strict is not true or false"),
         ("[finetune]\nmethod = 'dora'", "finetune.method is unknown"),
-        ("[finetune]\nfront_matter = 'hide'", "front-matter is unknown"),
-        ("[finetune]\ndtype = 'float16'", "dtype is unknown"),
         ("sampling = 3", "unknown key in the settings"),
         ("[model]\nname = 3", "unknown key in the settings"),
     ],
@@ -170,12 +157,6 @@ def test_broken_toml_is_shown_with_its_line(file: Path) -> None:
     assert "not valid TOML" in error.title
     assert "2 | threads = = 3" in error.detail
     assert refused(file, b"model = '\xff'").title == "the settings file is not UTF-8"
-
-
-def test_folder_in_place_of_the_settings_file_is_refused(file: Path) -> None:
-    file.mkdir()
-    with pytest.raises(LmtuiError, match="can't be read"):
-        load(environment={}, file=file)
 
 
 @pytest.mark.parametrize(
@@ -294,19 +275,9 @@ def test_settings_path_that_is_no_regular_file_is_refused(
             os.mkfifo(file)
         case _:
             file.symlink_to("/dev/zero")
-    with pytest.raises(LmtuiError) as caught:
+    with pytest.raises(LmtuiError, match="the settings file can't be read") as caught:
         load(environment={}, file=file)
-    assert caught.value.title == "the settings file can't be read"
-    assert f"is {'a folder' if kind == 'folder' else 'no ordinary file'}" in str(
-        caught.value
-    )
-
-
-def test_a_broken_file_is_not_overwritten(file: Path) -> None:
-    file.write_text("theme = = 3\n")
-    with pytest.raises(LmtuiError, match="not valid TOML"):
-        remember("theme", "light", file=file)
-    assert file.read_text() == "theme = = 3\n"
+    assert ("a folder" if kind == "folder" else "no ordinary file") in str(caught.value)
 
 
 def test_remember_reports_an_unwritable_file(tmp_path: Path) -> None:
@@ -332,23 +303,6 @@ def test_setting_of_an_earlier_version_changes_nothing(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "ghost_delay = -1",
-        "ghost_tokens = 0",
-        "ghost_prob = -1",
-    ],
-)
-def test_suggestion_settings_out_of_range_are_refused(
-    tmp_path: Path, line: str
-) -> None:
-    file = tmp_path / "config.toml"
-    file.write_text(f"[complete]\n{line}\n")
-    with pytest.raises(LmtuiError, match="out of range"):
-        load(environment={}, file=file)
-
-
 def test_finetune_settings_come_from_flag_environment_and_file(file: Path) -> None:
     file.write_text("[finetune]\nepochs = 1\nseed = 5\nstrict = true\nlr = 0.01\n")
     environment = {"LMTUI_FINETUNE_SEED": "6", "LMTUI_FINETUNE_STRICT": "False"}
@@ -368,28 +322,3 @@ def test_every_setting_of_a_training_can_be_set() -> None:
     assert Settings().training == TrainSettings()
     assert fields.item("finetune_max_file_mb").variable == "LMTUI_FINETUNE_MAX_FILE_MB"
     assert fields.item("finetune_max_file_mb").flag == "--max-file-mb"
-
-
-def test_presets_are_read(tmp_path: Path) -> None:
-    file = tmp_path / "config.toml"
-    file.write_text('[presets.pirate]\nsystem = "Arr."\ntemperature = 1\nseed = 3\n')
-    preset = load(environment={}, file=file).presets["pirate"]
-    assert preset.system == "Arr."
-    assert preset.applied(SamplingSettings()) == SamplingSettings(temperature=1, seed=3)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "presets = 3", "[presets]\npirate = 3", "[presets.a]\nsystem = 3",
-        "[presets.a]\ncolour = 3", '[presets.a]\ntop_k = "many"',
-        "[presets.a]\ntop_k = 1.5", "[presets.a]\ntemperature = -1",
-        "[presets.a]\ntemperature = true",
-    ],
-)  # fmt: skip
-def test_presets_that_cannot_be_used_are_refused(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "config.toml"
-    file.write_text(text + "\n")
-    with pytest.raises(LmtuiError) as raised:
-        load(environment={}, file=file)
-    assert raised.value.hint and str(file) in raised.value.detail

@@ -60,7 +60,6 @@ def test_applied_preset_changes_only_its_own_settings() -> None:
             "from 0 to 100",
         ),
         ("[presets.x]\ntemprature = 1", "unknown key in a preset", "temperature?"),
-        ("[presets.x]\nmodel = 'm'", "unknown key in a preset", ""),
         ("[presets.'']\nseed = 1", "a preset needs a name", ""),
         ('[presets."\\u001b"]\nseed = 1', "can't be typed", ""),
         (f"[presets.{'x' * 41}]\nseed = 1", "too long", "at most 40"),
@@ -76,18 +75,14 @@ def test_a_broken_preset_is_named(file: Path, text: str, title: str, hint: str) 
 
 def test_unknown_preset_name_gets_a_hint() -> None:
     assert preset_named({"pirate": PIRATE}, "pirate") is PIRATE
-    hints = []
-    for presets, name in (
-        ({"pirate": PIRATE}, "pirat"),
-        ({"pirate": PIRATE}, "x"),
-        ({}, "x"),
+    for presets, name, hint in (
+        ({"pirate": PIRATE}, "pirat", "Did you mean pirate?"),
+        ({"pirate": PIRATE}, "x", "There is pirate."),
+        ({}, "x", "Write one into config.toml: [presets.x]"),
     ):
         with pytest.raises(LmtuiError, match="no preset of that name") as caught:
             preset_named(presets, name)
-        hints.append(caught.value.hint)
-    assert hints[0] == "Did you mean pirate?"
-    assert hints[1] == "There is pirate."
-    assert hints[2].startswith("Write one into config.toml: [presets.x]")
+        assert caught.value.hint.startswith(hint)
 
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(

@@ -134,14 +134,6 @@ def test_a_table_is_renamed_with_its_comments(tmp_path: Path) -> None:
     assert "# mine\n" in text and "# y" in text and "[chat]\nkeep = true" in text
 
 
-def test_change_refuses_a_file_changed_by_another_program(tmp_path: Path) -> None:
-    file = tmp_path / "config.toml"
-    file.write_text("# theirs\n")
-    with pytest.raises(LmtuiError, match="changed by another program"):
-        change(file, [Put(("theme",), "light")], seen="# mine\n")
-    assert file.read_text() == "# theirs\n"
-
-
 @pytest.mark.parametrize(
     ("text", "what", "title"),
     [

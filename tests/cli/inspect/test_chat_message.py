@@ -31,9 +31,9 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save_llama(tmp_path_factory.mktemp("models") / "llama")
 
 
-@pytest.fixture
-def kept(home: Path, llama: Path) -> Conversation:
-    """A question and an answer of that model, in the store as conversation 1."""
+@pytest.fixture(scope="module")
+def talk(llama: Path) -> Conversation:
+    """A question and an answer of that model."""
     engine = LocalEngine(load(str(llama), device="cpu"))
     chat = Conversation("be brief")
     asked = chat.say("ça va? 日本語")
@@ -46,10 +46,16 @@ def kept(home: Path, llama: Path) -> Conversation:
         else:
             assert isinstance(step, GenerationResult)
             chat.finish(begun.id, step)
-    store = Store(paths.chats_file())
-    store.add("a", chat, ConversationMeta("Greetings"))
-    store.close()
     return chat
+
+
+@pytest.fixture
+def kept(home: Path, talk: Conversation) -> Conversation:
+    """It is in the store as conversation 1."""
+    store = Store(paths.chats_file())
+    store.add("a", talk, ConversationMeta("Greetings"))
+    store.close()
+    return talk
 
 
 def inspected(

@@ -50,29 +50,3 @@ def test_lens_with_json_is_the_same_and_top_lists_more(file: Path) -> None:
     assert all(len(row["top"]) == 3 for row in more[0]["layers"])
     none = run("inspect", str(file), "--lens", "--top", "0").events
     assert none[1]["layers"][0]["top"] == []
-
-
-def test_lens_reads_several_texts_and_stdin(file: Path) -> None:
-    done = run("inspect", "--lens", str(file), "-", stdin="xyz")
-    ends = [event["file"] for event in done.events if event["event"] == "summary"]
-    assert (done.code, ends) == (0, [str(file), "-"])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "title"),
-    [
-        (["--plain"], "--lens and --plain exclude each other"),
-        (["--summary"], "--lens and --summary exclude each other"),
-        (["--json", "--summary"], "--lens and --summary exclude each other"),
-        (["--html", "out.html"], "--lens and --html exclude each other"),
-        (["--against", "other"], "--lens looks into one model"),
-        (["--against-adapter", "mine"], "--lens looks into one model"),
-        (["--window", "1"], "the window can't be used"),
-    ],
-)
-def test_lens_is_refused_with_a_hint(
-    file: Path, arguments: list[str], title: str
-) -> None:
-    done = run("inspect", str(file), "--lens", *arguments)
-    assert (done.code, done.out) == (2, "")
-    assert done.err.startswith(f"error: {title}") and "\nhint: " in done.err

