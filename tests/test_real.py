@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from jsonschema import validate
 
 from lmtui.cli.main import main
 from lmtui.engine.engine import LocalEngine
@@ -124,22 +123,6 @@ def test_chat_once_draws_as_recommended_unless_told_otherwise(
         begun = json.loads(told.split("\n")[0])
         assert begun["sampling"]["temperature"] == expected
         assert begun["sampling"]["top_p"] == 0.9
-
-
-def test_an_answer_follows_its_schema(
-    lmtui: Callable[..., str], tmp_path: Path
-) -> None:
-    schema = {
-        "type": "object",
-        "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
-        "required": ["name", "age"],
-        "additionalProperties": False,
-    }
-    file = tmp_path / "person.json"
-    file.write_text(json.dumps(schema), encoding="utf-8")
-    asked = ["--once", "Describe Anna, who is 31.", "--schema", str(file)]
-    said = lmtui("chat", *asked, "--seed", "1")
-    validate(json.loads(said), schema)
 
 
 def test_every_typed_control_string_stays_text(

@@ -1,39 +1,63 @@
 """The program with a scripted engine in a process of its own, forked off a warm parent.
 
 To start Python and import the program takes ten times as long as most of what the tests
-let it do. The parents, one for each way in which the interpreter is set up, start when
-one is needed and end with the tests.
+let it do. The parent is the fork server of `multiprocessing`: it starts when one is
+needed, imports what takes long, and ends with the tests.
 """
 
 from __future__ import annotations
 
-import atexit
 import fcntl
-import json
+import multiprocessing
 import os
-import select
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from multiprocessing import forkserver, reduction
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from threading import Lock, Thread
 from types import MappingProxyType
 from typing import IO, Any
 
 import lmtui.tui  # noqa: F401 (sets a variable that Textual reads)
+from lmtui.cli.main import VERBS
+from tests.cli import warm
 
 REPOSITORY = Path(__file__).parents[2]
 _UNSET = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "LINES")
-_BASE = MappingProxyType({k: v for k, v in os.environ.items() if k not in _UNSET})
-_PYTHONS = {signal.SIGPIPE, signal.SIGXFSZ}  # ignored by itself, as by its children
-_UTF8 = MappingProxyType({"PYTHONUTF8": "1"})
+_BASE = MappingProxyType(
+    {name: value for name, value in os.environ.items() if name not in _UNSET}
+    | {"PYTHONUTF8": "1"}
+)
 _READ_AT_ONCE = ("PYTHON", "LC_", "LANG", "TEXTUAL_", *_UNSET)
+"""How the names of variables begin that the interpreter and the imports read."""
+MODULES = (
+    "tests.cli.child",
+    "tests.cli.warm",
+    "lmtui.cli.once",
+    "lmtui.cli.screen",
+    "lmtui.cli.finetune.run",
+    "lmtui.cli.inspect.plain",
+    "lmtui.cli.learn.dialog",
+    "lmtui.learn.figure_lines",
+    "lmtui.learn.instruments.catalogue",
+    "lmtui.chat.writer",
+    "lmtui.tui.app",
+    "lmtui.tui.chat.screen",
+    "lmtui.tui.editor.screen",
+    "lmtui.tui.finetune.screen",
+    "lmtui.tui.inspector.screen",
+    "lmtui.tui.themes",
+    "psutil",
+    "rich.cells",
+    "textual.pilot",
+)
+"""What takes long to import. Nothing of it loads torch or opens a file."""
+_PYTHONS = {signal.SIGPIPE, signal.SIGXFSZ}  # ignored by itself, as by its children
 
 
 def start(
@@ -55,8 +79,7 @@ def start(
     before the program runs.
     """
     environment = dict(os.environ if env is None else env)
-    parent = None if fresh else _parent_for(environment)
-    if parent is None:
+    if fresh or _setup(environment) != _setup(_BASE):
         take = partial(fcntl.ioctl, 1, termios.TIOCSCTTY, 0)
         return subprocess.Popen(
             [sys.executable, "-m", "tests.cli.child", *arguments],
@@ -68,112 +91,94 @@ def start(
             start_new_session=session,
             preexec_fn=take if take_terminal else None,
         )
-    order = {
-        "arguments": list(arguments),
-        "environment": environment,
-        "folder": str(REPOSITORY),
-        "session": session,
-        "take_terminal": take_terminal,
-        "ignored": [
-            number
-            for number in signal.valid_signals() - _PYTHONS
-            if signal.getsignal(number) is signal.SIG_IGN
-        ],
-    }
-    return parent.fork(order, stdin, stdout, stderr)
-
-
-def _parent_for(environment: Mapping[str, str]) -> _Parent | None:
-    for utf8 in (False, True):
-        base = _BASE | _UTF8 if utf8 else _BASE
-        if _setup(base) == _setup(environment):
-            return _started(utf8)
-    return None
+    ignored = [
+        number
+        for number in signal.valid_signals() - _PYTHONS
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
+    order = warm.Order(
+        list(arguments), environment, str(REPOSITORY), session, take_terminal, ignored
+    )
+    return Forked(order, (stdin, stdout, stderr))
 
 
 def _setup(environment: Mapping[str, str]) -> dict[str, str]:
-    """What the interpreter and the imports read of an environment."""
-    return {k: v for k, v in environment.items() if k.startswith(_READ_AT_ONCE)}
+    read = {k: v for k, v in environment.items() if k.startswith(_READ_AT_ONCE)}
+    return {"PYTHONUTF8": "1"} | read
 
 
 @cache
-def _started(utf8: bool) -> _Parent:
-    return _Parent(_BASE | _UTF8 if utf8 else _BASE)
+def _ensure_parent() -> None:
+    before = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(_BASE | {"PYTHONPATH": str(REPOSITORY)})
+        verbs = (f"lmtui.cli.{place.partition(':')[0]}" for place in VERBS.values())
+        forkserver.set_forkserver_preload([*verbs, *MODULES])
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
-class _Parent:
-    """A process that forks the program on demand."""
+class _Streams:
+    """Descriptors that are handed over with a new process."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.cli.warm_parent", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                cwd=REPOSITORY,
-                env=environment,
-                pass_fds=[theirs.fileno()],
-            )
-        self._answers = self._socket.makefile("rb")
-        self._alone = Lock()
-        atexit.register(self._end)
+    def __init__(self, handles: Sequence[int]) -> None:
+        self.handles = list(handles)
 
-    def fork(
-        self,
-        order: Mapping[str, Any],
-        stdin: int | None,
-        stdout: int | None,
-        stderr: int | None,
-    ) -> Forked:
-        """Fork a program with such streams."""
-        given, theirs, pipes = (stdin, stdout, stderr), [], []
-        for number, stream in enumerate(given):
-            if stream == subprocess.PIPE:
-                ends = os.pipe()
-                reads, writes = (1, 0) if number == 0 else (0, 1)
-                theirs.append(ends[writes])
-                pipes.append(open(ends[reads], "rb" if number else "wb"))  # noqa: SIM115
-            else:
-                theirs.append(os.dup(number if stream is None else stream))
-                pipes.append(None)
-        report, written = os.pipe()
-        theirs.append(written)
-        data = json.dumps(order).encode()
-        with self._alone:
-            head = struct.pack("!Q", len(data))
-            socket.send_fds(self._socket, [head], theirs)
-            self._socket.sendall(data)
-            for handle in theirs:
-                os.close(handle)
-            answer = self._answers.readline()
-        return Forked(order["arguments"], int(answer), report, *pipes)
+    def __getstate__(self) -> list[Any]:
+        return [reduction.DupFd(handle) for handle in self.handles]
 
-    def _end(self) -> None:
-        self._answers.close()
-        self._socket.close()
-        self._process.wait()
+    def __setstate__(self, state: list[Any]) -> None:
+        self.handles = [handle.detach() for handle in state]
 
 
-@dataclass
+def _run(order: warm.Order, streams: _Streams) -> None:
+    warm.run(order, streams.handles)
+
+
 class Forked:
     """A forked program, used as a `subprocess.Popen`."""
 
-    args: Sequence[str]
-    pid: int
-    _report: int
-    stdin: IO[bytes] | None
-    stdout: IO[bytes] | None
-    stderr: IO[bytes] | None
-    returncode: int | None = field(default=None, init=False)
+    def __init__(self, order: warm.Order, streams: Sequence[int | None]) -> None:
+        _ensure_parent()
+        self.args = order.arguments
+        theirs: list[int] = []
+        pipes: list[IO[bytes] | None] = []
+        for number, stream in enumerate(streams):
+            if stream == subprocess.PIPE:
+                reads, writes = os.pipe()
+                theirs.append(writes if number else reads)
+                ours = (reads, "rb") if number else (writes, "wb")
+                pipes.append(open(*ours))  # noqa: SIM115
+            else:
+                theirs.append(os.dup(number if stream is None else stream))
+                pipes.append(None)
+        self.stdin, self.stdout, self.stderr = pipes
+        context = multiprocessing.get_context("forkserver")
+        self._process: ForkServerProcess = context.Process(
+            target=_run, args=(order, _Streams(theirs)), daemon=True
+        )
+        self._process.start()
+        for handle in theirs:
+            os.close(handle)
+        assert self._process.pid
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self._process.exitcode
 
     def poll(self) -> int | None:
         """The exit code, or None while it runs."""
-        return self._ended_within(0)
+        return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code, once it has ended."""
-        code = self._ended_within(timeout)
+        self._process.join(timeout)
+        code = self.returncode
         if code is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return code
@@ -187,63 +192,25 @@ class Forked:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
 
-    def communicate(
-        self, data: bytes | None = None, timeout: float | None = None
-    ) -> tuple[bytes, bytes]:
-        """Write this to its stdin; what it writes until it has ended."""
-        said: dict[int, bytes] = {}
-
-        def listen(number: int, stream: IO[bytes] | None) -> None:
-            said[number] = stream.read() if stream else b""
-
-        threads = [Thread(target=self._feed, args=[data or b""])] + [
-            Thread(target=listen, args=[number, stream])
-            for number, stream in enumerate((self.stdout, self.stderr))
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            self.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
-        finally:
-            for thread in threads:
-                thread.join()
-        return said[0], said[1]
+    def communicate(self, *, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """What it writes until it has ended."""
+        with ThreadPoolExecutor() as pool:
+            out, err = pool.map(_rest, (self.stdout, self.stderr))
+        self.wait(timeout)
+        return out, err
 
     def __enter__(self) -> Forked:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for stream in (self.stdout, self.stderr):
+        for stream in (self.stdin, self.stdout, self.stderr):
             if stream:
                 stream.close()
-        self._feed(b"")
         self.wait()
 
-    def _feed(self, data: bytes) -> None:
-        """Write the last of its stdin. It need not read that."""
-        if self.stdin is None or self.stdin.closed:
-            return
-        try:
-            self.stdin.write(data)
-            self.stdin.close()
-        except BrokenPipeError:
-            pass
 
-    def _ended_within(self, seconds: float | None) -> int | None:
-        if self.returncode is None and _is_ready(self._report, seconds):
-            self.returncode = int(os.read(self._report, 64))
-            os.close(self._report)
-        return self.returncode
+def _rest(stream: IO[bytes] | None) -> bytes:
+    return stream.read() if stream else b""
 
 
 Process = Forked | subprocess.Popen[bytes]
-
-
-def _is_ready(handle: int, seconds: float | None) -> bool:
-    """Whether something can be read within so long."""
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    return bool(poll.poll(None if seconds is None else max(0, seconds) * 1000))

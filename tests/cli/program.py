@@ -62,19 +62,23 @@ def run(
     script: Mapping[str, Any] | None = None,
     stdin: str | bytes = b"",
     env: Mapping[str, str] | None = None,
-    fresh: bool | None = None,
+    fresh: bool = False,
 ) -> Result:
-    """Run the program through pipes, in this process. With `fresh` in one of its own;
-    if that is true, in an interpreter that starts for it."""
+    """Run the program through pipes, in this process, or, if `fresh`, in an interpreter
+    that starts for it."""
     given = stdin.encode() if isinstance(stdin, str) else stdin
-    if fresh is None:
+    if not fresh:
         return _run_here(arguments, script or {}, given, env or {})
-    with begun(
-        *arguments, script=script, stdin=subprocess.PIPE, env=env, fresh=fresh
-    ) as process:
-        out, err = process.communicate(given, timeout=60)
-    assert process.returncode is not None
-    return Result(process.returncode, out.decode(), err.decode())
+    done = subprocess.run(
+        command(arguments, script or {}),
+        input=given,
+        capture_output=True,
+        cwd=REPOSITORY,
+        env={**os.environ, **(env or {})},
+        timeout=60,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def _run_here(
