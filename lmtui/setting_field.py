@@ -104,7 +104,6 @@ def setting(default: Any, meaning: str, **declared: Any) -> Any:
 
 
 def declaration_of(item: Field[Any]) -> Declaration | None:
-    """Return what is declared of a field; None where it is no setting."""
     return item.metadata.get("setting")
 
 

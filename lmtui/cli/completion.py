@@ -33,7 +33,6 @@ Completions = list[tuple[str, str]]
 
 
 def asked() -> bool:
-    """Return whether a shell asks for completions."""
     return bool(os.environ.get(VARIABLE))
 
 

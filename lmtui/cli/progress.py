@@ -132,7 +132,6 @@ class Meter:
         self._line = ProgressLine(patience=_PATIENCE)
 
     def __call__(self, done: int, whole: int) -> None:
-        """Draw the progress, at most once per `_PAUSE`."""
         amount = f"{done:,}/{whole:,} {self._unit}"
         self._line.show(self._title, done, whole, amount)
 
@@ -147,7 +146,6 @@ class Meter:
 
 @contextmanager
 def meter(title: str, *, unit: str = "tokens") -> Iterator[Meter]:
-    """Yield a meter, erased at the end."""
     drawing = Meter(title, unit=unit)
     try:
         yield drawing
