@@ -23,6 +23,7 @@ import pytest
 from lmtui import paths
 from lmtui.chat.store import Store
 from lmtui.cli.main import main
+from lmtui.engine.protocol import Engine
 from tests.cli import child
 from tests.cli.forked import REPOSITORY as REPOSITORY
 from tests.cli.forked import Process, start
@@ -62,13 +63,14 @@ def run(
     script: Mapping[str, Any] | None = None,
     stdin: str | bytes = b"",
     env: Mapping[str, str] | None = None,
+    engine: Engine | None = None,
     fresh: bool = False,
 ) -> Result:
-    """Run the program through pipes, in this process, or, if `fresh`, in an interpreter
-    that starts for it."""
+    """Run the program through pipes, in this process, with another engine if one is
+    given; or, if `fresh`, in an interpreter that starts for it."""
     given = stdin.encode() if isinstance(stdin, str) else stdin
     if not fresh:
-        return _run_here(arguments, script or {}, given, env or {})
+        return _run_here(arguments, script or {}, given, env or {}, engine)
     done = subprocess.run(
         command(arguments, script or {}),
         input=given,
@@ -86,6 +88,7 @@ def _run_here(
     script: Mapping[str, Any],
     stdin: bytes,
     env: Mapping[str, str],
+    engine: Engine | None,
 ) -> Result:
     written = io.BytesIO(), io.BytesIO()
     out, err = (io.TextIOWrapper(raw, "utf-8", newline="\n") for raw in written)
@@ -95,7 +98,8 @@ def _run_here(
         patch.setattr(sys, "stderr", err)
         for name, value in env.items():
             patch.setenv(name, value)
-        code = main(arguments, open_engine=child.prepared(script, patch.setattr))
+        opened = child.prepared(script, patch.setattr)
+        code = main(arguments, open_engine=lambda asked: engine or opened(asked))
     for stream in (out, err):
         stream.flush()
     return Result(code, *(raw.getvalue().decode() for raw in written))

@@ -191,27 +191,20 @@ def test_export_refuses_symlinked_weights(notes: Path, tmp_path: Path) -> None:
 def test_remove_asks_first(notes: Path) -> None:
     assert refused("remove", "notes").hint == "Add --yes."
     assert notes.exists()
-    assert "freed" in run("remove", "notes", "--yes")
+    assert "freed" in run("remove", str(notes), "--yes")
     assert not notes.exists()
-    assert refused("remove", "notes", "--yes").title == "there is no such adapter"
-
-
-@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 130), (b"y\n", 0)])
-def test_remove_on_a_terminal_follows_the_answer(
-    answer: bytes, code: int, notes: Path
-) -> None:
-    ended, written = run_in_terminal(
-        "adapters", "remove", "notes", typed=[(b"permanently?", answer)]
-    )
-    assert ended == code
-    assert str(notes).encode() in written.replace(b"\r\n", b"")
-    assert notes.exists() == bool(code)
-
-
-def test_an_adapter_can_be_removed_by_its_folder(notes: Path) -> None:
-    for wrong in ("x" * 5000, "a\0b", ""):
+    for wrong in ("notes", "x" * 5000, "a\0b", ""):
         assert refused("remove", wrong, "--yes").title == "there is no such adapter"
-    run("remove", str(notes), "--yes")
+
+
+def test_remove_on_a_terminal_follows_the_answer(notes: Path) -> None:
+    for answer, code in ((b"n\n", 130), (b"y\n", 0)):
+        assert notes.exists()
+        ended, written = run_in_terminal(
+            "adapters", "remove", "notes", typed=[(b"permanently?", answer)]
+        )
+        assert ended == code
+        assert str(notes).encode() in written.replace(b"\r\n", b"")
     assert not notes.exists()
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
-import signal
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lmtui.cli.complete import new_writing
-from lmtui.cli.main import main
 from lmtui.config import load
-from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import GenerationResult, SamplingSettings, Step
+from lmtui.engine.types import SamplingSettings
+from tests.cli import program
 from tests.cli.program import Result
 from tests.engine import tiny
 from tests.tui.terminal import running
@@ -26,7 +21,6 @@ TEXT = "The quick brown fox jumps over the lazy dog.\nThe qui"
 START = ["event", "model", "precision", "dtype", "device", "prompt_ids", "typed"]
 TOKEN = ["event", "index", "id", "text", "bytes", "piece", "logprob", "rank"]
 TOKEN += ["entropy", "sampled_prob", "guessed", "top"]
-Program = Callable[..., Result]
 
 
 @pytest.fixture
@@ -37,19 +31,9 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def program(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Program:
-    """The program in this process, with a tiny random model."""
-
-    def run_here(*arguments: str, stdin: bytes = b"", engine: Any = None) -> Result:
-        piped = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
-        monkeypatch.setattr(sys, "stdin", piped)
-        code = main(arguments, open_engine=lambda _: engine or tiny.engine())
-        return Result(code, *capsys.readouterr())
-
-    return run_here
+def run(*arguments: str, stdin: bytes = b"", engine: Any = None) -> Result:
+    """Run the program with a tiny random model."""
+    return program.run(*arguments, stdin=stdin, engine=engine or tiny.engine())
 
 
 def greedy(text: str, cursor: int | None = None, tokens: int = 48, **how: Any) -> str:
@@ -63,11 +47,9 @@ def greedy(text: str, cursor: int | None = None, tokens: int = 48, **how: Any) -
     return "".join(pieces).removesuffix("\n") + "\n"
 
 
-def test_print_writes_the_continuation_and_a_newline_and_no_file(
-    program: Program, file: Path
-) -> None:
+def test_print_writes_the_continuation_and_a_newline_and_no_file(file: Path) -> None:
     before, beside = file.stat(), os.listdir(file.parent)
-    done = program("complete", str(file), "--print")
+    done = run("complete", str(file), "--print")
     assert (done.code, done.err) == (0, "")
     assert done.out == greedy(TEXT)
     assert file.read_bytes() == TEXT.encode()
@@ -75,36 +57,36 @@ def test_print_writes_the_continuation_and_a_newline_and_no_file(
     assert os.listdir(file.parent) == beside
 
 
-def test_at_continues_from_the_given_location(program: Program, file: Path) -> None:
+def test_at_continues_from_the_given_location(file: Path) -> None:
     asked = ("complete", str(file), "--print", "--max-tokens", "7", "--at")
-    assert program(*asked, "1:13").out == greedy(TEXT, 12, 7)
-    assert program(*asked, "2:5").out == greedy(TEXT, 49, 7)
-    assert program(*asked, "2:8").out == greedy(TEXT, None, 7)
+    assert run(*asked, "1:13").out == greedy(TEXT, 12, 7)
+    assert run(*asked, "2:5").out == greedy(TEXT, 49, 7)
+    assert run(*asked, "2:8").out == greedy(TEXT, None, 7)
 
 
-def test_stdin_is_read_like_a_file(program: Program, file: Path) -> None:
+def test_stdin_is_read_like_a_file(file: Path) -> None:
     asked = ("--print", "--max-tokens", "5")
     raw = b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode()
     file.write_bytes(raw)
     expected = greedy(TEXT, None, 5)
-    assert program("complete", str(file), *asked).out == expected
-    assert program("complete", "-", *asked, stdin=raw).out == expected
+    assert run("complete", str(file), *asked).out == expected
+    assert run("complete", "-", *asked, stdin=raw).out == expected
     at = (*asked, "--at", "2:4")
-    assert program("complete", "-", *at, stdin=raw).out == greedy(TEXT, 48, 5)
+    assert run("complete", "-", *at, stdin=raw).out == greedy(TEXT, 48, 5)
 
 
-def test_single_line_ends_before_its_newline(program: Program, file: Path) -> None:
+def test_single_line_ends_before_its_newline(file: Path) -> None:
     assert "\n" in greedy(TEXT)[:-1]
-    done = program("complete", str(file), "--print", "--single-line", "--json")
+    done = run("complete", str(file), "--print", "--single-line", "--json")
     assert done.events[-1]["finish"] == "newline"
-    text = program("complete", str(file), "--print", "--single-line").out
+    text = run("complete", str(file), "--print", "--single-line").out
     assert text == greedy(TEXT, single_line=True)
     assert text.count("\n") == 1
     assert greedy(TEXT).startswith(text[:-1])
 
 
-def test_json_has_the_promised_fields(program: Program, file: Path) -> None:
-    done = program("complete", str(file), "--json", "--top", "3", "--max-tokens", "6")
+def test_json_has_the_promised_fields(file: Path) -> None:
+    done = run("complete", str(file), "--json", "--top", "3", "--max-tokens", "6")
     start, *tokens, end = done.events
     assert list(start) == [*START, "sampling", "chain"]
     assert start["typed"] == " qui"
@@ -125,11 +107,11 @@ def test_json_has_the_promised_fields(program: Program, file: Path) -> None:
     assert written.removesuffix("\n") + "\n" == greedy(TEXT, None, 6)
 
 
-def test_files_named_with_with_are_read_first(program: Program, file: Path) -> None:
+def test_files_named_with_with_are_read_first(file: Path) -> None:
     other = file.with_name("other.txt")
     other.write_text("The quiet dog.")
-    plain = program("complete", str(file), "--json").events
-    given = program("complete", str(file), "--json", "--with", str(other)).events
+    plain = run("complete", str(file), "--json").events
+    given = run("complete", str(file), "--json", "--with", str(other)).events
     (part,) = given[0]["with"]
     assert part == {
         "name": "other.txt",
@@ -139,51 +121,26 @@ def test_files_named_with_with_are_read_first(program: Program, file: Path) -> N
     grown = len(given[0]["prompt_ids"]) - len(plain[0]["prompt_ids"])
     assert grown > part["tokens"] > 0
     assert "with" not in plain[0]
-    refused = program("complete", str(file), "--print", "--with", "nowhere.txt")
+    refused = run("complete", str(file), "--print", "--with", "nowhere.txt")
     assert refused.code == 2
     assert "there is no such file" in refused.err
 
 
-def test_full_context_ends_the_completion(program: Program, file: Path) -> None:
+def test_full_context_ends_the_completion(file: Path) -> None:
     small = tiny.engine(context=24)
     asked = ("complete", str(file), "--json", "--max-tokens", "500")
-    end = program(*asked, engine=small).events[-1]
+    end = run(*asked, engine=small).events[-1]
     assert end["finish"] == "context"
     assert end["tokens"] < 24
 
 
-class Interrupted:
-    """An engine during whose work Ctrl-C is pressed."""
-
-    def __init__(self, engine: LocalEngine) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    @property
-    def document(self) -> Any:
-        """Itself, since it completes."""
-        return self
-
-    def completion_context(self, *given: Any) -> Any:
-        """The engine's."""
-        return self._engine.document.completion_context(*given)
-
-    def complete(self, *given: Any, **how: Any) -> Iterator[Step | GenerationResult]:
-        for item in self._engine.document.complete(*given, **how):
-            if isinstance(item, Step) and item.index == 2:
-                signal.raise_signal(signal.SIGINT)
-            yield item
-
-
-def test_ctrl_c_ends_the_completion_as_cancelled(program: Program, file: Path) -> None:
-    asked = ("complete", str(file))
-    done = program(*asked, "--json", engine=Interrupted(tiny.engine()))
+def test_ctrl_c_ends_the_completion_as_cancelled(file: Path) -> None:
+    script = {"engine": {"answers": ["a b c d e f"]}, "interrupt": 1}
+    done = program.run("complete", str(file), "--json", script=script)
     assert (done.code, done.err) == (130, "")
     assert (done.events[-1]["finish"], done.events[-1]["tokens"]) == ("cancelled", 3)
-    plain = program(*asked, "--print", engine=Interrupted(tiny.engine()))
-    assert (plain.code, plain.out) == (130, greedy(TEXT, None, 3))
+    plain = program.run("complete", str(file), "--print", script=script)
+    assert (plain.code, plain.out) == (130, "a b c\n")
 
 
 @pytest.mark.parametrize(
@@ -202,14 +159,14 @@ def test_ctrl_c_ends_the_completion_as_cancelled(program: Program, file: Path) -
     ],
 )
 def test_bad_input_is_exit_2(
-    program: Program, file: Path, content: bytes, arguments: list[str], title: str
+    file: Path, content: bytes, arguments: list[str], title: str
 ) -> None:
     file.write_bytes(content)
     names = [str(file)]
     if b"\xff" not in content and content and b"\0" not in content:
         names.append("-")
     for name in names:
-        done = program("complete", name, *arguments, stdin=content)
+        done = run("complete", name, *arguments, stdin=content)
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith(f"error: {title}")
         assert done.err.splitlines()[1].startswith("hint: ")

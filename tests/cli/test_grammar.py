@@ -14,9 +14,7 @@ from lmtui.engine.grammar.text import LONGEST
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui.editor.options import Writing
 from tests.cli.program import run
-from tests.cli.test_complete import Program, program
-
-__all__ = ["program"]
+from tests.cli.test_complete import run as complete
 
 PARIS = {"engine": {"answers": ["It is Paris."]}}
 SCHEMA = {
@@ -38,9 +36,9 @@ def schema(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("begun", ["{", '{"n', '{"n": 4'])
 def test_a_completion_finishes_json_that_the_schema_allows(
-    program: Program, schema: Path, begun: str
+    schema: Path, begun: str
 ) -> None:
-    done = program(
+    done = complete(
         "complete", "-", "--print", "--schema", str(schema), stdin=begun.encode()
     )
     assert (done.code, done.err) == (0, "")
@@ -49,15 +47,15 @@ def test_a_completion_finishes_json_that_the_schema_allows(
 
 @pytest.mark.parametrize("output", ["--print", "--json"])
 def test_a_text_that_breaks_the_grammar_is_refused_with_its_place(
-    program: Program, schema: Path, output: str
+    schema: Path, output: str
 ) -> None:
-    done = program("complete", "-", output, "--schema", str(schema), stdin=b'{\n"m')
+    done = complete("complete", "-", output, "--schema", str(schema), stdin=b'{\n"m')
     assert (done.code, done.out) == (2, "")
     assert "line 2, column 2 breaks the grammar" in done.err
 
 
-def test_each_token_tells_what_the_grammar_allows(program: Program) -> None:
-    done = program(
+def test_each_token_tells_what_the_grammar_allows() -> None:
+    done = complete(
         "complete", "-", "--json", "--regex", "the The (cat|dog)!", stdin=b"the "
     )
     start, first, *tokens, end = done.events
@@ -72,10 +70,10 @@ def test_each_token_tells_what_the_grammar_allows(program: Program) -> None:
     assert end["finish"] == "stop"
 
 
-def test_a_grammar_from_a_file_is_followed(program: Program, tmp_path: Path) -> None:
+def test_a_grammar_from_a_file_is_followed(tmp_path: Path) -> None:
     file = tmp_path / "rules.gbnf"
     file.write_text(GBNF, encoding="utf-8")
-    done = program("complete", "-", "--print", "--grammar", str(file), stdin=b"a")
+    done = complete("complete", "-", "--print", "--grammar", str(file), stdin=b"a")
     assert re.fullmatch("a{1,3}[bc]\n", f"a{done.out}")
 
 

@@ -5,23 +5,12 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import pytest
-
 from lmtui import log, paths, state
 from lmtui.cli.main import main
 from lmtui.config import load
 from lmtui.models.adapters import export, folders
 from tests.models import learned, tiny
 from tests.modes import entries, loosen, not_private, umask
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of two layers as a GGUF file of 8 bits."""
-    folder = tmp_path_factory.mktemp("model")
-    return tiny.write_gguf(
-        tiny.save_llama(folder / "llama"), folder / "tiny.gguf", "Q8_0"
-    )
 
 
 def use_all(model: Path, out: Path) -> None:

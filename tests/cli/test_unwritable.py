@@ -9,16 +9,6 @@ from pathlib import Path
 import pytest
 
 from lmtui.cli.main import main
-from tests.models import tiny
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of two layers as a GGUF file of 8 bits."""
-    folder = tmp_path_factory.mktemp("model")
-    return tiny.write_gguf(
-        tiny.save_llama(folder / "llama"), folder / "tiny.gguf", "Q8_0"
-    )
 
 
 @pytest.fixture(params=["a file", "/proc/lmtui", "full"])

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lmtui.cli import engine as opening
 from lmtui.cli import screen
-from lmtui.cli.main import main
 from lmtui.cli.ngram import HIGHEST_ORDER, NgramRef, ngram_ref
 from lmtui.config.load import load
 from lmtui.engine.backends.ngram_model import NgramModel
@@ -19,6 +15,7 @@ from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.models.progress import ignore
 from lmtui.models.source import ModelRef
+from tests.cli import program
 from tests.cli.program import Result
 from tests.engine import tiny
 from tests.fakes import FakeEngine
@@ -26,7 +23,6 @@ from tests.models import tiny as saved
 
 TEXT = "the cat sat on the log, naïve façade"
 COUNTED = "the cat sat on the mat and the dog sat on the log\n" * 4
-Program = Callable[..., Result]
 
 
 @pytest.fixture
@@ -45,27 +41,17 @@ def counted(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.fixture
-def program(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Program:
-    """The program in this process, with a tiny random model."""
-
-    def run_here(*arguments: str, stdin: bytes = b"") -> Result:
-        piped = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
-        monkeypatch.setattr(sys, "stdin", piped)
-        code = main(("inspect", *arguments), open_engine=lambda _: tiny.engine())
-        return Result(code, *capsys.readouterr())
-
-    return run_here
+def run(*arguments: str, stdin: bytes = b"") -> Result:
+    """Run the verb with a tiny random model."""
+    return program.run("inspect", *arguments, stdin=stdin, engine=tiny.engine())
 
 
 @pytest.mark.parametrize("order", [0, 1, HIGHEST_ORDER])
 def test_json_has_the_numbers_of_the_ngrams(
-    program: Program, file: str, counted: str, order: int
+    file: str, counted: str, order: int
 ) -> None:
     ask = (file, "--json", "--against", f"ngram:{order}", "--ngram-text", counted)
-    done = program(*ask)
+    done = run(*ask)
     assert (done.code, done.err) == (0, "")
     *tokens, own, other, compared = done.events
     encode, size = tiny.engine().encode, tiny.engine().info.vocabulary
@@ -82,27 +68,27 @@ def test_json_has_the_numbers_of_the_ngrams(
 
 
 def test_summary_plain_and_page_name_the_ngrams(
-    program: Program, file: str, counted: str, tmp_path: Path
+    file: str, counted: str, tmp_path: Path
 ) -> None:
     ask = (file, "--against", "ngram:3", "--ngram-text", counted)
-    assert "ngram:3" in program(*ask, "--plain").out
-    (_, row) = program(*ask, "--summary").out.splitlines()[:2]
+    assert "ngram:3" in run(*ask, "--plain").out
+    (_, row) = run(*ask, "--summary").out.splitlines()[:2]
     assert file in row
-    own, other, *_ = program(*ask, "--summary", "--json").events
+    own, other, *_ = run(*ask, "--summary", "--json").events
     assert (own["model"], other["model"]) == ("tiny-llama", "ngram:3")
     page = tmp_path / "page.html"
-    assert program(*ask, "--html", str(page)).code == 0
+    assert run(*ask, "--html", str(page)).code == 0
     assert "ngram:3" in page.read_text("utf-8")
 
 
 def test_texts_are_counted_together_but_not_across(
-    program: Program, file: str, counted: str, tmp_path: Path
+    file: str, counted: str, tmp_path: Path
 ) -> None:
     more = tmp_path / "more.txt"
     more.write_text(TEXT[:20])
     ask = (file, "--json", "--against", "ngram:2", "--ngram-text", counted)
-    one = program(*ask).events[-2]
-    two = program(*ask, "--ngram-text", str(more)).events[-2]
+    one = run(*ask).events[-2]
+    two = run(*ask, "--ngram-text", str(more)).events[-2]
     encode, size = tiny.engine().encode, tiny.engine().info.vocabulary
     texts = [encode(COUNTED).ids, encode(TEXT[:20]).ids]
     model = NgramModel.count(texts, order=2, vocabulary=size)
@@ -111,66 +97,60 @@ def test_texts_are_counted_together_but_not_across(
     assert two["logprob"] != one["logprob"]
 
 
-def test_counted_text_may_come_from_stdin(
-    program: Program, file: str, counted: str
-) -> None:
+def test_counted_text_may_come_from_stdin(file: str, counted: str) -> None:
     ask = (file, "--json", "--against", "ngram:2", "--ngram-text")
-    assert program(*ask, "-", stdin=COUNTED.encode()).out == program(*ask, counted).out
-    done = program("-", *ask[1:], "-", stdin=COUNTED.encode())
+    assert run(*ask, "-", stdin=COUNTED.encode()).out == run(*ask, counted).out
+    done = run("-", *ask[1:], "-", stdin=COUNTED.encode())
     assert (done.code, done.out) == (2, "")
     assert "stdin can be read only once" in done.err
 
 
 def test_user_is_warned_of_a_text_that_was_counted_itself(
-    program: Program, file: str, counted: str
+    file: str, counted: str
 ) -> None:
     ask = ("--json", "--against", "ngram:3", "--ngram-text", counted)
-    warned = program(counted, *ask, "--ngram-text", file)
+    warned = run(counted, *ask, "--ngram-text", file)
     assert warned.code == 0
     (line,) = warned.err.splitlines()
     assert line.startswith(f"note: ngram:3 has counted {counted} itself")
     assert "knows it by heart" in line
-    assert program(file, *ask).err == ""
+    assert run(file, *ask).err == ""
     # A uniform model learns nothing of what it is given.
-    uniform = program(counted, "--json", "--against", "ngram:0", *ask[3:])
+    uniform = run(counted, "--json", "--against", "ngram:0", *ask[3:])
     assert (uniform.code, uniform.err) == (0, "")
 
 
 @pytest.mark.parametrize("spec", ["ngram:", "ngram:6", "ngram:03"])
 def test_orders_that_do_not_exist_are_refused(
-    program: Program, file: str, counted: str, spec: str
+    file: str, counted: str, spec: str
 ) -> None:
-    done = program(file, "--against", spec, "--ngram-text", counted)
+    done = run(file, "--against", spec, "--ngram-text", counted)
     assert (done.code, done.out) == (2, "")
     assert f"error: there is no such n-gram model: {spec}\n" in done.err
     assert "ngram:1" in done.err and f"ngram:{HIGHEST_ORDER}" in done.err
 
 
-def test_flags_that_need_each_other_are_refused_alone(
-    program: Program, file: str, counted: str
-) -> None:
-    done = program(file, "--against", "ngram:3")
+def test_flags_that_need_each_other_are_refused_alone(file: str, counted: str) -> None:
+    done = run(file, "--against", "ngram:3")
     assert (done.code, done.out) == (2, "")
     assert "error: ngram:3 needs a text to count\n" in done.err
     assert "Add --ngram-text FILE" in done.err
     for more in ((), ("--against", "other"), ("--against-adapter", "notes")):
-        done = program(file, "--ngram-text", counted, *more)
+        done = run(file, "--ngram-text", counted, *more)
         assert (done.code, done.out) == (2, "")
         assert "error: --ngram-text needs an n-gram model" in done.err
         assert "Add --against ngram:3." in done.err
     both = ("--against", "ngram:3", "--against-adapter", "notes")
-    done = program(file, "--ngram-text", counted, *both)
+    done = run(file, "--ngram-text", counted, *both)
     assert "exclude each other" in done.err
 
 
-def test_files_that_cannot_be_counted_are_refused(
-    program: Program, file: str, tmp_path: Path
-) -> None:
+def test_files_that_cannot_be_counted_are_refused(file: str, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     messages = {"empty": "there is nothing to count", ".": "this is a folder"}
     for name, message in messages.items():
         counted = str(tmp_path / name)
-        done = program(file, "--against", "ngram:2", "--ngram-text", counted)
+        done = run(file, "--against", "ngram:2", "--ngram-text", counted)
         assert (done.code, done.out) == (2, "")
         assert message in done.err and counted in done.err
 
