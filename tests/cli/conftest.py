@@ -22,3 +22,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_gguf(
         tiny.save_llama(folder / "llama"), folder / "tiny.gguf", "Q8_0"
     )
+
+
+@pytest.fixture
+def no_shared_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No models of whoever runs the tests."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "shared"))

@@ -30,15 +30,8 @@ app = typer.Typer()
 app.add_typer(adapters.app, name="adapters")
 app.command("doctor")(doctor.doctor)
 
+pytestmark = pytest.mark.usefixtures("no_shared_cache")
 QUOTED = ("report.md", "report.json", "events.jsonl")
-
-
-@pytest.fixture(autouse=True)
-def no_shared_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No models of whoever runs the tests."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "shared"))
 
 
 @pytest.fixture(scope="session")

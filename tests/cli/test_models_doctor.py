@@ -22,19 +22,10 @@ from tests.models import tiny
 from tests.models.remote.scripted import answer, scripted
 from tests.models.remote.test_lmtui_server import MODEL
 
+pytestmark = pytest.mark.usefixtures("no_shared_cache")
 app = typer.Typer()
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own for every test, and an empty shared cache."""
-    from huggingface_hub import constants
-
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "shared"))
-    return tmp_path / "home"
 
 
 def run(*arguments: str) -> str:

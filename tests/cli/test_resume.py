@@ -22,12 +22,13 @@ MODELS = {
 SCRIPT: Mapping[str, Any] = {"engine": {"answers": ["by default"]}, "models": MODELS}
 
 
-def keep(model: str) -> None:
-    """A conversation that was had with a model."""
+def keep(model: str | None) -> None:
+    """A conversation that was had with a model, or with none yet."""
     chat = Conversation()
     asked = chat.say("question")
-    reply = chat.reply(asked.id, model=model, settings=SamplingSettings())
-    chat.stop(reply.id)
+    if model is not None:
+        reply = chat.reply(asked.id, model=model, settings=SamplingSettings())
+        chat.stop(reply.id)
     store = Store(paths.chats_file())
     store.save({"a": chat.take_changes()})
     store.close()
@@ -71,11 +72,7 @@ def test_resume_without_its_model_is_one_clear_error() -> None:
 
 
 def test_unanswered_conversation_resumes_with_the_default_model() -> None:
-    chat = Conversation()
-    chat.say("question")
-    store = Store(paths.chats_file())
-    store.save({"a": chat.take_changes()})
-    store.close()
+    keep(None)
     assert resumed().out == "by default\n"
 
 
@@ -89,28 +86,29 @@ def sent(*flags: str, env: Mapping[str, str] | None = None) -> str:
     return bytes(done.events[0]["prompt_ids"]).decode()
 
 
+OFF = "assistant: <think>\n\n</think>\n\n"
+
+
 def test_thinking_is_switched_by_flag_variable_and_file(home: Path) -> None:
-    off = "assistant: <think>\n\n</think>\n\n"
     assert sent().endswith("assistant: ") and sent("--think").endswith("assistant: ")
-    assert sent("--no-think").endswith(off)
-    assert sent(env={"LMTUI_CHAT_THINKING": "off"}).endswith(off)
+    assert sent("--no-think").endswith(OFF)
+    assert sent(env={"LMTUI_CHAT_THINKING": "off"}).endswith(OFF)
     (home / "config.toml").write_text('[chat]\nthinking = "off"\n')
-    assert sent().endswith(off)
+    assert sent().endswith(OFF)
     assert sent("--think").endswith("assistant: ")
 
 
 def test_thinking_is_kept_with_the_conversation(home: Path) -> None:
-    off = "assistant: <think>\n\n</think>\n\n"
     again = ("--resume", "last")
-    assert sent("--no-think").endswith(off)
+    assert sent("--no-think").endswith(OFF)
     (home / "config.toml").write_text('[chat]\nthinking = "on"\n')
-    assert sent(*again).endswith(off)
-    assert not sent(*again, "--think").endswith(off)
+    assert sent(*again).endswith(OFF)
+    assert not sent(*again, "--think").endswith(OFF)
     (home / "config.toml").write_text('[chat]\nthinking = "off"\n')
-    assert not sent(*again).endswith(off)
-    assert sent().endswith(off)  # of a new one nothing is kept: the setting counts
+    assert not sent(*again).endswith(OFF)
+    assert sent().endswith(OFF)  # of a new one nothing is kept: the setting counts
     (home / "config.toml").unlink()
-    assert not sent(*again).endswith(off)
+    assert not sent(*again).endswith(OFF)
 
 
 def test_model_without_a_thinking_switch_is_noted() -> None:

@@ -199,8 +199,6 @@ def test_the_default_theme_is_the_screens_own() -> None:
     ("before", "after"),
     [
         (None, 'theme = "light"\n'),
-        ("", 'theme = "light"\n'),
-        ("# mine\n", '# mine\ntheme = "light"\n'),
         ('model = "m"', 'model = "m"\ntheme = "light"\n'),
         (
             "theme = 'dark'  # at night\r\nmodel = 'm'\r\n",
@@ -216,10 +214,6 @@ def test_the_default_theme_is_the_screens_own() -> None:
             '# mine\n\ntheme = "light"\n\n# drawing\n[sampling]\ntop_k = 3\n',
         ),
         ("[sampling]\ntop_k = 3", 'theme = "light"\n\n[sampling]\ntop_k = 3'),
-        (
-            '[keys]\n"chat.stop" = "f5"\n',
-            'theme = "light"\n\n[keys]\n"chat.stop" = "f5"\n',
-        ),
     ],
 )
 def test_remember_changes_one_line(file: Path, before: str | None, after: str) -> None:
