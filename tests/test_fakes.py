@@ -19,7 +19,6 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError
-from tests.fake_writing import FakeWriter
 from tests.fakes import FakeEngine
 
 SAMPLING = st.builds(
