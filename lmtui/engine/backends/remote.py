@@ -27,8 +27,8 @@ from lmtui.engine.scoring.score import TokenScore
 from lmtui.engine.servers.draws import DrawnToken, DrawOptions
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_tree import Tree
+from lmtui.models.remote.dialects import DrawSettings, Order
 from lmtui.models.remote.lmtui_server import LmtuiServerModel
-from lmtui.models.remote.top_logprobs import DrawSettings, Order
 from lmtui.models.remote.wire import LOGIT_BYTES
 
 _CHUNK = 512  # prompt tokens of one request: progress is seen between two

@@ -20,7 +20,7 @@ from lmtui.engine.sampling.filters import count_min_p, count_top_p
 from lmtui.engine.sampling.ranks import entropy
 from lmtui.engine.sampling.stages import STAGES, active_stages, come_in_order
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.remote.top_logprobs import Order
+from lmtui.models.remote.dialects import Order
 from lmtui.partial import EntropyRange, Rank, RankAbove
 
 

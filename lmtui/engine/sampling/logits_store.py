@@ -37,7 +37,7 @@ from lmtui.engine.softmax import (
 from lmtui.engine.text.detokenizer import Spelling
 from lmtui.engine.token_ids import Ids
 from lmtui.engine.types import Candidate, Distribution, StageEffect
-from lmtui.models.remote.top_logprobs import Order
+from lmtui.models.remote.dialects import Order
 from lmtui.partial import Entropy, Rank, RankAbove
 
 _WITH_LOGITS = 64

@@ -18,7 +18,7 @@ from lmtui.engine.servers.settings import require_applied, without_idle_stages
 from lmtui.engine.text.thinking import opens
 from lmtui.engine.types import Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.models.remote.top_logprobs import Order
+from lmtui.models.remote.dialects import Order
 
 
 @dataclass(frozen=True, slots=True)

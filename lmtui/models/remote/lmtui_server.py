@@ -15,11 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import checks
 from lmtui.models.remote.checks import checked
-from lmtui.models.remote.top_logprobs import (
-    LLAMA_SETTINGS,
-    DrawSettings,
-    llama_bias,
-)
+from lmtui.models.remote.dialects import LLAMA_SETTINGS, DrawSettings, llama_bias
 from lmtui.models.remote.wire import DRAWN_BYTES, ID_BYTES, LOGIT_BYTES
 from lmtui.models.tokenizer_check import check_file
 from lmtui.models.tokenizer_json import CONFIG, TOKENIZER, TokenizersTokenizer
@@ -52,11 +48,6 @@ class LmtuiServerModel:
     """The device that it runs on there."""
 
     def tokenizer(self) -> TokenizersTokenizer:
-        """Return the model's tokenizer.
-
-        Raises:
-            LmtuiError: the server can't be reached, or sends nonsense.
-        """
         most = _TOKENIZER_BYTES
         text = self.connection.data("/tokenizer.json", most=most)
         config = self.connection.data("/tokenizer_info", most=most)
@@ -72,11 +63,7 @@ class LmtuiServerModel:
 
     def logits(self, prompts: Sequence[Sequence[int]], *, keep: int) -> bytes:
         """Return the raw logits after each of the last `keep` tokens of each prompt,
-        in order: rows of float32, little-endian.
-
-        Raises:
-            LmtuiError: the server can't be reached, refuses, or sends nonsense.
-        """
+        in order: rows of float32, little-endian."""
         rows = sum(min(keep, len(ids)) for ids in prompts)
         size = rows * self.facts.vocabulary * LOGIT_BYTES
         body = {
@@ -93,11 +80,7 @@ class LmtuiServerModel:
         self, prompt: Sequence[int], settings: DrawSettings
     ) -> Generator[tuple[int, bytes]]:
         """Yield the tokens of a continuation, each with the row of raw logits that it
-        was drawn from; closing the iterator ends it.
-
-        Raises:
-            LmtuiError: as in `logits`; also where the answer breaks off.
-        """
+        was drawn from; closing the iterator ends it."""
         row = self.facts.vocabulary * LOGIT_BYTES
         most = max(1, DRAWN_BYTES // row)
         ids, drawn = list(prompt), 0
@@ -158,11 +141,7 @@ class LmtuiServerModel:
 
 
 def open_model(connection: Connection, about: Mapping[str, Any]) -> LmtuiServerModel:
-    """Return the model that `about`, an entry of `/v1/models`, is about.
-
-    Raises:
-        LmtuiError: it is nonsense.
-    """
+    """Return the model that `about`, an entry of `/v1/models`, is about."""
     with checked(connection, "its models"):
         meta = about["meta"]
         facts = ModelInfo(

@@ -18,6 +18,7 @@ from lmtui.models.remote import address
 from lmtui.models.remote.address import Address, ServerOptions
 from lmtui.models.remote.checks import checked
 from lmtui.models.remote.connection import Connection
+from lmtui.models.remote.dialects import DIALECTS, Dialect
 from lmtui.models.remote.lmtui_server import LmtuiServerModel, open_model
 from lmtui.models.remote.openai import OpenAiModel
 from lmtui.models.remote.tokenizer import (
@@ -26,12 +27,7 @@ from lmtui.models.remote.tokenizer import (
     named_tokenizer,
     require_same,
 )
-from lmtui.models.remote.top_logprobs import (
-    DIALECTS,
-    LLAMA_SERVER,
-    TopLogprobsModel,
-    open_top_logprobs,
-)
+from lmtui.models.remote.top_logprobs import TopLogprobsModel, open_top_logprobs
 from lmtui.models.source import is_hub_id
 
 ServedModel = LmtuiServerModel | TopLogprobsModel | OpenAiModel
@@ -86,7 +82,6 @@ def text_only(why_not: str = TEXT_ONLY) -> LmtuiError:
 
 
 def no_scores(server: str) -> LmtuiError:
-    """Return the error for what needs scores of a text from such a server."""
     return LmtuiError(
         "a text can't be scored here",
         f"{server} tells no probabilities of a given text",
@@ -95,22 +90,14 @@ def no_scores(server: str) -> LmtuiError:
 
 
 def with_ids(model: LoadedModel | TextOnlyModel) -> LoadedModel:
-    """Return a model that is used by its token ids.
-
-    Raises:
-        LmtuiError: it takes texts alone.
-    """
+    """Return a model that is used by its token ids."""
     if isinstance(model, TextOnlyModel):
         raise text_only(model.why_not)
     return model
 
 
 def connection_to(server_address: Address, server: ServerOptions) -> Connection:
-    """Return a connection with the key from the server's variable.
-
-    Raises:
-        LmtuiError: no request can carry that key.
-    """
+    """Return a connection with the key from the server's variable."""
     variable = server.key_variable
     key = os.environ.get(variable) or None
     address.require_sendable(key or "", f"the variable {variable}")
@@ -121,12 +108,7 @@ def load_remote(
     spec: str, on_progress: OnProgress, server: ServerOptions
 ) -> LoadedModel | TextOnlyModel:
     """Return the model of the server at the address `spec`. Its weights stay there; the
-    key comes from the server's variable.
-
-    Raises:
-        LmtuiError: the server can't be reached or refuses, or none of its
-            dialects can be spoken.
-    """
+    key comes from the server's variable."""
     server_address = address.parse(spec, key_variable=server.key_variable)
     if not server_address.is_loopback:
         _announce(server_address, on_progress, server)
@@ -181,31 +163,25 @@ def open_served(
     connection: Connection, name: str, server: ServerOptions, on_progress: OnProgress
 ) -> tuple[ServedModel, Any]:
     """Return the model `name` of a server, or its first one, and its tokenizer. Without
-    a tokenizer, the model takes texts alone.
-
-    Raises:
-        LmtuiError: the server can't be reached, refuses, or sends nonsense; or it has
-            another tokenizer than the one that is named.
-    """
+    a tokenizer, the model takes texts alone."""
     about = find_model(connection, name)
     dialect = dialect_of(about, server)
     if dialect == "lmtui":
         own = open_model(connection, about)
         return own, own.tokenizer()
     resolved = None
-    if dialect != "openai":
-        resolved = _tokenizer_for(connection, about, dialect, server, on_progress)
+    spoken = DIALECTS.get(dialect)  # none of them for texts alone
+    if spoken:
+        resolved = _tokenizer_for(connection, about, spoken, server, on_progress)
         if resolved is None:
             on_progress(Progress(_NO_TOKENIZER.format(about["id"]), warning=True))
-    if resolved is None:
+    if spoken is None or resolved is None:
         if server.exact_drawing:
             on_progress(Progress(_DRAWS_ITSELF, warning=True))
         return _open_text_only(connection, about, on_progress), None
     facts = ModelInfo("unknown", 0, resolved.size, 1, resolved.end_ids, ())
-    model = open_top_logprobs(
-        connection, DIALECTS[dialect], about, facts, resolved.texts_of_ids
-    )
-    require_same(resolved.tokenizer, connection, dialect, model.name)
+    model = open_top_logprobs(connection, spoken, about, facts, resolved.texts_of_ids)
+    require_same(resolved.tokenizer, connection, spoken, model.name)
     return model, resolved.tokenizer
 
 
@@ -220,11 +196,7 @@ def dialect_of(about: Mapping[str, Any], server: ServerOptions) -> str:
 
 
 def find_model(connection: Connection, name: str = "") -> Mapping[str, Any]:
-    """Return what `/v1/models` says of the model `name`, or of the first one.
-
-    Raises:
-        LmtuiError: the server can't be reached, or has no such model.
-    """
+    """Return what `/v1/models` says of the model `name`, or of the first one."""
     with checked(connection, "its models"):
         listed = connection.json("/v1/models")["data"]
         known: dict[str, Mapping[str, Any]] = {
@@ -245,22 +217,18 @@ def find_model(connection: Connection, name: str = "") -> Mapping[str, Any]:
 def _tokenizer_for(
     connection: Connection,
     about: Mapping[str, Any],
-    dialect: str,
+    dialect: Dialect,
     server: ServerOptions,
     on_progress: OnProgress,
 ) -> ResolvedTokenizer | None:
     """Return the tokenizer of the model `about`: the one that is named for the server,
     or the one that this machine or the Hub has by the names that the server tells; None
-    without one.
-
-    Raises:
-        LmtuiError: the one that is named can't be found or read.
-    """
+    without one."""
     if server.tokenizer:
         return named_tokenizer(server.tokenizer, on_progress)
     names, template = [str(about["id"]), str(about.get("root") or "")], None
-    if dialect == LLAMA_SERVER.name:
-        props = connection.json("/props")
+    if dialect.props:
+        props = connection.json(dialect.props)
         names.append(str(props.get("model_path") or ""))
         template = props.get("chat_template")
     if not connection.address.is_loopback:  # its files are not ours

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.remote import checks
 from lmtui.models.remote.checks import checked
+from lmtui.models.remote.dialects import LEAST_TOP_P
 from lmtui.models.remote.refusal import RequestRefused
-from lmtui.models.remote.top_logprobs import LEAST_TOP_P
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
@@ -103,11 +103,7 @@ class OpenAiModel:
 
     @classmethod
     def open(cls, connection: Connection, about: Mapping[str, Any]) -> OpenAiModel:
-        """Return the model that `about`, an entry of `/v1/models`, is about.
-
-        Raises:
-            LmtuiError: the server can't be reached, refuses, or sends nonsense.
-        """
+        """Return the model that `about`, an entry of `/v1/models`, is about."""
         with checked(connection, "its models"):
             model = cls(connection, str(about["id"]), context=_context(about))
         return model._with_fields()._with_extra()
@@ -125,12 +121,7 @@ class OpenAiModel:
         return tuple(name for name in _SETTINGS if name not in self.takes)
 
     def draw(self, request: ChatRequest) -> Generator[ChatPart, None, None]:
-        """Yield the parts of an answer; closing the iterator ends it.
-
-        Raises:
-            LmtuiError: the server can't be reached, refuses, or sends nonsense; or the
-                answer breaks off.
-        """
+        """Yield the parts of an answer; closing the iterator ends it."""
         body = self._body(request)
         most = _LINE_BYTES + checks.ENTRY_BYTES * 64 * (self.rows + 1)
         ended, thinks = False, False
@@ -298,7 +289,6 @@ def _told(value: Any) -> int | None:
 
 
 def _context(about: Mapping[str, Any]) -> int | None:
-    """Return the context of a model, where `/v1/models` tells it."""
     meta = about.get("meta") or {}
     for value in (about.get("max_model_len"), meta.get("n_ctx")):
         if value is not None:

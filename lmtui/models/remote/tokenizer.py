@@ -21,7 +21,7 @@ from lmtui.models.gguf.generation import end_ids
 from lmtui.models.gguf.tokenizer import read_tokenizer, save_tokenizer
 from lmtui.models.model_info import end_ids_in
 from lmtui.models.progress import OnProgress
-from lmtui.models.remote.top_logprobs import LLAMA_SERVER
+from lmtui.models.remote.dialects import Dialect
 from lmtui.models.tokenizer_json import TokenizersTokenizer, library_tokenizer
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
@@ -50,11 +50,7 @@ class ResolvedTokenizer:
 
 def named_tokenizer(name: str, on_progress: OnProgress) -> ResolvedTokenizer:
     """Return the tokenizer of a folder, a `.gguf` file, or a model of the Hub, whose
-    small files are fetched where they are not here.
-
-    Raises:
-        LmtuiError: there is none, or it can't be read or fetched.
-    """
+    small files are fetched where they are not here."""
     model_source = source.resolve(name)
     if isinstance(model_source, source.GgufModel):
         return _in_gguf(model_source.path)
@@ -113,13 +109,12 @@ _PROBES = "Hello, naïve wörld 12345 → 日本", "  two  spaces\n\tand a tab <
 
 # The second holds what a server must not take for a control token.
 def require_same(
-    tokenizer: Any, connection: Connection, dialect: str, model: str
+    tokenizer: Any, connection: Connection, server: Dialect, model: str
 ) -> None:
     """Refuse a tokenizer that reads texts otherwise than the server, if that can be
     asked."""
-    # Others than llama-server read control tokens: they are asked about plain text.
-    is_llama = dialect == LLAMA_SERVER.name
-    for text in _PROBES if is_llama else _PROBES[:1]:
+    # Others read control tokens: they are asked about plain text.
+    for text in _PROBES if server.plain_tokenize else _PROBES[:1]:
         body = {
             "model": model,
             **dict.fromkeys(("prompt", "content"), text),

@@ -1,8 +1,7 @@
 """Models on servers that list the most probable tokens of a position.
 
-A table tells the servers apart: where they are asked, by which fields, and what they
-tell besides. Where the log-probabilities lie shows in the answer itself. Ids are those
-of the model's own tokenizer.
+`dialects` tells the servers apart; where the log-probabilities lie shows in the answer
+itself. Ids are those of the model's own tokenizer.
 """
 
 from __future__ import annotations
@@ -12,42 +11,18 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import checks
 from lmtui.models.remote.checks import checked, require_model
+from lmtui.models.remote.dialects import Dialect, DrawSettings, Json
 from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
 
-Order = Literal["min_p_last", "min_p_first", "unknown"]
-"""Whether min-p comes after top-k and top-p, or before them."""
-DrawSettings = Mapping[str, Any]
-"""How an answer is drawn: values by the names of `SamplingSettings`, with a `seed`, the
-`logit_bias` of ids (-inf for a ban), and a `grammar` by its kind and its text. Whoever
-asks ends the answer at an end token, if the server does not."""
-Json = dict[str, Any]
-
-COMMON_SETTINGS = frozenset(
-    {"temperature", "top_k", "top_p", "min_p", "repetition_penalty",
-     "presence_penalty", "frequency_penalty", "logit_bias"}
-)  # fmt: skip
-"""Sampling settings that vLLM and others with its API draw with."""
-LLAMA_SETTINGS = COMMON_SETTINGS | {
-    "penalty_window",
-    "dry_multiplier",
-    "dry_window",
-    "top_n_sigma",
-    "typical_p",
-    "xtc_probability",
-    "sampler_order",
-}
-"""Those that llama.cpp draws with, and lmtui; a stage's first setting stands for its
-others."""
-LEAST_TOP_P = 1e-6  # 0 is refused
 _CONTEXT = 2048  # of a server that does not tell it
 _ENTRIES = 100_000  # listed tokens of a response with the scores of a text, about
 _FEW_ENTRIES = 4_000  # of one that a key waits for
@@ -57,19 +32,6 @@ _AS_ID = "token_id:"
 _ASKED = 128  # tokens of one `logprob_token_ids`, at the most
 _PROBED = range(8)
 _CHOICE = "zq"
-_GRAMMARS = {"schema": "json", "regex": "regex", "lark": "grammar", "gbnf": "grammar"}
-"""Fields of vLLM's `structured_outputs` by the kinds of a grammar."""
-_STAGES = {"typical_p": "typ_p"}  # of llama.cpp, where they are not ours
-_COMPLETION_NAMES = (
-    "temperature", "min_p", "repetition_penalty", "presence_penalty",
-    "frequency_penalty", "seed",
-)  # fmt: skip
-_LLAMA_NAMES = (
-    "temperature", "top_k", "top_p", "min_p", "typical_p", "xtc_probability",
-    "xtc_threshold", "presence_penalty", "frequency_penalty", "dry_multiplier",
-    "dry_base", "dry_allowed_length",
-)  # fmt: skip
-"""Settings that are sent under our names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,112 +62,9 @@ class ScoredTokens:
 
 @dataclass(frozen=True, slots=True)
 class AnswerToken:
-    """A token that the server drew."""
-
     id: int
     logprob: float
     row: Row
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """A kind of server, as it is asked."""
-
-    name: str
-    """As `--dialect` names it."""
-    path: str
-    length: str
-    """Field of the number of tokens to draw."""
-    rows: str
-    """Field of the number of tokens to list."""
-    counts: Sequence[int]
-    """Numbers of tokens to list: the first that the server allows is used."""
-    always: Mapping[str, Any]
-    """Fields of every request."""
-    greedy: Mapping[str, Any]
-    """Fields with which the most probable token is drawn."""
-    sampling: Callable[[DrawSettings, int], Json]
-    """Returns the fields of some settings, given the context."""
-    takes: frozenset[str]
-    """Names of the sampling settings that it draws with."""
-    order: Order
-    """Order of the filters that it draws with."""
-    scores: Literal["", "echo", "prompt_logprobs"]
-    """Field that asks for the scores of a prompt; empty where there is none."""
-
-
-def _completion_fields(settings: DrawSettings, _: int) -> Json:
-    bias = settings["logit_bias"].items()
-    body = {name: settings[name] for name in _COMPLETION_NAMES} | {
-        "top_k": settings["top_k"] or -1,
-        "top_p": max(settings["top_p"], LEAST_TOP_P),
-        # From -100, which is as good as a ban, to 100.
-        "logit_bias": {str(i): max(-100.0, min(100.0, value)) for i, value in bias},
-    }
-    if settings["grammar"]:
-        kind, text = settings["grammar"]
-        body |= {"structured_outputs": {_GRAMMARS[kind]: text}, "logprobs": 1}
-    return body
-
-
-def llama_bias(bias: Mapping[int, float]) -> list[tuple[int, float | bool]]:
-    """Return a bias of ids as llama.cpp takes it: false for a ban."""
-    return [(i, value if value > -math.inf else False) for i, value in bias.items()]
-
-
-def _llama_fields(settings: DrawSettings, context: int) -> Json:
-    """Return all of the sampler's settings: what is left out has the value that the
-    server was started with."""
-    order = settings["sampler_order"]
-    return {name: settings[name] for name in _LLAMA_NAMES} | {
-        "top_n_sigma": settings["top_n_sigma"] or -1,  # 0 is on in some versions
-        "repeat_penalty": settings["repetition_penalty"],
-        "repeat_last_n": settings["penalty_window"] or context,
-        "dry_penalty_last_n": settings["dry_window"] or context,
-        # It refuses an empty list, and passes over an empty text.
-        "dry_sequence_breakers": list(settings["dry_breakers"]) or [""],
-        "samplers": [_STAGES.get(stage, stage) for stage in order],
-        "dynatemp_range": 0,
-        "min_keep": 0,
-        "ignore_eos": False,
-        "seed": settings["seed"] % (1 << 32),
-        "logit_bias": llama_bias(settings["logit_bias"]),
-    }
-
-
-VLLM = Dialect(
-    name="vllm",
-    path="/v1/completions",
-    length="max_tokens",
-    rows="logprobs",
-    counts=(500, 100, 20, 5, 1),  # 20 without --max-logprobs
-    always={"return_tokens_as_token_ids": True},
-    greedy={"temperature": 0},
-    sampling=_completion_fields,
-    takes=COMMON_SETTINGS,
-    order="min_p_first",
-    scores="prompt_logprobs",
-)
-COMPLETIONS = replace(VLLM, name="completions", order="unknown", scores="echo")
-"""Any server with log-probabilities in OpenAI's older API, SGLang among them."""
-LLAMA_SERVER = Dialect(
-    name="llama-server",
-    path="/completion",
-    length="n_predict",
-    rows="n_probs",
-    # As fast as 1: the server sorts its whole vocabulary in either case.
-    counts=(500,),
-    # Mirostat would replace the other stages.
-    always={"cache_prompt": True, "mirostat": 0},
-    greedy={"samplers": ["top_k"], "top_k": 1, "logit_bias": []},
-    sampling=_llama_fields,
-    takes=LLAMA_SETTINGS,
-    order="min_p_last",
-    scores="",
-)
-DIALECTS: Mapping[str, Dialect] = {
-    each.name: each for each in (VLLM, COMPLETIONS, LLAMA_SERVER)
-}
 
 
 @dataclass(frozen=True)
@@ -285,11 +144,7 @@ class TopLogprobsModel:
     def draw(
         self, ids: Sequence[int], settings: DrawSettings
     ) -> Generator[AnswerToken]:
-        """Yield the tokens of a continuation; closing the iterator ends it.
-
-        Raises:
-            LmtuiError: as elsewhere; also where the answer breaks off.
-        """
+        """Yield the tokens of a continuation; closing the iterator ends it."""
         body = {
             **self._body([ids], settings["max_tokens"]),
             **self.server.sampling(settings, self.facts.context),
@@ -327,7 +182,7 @@ class TopLogprobsModel:
     def tells_raw_numbers(self) -> bool:
         """Whether the log-probabilities of drawn tokens are those before the
         temperature, as with vLLM's default; some servers' are not."""
-        if self.server.name == LLAMA_SERVER.name:  # it says so
+        if self.server.raw_numbers:
             return True
         settings = {
             "temperature": 0.5, "top_k": 0, "top_p": 1.0, "min_p": 0.0,
@@ -347,25 +202,33 @@ class TopLogprobsModel:
     def has_token_logprobs(self) -> bool:
         """Return whether the server has vLLM's `logprob_token_ids`, from 0.32 on."""
         asked = [token for token in _PROBED if token < self.facts.vocabulary]
-        body = self._greedy([[0]]) | {"logprob_token_ids": asked}
-        try:
-            [choice] = self._choices(body, len(asked), [[0]])
-        except RequestRefused as error:
-            return _lacks_field(error)
+        choice = self._probe({"logprob_token_ids": asked}, len(asked))
+        if choice is None:
+            return False
         with checked(self.connection, "its tokens"):
             (top,) = choice["logprobs"]["top_logprobs"]
             return {self._id(name) for name in top} >= set(asked)
 
     def follows_grammars(self) -> bool:
         """Return whether the server has vLLM's `structured_outputs`."""
-        body = self._greedy([[0]]) | {"structured_outputs": {"choice": [_CHOICE]}}
-        try:
-            [choice] = self._choices(body, self.rows, [[0]])
-        except RequestRefused as error:
-            return _lacks_field(error)
+        fields = {"structured_outputs": {"choice": [_CHOICE]}}
+        choice = self._probe(fields, self.rows)
+        if choice is None:
+            return False
         with checked(self.connection, "its answer"):
             text = str(choice["text"])
             return bool(text) and _CHOICE.startswith(text)
+
+    def _probe(self, fields: Json, rows: int) -> Any:
+        """Return the answer to a request with these fields; None where it is refused
+        for them."""
+        try:
+            [choice] = self._choices(self._greedy([[0]]) | fields, rows, [[0]])
+        except RequestRefused as error:
+            if error.is_about_fields:
+                return None
+            raise
+        return choice
 
     # What it is asked, and what it says.
 
@@ -499,11 +362,7 @@ class TopLogprobsModel:
         self, pairs: Iterable[tuple[int | None, Any]], count: int | None = None
     ) -> Row:
         """Return the row of (id, logprob) pairs: the first `count`, which have to be
-        there, or those whose ranks are certain.
-
-        Raises:
-            ValueError, TypeError: they are no such row.
-        """
+        there, or those whose ranks are certain."""
         count = self.rows if count is None else count
         size = self.facts.vocabulary
         ranked = sorted(
@@ -552,17 +411,6 @@ def _score_rows(rows: int, least: int, sent: int, wanted: int) -> int:
     return max(1, least, min(rows, most // max(1, sent)))
 
 
-def _lacks_field(error: RequestRefused) -> bool:
-    """Return False where a request was refused for its fields.
-
-    Raises:
-        RequestRefused: it was refused for another reason.
-    """
-    if error.is_about_fields:
-        return False
-    raise error
-
-
 def open_top_logprobs(
     connection: Connection,
     server: Dialect,
@@ -571,16 +419,12 @@ def open_top_logprobs(
     texts: Callable[[], Sequence[str]],
 ) -> TopLogprobsModel:
     """Return the model that `about`, an entry of `/v1/models`, is about. `facts` are
-    what its tokenizer tells, and `texts` returns the text of each id.
-
-    Raises:
-        LmtuiError: the server can't be reached, lists no tokens, or sends nonsense.
-    """
+    what its tokenizer tells, and `texts` returns the text of each id."""
     number_format = "unknown"
     with checked(connection, "its models"):
         name = str(about["id"])
-        if server.name == LLAMA_SERVER.name:
-            meta, props = about["meta"], connection.json("/props")
+        if server.props:
+            meta, props = about["meta"], connection.json(server.props)
             number_format = str(meta.get("ftype") or "unknown")[: checks.SHOWN]
             length = props["default_generation_settings"]["n_ctx"]
             facts = replace(
@@ -596,11 +440,10 @@ def open_top_logprobs(
         connection, server, name, facts, number_format=number_format, takes=server.takes
     )
     model, names = _with_rows(model)
-    if server.name == COMPLETIONS.name:
-        if not all(name.startswith(_AS_ID) for name in names):
-            return replace(model, texts=texts())
-        return replace(model, rows=min(model.rows, len(names)))
-    if server.name == VLLM.name and model.has_token_logprobs():
+    if not all(name.startswith(_AS_ID) for name in names):
+        return replace(model, texts=texts())
+    model = replace(model, rows=min(model.rows, len(names)))
+    if server.token_logprobs and model.has_token_logprobs():
         grammar = {"grammar"} if model.follows_grammars() else set()
         return replace(model, asks_for_tokens=True, takes=server.takes | grammar)
     return model
@@ -608,7 +451,7 @@ def open_top_logprobs(
 
 def _with_rows(model: TopLogprobsModel) -> tuple[TopLogprobsModel, Sequence[str]]:
     """Return the model with as many tokens a row as the server allows, and what it
-    calls itself in answers; and the names of the tokens of such a row."""
+    calls itself in answers; and how it names the tokens of such a row."""
     size = model.facts.vocabulary
     counts = sorted({min(number, size) for number in model.server.counts})[::-1]
     for count in counts:
@@ -625,8 +468,8 @@ def _with_rows(model: TopLogprobsModel) -> tuple[TopLogprobsModel, Sequence[str]
         with checked(model.connection, "its rows"):
             asked = replace(asked, answer_name=answer.get("model"))
             [choice] = _choices_of(answer)
-            if model.server.name == LLAMA_SERVER.name:
-                return asked, ()
+            if top := choice.get("completion_probabilities"):  # it tells their ids
+                return asked, [_AS_ID] * len(top[0]["top_logprobs"])
             if choice.get("logprobs"):
                 [top] = choice["logprobs"]["top_logprobs"]
                 return asked, list(top)

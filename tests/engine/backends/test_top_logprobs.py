@@ -30,7 +30,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.remote import load as remote_load
 from lmtui.models.remote.address import ServerOptions
-from lmtui.models.remote.top_logprobs import DIALECTS as TABLE
+from lmtui.models.remote.dialects import DIALECTS as TABLE
 from lmtui.partial import Entropy, EntropyRange, RankAbove
 from tests.byte_level import trained
 from tests.engine import tiny

@@ -22,7 +22,7 @@ from lmtui.engine.sampling.listed_rows import (
 from lmtui.engine.sampling.logits_store import StoredLogits
 from lmtui.engine.sampling.stages import STAGES
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.remote.top_logprobs import Order
+from lmtui.models.remote.dialects import Order
 from lmtui.partial import RankAbove
 
 VOCABULARY, LISTED = 60, 15

@@ -15,10 +15,9 @@ from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.connection import Connection
+from lmtui.models.remote.dialects import DIALECTS, VLLM
 from lmtui.models.remote.load import dialect_of
 from lmtui.models.remote.top_logprobs import (
-    DIALECTS,
-    VLLM,
     AnswerToken,
     PromptToken,
     Row,
