@@ -187,7 +187,6 @@ def sampler_of(name: str) -> tuple[tuple[str, float], ...]:
 
 
 def smallest_infill() -> CatalogueEntry:
-    """Return the smallest model that fills in the middle."""
     entries = (entry for entry in CATALOGUE if entry.infill)
     return min(entries, key=lambda entry: entry.parameters)
 

@@ -39,11 +39,7 @@ class WeightFile:
 
 
 def read_weight_file(path: Path) -> WeightFile:
-    """Read the header of `path`, which is checked against the file's size.
-
-    Raises:
-        LmtuiError: the file is cut short or is no safetensors file.
-    """
+    """Read the header of `path`, which is checked against the file's size."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -86,7 +82,6 @@ class ModelFolder:
 
     @property
     def bytes(self) -> int:
-        """The size of all weights on disk."""
         return sum(file.bytes for file in self.weights)
 
     @property
@@ -99,7 +94,6 @@ class ModelFolder:
 
     @property
     def parameters(self) -> int:
-        """The number of stored weights."""
         return sum(self.by_dtype.values())
 
     @property
@@ -116,7 +110,6 @@ class ModelFolder:
 
     @property
     def architecture(self) -> str:
-        """The class or type in the configuration."""
         named = self.config.get("architectures")
         first = named[0] if isinstance(named, list) and named else None
         return str(first or self.config.get("model_type", "unknown"))
@@ -132,18 +125,13 @@ class ModelFolder:
 
 
 def read_folder(path: Path) -> ModelFolder:
-    """Read the configuration and the headers of the weights in a model folder.
-
-    Raises:
-        LmtuiError: it holds no model, only pickled weights, or damaged files.
-    """
+    """Read the configuration and the headers of the weights in a model folder."""
     require_plain_files(path)
     config = _read_config(path)
     return ModelFolder(path, config, tuple(map(read_weight_file, _weights(path))))
 
 
 def has_tokenizer(path: Path) -> bool:
-    """Return whether the folder holds a tokenizer of any kind."""
     return any((path / name).is_file() for name in _TOKENIZERS)
 
 

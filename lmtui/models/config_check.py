@@ -26,12 +26,7 @@ _TEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
 
 
 def read_model(path: Path) -> ModelFolder:
-    """Look at a folder with a model and check its configuration; see `read_folder`.
-
-    Raises:
-        LmtuiError: as there; or a number of the configuration does not go with the
-            tensors.
-    """
+    """Read a model folder, and check its configuration against its tensors."""
     looked = read_folder(path)
     _require_fitting(looked)
     _require_floats(looked)

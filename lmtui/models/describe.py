@@ -19,11 +19,7 @@ ModelFacts = dict[str, ModelFact]
 
 def facts_of(model_source: source.ModelSource) -> ModelFacts:
     """Return the facts about `model_source`, from the catalogue and from its files if
-    it is here.
-
-    Raises:
-        LmtuiError: its files are there and damaged.
-    """
+    it is here."""
     facts: ModelFacts = {"name": model_source.name}
     known = (
         model_source.hub_id
@@ -64,11 +60,7 @@ def entry_facts(entry: CatalogueEntry) -> ModelFacts:
 
 
 def file_facts(path: Path) -> ModelFacts:
-    """Return the facts in the files of a folder, or in a GGUF header.
-
-    Raises:
-        LmtuiError: it is damaged, or no model.
-    """
+    """Return the facts in the files of a folder, or in a GGUF header."""
     if path.is_dir():
         folder = read_folder(path)
         return {

@@ -23,11 +23,7 @@ _MOST = 200  # files in the cache
 
 def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
     """Return the SHA-256 of `path` in hexadecimal, from the cache where the file is
-    unchanged.
-
-    Raises:
-        LmtuiError: the file can't be read.
-    """
+    unchanged."""
     if digest := recall(path):
         return digest
     try:
@@ -44,11 +40,7 @@ def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
 
 
 def model_digest(path: Path, on_progress: OnProgress = ignore) -> str:
-    """Return a SHA-256 over all files of a model, which is one file or a folder.
-
-    Raises:
-        LmtuiError: a file can't be read.
-    """
+    """Return a SHA-256 over all files of a model, which is one file or a folder."""
     if path.is_file():
         return file_digest(path, on_progress)
     candidates = (file for pattern in _OF_MODELS for file in path.glob(pattern))

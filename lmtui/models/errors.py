@@ -146,11 +146,7 @@ def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
 
 @contextmanager
 def wrap_load_errors(path: str) -> Iterator[None]:
-    """Turn a library's exceptions about `path` into an LmtuiError.
-
-    Raises:
-        LmtuiError: anything went wrong inside.
-    """
+    """Turn a library's exceptions about `path` into an LmtuiError."""
     try:
         with panics_as_errors("this model can't be loaded", _OTHER):
             yield
@@ -163,11 +159,7 @@ def wrap_load_errors(path: str) -> Iterator[None]:
 @contextmanager
 def tokenizing() -> Iterator[None]:
     """Turn a tokenizer's exceptions into an LmtuiError: its patterns and settings come
-    with the model and may fail on some texts.
-
-    Raises:
-        LmtuiError: anything went wrong inside.
-    """
+    with the model and may fail on some texts."""
     title = "the model's tokenizer fails on this text"
     hint = "Use another model, or take what it fails on out of the text."
     try:
@@ -219,11 +211,7 @@ def refuse_incomplete(info: dict[str, Any], path: Path) -> None:
 
 
 def refuse_other_kinds(config: dict[str, Any], path: Path) -> None:
-    """Refuse a model that is not a causal language model.
-
-    Raises:
-        LmtuiError: it is a masked or an encoder-decoder model.
-    """
+    """Refuse a model that is not a causal language model."""
     listed = config.get("architectures")
     named = [str(name) for name in listed] if isinstance(listed, list) else []
     masked = any("MaskedLM" in name or "PreTraining" in name for name in named)

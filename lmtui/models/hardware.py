@@ -111,11 +111,7 @@ def devices() -> tuple[str, ...]:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device called `name`, or the best one for `auto`.
-
-    Raises:
-        LmtuiError: there is no such device here.
-    """
+    """Return the device called `name`, or the best one for `auto`."""
     import torch
 
     present = devices()
@@ -130,15 +126,9 @@ def choose_device(name: str = "auto") -> torch.device:
 
 def choose_dtype(name: str, device: torch.device, stored: str) -> torch.dtype:
     """Return the dtype to compute in: float32 on a CPU, the model's own on a GPU that
-    has it.
-
-    `stored` is the dtype of the weights, as safetensors and GGUF call it. A GPU without
-    bfloat16 (compute capability below 8) emulates it slowly, or has no kernel; float16
-    instead would overflow in some models, so that it has to be asked for.
-
-    Raises:
-        LmtuiError: `name` is not one of `DTYPES`.
-    """
+    has it. `stored` is the dtype of the weights, as safetensors and GGUF call it. A GPU
+    without bfloat16 (compute capability below 8) emulates it slowly, or has no kernel;
+    float16 instead would overflow in some models, so that it has to be asked for."""
     import torch
 
     if name == "auto":

@@ -41,7 +41,6 @@ def _is_here(model_source: source.ModelSource) -> bool:
 
 
 def missing_model(label: str, hint: str) -> LmtuiError:
-    """Return the error that a conversation's model is gone."""
     title = "the model of this conversation is not on this machine"
     return LmtuiError(title, label, hint)
 
@@ -116,11 +115,7 @@ def rows() -> list[list_rows.ListedModel]:
 
 
 def items_of(model_source: source.ModelSource) -> list[Item]:
-    """Return the items of the model `model_source`, which can be removed.
-
-    Raises:
-        LmtuiError: there are none, or the files are the user's own.
-    """
+    """Return the items of the model `model_source`, which can be removed."""
     items = [item for item in inventory() if _belongs(item, model_source)]
     if isinstance(model_source, source.FolderModel) and not items:
         raise LmtuiError(
@@ -138,11 +133,6 @@ def items_of(model_source: source.ModelSource) -> list[Item]:
 
 
 def remove(item: Item) -> None:
-    """Remove `item` from the disk.
-
-    Raises:
-        LmtuiError: it can't be removed, or is not in one of lmtui's folders.
-    """
     roots = (
         paths.models_folder(),
         *map(cache_dir.root, cache_dir.KINDS),

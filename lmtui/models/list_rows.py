@@ -39,7 +39,6 @@ class ListedModel:
 
     @property
     def model_ref(self) -> ModelRef:
-        """The model to load when the row is chosen."""
         return self.chosen or ModelRef(self.name)
 
     @property
@@ -67,7 +66,6 @@ def catalogue_rows(here: Collection[str], have: int) -> Iterator[ListedModel]:
 
 
 def adapter_row(adapter: Adapter) -> ListedModel:
-    """Return the row of an adapter: its base model, its date and its held-out loss."""
     return ListedModel(
         name=f"+ {adapter.name}",
         weights="",
@@ -91,7 +89,6 @@ def server_row(name: str, address: str) -> ListedModel:
 
 
 def adapter_facts(adapter: Adapter) -> Iterator[str]:
-    """Yield the facts about an adapter, a few words each."""
     card = adapter.card
     if card is None:
         yield "made by another program"
@@ -110,7 +107,6 @@ _MADE_OF: dict[AdapterKind, str] = {
 
 
 def is_installed(entry: CatalogueEntry, here: Collection[str]) -> bool:
-    """Return whether a model of the catalogue is among the installed ones."""
     return (entry.name if entry.is_default else entry.hub_id.lower()) in here
 
 

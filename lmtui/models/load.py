@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Plan:
-    """The device, dtype and precision that a model is loaded with."""
-
     name: str
     device: torch.device
     dtype: torch.dtype
@@ -160,11 +158,7 @@ def load_base(
     adapter: Adapter, spec: str | None = None, *, on_progress: OnProgress = ignore
 ) -> LoadedModel:
     """Load the base model of an adapter, in float32 on the CPU. Where `spec` names a
-    model, it has to be that one.
-
-    Raises:
-        LmtuiError: it is another one, or can't be fetched or used here.
-    """
+    model, it has to be that one."""
     return _load_base(
         adapter, spec, LoadOptions("cpu", "float32", "none", None, on_progress)
     )
@@ -243,11 +237,7 @@ def _load_exact(name: str, path: Path, how: LoadOptions, count: int) -> LoadedMo
 
 
 def locate(model_source: source.ModelSource, on_progress: OnProgress = ignore) -> Path:
-    """Return the folder or `.gguf` file of a model, downloaded first where necessary.
-
-    Raises:
-        LmtuiError: it can't be fetched.
-    """
+    """Return the folder or `.gguf` file of a model, downloaded if it is not here."""
     if isinstance(model_source, source.DefaultModel):
         return default_model.default_model(on_progress)
     if isinstance(model_source, source.HubModel):

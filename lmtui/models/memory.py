@@ -33,11 +33,7 @@ def require_mapped(
 ) -> None:
     """Check that a mapped GGUF file fits into `have` bytes. Every token reads all of
     it, so that a larger one would be read from the disk again and again. `rounds` says
-    that `--quantize` makes the file.
-
-    Raises:
-        LmtuiError: it does not; the hint names the quantisation that would.
-    """
+    that `--quantize` makes the file."""
     need = size_of_file + _FIXED
     if need <= have:
         return
@@ -73,11 +69,7 @@ def fits(parameters: int, have: int) -> str:
 def require_memory(
     parameters: int, dtype: str, have: int, *, where: str, from_gguf: bool = False
 ) -> None:
-    """Check that a model with this number of weights fits into `have` bytes.
-
-    Raises:
-        LmtuiError: it does not; the text names both numbers.
-    """
+    """Check that a model with this number of weights fits into `have` bytes."""
     need = bytes_needed(parameters, dtype, from_gguf=from_gguf)
     if need <= have:
         return

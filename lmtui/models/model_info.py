@@ -33,7 +33,6 @@ class ModelInfo:
 
 
 def facts_of(model: Any) -> ModelInfo:
-    """Return the properties of a transformers model."""
     config, generation = model.config.get_text_config(), model.generation_config
     named = {name: getattr(generation, name, None) for name in _SAMPLING}
     return ModelInfo(

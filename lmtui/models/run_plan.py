@@ -15,11 +15,7 @@ def plan_for(
     path: Path, *, device: str, dtype: str, quantize: Quantize
 ) -> tuple[str, str]:
     """Return how the model in a folder or a GGUF file would run (exact or fast, and
-    from which weights), and the memory that it needs, in words.
-
-    Raises:
-        LmtuiError: it is damaged, or no model.
-    """
+    from which weights), and the memory that it needs, in words."""
     target = hardware.choose_device(device)
     files = read_folder(path) if path.is_dir() else read_gguf_header(path)
     if isinstance(files, GgufHeader):

@@ -118,15 +118,9 @@ ModelSource = DefaultModel | HubModel | FolderModel | GgufModel
 
 def resolve(spec: str | None, *, servers: Iterable[str] = ()) -> ModelSource:
     """Find out what `spec` names: the default model, a catalogue name, a path or a Hub
-    id.
-
-    A path that exists comes before a model of the same name in the folder of models,
-    and that before a Hub id. `servers` are names
-    that the caller knows, which the error offers where one is similar.
-
-    Raises:
-        LmtuiError: it names nothing that could be a model.
-    """
+    id. A path that exists comes before a model of the same name in the folder of
+    models, and that before a Hub id. `servers` are names that the caller knows, which
+    the error offers where one is similar."""
     spec = spec.strip() if spec else ""
     if not spec or spec == "default":
         return DefaultModel()

@@ -182,8 +182,6 @@ class Answers(ABC):
 
 
 class CompletionAnswers(Answers):
-    """Answers of `POST /v1/completions`."""
-
     def __init__(
         self, body: CompletionBody, request: GenerationRequest, head: Head
     ) -> None:
@@ -204,8 +202,6 @@ class CompletionAnswers(Answers):
 
 
 class ChatAnswers(Answers):
-    """Answers of `POST /v1/chat/completions`."""
-
     announces = True
 
     def __init__(self, body: ChatBody, request: GenerationRequest, head: Head) -> None:

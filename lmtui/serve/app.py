@@ -112,7 +112,6 @@ class Api:
         return JSONResponse({"status": "ok"})
 
     async def models(self, _: Request) -> Response:
-        """`GET /v1/models`: the one model."""
         return JSONResponse({"object": "list", "data": [self._about()]})
 
     async def one_model(self, request: Request) -> Response:
@@ -200,11 +199,9 @@ class Api:
         return JSONResponse({"prompt": data.decode(errors="replace")})
 
     async def tokenizer_info(self, _: Request) -> Response:
-        """`GET /tokenizer_info`: the special tokens and the chat template."""
         return JSONResponse(await self._call(lambda engine: engine.tokenizer_info()))
 
     async def tokenizer_json(self, _: Request) -> Response:
-        """`GET /tokenizer.json`: the tokenizer, for clients that send ids."""
         text = await self._call(lambda engine: engine.tokenizer_json())
         return Response(text, media_type="application/json")
 

@@ -105,11 +105,6 @@ class RequestBody(BaseModel):
 
 
 def read_body(kind: type[Body], data: bytes) -> Body:
-    """Return the body of a request.
-
-    Raises:
-        LmtuiError: it is no such JSON object, or a field can't be used.
-    """
     try:
         if b"NaN" in data or b"Infinity" in data:  # also in a text, where they may be
             from_json(data, allow_inf_nan=False)
@@ -142,8 +137,6 @@ def _refusal(error: ValidationError) -> LmtuiError:
 
 
 class StreamOptions(BaseModel):
-    """Options of a streamed response."""
-
     model_config = ConfigDict(strict=True, extra="forbid")
 
     include_usage: bool = False
@@ -169,11 +162,6 @@ class GenerationBody(SamplingFields, GrammarBody, RequestBody):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     def settings(self, default: SamplingSettings) -> SamplingSettings:
-        """Return the sampling settings of the request, on top of the server's.
-
-        Raises:
-            LmtuiError: one is out of its range, or the grammar can't be used.
-        """
         settings, follows = super().settings(default), self.follows
         if follows is not None:
             settings = replace(settings, grammar=follows.setting)
@@ -270,16 +258,12 @@ class MessageBody(BaseModel):
 
 
 class TemplateOptions(BaseModel):
-    """Variables of the chat template."""
-
     model_config = ConfigDict(strict=True, extra="forbid")
 
     enable_thinking: bool | None = None
 
 
 class ConversationBody(RequestBody):
-    """Fields of a request about a conversation."""
-
     messages: Annotated[list[MessageBody], Field(min_length=1)]
     add_generation_prompt: bool = True
     continue_final_message: bool = False

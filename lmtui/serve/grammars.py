@@ -39,11 +39,7 @@ class ResponseFormat(BaseModel):
 
     @property
     def grammar(self) -> Grammar | None:
-        """The grammar that it asks for; None for free text.
-
-        Raises:
-            LmtuiError: it has no schema where it needs one, or one that is none.
-        """
+        """The grammar that it asks for; None for free text."""
         match self.type:
             case "text":
                 return None
@@ -69,8 +65,6 @@ class StructuredOutputs(BaseModel):
 
 
 class GrammarBody(BaseModel):
-    """The fields of a request."""
-
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
     grammar: str | None = None
@@ -82,11 +76,7 @@ class GrammarBody(BaseModel):
 
     @property
     def follows(self) -> Grammar | None:
-        """The grammar that the answers follow; None for free text.
-
-        Raises:
-            LmtuiError: there is more than one, or one that can't be used.
-        """
+        """The grammar that the answers follow; None for free text."""
         grammars = list(self._grammars())
         if len(grammars) > 1:
             raise LmtuiError("an answer can follow one grammar only")
@@ -120,11 +110,6 @@ def _schema(value: str | SchemaValue) -> Grammar:
 
 
 def one_of(choices: list[str]) -> Grammar:
-    """Return the grammar of some texts.
-
-    Raises:
-        LmtuiError: there is none, or one is empty.
-    """
     if not choices or "" in choices:
         raise LmtuiError("a choice needs one text or more, none of them empty")
     texts = (json.dumps(text, ensure_ascii=False) for text in choices)

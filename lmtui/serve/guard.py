@@ -44,8 +44,6 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may send requests."""
-
     key: str | None = None
     """What clients have to send as `Authorization: Bearer KEY`."""
     hosts: Collection[str] = ()
@@ -115,7 +113,6 @@ class Guard:
         self._report = report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

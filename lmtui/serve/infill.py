@@ -44,7 +44,6 @@ class InfillResult:
 
     @property
     def counts(self) -> Counts:
-        """Tokens and times, for the log."""
         made, seconds = len(self.tokens), self.ended - self.prompt_read
         return Counts(self.prompt_tokens, self.cached, made, seconds, max(0, made - 1))
 
@@ -117,11 +116,7 @@ class Infiller:
         emit: Callable[[str], object],
     ) -> Steps:
         """Return the steps of a task that fills `result`; each new piece of text is
-        emitted on the worker's thread.
-
-        Raises:
-            LmtuiError: a sampling setting is out of its range.
-        """
+        emitted on the worker's thread."""
         settings = body.settings(self._settings)
         if body.n_predict >= 0:
             settings = replace(settings, max_tokens=max(1, body.n_predict))

@@ -41,11 +41,6 @@ class Planner:
     limits: Limits
 
     def completion(self, body: CompletionBody, engine: Engine) -> GenerationRequest:
-        """Return what `POST /v1/completions` asks for.
-
-        Raises:
-            LmtuiError: something can't be done, or is more than the server gives.
-        """
         given = body.prompts()
         self._require_few(given, body.n)
         self.require_short(given)
@@ -58,11 +53,6 @@ class Planner:
         return self._checked(body, prompts, top, scores)
 
     def draw(self, body: DrawBody) -> GenerationRequest:
-        """Return what `POST /draw` asks for.
-
-        Raises:
-            LmtuiError: something can't be done, or is more than the server gives.
-        """
         if body.follows is not None:
             raise LmtuiError("/draw takes no grammar")
         self.require_short([body.prompt])
@@ -77,11 +67,6 @@ class Planner:
         return plan
 
     def chat(self, body: ChatBody, engine: Engine) -> GenerationRequest:
-        """Return what `POST /v1/chat/completions` asks for.
-
-        Raises:
-            LmtuiError: something can't be done, or is more than the server gives.
-        """
         if body.top_logprobs and not body.logprobs:
             raise LmtuiError("top_logprobs needs logprobs", "", "Set logprobs to true.")
         top = self._top("top_logprobs", body.top_logprobs) if body.logprobs else None
@@ -91,11 +76,6 @@ class Planner:
         return self._checked(body, (replace(prompt, stop_texts=stops),), top, scores)
 
     def conversation(self, body: ConversationBody, engine: Engine) -> Prompt:
-        """Lay out the conversation of a request.
-
-        Raises:
-            LmtuiError: the model's chat template refuses it.
-        """
         thinking = body.chat_template_kwargs.enable_thinking
         if thinking and not self.info.switches_thinking:
             raise LmtuiError("enable_thinking: this model can't be told to think")
@@ -125,7 +105,6 @@ class Planner:
         _require_most("tokens", sum(ids), self.limits.ids)
 
     def require_ids(self, ids: Sequence[int]) -> None:
-        """Refuse ids that the vocabulary lacks."""
         size = self.info.vocabulary
         if wrong := [token for token in ids if token >= size]:
             detail = f"{wrong[0]:,}; the vocabulary has {size:,} tokens"
@@ -137,11 +116,6 @@ class Planner:
         return rows * self.info.vocabulary * LOGIT_BYTES
 
     def require_logits(self, prompts: Sequence[Sequence[int]], keep: int) -> None:
-        """Refuse prompts whose raw logits can't be given.
-
-        Raises:
-            LmtuiError: one does not fit the context, or there are too many logits.
-        """
         self._require_few(prompts, 1)
         self.require_short(prompts)
         self._require_fits(max(map(len, prompts)), self.info.context)

@@ -83,11 +83,6 @@ class SamplingFields(BaseModel):
         return [(str(name), -math.inf if v is False else v) for name, v in pairs]
 
     def settings(self, default: SamplingSettings) -> SamplingSettings:
-        """Return the sampling settings of the request, on top of the server's.
-
-        Raises:
-            LmtuiError: one is out of its range, or can't be done.
-        """
         given = {name: getattr(self, name) for name in _NUMBERS}
         # -1 is what vLLM calls all tokens, and llama.cpp a stage that is off.
         given["top_k"] = None if self.top_k is None else max(0, self.top_k)

@@ -24,11 +24,7 @@ _BACKLOG = 512
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 takes a free one.
-
-    Raises:
-        LmtuiError: the address can't be used.
-    """
+    """Return a socket that listens; port 0 takes a free one."""
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = addresses[0]

@@ -94,7 +94,6 @@ class LegacyLogprobs:
         self._offset = 0
 
     def of(self, rows: Sequence[Row]) -> Json:
-        """Return the lists of the next tokens."""
         offsets = []
         for row in rows:
             offsets.append(self._offset)
@@ -171,7 +170,6 @@ class Head:
         return cls(f"{prefix}-{secrets.token_hex(12)}", kind, int(time.time()), model)
 
     def around(self, choices: Sequence[Json], **more: Any) -> Json:
-        """Return a response, or a part of it."""
         return {
             "id": self.id,
             "object": self.object,

@@ -135,11 +135,7 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def read_card(folder: Path) -> Card | None:
-    """Return the card of the adapter in `folder`; None where it has none.
-
-    Raises:
-        LmtuiError: the card is damaged.
-    """
+    """Return the card of the adapter in `folder`; None where it has none."""
     file = folder / FILE
     try:
         if file.stat().st_size > _LONGEST:

@@ -65,11 +65,7 @@ def export(
 
 
 def new_path(out: Path) -> Path:
-    """Return `out` as an absolute path.
-
-    Raises:
-        LmtuiError: it exists already.
-    """
+    """Return `out` as an absolute path, and refuse one that exists."""
     out = Path(os.path.expanduser(out)).absolute()
     if os.path.lexists(out):
         raise LmtuiError("this path already exists", str(out), "Give another path.")

@@ -53,7 +53,6 @@ class Adapter:
 
     @property
     def bytes(self) -> int:
-        """The size on disk."""
         files = (file for file in self.path.iterdir() if file.is_file())
         return sum(file.stat().st_size for file in files)
 
@@ -82,11 +81,7 @@ def is_name(text: str) -> bool:
 
 
 def find(name: str) -> Adapter:
-    """Return the adapter called `name`, or in the folder at that path.
-
-    Raises:
-        LmtuiError: there is none, or it is damaged.
-    """
+    """Return the adapter called `name`, or in the folder at that path."""
     name = name.strip()
     inside = paths.adapters_folder() / name
     for folder in (*([inside] if is_name(name) else []), _place(name)):
@@ -113,11 +108,7 @@ def _place(name: str) -> Path:
 
 
 def read(folder: Path) -> Adapter:
-    """Read the adapter in `folder`, without its weights.
-
-    Raises:
-        LmtuiError: it holds none, or a damaged one.
-    """
+    """Read the adapter in `folder`, without its weights."""
     require_plain_files(folder)
     card = read_card(folder)
     kind: AdapterKind = card.kind if card else "lora"
@@ -132,11 +123,7 @@ def read(folder: Path) -> Adapter:
 
 def stored(name: str) -> Adapter:
     """Return the adapter with this name or path in the folder of adapters, damaged or
-    not.
-
-    Raises:
-        LmtuiError: there is none.
-    """
+    not."""
     path = _place(name).absolute()
     for adapter in listed():
         if name == adapter.name or path == adapter.path:
@@ -156,11 +143,6 @@ def looks_like_one(folder: Path) -> bool:
 
 
 def remove(adapter: Adapter) -> None:
-    """Remove an adapter from the disk.
-
-    Raises:
-        LmtuiError: it is not in the folder of adapters, or can't be removed.
-    """
     hub.remove_folder(adapter.path, (paths.adapters_folder(),))
 
 
@@ -193,11 +175,7 @@ def base_of(
 
 
 def model_for(adapter: Adapter) -> source.ModelSource:
-    """Return the base model of an adapter; it may still have to be downloaded.
-
-    Raises:
-        LmtuiError: the base model is not known, or not found here.
-    """
+    """Return the base model of an adapter; it may still have to be downloaded."""
     if adapter.card is None:
         return _hinted(adapter)
     base = adapter.card.base
@@ -241,11 +219,7 @@ def require_base(
 
 def require_name(adapter: Adapter, model_source: source.ModelSource) -> None:
     """Check by its name that `model_source` is the base model, where it would have to
-    be downloaded first.
-
-    Raises:
-        LmtuiError: the adapter was made for another one.
-    """
+    be downloaded first."""
     if adapter.card is None or describe.path_of(model_source) is not None:
         return
     meant = adapter.card.base

@@ -42,12 +42,7 @@ class _Part:
 
 def import_adapter(path: Path, name: str) -> Adapter:
     """Copy the adapter in a folder or a .zip file into the folder of adapters,
-    completely or not at all; `name` has to be valid for an adapter.
-
-    Raises:
-        LmtuiError: the name is taken, it is not an adapter that can be loaded, it is
-            too large, or it can't be written.
-    """
+    completely or not at all; `name` has to be valid for an adapter."""
     path = Path(os.path.expanduser(path)).absolute()
     target = paths.adapters_folder() / name
     if os.path.lexists(target):

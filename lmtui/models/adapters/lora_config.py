@@ -64,11 +64,7 @@ class Lora:
 
 
 def read_lora(folder: Path) -> Lora:
-    """Read the configuration of the adapter in `folder`.
-
-    Raises:
-        LmtuiError: it is damaged, or asks for more than plain LoRA.
-    """
+    """Read the configuration of the adapter in `folder`; refuse all but plain LoRA."""
     file = folder / FILE
     try:
         if file.stat().st_size > _LONGEST:

@@ -43,13 +43,7 @@ _TEXTS = (
 
 def apply_adapter(model: Any, adapter: Adapter) -> Any:
     """Return `model` with the adapter beside its matrices, as it was trained: a
-    PeftModel.
-
-    The model itself is changed.
-
-    Raises:
-        LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
-    """
+    PeftModel. The model itself is changed."""
     # Imported here: it takes a while, and errors should come first.
     from peft import LoraConfig, PeftModel
 
@@ -68,21 +62,13 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
 
 
 def merged(model: Any, adapter: Adapter) -> Any:
-    """Merge the adapter into `model` and return the plain model; `model` is changed.
-
-    Raises:
-        LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
-    """
+    """Merge the adapter into `model` and return the plain model; `model` is changed."""
     return _merged(apply_adapter(model, adapter), adapter)
 
 
 def with_adapter(base: LoadedModel, adapter: Adapter) -> LoadedModel:
     """Return `base` with the adapter beside its matrices. The two share their weights:
-    only the adapter's are new, and `base` itself is not changed.
-
-    Raises:
-        LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
-    """
+    only the adapter's are new, and `base` itself is not changed."""
     weights = chain(base.model.parameters(), base.model.buffers())
     twin = copy.deepcopy(base.model, {id(weight): weight for weight in weights})
     apply_adapter(twin, adapter)
@@ -146,11 +132,7 @@ def _scaling(asked: Lora) -> dict[str, Any]:
 
 def _require_fit(model: Any, adapter: Adapter) -> list[str]:
     """Return the modules that an adapter changes, each checked against the model's
-    shape.
-
-    Raises:
-        LmtuiError: one is missing, has another shape or can't be changed alone.
-    """
+    shape."""
     by_module: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in _shapes(adapter.path / lora_config.WEIGHTS).items():
         if (parts := _KEY.fullmatch(key)) is None:
@@ -242,11 +224,7 @@ def _logits(model: Any, tokenizer: Any) -> list[Tensor]:
 
 def _largest_error(folder: Path, expected: list[Tensor], tokenizer: Any) -> float:
     """Return the largest difference between the logits of the model in `folder` and
-    `expected`.
-
-    Raises:
-        LmtuiError: it exceeds `TOLERANCE`.
-    """
+    `expected`; refuse one above `TOLERANCE`."""
     from transformers import AutoModelForCausalLM
 
     with wrap_load_errors(str(folder)), offline():

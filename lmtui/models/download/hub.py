@@ -74,11 +74,7 @@ def find_tokenizer(hub_id: str) -> Path | None:
 
 
 def fetch_tokenizer(hub_id: str, on_progress: OnProgress = ignore) -> Path:
-    """Fetch the small files of `hub_id`, and return the folder they are in.
-
-    Raises:
-        LmtuiError: it has no tokenizer, or can't be fetched.
-    """
+    """Fetch the small files of `hub_id`, and return the folder they are in."""
     from huggingface_hub import snapshot_download
 
     on_progress(Progress(f"fetching the tokenizer of {hub_id}"))
@@ -112,13 +108,8 @@ def bytes_of(hub_id: str) -> int:
 
 
 def remove_folder(folder: Path, roots: tuple[Path, ...]) -> None:
-    """Remove `folder`, which has to lie directly in one of `roots`.
-
-    Of a link, only the link is removed.
-
-    Raises:
-        LmtuiError: it lies elsewhere, or can't be removed.
-    """
+    """Remove `folder`, which has to lie directly in one of `roots`; of a link, only the
+    link."""
     if folder.parent not in roots or folder.name in ("", ".", ".."):
         raise LmtuiError(
             "only files in lmtui's own folders are removed",
@@ -214,11 +205,7 @@ def is_reachable(patience: float = _PATIENCE) -> bool:
 
 
 def download(hub_id: str, on_progress: OnProgress = ignore) -> Path:
-    """Download the model `hub_id` and return its folder. Files that are here are kept.
-
-    Raises:
-        LmtuiError: no network, no such model, no access, no space, or no safetensors.
-    """
+    """Download what is not here of the model `hub_id`; return its folder."""
     target = _require_reachable(hub_id)
     with _explained(hub_id, target):
         total = _size(hub_id)
@@ -231,11 +218,7 @@ def download(hub_id: str, on_progress: OnProgress = ignore) -> Path:
 
 
 def _require_reachable(hub_id: str) -> Path:
-    """Return the folder to download to.
-
-    Raises:
-        LmtuiError: the Hub is out of reach.
-    """
+    """Return the folder to download to, once the Hub has answered."""
     from huggingface_hub import is_offline_mode
 
     if is_offline_mode() or not is_reachable():

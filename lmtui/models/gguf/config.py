@@ -31,11 +31,7 @@ _WINDOWS_KNOWN = ("gemma2", "gemma3", "gemma4", "gpt-oss", "lfm2", "qwen35")
 
 
 def amend_config(config: Any, header: GgufHeader) -> None:
-    """Put a file's windows and RoPE scaling into a configuration of transformers.
-
-    Raises:
-        LmtuiError: the file scales RoPE in a way that transformers does not know.
-    """
+    """Put a file's windows and RoPE scaling into a configuration of transformers."""
     fields = _Fields(config, header)
     fields.amend_windows()
     fields.amend_rope()
@@ -73,7 +69,6 @@ class _Fields:
         return float(value) if isinstance(value, int | float) else None
 
     def amend_windows(self) -> None:
-        """Set how far back layers look."""
         config, architecture = self._config, self._header.architecture
         pattern = read_array(
             self._header, f"{architecture}.attention.sliding_window_pattern"
@@ -93,7 +88,6 @@ class _Fields:
             config.use_sliding_window = config.sliding_window is not None
 
     def amend_rope(self) -> None:
-        """Set how RoPE's frequencies are scaled."""
         if not getattr(self._config, "rope_parameters", None):
             return
         scaled = {**self._turned_part(), **(self._scaling() or {})}

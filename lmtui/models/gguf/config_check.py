@@ -34,11 +34,7 @@ _TEXTS = ("context_length", "original_context_length", "sliding_window")
 
 
 def read_gguf_model(path: Path) -> GgufHeader:
-    """Read the header of a GGUF file and check its numbers; see `read_gguf_header`.
-
-    Raises:
-        LmtuiError: as there; or a number does not go with the tensors.
-    """
+    """Read the header of a GGUF file, and check its numbers against its tensors."""
     header = _without_lists(read_gguf_header(path))
     if header.tensors:
         _Numbers(header).check()
@@ -47,11 +43,7 @@ def read_gguf_model(path: Path) -> GgufHeader:
 
 def _without_lists(header: GgufHeader) -> GgufHeader:
     """Return a header in which a list of equal numbers, one for each layer, is that
-    number.
-
-    Raises:
-        LmtuiError: the numbers differ, and the architecture takes only one.
-    """
+    number."""
     pairs = dict(header.pairs)
     for name in _EQUAL_IN_LAYERS:
         key = f"{header.architecture}.{name}"
@@ -82,7 +74,6 @@ class _Numbers:
         self._largest = max(max(s, default=1) for s in self._shapes.values())
 
     def check(self) -> None:
-        """Check all numbers."""
         self._counts()
         self._layers()
         self._floats()
@@ -168,11 +159,6 @@ class _Numbers:
             self._require("tokenizer.ggml.tokens", tokens.count, fits, words)
 
     def _value(self, name: str) -> int | float | None:
-        """Return a number of this architecture; None where there is none.
-
-        Raises:
-            LmtuiError: the value is not a number.
-        """
         whole = f"{self._header.architecture}.{name}"
         value = self._header.pairs.get(whole)
         # an array has one number for each layer

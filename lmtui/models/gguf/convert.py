@@ -220,7 +220,6 @@ def _field(value: _Pair) -> GgufField:
 
 
 def _part(value: bool | int | float | str) -> Any:
-    """Return the bytes of a text, or a number in a tuple."""
     return value.encode() if isinstance(value, str) else (value,)
 
 
@@ -241,11 +240,7 @@ def cache_root() -> Path:
 
 
 def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | None:
-    """Return the complete copy of `file` in `dtype` (`float32`, …), or None.
-
-    Raises:
-        LmtuiError: the file can't be read.
-    """
+    """Return the complete copy of `file` in `dtype` (`float32`, …), or None."""
     folder = _folder(digests.file_digest(file, on_progress), dtype)
     if not cache_dir.is_complete(folder, _provenance()):
         return None
@@ -262,13 +257,8 @@ def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | Non
 def dequantise(
     header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress
 ) -> Dequantised:
-    """Read a GGUF file into `dtype` and cache the result.
-
-    A full disk or an unwritable cache only costs a warning.
-
-    Raises:
-        LmtuiError: transformers can't read this file.
-    """
+    """Read a GGUF file into `dtype` and cache the result. A full disk or an unwritable
+    cache only costs a warning."""
     file, name = header.path, str(dtype).removeprefix("torch.")
     folder = _folder(digests.file_digest(file, on_progress), name)
     require_runnable(header)
@@ -387,7 +377,6 @@ def runnable() -> list[str]:
 
 
 def require_runnable(header: GgufHeader) -> None:
-    """Refuse a file whose architecture can't run."""
     known = runnable()
     if header.architecture not in known:
         raise LmtuiError(

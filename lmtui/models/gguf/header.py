@@ -112,7 +112,6 @@ class GgufHeader:
 
     @property
     def parameters(self) -> int:
-        """The number of weights."""
         return sum(math.prod(tensor.shape) for tensor in self.tensors)
 
     @property
@@ -134,11 +133,7 @@ class GgufHeader:
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
-    """Read and check the header of the GGUF file `path`.
-
-    Raises:
-        LmtuiError: it is no GGUF file, is cut short, or contradicts itself.
-    """
+    """Read and check the header of the GGUF file `path`."""
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -154,11 +149,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
 
 def read_array(header: GgufHeader, key: str) -> list[Any] | None:
     """Return the items of an array in the file; None where it has no such array. Texts
-    are bytes, since not every file's are UTF-8.
-
-    Raises:
-        LmtuiError: the file has changed, or can't be read any more.
-    """
+    are bytes, since not every file's are UTF-8."""
     array = header.pairs.get(key)
     if not isinstance(array, GgufArray):
         return None
@@ -282,7 +273,6 @@ class _Reader:
             raise _Hostile(f"the key {key!r} has an unknown type, {kind}")
 
     def _array(self) -> GgufArray:
-        """Record where an array is, and move past it."""
         kind, count = self._number(_U32), self._number(_U64)
         array = GgufArray(kind, count, self.at)
         if kind in SCALARS:

@@ -115,11 +115,7 @@ class GgufTokenizer:
 
 
 def read_tokenizer(header: GgufHeader) -> GgufTokenizer:
-    """Build the tokenizer of a GGUF file.
-
-    Raises:
-        LmtuiError: the file holds none, or one that can't be built.
-    """
+    """Build the tokenizer of a GGUF file."""
     fields = _Fields(header)
     try:
         with panics_as_errors():
@@ -190,11 +186,6 @@ class _Fields:
     """The fields of one file that make its tokenizer."""
 
     def __init__(self, header: GgufHeader) -> None:
-        """Read them.
-
-        Raises:
-            LmtuiError: one is missing, or contradicts the others.
-        """
         self._header = header
         self.guesses: list[str] = []
         self.model = str(header.values.get("tokenizer.ggml.model", ""))

@@ -20,8 +20,6 @@ _PORTS = {"http": 80, "https": 443}  # of an address that names none
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """How a server is used, besides its address."""
-
     key_variable: str = KEY_VARIABLE
     """The environment variable with the key that the server wants."""
     dialect: str = "auto"
@@ -51,17 +49,12 @@ class Address:
 
 
 def is_address(spec: str) -> bool:
-    """Return whether a value of `--model` names a server."""
     return spec.strip().lower().startswith(SCHEMES)
 
 
 def parse(spec: str, *, key_variable: str = KEY_VARIABLE) -> Address:
     """Return the address that `spec` names, with or without `/v1` at its end, and then
-    perhaps `#MODEL`. A key belongs into `key_variable`, which the error names.
-
-    Raises:
-        LmtuiError: it is no address that can be used.
-    """
+    perhaps `#MODEL`. A key belongs into `key_variable`, which the error names."""
     hint = "Write it like http://127.0.0.1:8080/v1."
     try:
         parts = urlsplit(spec.strip())

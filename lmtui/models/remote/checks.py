@@ -1,4 +1,8 @@
-"""Checks of what a server sends, which may be anything."""
+"""Checks of what a server sends, which may be anything.
+
+They raise a ValueError or a TypeError, which `checked` turns into an error for the
+user.
+"""
 
 from __future__ import annotations
 
@@ -61,22 +65,14 @@ def require_model(connection: Connection, name: str | None, answer: Any) -> None
 
 
 def token_id(value: Any, vocabulary: int) -> int:
-    """Return the id that a server sent.
-
-    Raises:
-        ValueError: it is none of the model's.
-    """
+    """Return the id that a server sent, if it is one of the model's."""
     if type(value) is not int or not 0 <= value < vocabulary:
         raise ValueError(f"{str(value)[:SHOWN]} is no token")
     return value
 
 
 def logprob(value: Any) -> float:
-    """Return the log-probability that a server sent.
-
-    Raises:
-        ValueError, TypeError: it is none.
-    """
+    """Return the log-probability that a server sent."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{str(value)[:SHOWN]} is no number")
     if not value <= SLACK:  # NaN is not, either
@@ -85,21 +81,13 @@ def logprob(value: Any) -> float:
 
 
 def count(value: Any, most: int) -> int:
-    """Return a number from 1 to `most` that a server sent.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return a number from 1 to `most` that a server sent."""
     if type(value) is not int or not 1 <= value <= most:
         raise ValueError(f"{str(value)[:SHOWN]} is not from 1 to {most:,}")
     return value
 
 
 def require_distribution(logprobs: list[float]) -> None:
-    """Refuse log-probabilities of one position that sum to more than 1.
-
-    Raises:
-        ValueError: they do.
-    """
+    """Refuse log-probabilities of one position that sum to more than 1."""
     if math.fsum(map(math.exp, logprobs)) > 1 + SLACK:
         raise ValueError("probabilities of more than 1")

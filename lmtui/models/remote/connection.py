@@ -36,7 +36,11 @@ _SHOWN = 300  # characters that are shown of a server's own words
 
 
 class Connection:
-    """Connection to one server. One thread at a time uses it."""
+    """Connection to one server. One thread at a time uses it.
+
+    Its methods raise an LmtuiError where the server can't be reached, refuses, sends
+    nonsense, or breaks off.
+    """
 
     def __init__(
         self,
@@ -63,11 +67,7 @@ class Connection:
 
     def json(self, path: str, body: Any = None, *, most: int = _SHORT) -> Any:
         """Return the JSON of an answer of up to `most` bytes: to a POST of `body`, or
-        to a GET.
-
-        Raises:
-            LmtuiError: the server can't be reached or refuses, or answers nonsense.
-        """
+        to a GET."""
         data = self.data(path, body, most=most)
         try:
             return json.loads(data)
@@ -75,17 +75,13 @@ class Connection:
             raise self.nonsense("it is not JSON") from None
 
     def data(self, path: str, body: Any = None, *, most: int = _SHORT) -> bytes:
-        """Return an answer as it is; see `json`."""
+        """Return an answer as it is."""
         method = "GET" if body is None else "POST"
         return self._wait(self._ask(method, path, body, most))
 
     def events(self, path: str, body: Any, *, most: int = _SHORT) -> Generator[Any]:
         """Yield the JSON of each event of an answer that is streamed, up to `[DONE]`;
-        an event has up to `most` bytes. Closing the iterator ends the server's work.
-
-        Raises:
-            LmtuiError: as in `json`; also where the answer breaks off.
-        """
+        an event has up to `most` bytes. Closing the iterator ends the server's work."""
         for line in self._parts(path, body, _Lines(most)):
             name, _, text = line.partition(b":")
             if name == b"error":  # older versions of llama-server
@@ -103,8 +99,7 @@ class Connection:
             yield event
 
     def records(self, path: str, body: Any, size: int) -> Generator[bytes]:
-        """Yield the records of an answer that is streamed, each of `size` bytes; see
-        `events`."""
+        """Yield the records of an answer that is streamed, each of `size` bytes."""
         return self._parts(path, body, _Records(size))
 
     def _parts(self, path: str, body: Any, cut: _Lines | _Records) -> Generator[bytes]:
@@ -129,7 +124,6 @@ class Connection:
             self._end()
 
     def nonsense(self, detail: str) -> LmtuiError:
-        """Return the error for an answer that makes no sense."""
         return LmtuiError(
             "the server's answer can't be used",
             f"{self.address.host}: {detail}",
@@ -231,7 +225,6 @@ class Connection:
         return bytes(data)
 
     def broke_off(self) -> LmtuiError:
-        """Return the error for an answer that ends without an end."""
         return LmtuiError(
             "the answer broke off", f"{self.address.host} sends no more", "Try again."
         )
@@ -317,7 +310,6 @@ class _Records:
 
 
 async def _next(parts: AsyncGenerator[bytes, None]) -> bytes | None:
-    """Return the next part, or None after the last one."""
     return await anext(parts, None)
 
 
