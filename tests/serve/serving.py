@@ -128,6 +128,8 @@ def serving(
     scheduler = Scheduler(worker, info.slots, longest_queue=limits.queue)
     planner = Planner(info, settings or SamplingSettings(temperature=0), limits)
     bound = listen("127.0.0.1", 0)
+    # Little of a response fits between the server and a client that does not read.
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
     served = Served(bound.getsockname()[1], end=scheduler.close)
     app = Guard(
         Api(scheduler, planner, info.model).app(),

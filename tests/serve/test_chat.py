@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from lmtui.engine.types import ChatTurn
 from tests.fake_writing import FakeWriter
-from tests.serve.serving import serving
+from tests.serve.serving import Served, serving
 
 QUESTION = [
     {"role": "developer", "content": "Be brief."},
@@ -22,6 +23,12 @@ QUESTION = [
 ]
 PICTURE = {"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}
 TURNS = [ChatTurn("system", "Be brief."), ChatTurn("user", "Where is it?")]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serving(FakeWriter(["Yes."] * 99)) as found:
+        yield found
 
 
 def only(reply: Any) -> Any:
@@ -102,7 +109,6 @@ def test_last_message_can_be_continued() -> None:
         ({"messages": [{"role": "user", "content": 5}]},
          "messages[0].content can't be used: give a text, or parts of the type text"),
         ({"tools": [{"type": "function"}], "tool_choice": "auto"}, "tools is not"),
-        ({"stop_token_ids": [5]}, "stop_token_ids is not supported"),
         ({"priority": 3}, "priority is not supported"),
         ({"reasoning_effort": "high"}, "reasoning_effort is not a field"),
         ({"stream_options": {"continuous_usage_stats": True}}, "continuous_usage"),
@@ -112,20 +118,11 @@ def test_last_message_can_be_continued() -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_or_not_supported_is_refused(
-    body: dict[str, object], words: str
+    served: Served, body: dict[str, object], words: str
 ) -> None:
-    with serving(FakeWriter()) as served:
-        reply = served.chat(**body)
+    reply = served.chat(**body)
     assert reply.status == 400
     assert words in reply.message
-
-
-def test_fields_that_ask_for_nothing_are_taken() -> None:
-    with serving(FakeWriter(["Yes."])) as served:
-        reply = served.chat(
-            tools=None, user="me", presence_penalty=0, response_format={"type": "text"}
-        )
-    assert only(reply)["message"]["content"] == "Yes."
 
 
 @pytest.mark.parametrize(
@@ -135,12 +132,13 @@ def test_fields_that_ask_for_nothing_are_taken() -> None:
         {"skip_special_tokens": True, "spaces_between_special_tokens": True},
         {"prompt_cache_key": "x", "cache_prompt": True, "request_id": "a"},
         {"verbosity": "low", "priority": 0, "n_probs": 0, "stop_token_ids": []},
-        {"stream_options": {"continuous_usage_stats": False}},
+        {"stream_options": {"continuous_usage_stats": False}, "tools": None},
     ],
 )
-def test_field_that_changes_nothing_is_taken(field: dict[str, object]) -> None:
-    with serving(FakeWriter(["Yes."])) as served:
-        assert only(served.chat(**field))["message"]["content"] == "Yes."
+def test_field_that_changes_nothing_is_taken(
+    served: Served, field: dict[str, object]
+) -> None:
+    assert only(served.chat(**field))["message"]["content"] == "Yes."
 
 
 def test_history_with_calls_of_tools_can_be_gone_on_with() -> None:
@@ -172,14 +170,17 @@ def test_history_with_calls_of_tools_can_be_gone_on_with() -> None:
     assert prompts[0].ids == expected
 
 
-def test_typed_control_tokens_are_text() -> None:
-    engine = FakeWriter()
-    with serving(engine) as served:
-        reply = served.ask("/tokenize", {"prompt": "<end>", "return_token_strs": True})
-    assert reply.json["tokens"] == list(b"<end>")
-    assert reply.json["token_strs"] == list("<end>")
-    assert reply.json["count"] == 5
-    assert reply.json["max_model_len"] == engine.info.context
+@pytest.mark.parametrize("text", ["<end>", "messages"])
+def test_typed_control_tokens_and_names_of_fields_are_text(
+    served: Served, text: str
+) -> None:
+    reply = served.ask("/tokenize", {"prompt": text, "return_token_strs": True})
+    assert reply.json == {
+        "count": len(text),
+        "max_model_len": FakeWriter().info.context,
+        "tokens": list(text.encode()),
+        "token_strs": list(text),
+    }
 
 
 def test_bos_is_added_to_a_text_unless_refused() -> None:
@@ -192,12 +193,6 @@ def test_bos_is_added_to_a_text_unless_refused() -> None:
         usage = served.complete(prompt="a").json["usage"]
         assert usage["prompt_tokens"] == 2
         assert served.complete(prompt=[97]).json["usage"]["prompt_tokens"] == 1
-
-
-def test_the_prompt_messages_is_a_text() -> None:
-    with serving(FakeWriter()) as served:
-        reply = served.ask("/tokenize", {"prompt": "messages"})
-    assert reply.json["count"] == len("messages")
 
 
 def test_model_and_tokenizer_are_described() -> None:

@@ -13,7 +13,7 @@ from lmtui.serve.limits import Limits
 from tests.fake_writing import FakeWriter
 from tests.serve.serving import WAIT, Served, read, serving
 
-TOKENS = 1900
+TOKENS = 300
 LIMITS = replace(Limits(), unread=1 << 16)
 
 
