@@ -1,6 +1,6 @@
 """First loads of models by several processes at once: `first_loads.py FOLDER MODEL…`.
 
-Waves of eight processes, each wave on a home of its own in FOLDER. The processes of a
+Waves of processes, each wave on a home of its own in FOLDER. The processes of a
 wave load the models in turn, with mapped weights or as they are, and wait for each
 other before what they have made gets its place. Prints a line for each that got an
 answer.
@@ -37,7 +37,7 @@ from lmtui.kernels import build
 from lmtui.models.llama import load  # noqa: F401
 from lmtui.models.source import Quantize
 
-WAVES, AT_ONCE = 4, 8
+WAVES, AT_ONCE = 2, 6
 
 
 def answer(model: str, quantize: Quantize, meeting: Barrier) -> None:
@@ -57,7 +57,7 @@ def answer(model: str, quantize: Quantize, meeting: Barrier) -> None:
 
 
 def wave(home: Path, models: list[str], quantize: Quantize) -> None:
-    """Let eight processes load on a home that is not there yet."""
+    """Let processes load on a home that is not there yet."""
     os.environ["LMTUI_HOME"] = str(home)
     forking = multiprocessing.get_context("fork")
     meeting = forking.Barrier(AT_ONCE)

@@ -46,10 +46,8 @@ def test_refuse_other_kinds_ignores_architectures_that_are_no_list(
         refuse_other_kinds({"architectures": 1.5, "is_encoder_decoder": 1}, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "said", ["can't start new thread", "Resource temporarily unavailable"]
-)
-def test_lack_of_threads_is_not_blamed_on_the_model(said: str) -> None:
+def test_lack_of_threads_is_not_blamed_on_the_model() -> None:
+    said = "can't start new thread"
     with pytest.raises(SystemLimitError) as caught, wrap_load_errors("/x/model"):
         raise RuntimeError(said)
     told = f"{caught.value} {caught.value.hint}"

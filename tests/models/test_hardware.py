@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
 from lmtui import cache_dir, processes
-from lmtui.errors import LmtuiError
+from lmtui.errors import LmtuiError, SystemLimitError
 from lmtui.kernels import cpu_features
 from lmtui.models import hardware, memory
 
@@ -37,6 +38,15 @@ def test_dtype_and_precision_follow_device_and_stored_format(
     chosen = hardware.choose_dtype(name, device, stored)
     assert chosen == dtype
     assert hardware.precision_of(chosen, device, stored) == precision
+
+
+def test_threads_that_the_system_does_not_start_are_an_error_of_its_own(monkeypatch):
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with pytest.raises(SystemLimitError, match="no thread"):
+        hardware.require_threads(1)
 
 
 def test_a_gpu_without_bfloat16_computes_in_float32(monkeypatch):
@@ -151,11 +161,8 @@ def test_cpu_quota_is_read_from_the_control_group(
     assert processes.cpu_quota() is None
 
 
-def test_model_that_fits_the_memory_is_accepted():
-    memory.require_memory(135_000_000, "float32", 2_000_000_000, where="cpu")
-
-
 def test_model_that_does_not_fit_the_memory_is_refused():
+    memory.require_memory(135_000_000, "float32", 2_000_000_000, where="cpu")
     with pytest.raises(LmtuiError) as caught:
         memory.require_memory(4_000_000_000, "float32", 10_000_000_000, where="cpu")
     error = caught.value

@@ -134,6 +134,7 @@ def test_pair_of_engines_can_be_asked_in_turns(notes: Path, llama_folder: Path) 
     loaded = load_pair(str(llama_folder), adapter=None, other="notes", how=how())
     plain, beside = (LocalEngine(each, context=64) for each in loaded)
     assert (plain.info.adapter, beside.info.adapter) == (None, "notes")
+    assert beside.info.label == f"{plain.info.label} + notes"
     assert plain.info.context == beside.info.context == 64
     apart = [[token.logprob for token in each.score(IDS)] for each in (plain, beside)]
     turns = zip(plain.score(IDS), beside.score(IDS), strict=True)

@@ -12,7 +12,7 @@ import pytest
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError, SystemLimitError, panics_as_errors
-from lmtui.models.errors import tokenizing, wrap_load_errors
+from lmtui.models.errors import tokenizing
 from tests.models import panics, tiny
 
 TITLE = "the model's tokenizer fails on this text"
@@ -67,8 +67,3 @@ def test_panic_for_lack_of_threads_is_a_limit_of_the_system() -> None:
         raise panic(
             "ThreadPoolBuildError: WouldBlock, Resource temporarily unavailable"
         )
-
-
-def test_load_without_threads_is_not_the_models_fault() -> None:
-    with pytest.raises(SystemLimitError), wrap_load_errors("model.gguf"):
-        raise RuntimeError("can't start new thread")

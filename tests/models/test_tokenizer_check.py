@@ -9,9 +9,8 @@ import base64
 import json
 import resource
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from tokenizers import normalizers
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.errors import LmtuiError, panics_as_errors
-from lmtui.models.tokenizer_check import prepare
+from lmtui.models.tokenizer_check import check_file, prepare
+from tests.examples import examples
 from tests.models import tiny
 
 TEXT = "the quick aaaa ﷺ 日本"
@@ -111,51 +111,34 @@ HOSTILE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("quantize", ["none", "int8"])
 def test_growing_rules_are_refused_within_memory(
-    plain: Path, tmp_path: Path, name: str, quantize
+    plain: Path, tmp_path: Path, name: str
 ) -> None:
     def change(about: dict[str, Any]) -> None:
         added = HOSTILE[name].get("added_tokens", [])
         about |= HOSTILE[name] | {"added_tokens": about["added_tokens"] + added}
 
-    folder = changed(plain, tmp_path / "model", change)
-    size = (folder / "tokenizer.json").stat().st_size
+    file = changed(plain, tmp_path / "model", change) / "tokenizer.json"
+    size = file.stat().st_size
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(LmtuiError, match="makes texts far too long") as caught:
-        LocalEngine.open(str(folder), device="cpu", quantize=quantize)
+        check_file(file)
     assert caught.value.hint
     taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert taken < 300_000_000 + 10 * size
 
 
-def test_second_normalizer_hides_no_first(plain: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_second_normalizer_hides_no_first(
+    plain: Path, tmp_path: Path, quantize
+) -> None:
     folder = shutil.copytree(plain, tmp_path / "model")
     file = folder / "tokenizer.json"
     first = json.dumps(chain(*[replaces("a" * 10)] * 9))
     text = file.read_text().replace("{", f'{{"normalizer": {first},', 1)
     file.write_text(text)
     with pytest.raises(LmtuiError, match="tokenizer"):
-        LocalEngine.open(str(folder), device="cpu")
-
-
-def test_program_refuses_growing_rules_with_a_hint(plain: Path, tmp_path: Path) -> None:
-    def change(about: dict[str, Any]) -> None:
-        about["normalizer"] = HOSTILE["ten times"]["normalizer"]
-
-    folder = changed(plain, tmp_path / "model", change)
-    (tmp_path / "text.txt").write_text(TEXT)
-    done = subprocess.run(
-        [sys.executable, "-m", "lmtui", "inspect", "text.txt", "--model", folder],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    error, hint = done.stderr.splitlines()
-    assert error.startswith("error: the model's tokenizer makes texts far too long")
-    assert hint.startswith("hint: ")
+        LocalEngine.open(str(folder), device="cpu", quantize=quantize)
 
 
 SPACES = chain({"type": "Prepend", "prepend": "▁"}, replaces("▁", {"String": " "}))
@@ -219,25 +202,23 @@ def test_rules_grow_no_text_beyond_what_is_counted() -> None:
         normalizers.ByteLevel(),
     ]
     passed = 0
-    for first in rules:
-        for second in rules:
-            for third in rules:
-                backend = tokenizers.Tokenizer(tokenizers.models.BPE())
-                backend.normalizer = normalizers.Sequence([first, second, third])
-                try:
-                    prepare(backend)
-                except LmtuiError:
-                    continue
-                passed += 1
-                for text in (TEXT, "a", "b", "ab" * 20, "İ" * 20, "日" * 20):
-                    try:
-                        with panics_as_errors():
-                            made = backend.normalizer.normalize_str(text)
-                    except LmtuiError:  # the library's own defect with empty matches
-                        continue
-                    # 11 is Unicode's own: one character becomes 33 bytes.
-                    assert len(made.encode()) <= 11 * 256 * len(text.encode())
-    assert passed > 500
+    for chosen in islice(product(rules, repeat=3), 0, None, examples(3, 1)):
+        backend = tokenizers.Tokenizer(tokenizers.models.BPE())
+        backend.normalizer = normalizers.Sequence([*chosen])
+        try:
+            prepare(backend)
+        except LmtuiError:
+            continue
+        passed += 1
+        for text in (TEXT, "a", "b", "ab" * 20, "İ" * 20, "日" * 20):
+            try:
+                with panics_as_errors():
+                    made = backend.normalizer.normalize_str(text)
+            except LmtuiError:  # the library's own defect with empty matches
+                continue
+            # 11 is Unicode's own: one character becomes 33 bytes.
+            assert len(made.encode()) <= 11 * 256 * len(text.encode())
+    assert passed > 150
 
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])

@@ -129,11 +129,16 @@ def write_gguf(
     for name, weights in model.state_dict().items():
         _write_tensor(writer, name, weights.numpy(), kind)
     change(writer)
+    finish(writer)
+    return target
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write what a file was told to have."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return target
 
 
 def _write_facts(writer: gguf.GGUFWriter, config: LlamaConfig) -> None:

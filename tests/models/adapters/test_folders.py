@@ -21,11 +21,11 @@ from transformers import (
 )
 
 from lmtui import paths
-from lmtui.engine.engine import LocalEngine
 from lmtui.errors import LmtuiError
 from lmtui.models import digests, inventory, source
 from lmtui.models.adapters import folders, merge
 from lmtui.models.adapters.card import Base, DataFile, read_card, write_card
+from lmtui.models.adapters.lora_config import read_lora
 from lmtui.models.load import load, load_base
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
@@ -52,6 +52,12 @@ def refused(*specs: Any, **options: Any) -> LmtuiError:
 
 def logprobs(model: Any) -> torch.Tensor:
     return tiny.logits(model, tiny.tokenizer()).double().log_softmax(-1)
+
+
+@pytest.fixture
+def plain(lora: Path, tmp_path: Path) -> Path:
+    """The same, as another program leaves it; may be changed."""
+    return Path(shutil.copytree(lora, tmp_path / "plain"))
 
 
 def edit(file: Path, **changes: object) -> None:
@@ -126,14 +132,6 @@ def test_bfloat16_rounds_only_the_merged_weight(tmp_path: Path, llama_folder: Pa
     before = base.get_submodule(name).weight
     wanted = (before.float() + 8 / 4 * second @ first).bfloat16()
     assert torch.equal(loaded.model.get_submodule(name).weight, wanted)
-
-
-def test_an_engine_names_its_adapter(notes: Path, llama_folder: Path):
-    engine = LocalEngine.open(str(llama_folder), adapter="notes", device="cpu")
-    assert engine.info.adapter == "notes"
-    assert engine.info.label == f"{llama_folder} + notes"
-    alone = LocalEngine.open(str(llama_folder), device="cpu")
-    assert (alone.info.adapter, alone.info.label) == (None, str(llama_folder))
 
 
 def test_adapter_loads_on_the_gguf_file_it_was_made_for(
@@ -235,33 +233,37 @@ def test_adapter_with_all_weights_is_loaded_as_itself(llama_folder: Path):
 # Adapters of other programs.
 
 
-def test_adapter_without_a_card_loads_with_a_warning(
-    lora: Path, llama_folder: Path, tmp_path: Path
-):
-    folder = Path(shutil.copytree(lora, tmp_path / "plain"))
-    (folder / "chat_template.jinja").write_text("its own")
+def test_adapter_without_a_card_loads_with_a_warning(plain: Path, llama_folder: Path):
+    (plain / "chat_template.jinja").write_text("its own")
     seen: list[Progress] = []
     loaded = load(
-        str(llama_folder), adapter=str(folder), device="cpu", on_progress=seen.append
+        str(llama_folder), adapter=str(plain), device="cpu", on_progress=seen.append
     )
     (warning,) = [progress.what for progress in seen if progress.warning]
-    assert "its shapes fit" in warning and str(folder) in warning
+    assert "its shapes fit" in warning and str(plain) in warning
     assert loaded.adapter == "plain"
     assert loaded.tokenizer.chat_template == "its own"
-    # It names the folder where the model lay: a foreign path is not followed.
-    error = refused(adapter=str(folder))
+
+
+def test_model_that_a_foreign_adapter_names_is_not_followed(
+    plain: Path, llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    error = refused(adapter=str(plain))
     assert "is unknown" in error.title
     assert str(llama_folder) in error.detail
-    for named in ("someone/elses", "/etc/passwd", 7):
-        edit(folder / "adapter_config.json", base_model_name_or_path=named)
-        assert refused(adapter=str(folder)).hint == "Name the model with --model."
+    with no_network(monkeypatch):
+        for named in ("someone/elses", "/etc/passwd", 7):
+            edit(
+                plain / "adapter_config.json",
+                base_model_name_or_path=named,
+                revision="main",
+            )
+            assert refused(adapter=str(plain)).hint == "Name the model with --model."
+        load(str(llama_folder), adapter=str(plain), device="cpu")
 
 
-def test_adapter_whose_shapes_do_not_fit_is_refused(
-    lora: Path, llama_folder: Path, tmp_path: Path
-):
-    folder = Path(shutil.copytree(lora, tmp_path / "plain"))
-    file = folder / "adapter_model.safetensors"
+def test_adapter_whose_shapes_do_not_fit_is_refused(plain: Path, llama_folder: Path):
+    file = plain / "adapter_model.safetensors"
     weights = load_file(file)
     key = "base_model.model.model.layers.1.self_attn.q_proj.lora_{}.weight"
     for changes, words in [
@@ -275,25 +277,22 @@ def test_adapter_whose_shapes_do_not_fit_is_refused(
          "the model has no such matrix"),
     ]:  # fmt: skip
         save_file(weights | changes, file)
-        error = refused(str(llama_folder), adapter=str(folder))
+        error = refused(str(llama_folder), adapter=str(plain))
         assert error.title == "this adapter does not fit this model"
         assert words in error.detail
     save_file({}, file)
-    assert "no weights" in refused(str(llama_folder), adapter=str(folder)).detail
+    assert "no weights" in refused(str(llama_folder), adapter=str(plain)).detail
     save_file(weights, file)
-    edit(folder / "adapter_config.json", r=3)  # says otherwise than the weights do
-    assert refused(str(llama_folder), adapter=str(folder)).hint
+    edit(plain / "adapter_config.json", r=3)  # says otherwise than the weights do
+    assert refused(str(llama_folder), adapter=str(plain)).hint
 
 
-def test_adapter_with_non_finite_weights_is_refused(
-    lora: Path, llama_folder: Path, tmp_path: Path
-):
-    folder = Path(shutil.copytree(lora, tmp_path / "plain"))
-    file = folder / "adapter_model.safetensors"
+def test_adapter_with_non_finite_weights_is_refused(plain: Path, llama_folder: Path):
+    file = plain / "adapter_model.safetensors"
     weights = load_file(file)
     next(iter(weights.values()))[0, 0] = torch.nan
     save_file(weights, file)
-    error = refused(str(llama_folder), adapter=str(folder))
+    error = refused(str(llama_folder), adapter=str(plain))
     assert error.title == "this adapter holds numbers that are not finite"
 
 
@@ -324,32 +323,27 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_hostile_adapter_configuration_is_refused(
-    what: str, lora: Path, llama_folder: Path, tmp_path: Path
-):
-    folder = Path(shutil.copytree(lora, tmp_path / "plain"))
-    edit(folder / "adapter_config.json", **HOSTILE[what])
-    error = refused(str(llama_folder), adapter=str(folder))
-    assert "this adapter's configuration" in error.title or "supported" in error.title
-    assert error.hint
+def test_hostile_adapter_configuration_is_refused(what: str, plain: Path):
+    edit(plain / "adapter_config.json", **HOSTILE[what])
+    with pytest.raises(LmtuiError, match=r"this adapter's conf|supported") as caught:
+        read_lora(plain)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a":' * 100_000, "\xff\xfe"])
 def test_damaged_adapter_configuration_is_refused(
-    text: str, lora: Path, llama_folder, tmp_path: Path
+    text: str, plain: Path, llama_folder: Path
 ):
-    folder = Path(shutil.copytree(lora, tmp_path / "plain"))
-    (folder / "adapter_config.json").write_bytes(text.encode("latin-1"))
-    error = refused(str(llama_folder), adapter=str(folder))
+    (plain / "adapter_config.json").write_bytes(text.encode("latin-1"))
+    error = refused(str(llama_folder), adapter=str(plain))
     assert error.title == "this adapter's configuration can't be read"
 
 
-def test_pickled_weights_are_not_read(lora: Path, llama_folder: Path, tmp_path: Path):
-    folder = Path(shutil.copytree(lora, tmp_path / "plain"))
-    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
-    assert "pickled" in refused(str(llama_folder), adapter=str(folder)).title
-    (folder / "adapter_model.bin").unlink()
-    assert "damaged or cut" in refused(str(llama_folder), adapter=str(folder)).title
+def test_pickled_weights_are_not_read(plain: Path, llama_folder: Path):
+    (plain / "adapter_model.safetensors").rename(plain / "adapter_model.bin")
+    assert "pickled" in refused(str(llama_folder), adapter=str(plain)).title
+    (plain / "adapter_model.bin").unlink()
+    assert "damaged or cut" in refused(str(llama_folder), adapter=str(plain)).title
 
 
 @contextmanager
@@ -363,20 +357,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         patch.setattr(socket.socket, "connect", refuse)
         patch.setattr(socket, "getaddrinfo", refuse)
         yield
-
-
-def test_adapter_without_a_card_fetches_nothing(
-    lora: Path, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    folder = Path(shutil.copytree(lora, tmp_path / "plain"))
-    edit(
-        folder / "adapter_config.json",
-        base_model_name_or_path="someone/elses",
-        revision="main",
-    )
-    with no_network(monkeypatch):
-        load(str(llama_folder), adapter=str(folder), device="cpu")
-        assert "is unknown" in refused(adapter=str(folder)).title
 
 
 # The folder, and the cards in it.

@@ -17,13 +17,10 @@ from transformers.integrations.gguf import gguf_tokenizer_mapping, reader
 
 from lmtui.models.gguf.convert import read_once
 from lmtui.models.gguf.header import read_gguf_header
+from tests.examples import examples
+from tests.models import tiny
 
 ARRAYS = ("tokenizer.ggml.tokens", "tokenizer.ggml.merges", "any.texts")
-FUZZ = settings(
-    max_examples=60,
-    deadline=2000,  # milliseconds
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 
 
 def outcome(read: Callable[[], Any]) -> str:
@@ -113,10 +110,7 @@ def write(file: Path, architecture: str, pairs: dict[str, Any], tensors: int) ->
                 writer.add_string(key, value)
     for index in range(tensors):
         writer.add_tensor(f"blk.{index}.t", np.zeros(4, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    tiny.finish(writer)
 
 
 numbers = st.integers(0, 2**31 - 1)
@@ -141,11 +135,16 @@ SUFFIXES = (
 )
 
 
-@FUZZ
-@given(data=st.data())
-@pytest.mark.parametrize(
-    "architecture",
-    ["llama", "qwen2", "qwen3", "mistral", "gemma3", "gpt-oss", "lfm2", "dreamtup"],
+@settings(
+    max_examples=examples(120, 1000),
+    deadline=None,
+    suppress_health_check=[*HealthCheck],
+)
+@given(
+    architecture=st.sampled_from(
+        ["llama", "qwen2", "qwen3", "mistral", "gemma3", "gpt-oss", "lfm2", "dreamtup"]
+    ),
+    data=st.data(),
 )
 def test_readings_of_any_header_are_the_same_with_read_once(
     architecture: str, data: st.DataObject, tmp_path: Path

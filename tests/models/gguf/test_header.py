@@ -19,6 +19,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.gguf.config_check import read_gguf_model
 from lmtui.models.gguf.header import GgufArray, read_gguf_header
 from lmtui.models.gguf.tensors import GgufTensors
+from tests.examples import examples
 from tests.models import tiny
 
 U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
@@ -134,7 +135,7 @@ def header_or_error(file: Path, data: bytes) -> None:
 
 
 FUZZ = settings(
-    max_examples=200,
+    max_examples=examples(100, 1000),
     deadline=2000,  # milliseconds
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -16,6 +16,7 @@ from lmtui.models.gguf.config_check import read_gguf_model
 from lmtui.models.gguf.convert import folder_with_only, read_once
 from lmtui.models.gguf.llama_config import llama_config
 from lmtui.models.llama.weights import unsupported_reason
+from tests.models import tiny
 
 
 def nothing(writer: gguf.GGUFWriter) -> None:
@@ -62,10 +63,7 @@ def header(folder: Path, kind: str, change: Callable[[gguf.GGUFWriter], None]) -
     rows = 128 if change is wide_heads else 64
     writer.add_tensor("blk.0.attn_q.weight", np.zeros((rows, 64), np.float32))
     change(writer)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    tiny.finish(writer)
     return read_gguf_model(folder / "it.gguf")
 
 

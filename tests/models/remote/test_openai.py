@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from lmtui.cancellation import cancelled_when
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.progress import Progress
 from lmtui.models.remote.address import ServerOptions
@@ -143,20 +142,6 @@ def test_answer_that_breaks_off_is_an_error_after_its_text() -> None:
             next(parts)
 
 
-def test_endless_line_and_error_event_are_errors() -> None:
-    with pytest.raises(LmtuiError, match="can't be used"):
-        drawn(answer(b"data: " + b"x" * (1 << 22)), rows=0)
-    with pytest.raises(LmtuiError, match="overloaded"):
-        drawn(stream({"error": {"message": "overloaded"}}))
-
-
-def test_stop_closes_the_connection() -> None:
-    with scripted([None]) as served, connected(served) as connection:
-        model = OpenAiModel(connection, "m")
-        with pytest.raises(Cancelled), cancelled_when(lambda: True):
-            list(model.draw(REQUEST))
-
-
 def test_half_a_character_is_replaced() -> None:
     part, _ = drawn(stream(choice(None, "a\ud83d"), END))
     assert part.text == "a\ufffd"
@@ -246,27 +231,23 @@ def listed(**about: Any) -> bytes:
     return answer(json.dumps({"data": [{**ABOUT, **about}]}).encode())
 
 
-def test_unknown_server_is_talked_with() -> None:
-    with scripted([listed(), *[ONE] * 8]) as served:
-        found = load_remote(served.url, lambda _: None, ServerOptions())
-    assert isinstance(found, TextOnlyModel) and found.label.endswith("#some-model")
+def warnings(*sent: bytes, **options: Any) -> list[str]:
+    """What is said of a server that is talked with."""
+    heard: list[Progress] = []
+    with scripted(sent) as served:
+        model = load_remote(served.url, heard.append, ServerOptions(**options))
+    assert isinstance(model, TextOnlyModel) and model.label.endswith("#some-model")
+    return [progress.what for progress in heard if progress.warning]
 
 
 @pytest.mark.usefixtures("home")
 def test_missing_tokenizer_leaves_answers() -> None:
-    heard: list[Progress] = []
-    with scripted([listed(owned_by="vllm"), *[ONE] * 8]) as served:
-        found = load_remote(served.url, heard.append, ServerOptions())
-    assert isinstance(found, TextOnlyModel)
-    said, _ = [each.what for each in heard if each.warning]
+    said, _ = warnings(listed(owned_by="vllm"), *[ONE] * 8)
     assert "some-model" in said and "--tokenizer" in said
 
 
 def test_ignored_settings_are_named() -> None:
-    heard: list[Progress] = []
-    with scripted([listed(), ONE, *[REFUSED] * 7]) as served:
-        load_remote(served.url, heard.append, ServerOptions())
-    (said,) = [each.what for each in heard if each.warning]
+    (said,) = warnings(listed(), ONE, *[REFUSED] * 7)
     assert "top k, min p, repetition penalty" in said and "control tokens" in said
 
 
@@ -280,10 +261,5 @@ def test_model_without_ids_is_refused_where_they_are_needed() -> None:
 
 
 def test_exact_drawing_that_can_not_be_is_said() -> None:
-    listed = answer(json.dumps({"data": [ABOUT]}).encode())
-    said: list[Progress] = []
-    options = ServerOptions(dialect="openai", exact_drawing=True)
-    with scripted([listed, *[stream(EVENT, END, USAGE)] * 8]) as served:
-        found = load_remote(served.url, said.append, options)
-    assert isinstance(found, TextOnlyModel)
-    assert any("exact_drawing" in each.what for each in said if each.warning)
+    said = warnings(listed(), *[ONE] * 8, dialect="openai", exact_drawing=True)
+    assert any("exact_drawing" in each for each in said)
