@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,26 @@ def hush() -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep libraries from writing to the terminal: no bar, warning or log."""
-    with ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
+    # Imported here: transformers takes a second, and not all callers need it.
+    from transformers.utils import logging as library
+
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        stack.enter_context(_loggers_off())
-        stack.enter_context(_transformers_quiet())
-        yield
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        library.set_verbosity(logging.CRITICAL)
+        library.disable_progress_bar()
+        try:
+            yield
+        finally:
+            for logger, before in zip(loggers, levels, strict=True):
+                logger.setLevel(before)
+            library.set_verbosity(level)
+            if bars:
+                library.enable_progress_bar()
 
 
 @contextmanager
@@ -105,35 +119,6 @@ def _without_labels(config: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _loggers_off() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in _LOUD]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _transformers_quiet() -> Iterator[None]:
-    # Imported here: transformers takes a second, and not all callers need it.
-    from transformers.utils import logging as library
-
-    level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
-    library.set_verbosity(logging.CRITICAL)
-    library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library.set_verbosity(level)
-        if bars:
-            library.enable_progress_bar()
-
-
-@contextmanager
 def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
     """Replace an attribute of a library's module for a while."""
     before = vars(owner)[name]
@@ -153,7 +138,7 @@ def wrap_load_errors(path: str) -> Iterator[None]:
     except LmtuiError:
         raise
     except Exception as error:
-        raise system_limit(error) or _explain(error, path) from error
+        raise _explain(error, path) from error
 
 
 @contextmanager

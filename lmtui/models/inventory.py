@@ -16,6 +16,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models import catalogue, describe, digests, hardware, list_rows, source
 from lmtui.models.adapters import folders
 from lmtui.models.download import default_model, hub
+from lmtui.models.list_rows import ListedModel
 from lmtui.models.source import ModelRef
 
 
@@ -84,20 +85,13 @@ def _bytes_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def rows() -> list[list_rows.ListedModel]:
+def rows() -> list[ListedModel]:
     """Return rows for the catalogue, the other models on this machine, and the
     adapters, without unusable ones."""
     items = [item for item in inventory() if item.complete]
     here = {item.name.lower() for item in items}
     others = [
-        list_rows.ListedModel(
-            name=item.name,
-            weights="",
-            download="",
-            fits="",
-            here="yes",
-            note=f"on this machine, {cache_dir.size(item.bytes)}",
-        )
+        ListedModel(item.name, note=f"on this machine, {cache_dir.size(item.bytes)}")
         for item in items
         if item.kind == "own"
         or (item.kind == "hub" and catalogue.find(item.name) is None)
@@ -107,11 +101,8 @@ def rows() -> list[list_rows.ListedModel]:
         for adapter in folders.listed()
         if not adapter.problem
     ]
-    return [
-        *list_rows.catalogue_rows(here, hardware.available_ram()),
-        *others,
-        *learned,
-    ]
+    known = list_rows.catalogue_rows(here, hardware.available_ram())
+    return [*known, *others, *learned]
 
 
 def items_of(model_source: source.ModelSource) -> list[Item]:

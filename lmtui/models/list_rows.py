@@ -25,13 +25,13 @@ class ListedModel:
     """One row of the list, as text."""
 
     name: str
-    weights: str
-    download: str
+    weights: str = ""
+    download: str = ""
     """The size of the download."""
-    fits: str
+    fits: str = ""
     """Whether the model fits into the free memory: yes, only in some dtype, or no."""
-    here: str
-    note: str
+    here: str = "yes"
+    note: str = ""
     chosen: ModelRef | None = None
     """The model to load when the row is chosen; None for the model called `name`."""
     address: str = ""
@@ -49,11 +49,8 @@ class ListedModel:
 
 
 def catalogue_rows(here: Collection[str], have: int) -> Iterator[ListedModel]:
-    """Yield a row for each model of the catalogue.
-
-    `here` holds the names of `inventory` in lower case; `have` is the free memory in
-    bytes.
-    """
+    """Yield a row for each model of the catalogue. `here` holds the names of
+    `inventory` in lower case; `have` is the free memory in bytes."""
     for entry in catalogue.CATALOGUE:
         yield ListedModel(
             name=entry.name,
@@ -66,26 +63,19 @@ def catalogue_rows(here: Collection[str], have: int) -> Iterator[ListedModel]:
 
 
 def adapter_row(adapter: Adapter) -> ListedModel:
-    return ListedModel(
-        name=f"+ {adapter.name}",
-        weights="",
-        download="",
-        fits="",
-        here="yes",
-        note=", ".join(adapter_facts(adapter)),
-        chosen=ModelRef(adapter=adapter.name),
-    )
+    note, chosen = ", ".join(adapter_facts(adapter)), ModelRef(adapter=adapter.name)
+    return ListedModel(f"+ {adapter.name}", note=note, chosen=chosen)
 
 
 def no_adapter_row(model: str) -> ListedModel:
     words = f"{model} alone, as it was before it learned anything"
-    return ListedModel("no adapter", "", "", "", "yes", words, chosen=ModelRef(model))
+    return ListedModel("no adapter", note=words, chosen=ModelRef(model))
 
 
 def server_row(name: str, address: str) -> ListedModel:
     at = parse(address)
     note = f"{at.model or 'a model'} on the server {at.host}"
-    return ListedModel(name, "", "", "", "", note, address=address)
+    return ListedModel(name, here="", note=note, address=address)
 
 
 def adapter_facts(adapter: Adapter) -> Iterator[str]:

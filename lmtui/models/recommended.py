@@ -5,11 +5,8 @@ Reads the model's files where they are on this machine, and the catalogue.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from lmtui.errors import LmtuiError
-from lmtui.models import catalogue, source
-from lmtui.models.download import hub
+from lmtui.models import catalogue, describe, source
 from lmtui.models.gguf.generation import sampling_in
 from lmtui.models.gguf.header import read_gguf_header
 from lmtui.models.model_info import recommended_in
@@ -29,11 +26,9 @@ def recommended_for(spec: str | None) -> Numbers:
 
 
 def _in_files(model_source: source.ModelSource) -> Numbers:
-    path: Path | None = None
-    if isinstance(model_source, source.HubModel):
-        path = hub.find_local(model_source.hub_id)
-    elif not isinstance(model_source, source.DefaultModel):
-        path = model_source.path
+    if isinstance(model_source, source.DefaultModel):
+        return ()
+    path = describe.path_of(model_source)
     if path is None:
         return ()
     if path.is_file():

@@ -57,14 +57,10 @@ def _loaded(
     files: ModelFolder | GgufHeader, way: str, dtype: str, why: str = ""
 ) -> tuple[str, str]:
     from_gguf = isinstance(files, GgufHeader)
-    need = _about(files.parameters, dtype, from_gguf=from_gguf)
-    return (f"{way}, all weights loaded{why}", need)
+    need = memory.bytes_needed(files.parameters, dtype, from_gguf=from_gguf)
+    return (f"{way}, all weights loaded{why}", f"about {size(need)}")
 
 
 def _mapped(file: int) -> str:
     own = size(memory.bytes_needed(0, "float32"))
     return f"{size(file)} mapped, and about {own} of its own"
-
-
-def _about(parameters: int, dtype: str, *, from_gguf: bool = False) -> str:
-    return f"about {size(memory.bytes_needed(parameters, dtype, from_gguf=from_gguf))}"

@@ -151,9 +151,11 @@ class Planner:
         _require_most("stop texts", len(body.stop_texts), self.limits.stop_texts)
         if "" in body.stop_texts:
             raise LmtuiError("a stop text is empty")
-        longest = max(len(prompt.ids) for prompt in prompts)
+        sizes = [len(prompt.ids) for prompt in prompts]
+        if 0 in sizes:
+            raise LmtuiError("a prompt is empty")
         answers = 0 if body.max_tokens == 0 else body.n
-        self._require_room(prompts, longest, answers)
+        self._require_fits(max(sizes), self.info.context - (1 if answers else 0))
         request = GenerationRequest(
             prompts,
             body.settings(self.settings),
@@ -165,13 +167,6 @@ class Planner:
         _require_most("prompt tokens", request.prompt_tokens, self.limits.ids)
         _require_most("logprobs", self._rows(request, top), self.limits.rows)
         return request
-
-    def _require_room(
-        self, prompts: Sequence[Prompt], longest: int, answers: int
-    ) -> None:
-        if any(not prompt.ids for prompt in prompts):
-            raise LmtuiError("a prompt is empty")
-        self._require_fits(longest, self.info.context - (1 if answers else 0))
 
     def _require_fits(self, longest: int, room: int) -> None:
         if longest > room:

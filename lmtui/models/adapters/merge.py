@@ -25,7 +25,6 @@ from lmtui.errors import LmtuiError
 from lmtui.models.adapters import lora_config
 from lmtui.models.adapters.export import new_path
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.adapters.lora_config import Lora
 from lmtui.models.errors import offline, quiet, wrap_load_errors
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, Progress, ignore
@@ -51,7 +50,14 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
     with wrap_load_errors(str(adapter.path)), quiet(), offline():
         modules = _require_fit(model, adapter)
         config = LoraConfig(
-            task_type="CAUSAL_LM", target_modules=modules, **_scaling(asked)
+            task_type="CAUSAL_LM",
+            target_modules=modules,
+            r=asked.rank,
+            lora_alpha=asked.alpha,  # type: ignore[arg-type]
+            rank_pattern=dict(asked.ranks),
+            alpha_pattern=dict(asked.alphas),
+            use_rslora=asked.rank_stabilised,
+            fan_in_fan_out=asked.transposed,
         )
         return PeftModel.from_pretrained(
             model,
@@ -117,17 +123,6 @@ def write_merged(
             raise cache_dir.disk_full(parent, need=need) from failure
         raise paths.unwritable(parent, failure) from failure
     return error
-
-
-def _scaling(asked: Lora) -> dict[str, Any]:
-    return {
-        "r": asked.rank,
-        "lora_alpha": asked.alpha,
-        "rank_pattern": dict(asked.ranks),
-        "alpha_pattern": dict(asked.alphas),
-        "use_rslora": asked.rank_stabilised,
-        "fan_in_fan_out": asked.transposed,
-    }
 
 
 def _require_fit(model: Any, adapter: Adapter) -> list[str]:

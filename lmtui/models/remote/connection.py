@@ -12,6 +12,7 @@ import math
 import weakref
 from collections.abc import (
     AsyncGenerator,
+    Callable,
     Coroutine,
     Generator,
     Iterator,
@@ -82,7 +83,7 @@ class Connection:
     def events(self, path: str, body: Any, *, most: int = _SHORT) -> Generator[Any]:
         """Yield the JSON of each event of an answer that is streamed, up to `[DONE]`;
         an event has up to `most` bytes. Closing the iterator ends the server's work."""
-        for line in self._parts(path, body, _Lines(most)):
+        for line in self._parts(path, body, _cut_lines, most):
             name, _, text = line.partition(b":")
             if name == b"error":  # older versions of llama-server
                 raise self._failed(text)
@@ -100,10 +101,10 @@ class Connection:
 
     def records(self, path: str, body: Any, size: int) -> Generator[bytes]:
         """Yield the records of an answer that is streamed, each of `size` bytes."""
-        return self._parts(path, body, _Records(size))
+        return self._parts(path, body, _cut_records, size)
 
-    def _parts(self, path: str, body: Any, cut: _Lines | _Records) -> Generator[bytes]:
-        streamed = self._streamed(path, body, cut)
+    def _parts(self, path: str, body: Any, cut: _Cut, size: int) -> Generator[bytes]:
+        streamed = self._streamed(path, body, cut, size)
         patience = math.inf  # a long prompt takes minutes; its answer goes on
         try:
             while (part := self._wait(_next(streamed), patience)) is not None:
@@ -158,9 +159,9 @@ class Connection:
                 return await self._once(method, path, body, most)
 
     async def _streamed(
-        self, path: str, body: Any, cut: _Lines | _Records
+        self, path: str, body: Any, cut: _Cut, size: int
     ) -> AsyncGenerator[bytes, None]:
-        begun = False
+        begun, unread = False, bytearray()
         url = f"{self.address.url}{path}"
         with self._explained():
             for last in (False, True):
@@ -170,9 +171,14 @@ class Connection:
                             raise self._refused(response, await self._read(response))
                         async for data in response.aiter_raw():
                             begun = True
-                            for part in self._fed(cut, data):
+                            unread += data
+                            parts = cut(unread, size)
+                            if max(map(len, (unread, *parts))) > size:
+                                raise self.nonsense("a line of it is too long")
+                            for part in parts:
                                 yield part
-                        self._fed(cut, None)
+                    if unread and cut is _cut_records:
+                        raise self.nonsense("it ends within a row")
                     return
                 except (
                     httpx2.RemoteProtocolError,
@@ -181,13 +187,6 @@ class Connection:
                 ):
                     if last or begun:  # see `_ask`
                         raise
-
-    def _fed(self, cut: _Lines | _Records, data: bytes | None) -> list[bytes]:
-        """Return the parts that `data` ends; None is the end of the answer."""
-        try:
-            return cut.feed(data)
-        except ValueError as error:
-            raise self.nonsense(str(error)) from None
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -264,49 +263,20 @@ class Connection:
         )
 
 
-class _Lines:
-    """Cuts an answer into lines of up to `most` bytes."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = bytearray()
-
-    def feed(self, data: bytes | None) -> list[bytes]:
-        """Return the lines that `data` ends, without their ends.
-
-        Raises:
-            ValueError: one is too long.
-        """
-        *whole, rest = (self._held + (data or b"")).split(b"\n")
-        if max(map(len, (rest, *whole))) > self._most:
-            raise ValueError("a line of it is too long")
-        self._held = rest
-        return [bytes(line.rstrip(b"\r")) for line in whole]
+_Cut = Callable[[bytearray, int], list[bytes]]
+"""Takes the whole parts from the beginning of what has come, given their size."""
 
 
-class _Records:
-    """Cuts an answer into records of `size` bytes."""
+def _cut_lines(data: bytearray, _: int) -> list[bytes]:
+    *lines, data[:] = data.split(b"\n")
+    return [bytes(line.rstrip(b"\r")) for line in lines]
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._held = bytearray()
 
-    def feed(self, data: bytes | None) -> list[bytes]:
-        """Return the records that `data` ends.
-
-        Raises:
-            ValueError: the answer ends within one.
-        """
-        if data is None and self._held:
-            raise ValueError("it ends within a row")
-        self._held += data or b""
-        count = len(self._held) // self._size
-        whole = [
-            bytes(self._held[i * self._size : (i + 1) * self._size])
-            for i in range(count)
-        ]
-        del self._held[: count * self._size]
-        return whole
+def _cut_records(data: bytearray, size: int) -> list[bytes]:
+    end = len(data) // size * size
+    records = [bytes(data[start : start + size]) for start in range(0, end, size)]
+    del data[:end]
+    return records
 
 
 async def _next(parts: AsyncGenerator[bytes, None]) -> bytes | None:
