@@ -281,9 +281,9 @@ class TextOnlyEngine:
         """Return the step of a token, or of a text without tokens."""
         data = piece.encode() if token is None else token.data
         text, logprob = bytes_text(data), token.logprob if token else None
-        if token is None or not token.listed or logprob is None:
+        if token is None or not token.top_logprobs or logprob is None:
             return Step(0, 0, text, data, piece, logprob, None, None, None, _NO_NUMBERS)
-        row = self._row(token.listed)
+        row = self._row(token.top_logprobs)
         self._rows[row.handle] = row
         if len(self._rows) > _POSITIONS:
             self._rows.popitem(last=False)
@@ -291,7 +291,7 @@ class TextOnlyEngine:
         shown = self._distribution(row, position, look, count=top_n)
         at = _listed_index(token)
         # Not the id of a listed token with the same bytes, if it is none of them.
-        number = sum(data_of == token.data for data_of, _ in token.listed)
+        number = sum(data_of == token.data for data_of, _ in token.top_logprobs)
         id_ = self._tokens.id(token.data, number) if at is None else row.ids[at]
         above = sum(value > logprob for value in row.logprobs)
         rank: Rank | None = 1 + above
@@ -410,13 +410,17 @@ def _listed_index(token: ChatToken) -> int | None:
     """Return the place of a token among those that are listed with it; None where that
     is not certain. llama-server names the last token of a character by all bytes of
     that: then the number tells, if only one token has it."""
-    pairs = list(enumerate(token.listed))
+    pairs = list(enumerate(token.top_logprobs))
     same = [at for at, (data, _) in pairs if data == token.data]
     equal = [at for at, (_, value) in pairs if value == token.logprob]
     both = [at for at in same if at in equal]
     if both or len(same) == 1:
         return (both or same)[0]
-    if not same and len(equal) == 1 and _is_part(token.listed[equal[0]][0], token.data):
+    if (
+        not same
+        and len(equal) == 1
+        and _is_part(token.top_logprobs[equal[0]][0], token.data)
+    ):
         return equal[0]
     return None
 

@@ -112,10 +112,10 @@ def load_pair(
                 return first, second
         why = next(halve for halve in halves if isinstance(halve, str))
         base = replace(_load_base(own or added, spec, _unpacked(how)), why=why)
-    return lookup_ids(base, own, how) if own else base, lookup_ids(base, added, how)
+    return _beside(base, own, how) if own else base, _beside(base, added, how)
 
 
-def lookup_ids(base: LoadedModel, adapter: Adapter, how: LoadOptions) -> LoadedModel:
+def _beside(base: LoadedModel, adapter: Adapter, how: LoadOptions) -> LoadedModel:
     from lmtui.models.adapters import merge
 
     how.on_progress(Progress(f"adding {adapter.name}"))

@@ -105,8 +105,8 @@ class Answers(ABC):
         self.counts.cached += event.cached
         top_n = self.body.prompt_logprobs
         if top_n is not None:
-            listed = self.request.scores if top_n < 0 else top_n
-            rows = [row_of(token, listed or 0) for token in event.tokens]
+            count = (self.request.scores or 0) if top_n < 0 else top_n
+            rows = [row_of(token, count) for token in event.tokens]
             self._prompt_rows[event.index] = rows
         first = event.index * self._each
         for index in range(first, first + self._each):

@@ -109,11 +109,8 @@ class LegacyLogprobs:
         if row.logprob is None:
             return None
         # The actual token is listed, too, where it is not among the first.
-        listed = {
-            self._names.of(candidate): number(candidate.logprob)
-            for candidate in row.top
-        }
-        return {self._names.of(row): number(row.logprob)} | listed
+        tokens: Sequence[Row | Candidate] = (row, *row.top)
+        return {self._names.of(token): number(token.logprob) for token in tokens}
 
 
 def chat_logprobs(rows: Sequence[Row], names: Names) -> Json:
@@ -141,10 +138,10 @@ def prompt_logprobs(rows: Sequence[Row], names: Names) -> list[Json | None]:
         if row.logprob is None:
             entries.append(None)
             continue
-        listed = {row.id: _ranked(row, row.rank, names)}
+        entry = {str(row.id): _ranked(row, row.rank, names)}
         for rank, candidate in enumerate(row.top, 1):
-            listed.setdefault(candidate.id, _ranked(candidate, rank, names))
-        entries.append({str(token): entry for token, entry in listed.items()})
+            entry.setdefault(str(candidate.id), _ranked(candidate, rank, names))
+        entries.append(entry)
     return entries
 
 

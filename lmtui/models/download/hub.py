@@ -180,8 +180,8 @@ def _snapshot_size(folder: Path) -> int:
     return total
 
 
-def is_reachable(patience: float = _PATIENCE) -> bool:
-    """Return whether the Hub answers within `patience` seconds, through any proxy."""
+def is_reachable() -> bool:
+    """Return whether the Hub answers soon, through any proxy."""
     # Imported before the clock runs: from a cold disk, that can take longer.
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
@@ -190,7 +190,7 @@ def is_reachable(patience: float = _PATIENCE) -> bool:
 
     def ask() -> None:
         try:
-            get_session().head(constants.ENDPOINT, timeout=patience)
+            get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
         except Exception:  # any error means that there was no answer
             answer.put(False)
         else:
@@ -199,7 +199,7 @@ def is_reachable(patience: float = _PATIENCE) -> bool:
     # A daemon thread: name resolution can't be interrupted, only abandoned.
     threading.Thread(target=ask, daemon=True).start()
     try:
-        return answer.get(timeout=patience)
+        return answer.get(timeout=_PATIENCE)
     except queue.Empty:
         return False
 

@@ -198,10 +198,8 @@ def dialect_of(about: Mapping[str, Any], server: ServerOptions) -> str:
 def find_model(connection: Connection, name: str = "") -> Mapping[str, Any]:
     """Return what `/v1/models` says of the model `name`, or of the first one."""
     with checked(connection, "its models"):
-        listed = connection.json("/v1/models")["data"]
-        known: dict[str, Mapping[str, Any]] = {
-            str(listed_entry["id"]): listed_entry for listed_entry in listed
-        }
+        models: list[Mapping[str, Any]] = connection.json("/v1/models")["data"]
+        known = {str(model["id"]): model for model in models}
         entry = known.get(name) if name else next(iter(known.values()))
         if isinstance(entry, Mapping):
             # A LoRA adapter has the context and the tokenizer of its parent.

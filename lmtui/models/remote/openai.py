@@ -64,7 +64,7 @@ class ChatToken:
     data: bytes
     logprob: float | None
     """None where the server has no numbers for it."""
-    listed: tuple[tuple[bytes, float], ...] = ()
+    top_logprobs: tuple[tuple[bytes, float], ...] = ()
     """The most probable tokens there, the most probable first. Two tokens can have the
     same bytes, where a server replaces what is no text."""
 
@@ -181,8 +181,8 @@ class OpenAiModel:
                     refusal = error
                     continue
                 # A server may ignore the fields, or list fewer tokens.
-                listed = max((len(token.listed) for token in drawn), default=0)
-                return replace(tried, rows=min(count, listed))
+                most = max((len(token.top_logprobs) for token in drawn), default=0)
+                return replace(tried, rows=min(count, most))
         assert refusal is not None
         raise refusal
 
@@ -216,8 +216,8 @@ class OpenAiModel:
         """Return whether every token that is drawn is the most probable one. Without
         numbers, two draws that agree tell it."""
         if self.rows:
-            drawn = [token for token in self._tokens_of(request) if token.listed]
-            known = [(token.logprob, token.listed[0][1]) for token in drawn]
+            drawn = [token for token in self._tokens_of(request) if token.top_logprobs]
+            known = [(token.logprob, token.top_logprobs[0][1]) for token in drawn]
             return bool(known) and all(
                 own is not None and own >= best - checks.SLACK for own, best in known
             )
@@ -305,7 +305,7 @@ def _entries(logprobs: Any) -> Iterable[Mapping[str, Any]]:
     names = [name for name in logprobs["tokens"] if isinstance(name, str)]
     if len(names) < len(logprobs["tokens"]):  # ids, whose text is not told
         return ()
-    listed = logprobs.get("top_logprobs") or [None] * len(names)
+    rows = logprobs.get("top_logprobs") or [None] * len(names)
     return [
         {
             "token": name,
@@ -316,7 +316,7 @@ def _entries(logprobs: Any) -> Iterable[Mapping[str, Any]]:
             ],
         }
         for name, value, top in zip(
-            names, logprobs["token_logprobs"], listed, strict=True
+            names, logprobs["token_logprobs"], rows, strict=True
         )
     ]
 

@@ -328,13 +328,11 @@ class TopLogprobsModel:
         values, tops = logprobs["token_logprobs"], logprobs["top_logprobs"]
         if not len(values) == len(tops) == len(ids) + 1:
             raise ValueError(f"{len(values)} scores of {len(ids)} tokens and one more")
-        listed = [self._row(self._pairs(top), rows) for top in tops[start:]]
+        *scored, after = [self._row(self._pairs(top), rows) for top in tops[start:]]
         numbers = map(checks.logprob, values[start:-1])
-        tokens = [
-            PromptToken(*score)
-            for score in zip(numbers, [None] * len(listed), listed, strict=False)
-        ]
-        return ScoredTokens(tokens, listed[-1] if rows == self.rows else None)
+        pairs = zip(numbers, scored, strict=True)
+        tokens = [PromptToken(number, None, row) for number, row in pairs]
+        return ScoredTokens(tokens, after if rows == self.rows else None)
 
     def _pairs(self, top: Mapping[str, Any]) -> Iterable[tuple[int | None, Any]]:
         if self.texts:
