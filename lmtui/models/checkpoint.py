@@ -74,8 +74,6 @@ def _damaged(path: Path, why: str) -> LmtuiError:
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A model folder: its configuration and the headers of its weights files."""
-
     path: Path
     config: dict[str, Any]
     weights: tuple[WeightFile, ...]
@@ -125,7 +123,6 @@ class ModelFolder:
 
 
 def read_folder(path: Path) -> ModelFolder:
-    """Read the configuration and the headers of the weights in a model folder."""
     require_plain_files(path)
     config = _read_config(path)
     return ModelFolder(path, config, tuple(map(read_weight_file, _weights(path))))

@@ -60,7 +60,6 @@ def entry_facts(entry: CatalogueEntry) -> ModelFacts:
 
 
 def file_facts(path: Path) -> ModelFacts:
-    """Return the facts in the files of a folder, or in a GGUF header."""
     if path.is_dir():
         folder = read_folder(path)
         return {

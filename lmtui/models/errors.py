@@ -196,7 +196,6 @@ def refuse_incomplete(info: dict[str, Any], path: Path) -> None:
 
 
 def refuse_other_kinds(config: dict[str, Any], path: Path) -> None:
-    """Refuse a model that is not a causal language model."""
     listed = config.get("architectures")
     named = [str(name) for name in listed] if isinstance(listed, list) else []
     masked = any("MaskedLM" in name or "PreTraining" in name for name in named)

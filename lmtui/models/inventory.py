@@ -51,8 +51,6 @@ StoredKind = Literal["default", "hub", "copy", "packed", "own"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One model or copy on the disk."""
-
     name: str
     """The value for `--model`; for a copy, the name of the GGUF file."""
     kind: StoredKind

@@ -22,8 +22,6 @@ HEADINGS = ("NAME", "WEIGHTS", "DOWNLOAD", "FITS", "HERE", "NOTE")
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """One row of the list, as text."""
-
     name: str
     weights: str = ""
     download: str = ""

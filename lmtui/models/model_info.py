@@ -18,8 +18,6 @@ _CONTEXT = 2048  # where a model's configuration has none
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Properties of a model that the engine and its users need."""
-
     architecture: str
     """The class of transformers that runs it."""
     parameters: int

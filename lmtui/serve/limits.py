@@ -10,8 +10,6 @@ from lmtui.models.remote.wire import DRAWN_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that the server accepts."""
-
     body: int = 8 << 20
     """Bytes of a request's body."""
     header: int = 64 << 10

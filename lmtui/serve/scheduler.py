@@ -74,8 +74,6 @@ class _Running:
 
 
 class Scheduler:
-    """Gives the engine's time to tasks, turn by turn."""
-
     def __init__(
         self,
         worker: EngineWorker,

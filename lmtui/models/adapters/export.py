@@ -84,7 +84,6 @@ def parts(adapter: Adapter, *, with_report: bool) -> Iterator[Path]:
 
 
 def is_part(name: str) -> bool:
-    """Return whether a file of this name can belong to an adapter."""
     known = (*_PARTS, *TELLING)
     return not name.startswith(".") and any(
         fnmatchcase(name, pattern) for pattern in known

@@ -64,8 +64,6 @@ _FIRST, _SECOND = _Try(timeout=2, retries=0), _Try(timeout=20, retries=3)
 
 
 class _Failed(Exception):
-    """Raised where pip ended without the file."""
-
     def __init__(self, words: str, *, begun: bool, silent: bool) -> None:
         super().__init__(words)
         self.words = words

@@ -31,8 +31,6 @@ _BESIDES = ["*/*", "*.msgpack", "*.onnx"]
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """A model of the Hub with files on this machine."""
-
     hub_id: str
     folder: Path
     """The folder that holds all its snapshots."""

@@ -101,7 +101,6 @@ class GgufHeader:
 
     @property
     def context(self) -> int | None:
-        """The most tokens that the model was made for."""
         value = self.values.get(f"{self.architecture}.context_length")
         return value if isinstance(value, int) else None
 
@@ -133,7 +132,6 @@ class GgufHeader:
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
-    """Read and check the header of the GGUF file `path`."""
     try:
         with path.open("rb") as file:
             start = file.read(4)

@@ -100,8 +100,6 @@ _ALWAYS_CONTROL = END_NAMES | {
 
 @dataclass(frozen=True, slots=True)
 class GgufTokenizer:
-    """A tokenizer, and what the file says about it."""
-
     backend: tokenizers.Tokenizer
     specials: dict[str, str]
     """Special tokens by transformers' names: `bos_token`, `eos_token`, …"""
@@ -115,7 +113,6 @@ class GgufTokenizer:
 
 
 def read_tokenizer(header: GgufHeader) -> GgufTokenizer:
-    """Build the tokenizer of a GGUF file."""
     fields = _Fields(header)
     try:
         with panics_as_errors():
@@ -168,7 +165,6 @@ def library_tokenizer_of(tokenizer: GgufTokenizer) -> Any:
 
 
 def is_token_id(value: object, count: int) -> TypeGuard[int]:
-    """Return whether a field's value is the id of one of `count` tokens."""
     if not isinstance(value, int) or isinstance(value, bool):
         return False
     return 0 <= value < count

@@ -65,14 +65,12 @@ def require_model(connection: Connection, name: str | None, answer: Any) -> None
 
 
 def token_id(value: Any, vocabulary: int) -> int:
-    """Return the id that a server sent, if it is one of the model's."""
     if type(value) is not int or not 0 <= value < vocabulary:
         raise ValueError(f"{str(value)[:SHOWN]} is no token")
     return value
 
 
 def logprob(value: Any) -> float:
-    """Return the log-probability that a server sent."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{str(value)[:SHOWN]} is no number")
     if not value <= SLACK:  # NaN is not, either

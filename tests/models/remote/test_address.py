@@ -5,36 +5,32 @@ from __future__ import annotations
 import pytest
 
 from lmtui.errors import LmtuiError
-from lmtui.models.remote.address import Address, is_address, parse
+from lmtui.models.remote.address import is_address, parse
 from lmtui.models.source import ModelRef, named, resolve, short_label
 
-PLACES = {
-    "http://127.0.0.1:8080/v1": Address("http://127.0.0.1:8080", "127.0.0.1:8080",
-                                        is_loopback=True, is_encrypted=False),
-    "http://127.0.0.1:8080": Address("http://127.0.0.1:8080", "127.0.0.1:8080",
-                                     is_loopback=True, is_encrypted=False),
-    "HTTPS://Example.org/a/v1/": Address("https://example.org/a", "example.org",
-                                              is_loopback=False, is_encrypted=True),
-    "http://[::1]:81/v1#a%20b": Address("http://[::1]:81", "[::1]:81", is_loopback=True,
-                                        is_encrypted=False, model="a b"),
-    "http://[::1]:80/v1": Address("http://[::1]", "[::1]", is_loopback=True,
-                                  is_encrypted=False),
-    "https://a.org:443/v1": Address("https://a.org", "a.org", is_loopback=False,
-                                    is_encrypted=True),
-    "https://a.org:80": Address("https://a.org:80", "a.org:80", is_loopback=False,
-                                is_encrypted=True),
-    "http://api.localhost": Address("http://api.localhost", "api.localhost",
-                                    is_loopback=True, is_encrypted=False),
-    "http://localhost.evil.org": Address("http://localhost.evil.org",
-                                         "localhost.evil.org", is_loopback=False,
-                                         is_encrypted=False),
+ADDRESSES = {
+    "http://127.0.0.1:8080/v1": ("http://127.0.0.1:8080", "127.0.0.1:8080", True),
+    "http://127.0.0.1:8080": ("http://127.0.0.1:8080", "127.0.0.1:8080", True),
+    "HTTPS://Example.org/a/v1/": ("https://example.org/a", "example.org", False),
+    "http://[::1]:81/v1#a%20b": ("http://[::1]:81", "[::1]:81", True),
+    "http://[::1]:80/v1": ("http://[::1]", "[::1]", True),
+    "https://a.org:443/v1": ("https://a.org", "a.org", False),
+    "https://a.org:80": ("https://a.org:80", "a.org:80", False),
+    "http://api.localhost": ("http://api.localhost", "api.localhost", True),
+    "http://localhost.evil.org": (
+        "http://localhost.evil.org", "localhost.evil.org", False
+    ),
 }  # fmt: skip
+"""The URL, the host, and whether that is this machine."""
 
 
-@pytest.mark.parametrize("spec", PLACES)
+@pytest.mark.parametrize("spec", ADDRESSES)
 def test_address_is_read_with_or_without_its_version(spec: str) -> None:
+    address = parse(spec)
     assert is_address(spec)
-    assert parse(spec) == PLACES[spec]
+    assert (address.url, address.host, address.is_loopback) == ADDRESSES[spec]
+    assert address.is_encrypted == spec.lower().startswith("https")
+    assert address.model == ("a b" if "#" in spec else "")
 
 
 @pytest.mark.parametrize(
