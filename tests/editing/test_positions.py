@@ -1,4 +1,4 @@
-"""LINE:COL: every place of a text has one name, and no other name is accepted."""
+"""LINE:COL: every location has one name, and no other name is accepted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.editing.positions import location_of, offset_named, offset_of, parsed
+from lmtui.editing.positions import (
+    location_of,
+    offset_named,
+    offset_of,
+    paragraph_at,
+    parsed,
+)
 from lmtui.errors import LmtuiError
 
 TEXT = st.text(st.sampled_from("aé🙂\n\r\x0c\u2028"), max_size=20)
@@ -74,3 +80,24 @@ def test_location_without_a_column_is_the_line_start() -> None:
 def test_offset_named_refuses_malformed_or_missing_locations(place: str) -> None:
     with pytest.raises(LmtuiError):
         offset_named("a\nbcd", place)
+
+
+@given(st.text("a \n\n\t", max_size=40), st.data())
+def test_paragraph_is_the_run_of_lines_that_are_not_blank(
+    text: str, data: st.DataObject
+) -> None:
+    place = data.draw(st.integers(0, len(text)))
+    start, end = paragraph_at(text, place)
+    assert start <= place <= end
+    lines = text.split("\n")
+    number = text.count("\n", 0, place)
+    if not lines[number].strip():
+        assert start == end == place
+        return
+    first = last = number
+    while first > 0 and lines[first - 1].strip():
+        first -= 1
+    while last + 1 < len(lines) and lines[last + 1].strip():
+        last += 1
+    assert text[start:end] == "\n".join(lines[first : last + 1])
+    assert start == len("\n".join([*lines[:first], ""]))

@@ -149,12 +149,15 @@ def test_history_holds_the_latest_steps_within_its_bounds(
     assert history.stat().st_size < undo_file.MOST_BYTES + 1000
 
 
-def test_histories_are_bounded_in_number(home: Path, tmp_path: Path) -> None:
-    for number in range(105):
+def test_histories_are_bounded_in_number(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undo_file, "_MOST_FILES", 3)
+    for number in range(5):
         path = tmp_path / f"{number}.txt"
         path.write_text("ab")
         write(load(path), STEPS)
-    assert len(histories(home)) == 100
+    assert len(histories(home)) == 3
 
 
 def test_history_needs_no_writable_home(

@@ -206,13 +206,6 @@ in code and in lists it is indented like its line.
         revision: int
 
     @dataclass
-    class GhostAccepted(Message):
-        """A part of the ghost text, or all of it, was inserted; `rest` is left."""
-
-        text: str
-        rest: str
-
-    @dataclass
     class GhostDismissed(Message):
         """The user dismissed the ghost text."""
 
@@ -270,7 +263,6 @@ in code and in lists it is indented like its line.
             self.history.checkpoint()
             self.insert(text)
             self.history.checkpoint()
-            self.post_message(self.GhostAccepted(text, self.ghost))
         elif part == "all":
             self.indent()
         elif part == "word":

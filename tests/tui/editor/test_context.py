@@ -23,9 +23,7 @@ from tests.tui.programs import program
 FILES = (ContextFile("a.txt", "one"), ContextFile("b\x1b[2J.txt", "seven"))
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 async def test_files_are_read_before_anything_is_asked(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from lmtui.tui.editor.pickers import (
     correction_rows,
 )
 from tests.fake_writing import FakeWriter
-from tests.tui.editor.test_screen import writing
+from tests.tui.editor.writer import writing
 from tests.tui.hosts import HOSTILE, safe
 
 TEXT = "teh cat sat on the the mat.\nIt depends of the weather.\n"
@@ -61,7 +61,9 @@ async def test_corrections_are_listed_while_the_text_is_read(tmp_path: Path) -> 
         assert writer.editor.text == TEXT
 
 
-async def test_one_correction_is_applied_and_undone(tmp_path: Path) -> None:
+async def test_corrections_are_applied_and_undone_one_by_one_or_all(
+    tmp_path: Path,
+) -> None:
     engine = FakeWriter(parts=PARTS)
     async with writing(tmp_path, engine, text=TEXT) as writer:
         await writer.expected()
@@ -69,29 +71,16 @@ async def test_one_correction_is_applied_and_undone(tmp_path: Path) -> None:
         await writer.until(lambda: "3 corrections" in writer.seen)
         await writer.press("down", "a")
         await writer.until(lambda: "2 corrections" in writer.seen)
-        fixed = TEXT.replace("the the", "the")
-        assert writer.editor.text == fixed
-        await writer.press("enter")
-        await writer.until(lambda: writer.editor.selected_text == "of")
-        assert writer.editor.has_focus
-        await writer.press("ctrl+z")
-        assert writer.editor.text == TEXT
-
-
-async def test_all_corrections_are_applied_and_undone_as_one(tmp_path: Path) -> None:
-    engine = FakeWriter(parts=PARTS)
-    async with writing(tmp_path, engine, text=TEXT) as writer:
-        await writer.expected()
-        await writer.press("alt+k")
-        await writer.until(lambda: "3 corrections" in writer.seen)
+        one = TEXT.replace("the the", "the")
+        assert writer.editor.text == one
         await writer.press("A")
         await writer.until(lambda: "0 corrections · 3 applied" in writer.seen)
-        fixed = "the cat sat on the mat.\nIt depends on the weather.\n"
-        assert writer.editor.text == fixed
-        await writer.press("escape", "ctrl+z")
-        assert writer.editor.text == TEXT
-        await writer.press("ctrl+y")
-        assert writer.editor.text == fixed
+        every = "the cat sat on the mat.\nIt depends on the weather.\n"
+        assert writer.editor.text == every
+        await writer.press("escape")
+        for key, text in (("ctrl+z", one), ("ctrl+z", TEXT), ("ctrl+y", one)):
+            await writer.press(key)
+            assert writer.editor.text == text
 
 
 async def test_ignored_change_is_not_listed_again(tmp_path: Path) -> None:
@@ -129,16 +118,9 @@ async def test_next_in_the_text_is_shown_beside_the_list(tmp_path: Path) -> None
         assert writer.editor.text == text
 
 
-async def test_list_says_what_is_not_looked_for(tmp_path: Path) -> None:
-    parts = [
-        ProofreadPart(9, 2, ()),
-        ProofreadPart(len(TEXT), 9, (), is_english=False),
-    ]
-    async with writing(tmp_path, FakeWriter(parts=parts[:1]), text=TEXT[:9]) as writer:
-        await writer.expected()
-        await writer.press("alt+k")
-        await writer.until(lambda: CORRECTION_LIMITS in writer.seen)
-    async with writing(tmp_path, FakeWriter(parts=parts[1:]), text=TEXT) as writer:
+async def test_list_says_that_a_text_is_not_english(tmp_path: Path) -> None:
+    engine = FakeWriter(parts=[ProofreadPart(len(TEXT), 9, (), is_english=False)])
+    async with writing(tmp_path, engine, text=TEXT) as writer:
         await writer.expected()
         await writer.press("alt+k")
         await writer.until(lambda: NOT_ENGLISH in writer.seen)
@@ -186,10 +168,11 @@ async def test_escape_stops_the_reading_and_keeps_the_list(tmp_path: Path) -> No
 
 async def test_selection_is_proofread_alone(tmp_path: Path) -> None:
     engine = FakeWriter(parts=[ProofreadPart(7, 2, ())])
-    async with writing(tmp_path, engine, text=TEXT, cursor=0) as writer:
+    async with writing(tmp_path, engine, text=TEXT) as writer:
         await writer.expected()
         await writer.press(*["shift+right"] * 7, "alt+k")
         await writer.until(lambda: NO_CORRECTIONS in writer.seen)
+        assert CORRECTION_LIMITS in writer.seen
         assert ("proofread", (TEXT, 0, 7)) in engine.calls
 
 

@@ -11,10 +11,7 @@ from lmtui.tui.editor.status import FileStatus, forms
 from lmtui.tui.widgets.cells import fit_best
 from tests.tui.editor.writer import TEXT, Writer, writing
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def total(writer: Writer) -> float:

@@ -11,10 +11,7 @@ import pytest
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from tests.tui.editor.writer import TEXT, writing
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 async def test_heat_is_written_as_a_page_beside_the_file(tmp_path: Path) -> None:

@@ -26,23 +26,13 @@ from lmtui.tui.editor.rewrite import (
 )
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from tests.fake_writing import FakeWriter
-from tests.tui.editor.writer import TEXT, Writer, writing
+from tests.tui.editor.writer import TEXT, writing
 from tests.tui.texts import texts
 
 END = len(TEXT)
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
-
-
-async def answer(writer: Writer, text: str) -> None:
-    """Answer the question in the bar, which asks already."""
-    prompt = writer.screen.query_one(LinePrompt)
-    await writer.until(lambda: prompt.is_open)
-    prompt.field.value = text
-    await writer.press("enter")
+pytestmark = pytest.mark.usefixtures("home")
 
 
 # Passages.
@@ -55,7 +45,7 @@ async def test_passage_is_ghost_text_and_the_same_key_writes_another(
     async with writing(tmp_path, engine, cursor=END) as writer:
         await writer.expected()
         await writer.press("alt+g")
-        await answer(writer, "90 1.3")
+        await writer.answer("90 1.3")
         await writer.until(lambda: writer.editor.ghost == "Once upon")
         await writer.until(lambda: "passage: 3 tokens, seed" in writer.seen)
         await writer.press("alt+g")
@@ -72,7 +62,7 @@ async def test_passage_is_forgotten_when_the_text_changes(tmp_path: Path) -> Non
     async with writing(tmp_path, engine, cursor=END) as writer:
         await writer.expected()
         await writer.press("alt+g")
-        await answer(writer, "90")
+        await writer.answer("90")
         await writer.until(lambda: writer.editor.ghost == "Once upon")
         await writer.type("x")
         assert not writer.editor.ghost
@@ -131,12 +121,12 @@ def test_half_a_character_has_no_text(text: str) -> None:
 
 
 async def test_version_is_shown_with_its_cost_and_taken(tmp_path: Path) -> None:
-    engine = FakeWriter(["", " a dog ", ""])
+    engine = FakeWriter(["", ["<think>", "a cat?", "</think>", "\n\n", "a dog"], ""])
     async with writing(tmp_path, engine, cursor=4) as writer:
         await writer.expected()
         writer.editor.go_to(4, 11)
         await writer.press("alt+r")
-        await answer(writer, "about dogs")
+        await writer.answer("about dogs")
         dialog = await writer.running.on(RewriteScreen)
         await writer.until(lambda: "surprisal, bits" in writer.seen)
         asked = [given for verb, given in engine.calls if verb == "generate"]
@@ -149,21 +139,7 @@ async def test_version_is_shown_with_its_cost_and_taken(tmp_path: Path) -> None:
         assert writer.editor.text == TEXT
 
 
-async def test_thinking_is_no_part_of_a_version(tmp_path: Path) -> None:
-    engine = FakeWriter(["", ["<think>", "a cat?", "</think>", "\n\n", "a dog"], ""])
-    async with writing(tmp_path, engine, cursor=4) as writer:
-        await writer.expected()
-        writer.editor.go_to(4, 11)
-        await writer.press("alt+r")
-        await answer(writer, "about dogs")
-        await writer.running.on(RewriteScreen)
-        await writer.until(lambda: "surprisal, bits" in writer.seen)
-        await writer.press("enter")
-        assert writer.editor.text == f"{TEXT[:4]}a dog{TEXT[11:]}"
-
-
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-@pytest.mark.parametrize("line", [0, 59])
+@pytest.mark.parametrize(("line", "size"), [(0, (80, 24)), (59, (120, 40))])
 async def test_text_stays_in_sight_beside_its_version(
     tmp_path: Path, line: int, size: tuple[int, int]
 ) -> None:
@@ -174,7 +150,7 @@ async def test_text_stays_in_sight_beside_its_version(
     async with writing(tmp_path, engine, text=text, cursor=cursor, size=size) as writer:
         await writer.expected()
         await writer.press("alt+r")
-        await answer(writer, "shorter")
+        await writer.answer("shorter")
         await writer.running.on(RewriteScreen)
         await writer.until(lambda: "rewritten" in writer.seen)
         await writer.press("v")  # without what it replaces
@@ -187,7 +163,7 @@ async def test_version_that_is_left_changes_nothing(tmp_path: Path) -> None:
     async with writing(tmp_path, engine, cursor=4) as writer:
         await writer.expected()
         await writer.press("alt+r")
-        await answer(writer, "shorter")
+        await writer.answer("shorter")
         await writer.running.on(RewriteScreen)
         await writer.until(lambda: "surprisal, bits" in writer.seen)
         written = [verb for verb, _ in engine.calls].count("generate")

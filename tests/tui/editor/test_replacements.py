@@ -145,10 +145,11 @@ def test_row_without_what_follows_shows_no_sum_yet() -> None:
     assert after.plain.split() == ["Paris", "2.0", "–", "2.0"]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-@pytest.mark.parametrize("line", [0, 6, 59])
+@pytest.mark.parametrize(
+    ("line", "size"), [(0, (120, 40)), (6, (80, 24)), (59, (80, 24))]
+)
 async def test_word_stays_in_sight_beside_the_list(
-    tmp_path: Path, size: tuple[int, int], line: int
+    tmp_path: Path, line: int, size: tuple[int, int]
 ) -> None:
     lines = [f"line {number} of the text\n" for number in range(60)]
     words = [Replacement(f"word{i}", -1.0, " on", -2.0) for i in range(12)]

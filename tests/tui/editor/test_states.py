@@ -24,6 +24,7 @@ from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.screen import LOADING
 from lmtui.tui.widgets.probability_panel import STALE_TITLE
 from lmtui.tui.widgets.status import Status
+from tests.examples import examples
 from tests.tui.editor.writer import writing
 from tests.tui.test_states import TEXT, Slow, Walk, editor
 
@@ -122,10 +123,10 @@ class Stroll(Walk):
         """Enter a state from whichever there is, and find that what is said is so."""
         running, engine = self.running, self.engine
         earlier, engine.held = engine.held, {}
-        engine.hold(*state.holds)
         if "load" in earlier:
             earlier["load"].set()
-            await running.ready()
+            await running.until(lambda: self.state.startswith("ready"))
+        engine.hold(*state.holds)
         while isinstance(running.app.screen, ModalScreen):
             before = running.app.screen
             await self.press("escape")
@@ -174,8 +175,7 @@ class Stroll(Walk):
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
+def quick(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scores, "IDLE", 0.01)
     monkeypatch.setattr(scores, "TOTALS_EVERY", 0.02)
 
@@ -232,10 +232,11 @@ async def test_tokens_of_a_long_text_are_counted_as_soon_as_they_are_known(
         await writer.until(lambda: count in writer.seen)
 
 
-@pytest.mark.parametrize("first", STATES, ids=lambda state: state.name)
+@pytest.mark.parametrize("step", range(1, examples(6, full=len(STATES)), 2))
 async def test_what_the_editor_says_is_so_whatever_it_said_before(
-    tmp_path: Path, first: State
+    tmp_path: Path, step: int
 ) -> None:
+    """Each state comes after another one at each step."""
     words = [Replacement("dog", -1.0, "", -1.0), Replacement("cat", -2.0, "", -1.0)]
     parts = [ProofreadPart(4, 1, ()), ProofreadPart(500, 5, ())]
     engine = Writer([" by the fire."] * 400, words=words, parts=parts)
@@ -244,7 +245,5 @@ async def test_what_the_editor_says_is_so_whatever_it_said_before(
         await here.says("ready")
         page = Stroll(here.running, engine)
         await page.press(*"so many")  # so that there is room to move
-        for then in STATES[STATES.index(first) :]:  # the earlier ones have come by
-            await page.enter(first)
-            await page.enter(then)
-        await page.enter(STATES[0])
+        for number in range(len(STATES) + 1):
+            await page.enter(STATES[number * step % len(STATES)])

@@ -143,27 +143,15 @@ def write_much(typist: Typist) -> None:
     typist.write("x" * 40 + " end")
 
 
-@pytest.mark.parametrize(
-    ("was", "line_end", "seed"),
-    [
-        (b"First line.\nLast line.\n", b"\n", 1),
-        (BOM + b"First line.\r\nLast line.", b"\r\n", 2),
-    ],
-    ids=["LF", "CRLF and a mark"],
-)
-def test_typing_in_bursts_saves_every_byte(
-    home: Path, tmp_path: Path, was: bytes, line_end: bytes, seed: int
-) -> None:
+def test_typing_in_bursts_saves_every_byte(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "draft.txt"
-    file.write_bytes(was)
-    text = was.removeprefix(BOM).replace(line_end, b"\n").decode()
-    paper = Paper(text[:16], text[16:])
+    file.write_bytes(BOM + b"First line.\r\nLast line.")
     with editing(file, "2:5") as terminal:
-        write_much(Typist(terminal, paper, seed))
+        paper = Paper("First line.\nLast", " line.")
+        write_much(Typist(terminal, paper, seed=2))
         save(terminal)
         assert terminal.leave() == 0
-    mark = BOM if was.startswith(BOM) else b""
-    assert file.read_bytes() == mark + paper.text.encode().replace(b"\n", line_end)
+    assert file.read_bytes() == BOM + paper.text.encode().replace(b"\n", b"\r\n")
     assert not copies(home)
     assert_harmless(terminal.written)
 
@@ -186,21 +174,6 @@ def test_save_and_quit_keys_do_not_overtake_typed_text(
         assert terminal.end() == 0
     assert file.read_text() == "to the last letterone\n"
     assert not copies(home)
-
-
-def test_keys_typed_behind_find_or_go_to_line_go_to_its_field(
-    home: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / "draft.txt"
-    file.write_text("one\ntwo\nthree\n")
-    with editing(file) as terminal:
-        terminal.ask(FIND + b"two", "1 of 1")
-        terminal.ask(ESC, "line 2, column 4")
-        terminal.ask(LINE + b"3:2" + ENTER, "line 3, column 2")
-        terminal.ask(FIND + b"two" + TAB + b"2nd" + ENTER, "● draft.txt")
-        terminal.ask(ESC + SAVE, "saved draft.txt")
-        assert terminal.leave() == 0  # nothing was written: nothing is asked
-    assert file.read_text() == "one\n2nd\nthree\n"
 
 
 # A text from a pipe.

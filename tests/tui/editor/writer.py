@@ -14,6 +14,7 @@ from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen
+from lmtui.tui.widgets.line_prompt import LinePrompt
 from tests.fake_writing import FakeWriter
 from tests.tui.programs import Program, program
 
@@ -40,6 +41,18 @@ class Writer:
     async def type(self, text: str) -> None:
         names = {" ": "space", "\n": "enter"}
         await self.press(*(names.get(letter, letter) for letter in text))
+
+    async def answer(self, text: str) -> None:
+        """Answer the question in the bar, once it asks, with a text pasted at once."""
+        prompt = self.screen.query_one(LinePrompt)
+        await self.until(lambda: prompt.is_open)
+        prompt.field.value = text
+        await self.press("enter")
+
+    async def open(self, file: Path) -> None:
+        """Ask for another file."""
+        await self.press("alt+o")
+        await self.answer(str(file))
 
     async def expected(self) -> None:
         """Wait for the panel of the cursor, and until all is scored."""
