@@ -207,14 +207,14 @@ class Bench:
 
     async def open(self, text: str, place: str) -> None:
         """Another text, and a cursor at its end, or at the end of a line."""
-        self.suggestions._mode = "off"
+        self.suggestions.mode = "off"
         self.editor.replace_span(0, self.editor.characters, text)
         end = text.index("\n", len(text) // 2)
         self.editor.go_to(len(text) if place == "end" else end)
         self.editor.focus()
         async with self.lag("scoring"):
             await self.quiet()
-        self.suggestions._mode = "multi"
+        self.suggestions.mode = "multi"
 
     async def case(self) -> dict[str, list[float]]:
         await self.typed()  # what is done once, is done

@@ -44,7 +44,6 @@ def pair_at(
 def closed_by(
     lines: Sequence[str], cursor: Location, bracket: str, code_of: CodeOf
 ) -> Location | None:
-    """Return the bracket that a closing one typed at the cursor would belong to."""
     line, column = cursor
     parts = _back(lines, (line, column - 1), code_of)
     return _first_level(parts, bracket, depth=1)

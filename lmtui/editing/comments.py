@@ -53,7 +53,6 @@ def toggled(lines: Sequence[str], selection: Selected, signs: Signs) -> LineEdit
 
 
 def _common(whites: Iterable[str]) -> int:
-    """Return the length of the white space that all begin with."""
     ordered = sorted(whites)
     pairs = zip(ordered[0], ordered[-1], strict=False)
     unequal = (n for n, (first, last) in enumerate(pairs) if first != last)

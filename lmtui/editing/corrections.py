@@ -45,7 +45,6 @@ class ProofreadText:
 
     @property
     def share(self) -> float:
-        """Share of the text that has been read."""
         size = self.end - self.start
         return (self.reached - self.start) / size if size else 1.0
 
@@ -56,7 +55,6 @@ class ProofreadText:
         self.corrections += part.corrections
 
     def ignore(self, change: tuple[str, str]) -> None:
-        """Remove the corrections that make a change, wherever they are."""
         kept = [
             correction
             for correction in self.corrections
@@ -75,8 +73,8 @@ class ProofreadText:
 
     def span(self, correction: Correction) -> tuple[int, int]:
         """Return where the text that a correction replaces is now."""
-        before = (each for each in self._applied if each.end <= correction.start)
-        moved = sum(len(each.text) - (each.end - each.start) for each in before)
+        before = (other for other in self._applied if other.end <= correction.start)
+        moved = sum(len(other.text) - (other.end - other.start) for other in before)
         return correction.start + moved, correction.end + moved
 
     def apply(self, correction: Correction) -> tuple[int, int]:

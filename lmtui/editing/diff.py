@@ -43,7 +43,6 @@ class Hunk:
 
     @property
     def header(self) -> str:
-        """The line above the hunk, as in every unified diff."""
         sides = (("-", self.first, "+"), ("+", self.second, "-"))
         ranges = (
             f"{sign}{start},{sum(line.sign != other for line in self.lines)}"

@@ -26,7 +26,6 @@ class EditedPart:
     """What it cost before its first edit, in bits; None if that is not known."""
 
     def moved(self, by: int) -> EditedPart:
-        """Return the part, moved by this many code points."""
         return EditedPart(self.start + by, self.end + by, self.before)
 
 
@@ -37,7 +36,6 @@ class EditCosts:
         self.parts: tuple[EditedPart, ...] = ()
 
     def clear(self) -> None:
-        """Forget all edits: the text is saved."""
         self.parts = ()
 
     def forget_costs(self) -> None:
@@ -69,5 +67,4 @@ class EditCosts:
         )
 
     def at(self, position: int) -> EditedPart | None:
-        """Return the edited part that an offset is in, or at the end of."""
         return next((p for p in self.parts if p.start <= position <= p.end), None)

@@ -52,7 +52,6 @@ def completed(name: str) -> str:
 
 
 def _mode(path: Path) -> int | None:
-    """Return the file mode of a path; None where there is no file."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

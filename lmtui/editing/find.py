@@ -43,8 +43,6 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The matches of a search, in order."""
-
     starts: Sequence[int] = ()
     ends: Sequence[int] = ()
     cut_off: bool = False
@@ -114,7 +112,6 @@ def find(text: str, query: Query, seconds: float = SECONDS) -> Matches:
 
 
 def has_capital(words: str) -> bool:
-    """Return whether a character is an uppercase letter."""
     return any(character.isupper() for character in words)
 
 

@@ -46,12 +46,10 @@ class Insertion:
 
 
 def is_prose(language: str | None) -> bool:
-    """Return whether texts of a language are prose and not code."""
     return language in (None, "markdown")
 
 
 def leading(line: str) -> str:
-    """Return the spaces and tabs that a line begins with."""
     match = _LEADING.match(line)
     return match[0] if match else ""
 
@@ -86,7 +84,6 @@ def step_of(lines: Iterable[str]) -> str:
 
 
 def to_next_stop(cells: int, step: str) -> str:
-    """Return the white space from a cell to the next stop."""
     return step if step == "\t" else " " * (len(step) - cells % len(step))
 
 

@@ -31,7 +31,6 @@ class LineEdit:
 
 
 def lines_of(selection: Selected) -> tuple[int, int]:
-    """Return the first and the last line of a selection."""
     low, high = sorted(selection)
     return low[0], max(low[0], high[0] - (high[1] == 0))
 
@@ -134,7 +133,6 @@ def _below(location: Location, by: int, lines: Sequence[str]) -> Location:
 
 
 def _joint(above: str, below: str) -> tuple[str, int]:
-    """Return two lines as one, and the column at which they meet."""
     if not above.strip():
         return below, 0
     if not below.strip():

@@ -36,7 +36,6 @@ class LockFile:
         self._key = key_of(file.path) if file.is_named else ""
 
     def acquire(self) -> Holder | None:
-        """Write the lock, and return the holder."""
         if not self._key:
             return None
         # Written before the others are read: of two that open at once, one sees both.
@@ -66,8 +65,6 @@ class LockFile:
         return _folder() / f"{self._key}-{os.getpid()}.json"
 
     def _others(self) -> list[Holder]:
-        """Return the other processes that have the file open; remove the locks of ended
-        ones."""
         holders = []
         for lock in _locks(self._key):
             holder = _read(lock)

@@ -89,6 +89,5 @@ def paragraph_at(text: str, position: int) -> tuple[int, int]:
 
 
 def _line(text: str, position: int) -> tuple[int, int]:
-    """Return start and end of the line at an offset."""
     end = text.find("\n", position)
     return text.rfind("\n", 0, position) + 1, len(text) if end < 0 else end

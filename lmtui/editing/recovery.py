@@ -113,7 +113,6 @@ def _move_aside(copy: Path) -> None:
 
 
 def _remove_expired() -> None:
-    """Remove the copies that were discarded more than 30 days ago."""
     with suppress(OSError):
         for copy in _discarded().iterdir():
             if time.time() - copy.stat().st_mtime > DISCARDED_DAYS * 86_400:
@@ -121,7 +120,6 @@ def _remove_expired() -> None:
 
 
 def drop(path: Path) -> None:
-    """Remove this process's own copy for the file at `path`."""
     _remove(_own(path))
 
 

@@ -30,7 +30,6 @@ class TokenAt:
     """Number of its code points that earlier tokens share."""
 
     def moved(self, by: int) -> TokenAt:
-        """Return the token, moved by this many code points."""
         return replace(self, start=self.start + by, end=self.end + by)
 
 
@@ -97,8 +96,6 @@ class ScoredText:
         return first
 
     def put(self, stretch: ScoredSpan) -> None:
-        """Store the scores of consecutive tokens, in place of those of the same
-        span."""
         if not stretch.spans:
             return
         start, end = stretch.spans[0][0], stretch.spans[-1][1]
@@ -146,7 +143,6 @@ class ScoredText:
     # Queries.
 
     def line_of(self, position: int) -> int:
-        """Return the line of an offset, from 0."""
         return bisect_right(self._starts, position) - 1
 
     def tokens(self, start: int = 0, end: int | None = None) -> Iterator[TokenAt]:
@@ -170,11 +166,9 @@ class ScoredText:
         return placed.moved(base) if placed else None
 
     def is_fresh(self, line: int) -> bool:
-        """Return whether all scores of a line are fresh."""
         return self._fresh[line] >= self._length(line)
 
     def stale(self, start: int = 0, end: int | None = None) -> bool:
-        """Return whether a score of a span is missing or stale."""
         end = len(self.text) if end is None else end
         for line in range(self.line_of(start), self.line_of(end) + 1):
             wanted = min(end - self._starts[line], self._length(line))
@@ -215,7 +209,6 @@ class ScoredText:
         return None
 
     def sum(self, start: int = 0, end: int | None = None) -> Sum:
-        """Return the totals of the tokens that begin in a span."""
         end = len(self.text) if end is None else end
         top, bottom = self.line_of(start), self.line_of(end)
         total = Sum()
@@ -242,7 +235,6 @@ class ScoredText:
     # Helpers.
 
     def _last_before(self, position: int) -> TokenAt | None:
-        """Return the last token that begins before an offset."""
         for line in range(self.line_of(position), -1, -1):
             base = self._starts[line]
             before = [p for p in self._lines[line] if p.start + base < position]

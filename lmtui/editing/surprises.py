@@ -84,7 +84,7 @@ class SurprisingWord:
     """Rank of the same token."""
 
 
-def places_of(
+def surprising_words(
     text: str,
     tokens: Iterable[SurprisingToken],
     *,
@@ -96,43 +96,45 @@ def places_of(
     `tokens` are in order and within the text.
     """
     worst: list[SurprisingToken] = []
-    taken = 0  # end of the last one found
+    last_end = 0
     for token in tokens:
         if token.bits < threshold or token.start >= token.end:
             continue
         start, end = token.start, token.end
-        if end > taken:
-            start, end = _grown(text, start, end, minimum=taken)
-        if start < taken:
+        if end > last_end:
+            start, end = _grown(text, start, end, minimum=last_end)
+        if start < last_end:
             last = worst[-1]
             worse = token if token.bits > last.bits else last
-            start, end = last.start, max(taken, end)
+            start, end = last.start, max(last_end, end)
             worst[-1] = replace(worse, start=start, end=end)
         else:
             worst.append(replace(token, start=start, end=end))
-        taken = end
-    named = (_named(text, each) for each in worst)
-    return [place for place in named if place.word not in ignored]
+        last_end = end
+    words = (_named(text, token) for token in worst)
+    return [word for word in words if word.word not in ignored]
 
 
-def next_from(places: Sequence[SurprisingWord], cursor: int) -> SurprisingWord | None:
+def next_word(words: Sequence[SurprisingWord], cursor: int) -> SurprisingWord | None:
     """Return the first word that begins after the cursor, else the first of all."""
-    if not places:
+    if not words:
         return None
-    after = bisect_right(places, cursor, key=lambda place: place.start)
-    return places[after % len(places)]
+    after = bisect_right(words, cursor, key=lambda word: word.start)
+    return words[after % len(words)]
 
 
-def before_from(places: Sequence[SurprisingWord], cursor: int) -> SurprisingWord | None:
+def previous_word(
+    words: Sequence[SurprisingWord], cursor: int
+) -> SurprisingWord | None:
     """Return the last word that begins before the cursor, else the last of all."""
-    if not places:
+    if not words:
         return None
-    return places[bisect_left(places, cursor, key=lambda place: place.start) - 1]
+    return words[bisect_left(words, cursor, key=lambda word: word.start) - 1]
 
 
-def most_surprising(places: Iterable[SurprisingWord]) -> list[SurprisingWord]:
+def most_surprising(words: Iterable[SurprisingWord]) -> list[SurprisingWord]:
     """Return the most surprising words first; the earlier of equal ones first."""
-    return sorted(places, key=lambda place: (-place.bits, place.start))[:MOST]
+    return sorted(words, key=lambda word: (-word.bits, word.start))[:MOST]
 
 
 def _grown(text: str, start: int, end: int, *, minimum: int) -> tuple[int, int]:

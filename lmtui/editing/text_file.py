@@ -177,7 +177,6 @@ def _anchors(
 
 
 def _once(lines: Sequence[str], within: range) -> dict[str, int]:
-    """Return the unique lines of a range with their indices, in order."""
     counts = Counter(lines[at] for at in within)
     return {lines[at]: at for at in within if counts[lines[at]] == 1}
 
@@ -229,7 +228,6 @@ class TextFile:
 
     @property
     def is_new(self) -> bool:
-        """Whether the file is not on disk yet."""
         return self.stamp is None
 
     @property
@@ -427,6 +425,10 @@ class FileChange:
     new file."""
     now: float | None
     """Modification time of the present content; None where there is none."""
+
+    @property
+    def words(self) -> str:
+        return "deleted" if self.kind == "gone" else "changed on disk"
 
 
 def save(

@@ -95,7 +95,6 @@ def leads_to(steps: Sequence[UndoStep], text: str) -> bool:
 
 
 def _undo(lines: list[str], edit: UndoEdit) -> bool:
-    """Undo an edit in the lines of a text; return False where that is impossible."""
     row, column = edit.start
     last = row + edit.text.count("\n")
     if row < 0 or last >= len(lines) or not 0 <= column <= len(lines[row]):
@@ -106,8 +105,8 @@ def _undo(lines: list[str], edit: UndoEdit) -> bool:
         return False
     lines[row : last + 1] = (here[:column] + edit.replaced + here[end:]).split("\n")
     return all(
-        0 <= line < len(lines) and 0 <= place <= len(lines[line])
-        for line, place in edit.selection
+        0 <= line < len(lines) and 0 <= column <= len(lines[line])
+        for line, column in edit.selection
     )
 
 

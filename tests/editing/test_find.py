@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.editing.find import (
-    Matches,
     Query,
     find,
     replaced,
@@ -66,28 +65,6 @@ def test_next_and_previous_match_wrap_around(text: str, words: str, place: int) 
         iter(after), None
     )
     assert (None if last is None else matches.span(last)[0]) == (before or [None])[-1]
-
-
-@pytest.mark.parametrize(
-    ("text", "words", "starts"),
-    [
-        ("The cat, the CAT", "the", [0, 9]),
-        ("The cat, the CAT", "The", [0]),
-        ("The cat, the CAT", "CAT", [13]),
-        ("aaaa", "aa", [0, 2]),
-        ("a.b axb", "a.b", [0]),
-        ("Été", "é", [0, 2]),
-        ("text", "", []),
-    ],
-)
-def test_find_returns_the_expected_starts(
-    text: str, words: str, starts: list[int]
-) -> None:
-    assert list(find(text, Query(words)).starts) == starts
-
-
-def test_empty_matches_have_no_neighbours() -> None:
-    assert Matches().at_or_after(3) is Matches().before(3) is Matches().at(3) is None
 
 
 # Options.

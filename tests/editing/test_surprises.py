@@ -12,10 +12,10 @@ from lmtui.editing.surprises import (
     MOST,
     SurprisingToken,
     SurprisingWord,
-    before_from,
     most_surprising,
-    next_from,
-    places_of,
+    next_word,
+    previous_word,
+    surprising_words,
 )
 from lmtui.partial import RankAbove
 
@@ -39,7 +39,7 @@ def test_every_surprising_token_lies_in_a_surprising_word(
     case: tuple[str, list[SurprisingToken]], threshold: int
 ) -> None:
     text, tokens = case
-    places = places_of(text, tokens, threshold=threshold)
+    places = surprising_words(text, tokens, threshold=threshold)
     letters = {i for i, c in enumerate(text) if c.isalnum() or c == "_"}
     for token in tokens:
         if token.bits < threshold:
@@ -59,7 +59,7 @@ def test_surprising_words_are_disjoint_and_take_bits_of_a_token(
     case: tuple[str, list[SurprisingToken]], threshold: int
 ) -> None:
     text, tokens = case
-    places = places_of(text, tokens, threshold=threshold)
+    places = surprising_words(text, tokens, threshold=threshold)
     for first, second in pairwise(places):
         assert first.end <= second.start
     for place in places:
@@ -73,7 +73,7 @@ def test_surprising_words_end_at_word_boundaries(
     case: tuple[str, list[SurprisingToken]],
 ) -> None:
     text, tokens = case
-    for place in places_of(text, tokens, threshold=1):
+    for place in surprising_words(text, tokens, threshold=1):
         for here, beside in (
             (text[place.start], text[: place.start][-1:]),
             (text[place.end - 1], text[place.end :][:1]),
@@ -87,9 +87,9 @@ def test_surprising_words_end_at_word_boundaries(
 @given(scored())
 def test_ignored_words_are_left_out(case: tuple[str, list[SurprisingToken]]) -> None:
     text, tokens = case
-    places = places_of(text, tokens, threshold=1)
+    places = surprising_words(text, tokens, threshold=1)
     ignored = {place.word for place in places[::2]}
-    kept = places_of(text, tokens, threshold=1, ignored=ignored)
+    kept = surprising_words(text, tokens, threshold=1, ignored=ignored)
     assert kept == [place for place in places if place.word not in ignored]
 
 
@@ -98,19 +98,19 @@ def test_walking_visits_every_surprising_word_and_returns(
     case: tuple[str, list[SurprisingToken]], cursor: int
 ) -> None:
     text, tokens = case
-    places = places_of(text, tokens, threshold=1)
+    places = surprising_words(text, tokens, threshold=1)
     if not places:
-        assert next_from(places, cursor) is before_from(places, cursor) is None
+        assert next_word(places, cursor) is previous_word(places, cursor) is None
         return
     seen, here = [], cursor
     for _ in places:
-        place = next_from(places, here)
+        place = next_word(places, here)
         assert place is not None
         seen.append(place)
         here = place.start
     assert sorted(seen, key=lambda place: place.start) == places
     for place in (*seen[-2::-1], seen[-1]):
-        assert before_from(places, here) == place
+        assert previous_word(places, here) == place
         here = place.start
 
 
@@ -141,19 +141,19 @@ def test_most_surprising_lists_the_highest_bits_first(values: list[float]) -> No
 def test_surprising_token_extends_to_its_whole_word(
     text: str, token: tuple[int, int], word: str
 ) -> None:
-    (place,) = places_of(text, [SurprisingToken(*token, 9.0)], threshold=5)
+    (place,) = surprising_words(text, [SurprisingToken(*token, 9.0)], threshold=5)
     assert place.word == word
 
 
 def test_long_word_of_many_tokens_is_one_surprising_word() -> None:
     text = "a" * 20_000
     tokens = [SurprisingToken(i, i + 2, 9.0) for i in range(0, len(text), 2)]
-    (place,) = places_of(text, tokens, threshold=5)
+    (place,) = surprising_words(text, tokens, threshold=5)
     assert place.word == text
 
 
 def test_a_word_keeps_that_the_rank_of_its_worst_token_is_above_a_number() -> None:
     beyond = RankAbove(500)
     tokens = [SurprisingToken(0, 2, 5.0, 40), SurprisingToken(2, 4, 9.0, beyond)]
-    (place,) = places_of("abcd", tokens, threshold=1)
+    (place,) = surprising_words("abcd", tokens, threshold=1)
     assert place.rank == beyond

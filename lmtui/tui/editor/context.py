@@ -30,8 +30,6 @@ No other file is read before the text. Name some when you open the editor:
 
 
 class ContextController(Controller):
-    """Has the files read, and lists how much of each fits."""
-
     def __init__(
         self,
         client: EngineClient,

@@ -68,8 +68,6 @@ _BLOCK = 64
 
 
 class SyntaxLineDocument(SyntaxAwareDocument, LineDocument):
-    """A line document with a syntax tree."""
-
     def __init__(self, text: str, language: Language) -> None:
         super().__init__(text, language)
 
@@ -165,7 +163,6 @@ class SyntaxParts:
 
 
 def _column(line: str, byte: int) -> int:
-    """Return the column of the code point at a byte offset in a line."""
     if line.isascii():
         return min(byte, len(line))
     return bisect_left(range(len(line)), byte, key=lambda n: len(line[:n].encode()))
@@ -189,7 +186,7 @@ class HeatSpan:
     """The surprisal of a span of text."""
 
     start: int
-    """Offset in the text, in code points."""
+    """Offset in the text, or the column in its line where it is stored."""
     end: int
     level: int
     """The step of surprisal, 0 to 5."""
@@ -199,24 +196,11 @@ class HeatSpan:
     """Whether the text before it has changed since it was scored."""
 
 
-@dataclass(frozen=True, slots=True)
-class LineSpan:
-    """A heat span within one line. The newline counts as the line's last character."""
-
-    start: int
-    """Column in the line, in code points."""
-    end: int
-    level: int
-    bits: float
-    stale: bool
-
-
-LineSpans = tuple[LineSpan, ...]
+LineSpans = tuple[HeatSpan, ...]
+"""The spans within one line; its newline counts as its last character."""
 
 
 class HeatMap:
-    """The heat spans of each line, in order."""
-
     def __init__(self, lines: int = 1) -> None:
         self._spans: list[LineSpans] = [()] * lines
         self._stale = bytearray(lines)
@@ -262,19 +246,16 @@ class HeatMap:
         Spans that share a character become one, with the highest level and the sum of
         the bits."""
         top, bottom = map(document.get_location_from_index, (start, end))
-        by_line: dict[int, list[LineSpan]] = {}
+        by_line: dict[int, list[HeatSpan]] = {}
         for span in _merged(spans):
             for line, part in _split_by_line(span, document):
                 by_line.setdefault(line, []).append(part)
         for line in range(top[0], bottom[0] + 1):
             low = top[1] if line == top[0] else 0
-            spans_on = line < bottom[0]
-            before = [part for part in self.of(line) if part.end <= low]
-            after = [
-                part
-                for part in self.of(line)
-                if not spans_on and part.start >= bottom[1]
-            ]
+            high = bottom[1] if line == bottom[0] else sys.maxsize
+            spans_here = self.of(line)
+            before = [span for span in spans_here if span.end <= low]
+            after = [span for span in spans_here if span.start >= high]
             self._spans[line] = (*before, *by_line.get(line, ()), *after)
 
     def make_stale(self, document: LineDocument, start: int, end: int) -> None:
@@ -297,35 +278,32 @@ def _as_stale(spans: LineSpans, low: int, high: int) -> LineSpans:
     )
 
 
-def _merged(spans: Iterable[HeatSpan]) -> Iterator[HeatSpan]:
-    merged: HeatSpan | None = None
+def _merged(spans: Iterable[HeatSpan]) -> list[HeatSpan]:
+    merged: list[HeatSpan] = []
     for span in spans:
         if span.start >= span.end:
             continue
-        if merged is None or span.start >= merged.end:
-            if merged is not None:
-                yield merged
-            merged = span
-            continue
-        merged = HeatSpan(
-            merged.start,
-            max(merged.end, span.end),
-            max(merged.level, span.level),
-            merged.bits + span.bits,
-            merged.stale or span.stale,
-        )
-    if merged is not None:
-        yield merged
+        if merged and span.start < merged[-1].end:
+            last = merged[-1]
+            merged[-1] = HeatSpan(
+                last.start,
+                max(last.end, span.end),
+                max(last.level, span.level),
+                last.bits + span.bits,
+            )
+        else:
+            merged.append(span)
+    return merged
 
 
 def _split_by_line(
     span: HeatSpan, document: LineDocument
-) -> Iterator[tuple[int, LineSpan]]:
+) -> Iterator[tuple[int, HeatSpan]]:
     """Yield the parts of a span by line; the first part has all of the bits."""
     line, column = document.get_location_from_index(span.start)
     remaining, bits = span.end - span.start, span.bits
     while remaining > 0 and line < document.line_count:
         length = min(remaining, len(document[line]) + 1 - column)
-        yield line, LineSpan(column, column + length, span.level, bits, span.stale)
+        yield line, replace(span, start=column, end=column + length, bits=bits)
         remaining -= length
         line, column, bits = line + 1, 0, 0.0

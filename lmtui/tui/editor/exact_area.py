@@ -39,8 +39,7 @@ from lmtui.tui.editor.layout import (
     steps,
 )
 from lmtui.tui.editor.line_area import LineArea
-from lmtui.tui.editor.undo_steps import batch_of, undo_step_of
-from lmtui.tui.editor.word_history import WordHistory
+from lmtui.tui.editor.word_history import WordHistory, batch_of, undo_step_of
 from lmtui.tui.widgets.cells import cells_of, drawn, is_plain
 from lmtui.tui.widgets.drawn_area import pasted_text
 from lmtui.tui.widgets.key_input import handle_key, nothing_to_undo
@@ -166,7 +165,7 @@ class ExactArea(LineArea):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"text-area--match"}
     matches: reactive[Matches] = reactive(Matches(), init=False)
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None) -> None:
         self.revision = 0
         """Incremented with each change of the text."""
         self._lines = LineDocument("")
@@ -176,7 +175,6 @@ class ExactArea(LineArea):
         self._bracket_cache: tuple[object, tuple[Location, ...]] | None = None
         super().__init__(
             id=id,
-            classes=classes,
             show_line_numbers=True,
             tab_behavior="focus",
             highlight_cursor_line=False,
@@ -196,7 +194,6 @@ class ExactArea(LineArea):
 
     @property
     def cursor_index(self) -> int:
-        """The offset of the cursor in code points."""
         return self._lines.get_index_from_location(self.cursor_location)
 
     @property
@@ -236,8 +233,6 @@ class ExactArea(LineArea):
         self.history.checkpoint()
 
     def code_of(self, line: int, start: int, end: int) -> str:
-        """Return a line between two columns; in code, with strings and comments
-        overwritten."""
         if self._syntax is None or is_prose(self.language):
             return super().code_of(line, start, end)
         return self._syntax.code_of(line, start, end)

@@ -84,14 +84,11 @@ def _describe_opened(
 
 
 def _read(path: Path) -> _OpenedFile:
-    """Read a file that may be edited; waits for the disk."""
     file = load(path)
     return _describe_opened(file, LockFile(file).holder(), recovery.find(path))
 
 
 class FileController(Controller):
-    """The file that a text is edited in."""
-
     def __init__(
         self,
         screen: ModelScreen,
@@ -122,7 +119,8 @@ class FileController(Controller):
         self._after_save_as: Then | None = None  # what follows saving under a new name
         self._pending_leave: Then | None = None  # once what is being saved is safe
         self._pending_requests = 0  # requests to the disk whose end has to be seen
-        self._known_change: FileChange | None = None  # that the user was told of
+        self.known_change: FileChange | None = None
+        """The change by another program that the user was told of."""
         self._watching = False
 
     @property
@@ -133,21 +131,11 @@ class FileController(Controller):
         return self._editor.text != self.current.saved_text
 
     @property
-    def changed_elsewhere(self) -> bool:
-        """Whether what is on the disk is neither what was read nor what was saved."""
-        return self._known_change is not None
-
-    @property
-    def is_deleted(self) -> bool:
-        return self._known_change is not None and self._known_change.kind == "gone"
-
-    @property
     def name(self) -> str:
         """The file's name, safe to draw."""
         return visible_line(self.current.name)
 
     def start(self) -> None:
-        """Open the text, and offer the recovery copy of a program that was killed."""
         file, lock, recovered = self.current, self._lock, self._writing.recovered
         self._show(self._writing.cursor)
         self.is_open = True
@@ -349,8 +337,8 @@ class FileController(Controller):
 
         def end(change: FileChange | None) -> None:
             self._watching = False
-            if file is self.current and change != self._known_change:
-                self._known_change = change
+            if file is self.current and change != self.known_change:
+                self.known_change = change
                 self._on_changed()
                 self._notify_change()
 
@@ -361,9 +349,9 @@ class FileController(Controller):
         self._in_thread(lambda: changed_on_disk(file), end, failed, bug)
 
     def _notify_change(self) -> None:
-        if self._known_change is None:
+        if self.known_change is None:
             return
-        is_deleted = self._known_change.kind == "gone"
+        is_deleted = self.known_change.kind == "gone"
         event = "was deleted" if is_deleted else "has changed on disk"
         edited = "overwrite it" if self.unsaved else "reload it"
         action = "write it again" if is_deleted else edited
@@ -372,7 +360,7 @@ class FileController(Controller):
         )
 
     def _set_file(self, file: TextFile) -> None:
-        self.current, self._known_change = file, None
+        self.current, self.known_change = file, None
 
     # Saving.
 

@@ -150,5 +150,4 @@ def _size(text: str) -> str:
 
 
 def time_words(seconds: float) -> str:
-    """Format a time, in seconds since the epoch, as local time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

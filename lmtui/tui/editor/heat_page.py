@@ -44,8 +44,6 @@ QUESTION = LineQuestion(
 
 
 class HeatPageController(Controller):
-    """Writes the scored text as a page."""
-
     def __init__(
         self,
         client: EngineClient,

@@ -11,7 +11,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -44,9 +44,9 @@ def steps(line: str) -> Iterator[str]:
         yield from clusters(part)
 
 
-def pieces_of(text: str, tab: int, *, at: int = 0) -> Iterator[tuple[str, int]]:
+def pieces_of(text: str, tab: int) -> Iterator[tuple[str, int]]:
     """Yield the characters of a drawn text, each with its marks, and their cells."""
-    used = at
+    used = 0
     for index, part in enumerate(text.split("\t")):
         if index:
             cells = tab - used % tab
@@ -184,7 +184,6 @@ class WrappedLines(WrappedDocument):
         self._changed.update(range(top, last + 1))
 
     def _lay_out(self) -> list[int]:
-        """Return the first row of each line, and the row count."""
         for line in self._changed:
             text = self.document[line]
             offsets = self.breaks(text)
@@ -260,15 +259,6 @@ class WrappedLines(WrappedDocument):
         self._lay_out()
         return self._breaks[line_index] or []
 
-    def get_sections(self, line_index: int) -> list[str]:
-        line = self.document[line_index]
-        edges = [0, *self.get_offsets(line_index), len(line)]
-        return [line[a:b] for a, b in pairwise(edges)]
-
-    def get_tab_widths(self, line_index: int) -> list[int]:
-        """Raise NotImplementedError: the width of a tab depends on its row."""
-        raise NotImplementedError
-
     def location_to_offset(self, location: Location) -> Offset:
         line, column = location
         section = bisect_right(self.get_offsets(line), column)
@@ -280,25 +270,16 @@ class WrappedLines(WrappedDocument):
     def offset_to_location(self, offset: Offset) -> Location:
         row = max(0, min(offset.y, self.height - 1))
         line, section = self.line_at(row)
-        return line, self.get_target_document_column(line, offset.x, section)
-
-    def get_target_document_column(
-        self, line_index: int, x_offset: int, y_offset: int
-    ) -> int:
-        """Return the column that is drawn at a cell of a row of a line. A negative
-        `y_offset` counts rows from the last one."""
-        last = len(self.get_offsets(line_index))
-        section = y_offset + last + 1 if y_offset < 0 else y_offset
-        start, end = self.bounds(line_index, section)
-        text = drawn(self.document[line_index])[start:end]
-        hang = self.hang(self.document[line_index]) if section else 0
-        column = start + column_at(text, max(0, x_offset - hang), self.tab)
-        return min(column, end if section == last else end - 1)
+        text = self.document[line]
+        start, end = self.bounds(line, section)
+        hang = self.hang(text) if section else 0
+        column = start + column_at(
+            drawn(text)[start:end], max(0, offset.x - hang), self.tab
+        )
+        return line, min(column, end if end == len(text) else end - 1)
 
 
 class RowNavigator(DocumentNavigator):
-    """Moves a location up and down by rows, as they are drawn."""
-
     def __init__(self, rows: WrappedLines) -> None:
         super().__init__(rows)
         self._rows = rows
@@ -316,7 +297,6 @@ class RowNavigator(DocumentNavigator):
         return self._rows.document.end
 
     def _offset(self, location: Location) -> Offset:
-        """Return the row of a location, and the cell from which the cursor came."""
         cell, row = self._rows.location_to_offset(location)
         line, section = self._rows.line_at(row)
         at_hang = section and cell == self._rows.hang(self._rows.document[line])
@@ -349,8 +329,6 @@ class RowPart:
 
 @dataclass(frozen=True, slots=True)
 class GhostRow:
-    """One row as it is drawn, except for tabs."""
-
     text: str
     line: int
     first: bool

@@ -34,8 +34,6 @@ class SelectingEdit(Edit):
 
 
 class LineArea(TextArea):
-    """A text area with an editor's keys for lines."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+home", "text_edge('start')", "Text start", show=False,
                 id="editor.text-start", tooltip="To the beginning of the text"),
@@ -121,8 +119,6 @@ class LineArea(TextArea):
         )
 
     def new_line(self) -> None:
-        """Begin a line with the white space, the item of a list or the deeper block
-        that follows from the line of the cursor."""
         low, high = sorted(self.selection)
         new = indent.new_line(
             self.document[low[0]][: low[1]],
@@ -169,7 +165,6 @@ class LineArea(TextArea):
         event.prevent_default()
 
     def action_delete_left(self) -> None:
-        """Delete a character, or up to the stop before in leading white space."""
         line, column = self.cursor_location
         prefix = self.document[line][:column]
         if not self.selection.is_empty or prefix.strip(" \t") or not prefix:

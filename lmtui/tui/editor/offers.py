@@ -18,8 +18,6 @@ T = TypeVar("T")
 
 
 class OfferController(Controller):
-    """Asks the model for something, and shows it over the text."""
-
     def __init__(
         self,
         client: EngineClient,

@@ -18,8 +18,6 @@ from lmtui.engine.types import SamplingSettings
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """The text to edit, and how."""
-
     file: TextFile
     cursor: int = 0
     """The first offset of the cursor, in code points."""

@@ -64,8 +64,6 @@ QUESTION = LineQuestion(
 
 @dataclass(slots=True)
 class _Passage:
-    """A passage that is written, or was."""
-
     revision: int
     cursor: int
     settings: SamplingSettings
@@ -74,8 +72,6 @@ class _Passage:
 
 
 class PassageController(Controller):
-    """Has passages written, and shows them as the editor's ghost text."""
-
     def __init__(
         self,
         client: EngineClient,
@@ -108,13 +104,11 @@ class PassageController(Controller):
         self._passage = None
 
     def stop(self) -> bool:
-        """Stop the passage that is being written; what there is of it stays."""
         if stopped := self._client.cancel():
             self._activity.notice("passage: stopped · Tab takes it")
         return stopped
 
     def ask(self, prompt: LinePrompt) -> None:
-        """Write another passage where one is shown; else ask how long it should be."""
         if not self._has_model:
             self._screen.notify("No model is loaded yet.")
         elif self._passage is not None and self._editor.ghost:

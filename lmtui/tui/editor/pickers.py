@@ -229,7 +229,6 @@ text does: the same key opens it again and reads on where it was stopped.
             self.show_rows(self._picker_rows())
 
     def action_next(self) -> None:
-        """Show the marked correction in the text; where it is shown, the next one."""
         if self.marked is None:
             return
         option_list = self.query_one(DialogList)
@@ -239,7 +238,6 @@ text does: the same key opens it again and reads on where it was stopped.
         self._show_in_text(self.marked)
 
     def action_stop(self) -> None:
-        """Stop reading; once that has ended, close."""
         if not self._is_reading:
             self.dismiss(None)
             return
@@ -345,7 +343,6 @@ skipped in every text.
         super().__init__(SURPRISES + part, self._picker_rows())
 
     def show(self, words: Sequence[SurprisingWord], part: str) -> None:
-        """Show the words that are known by now; the mark stays on its word."""
         highlighted = self.marked if self.is_mounted else None
         self._words = [word for word in words if word.word not in self._ignored]
         rows = self._picker_rows()

@@ -25,8 +25,6 @@ _ROWS = 40  # of the distribution at the cursor
 
 
 class PredictionController(Controller):
-    """Shows the prediction at the cursor in the panel and the lines under it."""
-
     def __init__(
         self,
         client: EngineClient,

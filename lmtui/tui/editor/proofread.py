@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lmtui.editing.corrections import ProofreadText
 from lmtui.engine.document.types import (
     Correction,
@@ -16,8 +18,6 @@ from lmtui.worker.requests import Slot
 
 
 class ProofreadController(OfferController):
-    """Asks for corrections, lists them while they come, and applies the chosen ones."""
-
     _proofread: ProofreadText | None = None
     _ignored: frozenset[tuple[str, str]] = frozenset()  # changes, in this session
 
@@ -39,10 +39,10 @@ class ProofreadController(OfferController):
         self._proofread = proofread
         dialog = CorrectionsScreen(
             proofread,
-            apply=self._apply,
-            apply_all=self._apply_all,
-            ignore=self._ignore,
-            show=lambda correction: self._show(correction, dialog),
+            apply=partial(self._apply, proofread),
+            apply_all=partial(self._apply_all, proofread),
+            ignore=partial(self._ignore, proofread),
+            show=lambda correction: self._show(proofread, correction, dialog),
             stop=self._client.cancel,
         )
 
@@ -86,15 +86,13 @@ class ProofreadController(OfferController):
             batch=lambda parts: add_part(*parts),
         )
 
-    def _apply(self, correction: Correction) -> None:
-        assert self._proofread is not None
-        if self._proofread.current == self._editor.text:
-            self._replace(*self._proofread.apply(correction), correction.text)
+    def _apply(self, proofread: ProofreadText, correction: Correction) -> None:
+        if proofread.current == self._editor.text:
+            self._replace(*proofread.apply(correction), correction.text)
 
-    def _apply_all(self) -> None:
-        assert self._proofread is not None
-        if self._proofread.current == self._editor.text:
-            self._replace(*self._proofread.apply_all())
+    def _apply_all(self, proofread: ProofreadText) -> None:
+        if proofread.current == self._editor.text:
+            self._replace(*proofread.apply_all())
 
     def _replace(self, start: int, end: int, text: str) -> None:
         first, last = self._editor.selection_indexes
@@ -102,16 +100,19 @@ class ProofreadController(OfferController):
         if start <= first < last <= end:  # a place that was shown, and is no more
             self._editor.go_to(start + len(text))
 
-    def _ignore(self, correction: Correction) -> None:
-        assert self._proofread is not None
-        change = self._proofread.change(correction)
+    def _ignore(self, proofread: ProofreadText, correction: Correction) -> None:
+        change = proofread.change(correction)
         self._ignored |= {change}
-        self._proofread.ignore(change)
+        proofread.ignore(change)
 
-    def _show(self, correction: Correction, dialog: CorrectionsScreen) -> None:
-        assert self._proofread is not None
-        if self._proofread.current == self._editor.text:
-            self._editor.go_to(*self._proofread.span(correction))
+    def _show(
+        self,
+        proofread: ProofreadText,
+        correction: Correction,
+        dialog: CorrectionsScreen,
+    ) -> None:
+        if proofread.current == self._editor.text:
+            self._editor.go_to(*proofread.span(correction))
             dialog.call_after_refresh(
                 lambda: uncover(dialog, self._editor.cursor_screen_offset.y)
             )

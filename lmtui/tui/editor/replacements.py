@@ -13,8 +13,6 @@ from lmtui.worker.requests import Slot
 
 
 class ReplacementController(OfferController):
-    """Asks for replacements, and lists them."""
-
     def ask(self) -> None:
         can_score = self._model.capabilities.scores
         if why_not := self._model.why_not(can_score, "Replacements"):

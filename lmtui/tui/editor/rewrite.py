@@ -70,7 +70,6 @@ class VersionBits:
 
     @property
     def total(self) -> float | None:
-        """Sum of both; None where `own` is."""
         return None if self.own is None else self.own + (self.following or 0.0)
 
 
@@ -211,8 +210,6 @@ def cost_table(present: VersionBits, version: VersionBits) -> str:
 
 @dataclass(slots=True)
 class _RewrittenPart:
-    """The part of a text that is rewritten."""
-
     text: str
     """The whole text."""
     start: int
@@ -230,8 +227,6 @@ class _RewrittenPart:
 
 
 class RewriteController(OfferController):
-    """Asks a chat model for other versions of a part of the text."""
-
     def __init__(
         self,
         client: EngineClient,
@@ -243,7 +238,6 @@ class RewriteController(OfferController):
         super().__init__(client, screen, editor, ghosts)
         self._sampling, self._sampling_for = writing.sampling, writing.sampling_for
         self._part: _RewrittenPart | None = None
-        self._dialog: RewriteScreen | None = None
 
     def follow_model(self, state: ModelState) -> None:
         super().follow_model(state)
@@ -251,7 +245,6 @@ class RewriteController(OfferController):
             self._sampling = self._sampling_for(state.info)
 
     def ask(self, prompt: LinePrompt) -> None:
-        """Ask how the selection, or the paragraph at the cursor, is to be rewritten."""
         editor = self._editor
         start, end = editor.selection_indexes
         if start == end:
@@ -274,21 +267,19 @@ class RewriteController(OfferController):
             self._screen.notify("The text has changed; ask again.")
             return
         part.instruction = instruction.strip()
-        dialog = RewriteScreen(part.present, part.instruction, self._write)
+        dialog = RewriteScreen(
+            part.present, part.instruction, lambda: self._write(part, dialog)
+        )
         uncover(dialog, self._editor.cursor_screen_offset.y)
-        self._dialog = dialog
 
         def replace_part(version: str) -> None:
             if part.revision == self._editor.revision:
                 self._editor.replace_span(part.start, part.end, version)
 
         self._open(dialog, replace_part)
-        self._write()
+        self._write(part, dialog)
 
-    def _write(self) -> None:
-        part, dialog = self._part, self._dialog
-        assert part is not None
-        assert dialog is not None
+    def _write(self, part: _RewrittenPart, dialog: RewriteScreen) -> None:
         self._client.cancel()  # the version before may still be scored
         prompt = _PROMPT.format(instruction=part.instruction, text=part.present.strip())
         pieces: list[str] = []
@@ -343,12 +334,18 @@ class RewriteController(OfferController):
                 part.start,
                 part.start + len(part.version),
                 lambda version: dialog.show_costs(present, version),
+                dialog.show_error,
             )
 
-        self._bits(part.text, part.start, part.end, score_new)
+        self._bits(part.text, part.start, part.end, score_new, dialog.show_error)
 
     def _bits(
-        self, text: str, start: int, end: int, then: Callable[[VersionBits], object]
+        self,
+        text: str,
+        start: int,
+        end: int,
+        then: Callable[[VersionBits], object],
+        failed: Callable[[LmtuiError], object],
     ) -> None:
         spans: list[ScoredSpan] = []
         last = max(end, paragraph_at(text, max(start, end - 1))[1])
@@ -356,13 +353,9 @@ class RewriteController(OfferController):
             Slot.SPAN,
             emit_each(lambda engine: engine.document.score_span(text, start, last)),
             lambda _: then(version_bits(_last_run(spans), start, end)),
-            self._show_failed,
+            failed,
             batch=spans.extend,
         )
-
-    def _show_failed(self, error: LmtuiError) -> None:
-        if self._dialog is not None:
-            self._dialog.show_error(error)
 
 
 def _last_run(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
@@ -376,7 +369,6 @@ def _last_run(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
 
 
 def with_outer_space(present: str, written: str) -> str:
-    """Return a version with the white space that is around the present one."""
     inner = written.strip()
     if not inner:
         return ""

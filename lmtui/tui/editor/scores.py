@@ -14,10 +14,10 @@ from lmtui.editing.scored_text import ScoredText, TokenAt
 from lmtui.editing.surprises import (
     SurprisingToken,
     SurprisingWord,
-    before_from,
     ignored_words,
-    next_from,
-    places_of,
+    next_word,
+    previous_word,
+    surprising_words,
 )
 from lmtui.editing.text_file import ENCODING_NAMES
 from lmtui.engine.document.types import (
@@ -60,8 +60,6 @@ _MEASURES: tuple[Measure | None, ...] = (None, "surprisal", "rank", "entropy")
 
 
 class ScoreController(Controller):
-    """Scores the text, and shows the scores."""
-
     def __init__(
         self,
         client: EngineClient,
@@ -145,7 +143,6 @@ class ScoreController(Controller):
         self.is_shown = False
 
     def _can_score(self) -> bool:
-        """Return whether the model scores texts; say why, where it does not."""
         if self._why_not:
             self._screen.notify(self._why_not)
         return not self._why_not
@@ -178,7 +175,6 @@ class ScoreController(Controller):
         self.score_when_idle()
 
     def _surprisal_of(self, start: int, end: int) -> float | None:
-        """Return the surprisal of a part of the text; None if it is not all scored."""
         covered = self.text.is_covered(start, end)
         return bits(self.text.sum(start, end).logprob) if covered else None
 
@@ -237,7 +233,6 @@ class ScoreController(Controller):
         self._activity.update()
 
     def _next_part(self) -> tuple[int, int] | None:
-        """Return the span to score next; None where all is scored that should be."""
         first, last = self._editor.visible_lines
         whole = len(self.text.text) <= WHOLE
         return self.text.next_span(first, last, length=_PART, whole=whole)
@@ -307,20 +302,18 @@ class ScoreController(Controller):
         return "≈ of the lines that were shown" if is_partial else ""
 
     def _show_file(self) -> None:
-        """Show the file and the cursor as they are, with the sum as it was last
-        taken."""
         editor, document = self._editor, self._document
         low, high = editor.selection_indexes
         line, column = editor.cursor_location
         file, unsaved = self._file.current, self._file.unsaved
+        change = self._file.known_change
         step = editor.indent_step
         self.file_line.show(
             FileStatus(
                 name=file.name,
                 modified=unsaved,
                 read_only=file.read_only,
-                changed=self._file.changed_elsewhere,
-                deleted=self._file.is_deleted,
+                change=change.words if change else "",
                 endings=file.endings.name,
                 encoding=ENCODING_NAMES[file.encoding],
                 bom=file.bom,
@@ -361,7 +354,6 @@ class ScoreController(Controller):
     # Surprising words.
 
     def surprising_words(self, threshold: float) -> list[SurprisingWord]:
-        """Return the words of at least `threshold` bits, in the text's order."""
         tokens = (
             SurprisingToken(
                 placed.start,
@@ -372,7 +364,7 @@ class ScoreController(Controller):
             for placed in self.text.tokens()
             if (token := placed.token).logprob is not None
         )
-        return places_of(
+        return surprising_words(
             self.text.text, tokens, threshold=threshold, ignored=ignored_words()
         )
 
@@ -381,7 +373,8 @@ class ScoreController(Controller):
             return
         words = self.surprising_words(self._surprise_bits)
         self._resume_scoring()
-        word = (next_from if by > 0 else before_from)(words, self._editor.cursor_index)
+        walk = next_word if by > 0 else previous_word
+        word = walk(words, self._editor.cursor_index)
         if word is not None:
             self._go_to(word)
             return

@@ -31,7 +31,7 @@ from lmtui.tui.editor.replacements import ReplacementController
 from lmtui.tui.editor.rewrite import QUESTION as REWRITE
 from lmtui.tui.editor.rewrite import RewriteController
 from lmtui.tui.editor.scores import ScoreController
-from lmtui.tui.editor.suggestion_status import short_mode
+from lmtui.tui.editor.suggestion_status import SHORT_MODES
 from lmtui.tui.editor.suggestions import SuggestionController
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import MakeClient
@@ -50,8 +50,6 @@ HINT = (
 
 
 class EditorScreen(ModelScreen):
-    """Editor and panel, the lines about the text, bars and status."""
-
     CSS_PATH = "screen.tcss"
     NEEDS = "edits"
     HELP = """\
@@ -133,7 +131,7 @@ then none, then the first one again.
             self._prompt,
             writing,
             opened=self._follow_file,
-            changed=self._outdate_totals,
+            changed=lambda: self.scores.outdate_totals(),
         )
         self.context = ContextController(new_client(), self, self.file, writing.context)
         self.scores = ScoreController(new_client(), self, editor, self.file, writing)
@@ -193,11 +191,9 @@ then none, then the first one again.
     def key_name(self, binding: Binding) -> str:
         name = super().key_name(binding)
         is_mode = binding.id == "ghost.mode"
-        return f"{name}: {short_mode(self.suggestions.mode)}" if is_mode else name
+        return f"{name}: {SHORT_MODES[self.suggestions.mode]}" if is_mode else name
 
     def _deliver(self, call: Callable[[], object]) -> bool:
-        """Have an answer of the engine taken, and the status line follow it."""
-
         def run() -> object:
             result = call()
             self.activity.update()
@@ -214,9 +210,6 @@ then none, then the first one again.
         self._hint.hide()
         self.suggestions.code_hint.hide()
         self.focus_text()
-
-    def _outdate_totals(self) -> None:
-        self.scores.outdate_totals()
 
     def _follow_file(self) -> None:
         self.scores.forget()

@@ -27,9 +27,6 @@ _WORD = 16  # cells of a word
 
 
 class ExpectedLines(StyledLines):
-    """The probability of the word begun at the cursor, and the rank of what follows
-    it."""
-
     HELP = """\
 The probability of the typed part of the word, and the row of the panel that the text
 continues with. The same letters can be tokenised in several ways: p and rank here are
@@ -102,15 +99,11 @@ def _word_forms(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """The contents of the file line."""
-
     name: str = ""
     modified: bool = False
     read_only: bool = False
-    changed: bool = False
-    """Whether another program has changed the file."""
-    deleted: bool = False
-    """Whether that change is that the file was deleted."""
+    change: str = ""
+    """What another program did to the file; "" for nothing."""
     endings: str = "LF"
     """The line endings: LF, CRLF, CR or mixed."""
     encoding: str = "UTF-8"
@@ -142,8 +135,6 @@ class FileStatus:
 
 
 class FileLine(StyledLines):
-    """One line about the file and the cursor."""
-
     HELP = """\
 The line below the text has Σ log P of all of it. "edit −12.3 bits" is what your edits
 of the paragraph at the cursor changed since the file was saved: its surprisal now, less
@@ -179,8 +170,7 @@ def forms(status: FileStatus) -> Forms:
     unusual = _format(status, plain=False)
     formats = _format(status, plain=True), unusual, ()
     notes = ["read-only"] if status.read_only else []
-    if status.changed:
-        notes.append("deleted" if status.deleted else "changed on disk")
+    notes += [status.change] if status.change else []
     if status.context_files:
         notes.append(f"{counted(status.context_files, 'file')} read first")
     if status.selected:

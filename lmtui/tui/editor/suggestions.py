@@ -23,7 +23,7 @@ from lmtui.tui.controller import Controller
 from lmtui.tui.editor.document import is_code
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.predictions import PredictionController
-from lmtui.tui.editor.suggestion_status import ghost_words, mode_words
+from lmtui.tui.editor.suggestion_status import MODES, ghost_words
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.batches import longest_text
 from lmtui.tui.engine.client import EngineClient
@@ -53,8 +53,6 @@ class _Request:
 
 
 class SuggestionController(Controller):
-    """Asks for suggestions, and shows them as the editor's ghost text."""
-
     def __init__(
         self,
         client: EngineClient,
@@ -66,17 +64,17 @@ class SuggestionController(Controller):
         self._client, self._screen, self._editor = client, screen, editor
         self._activity, self._predictions = screen.activity, predictions
         self._rules, self._delay = writing.rules, writing.settings.ghost_delay
-        self._mode: Mode = "single" if writing.rules.single_line else "multi"
-        self.code_hint = HintLine(
-            "infill", _infill_words(), lead="Code:", at_once=False
+        self.mode: Mode = "single" if writing.rules.single_line else "multi"
+        infill = (
+            "this model reads only what is before the cursor; "
+            f"{catalogue.smallest_infill().name} also reads what follows it. F5 lists "
+            "models."
         )
+        self.code_hint = HintLine("infill", infill, lead="Code:", at_once=False)
         """A model for programs, where this one reads only what is before the cursor."""
-        self._pause_timer: asyncio.TimerHandle | None = (
-            None  # while nothing is shown yet
-        )
-        self._after_pause_call: Callable[[], object] | None = (
-            None  # to be done after it
-        )
+        # Runs while nothing is shown yet; the call is made after it.
+        self._pause_timer: asyncio.TimerHandle | None = None
+        self._after_pause_call: Callable[[], object] | None = None
         self._has_model = False
         self._capabilities = Capabilities()
         self._alternatives: tuple[Suggestion, ...] = ()
@@ -131,12 +129,11 @@ class SuggestionController(Controller):
         return self._client.cancel()
 
     def _suggest(self) -> None:
-        """Ask for a suggestion at once, and begin the pause before it is shown."""
         editor = self._editor
         can_suggest = (
             editor.has_focus and not editor.ghost and editor.selection.is_empty
         )
-        if self._mode == "off" or not self._has_model or not can_suggest:
+        if self.mode == "off" or not self._has_model or not can_suggest:
             return
         if self._delay > 0:
             seconds = max(0.001, self._delay - _DRAWN_IN)
@@ -144,13 +141,10 @@ class SuggestionController(Controller):
         self._ask(self._request(self._rules))
 
     def _end_pause(self) -> None:
-        latest, self._pause_timer, self._after_pause_call = (
-            self._after_pause_call,
-            None,
-            None,
-        )
-        if latest is not None:
-            latest()
+        call, self._after_pause_call = self._after_pause_call, None
+        self._pause_timer = None
+        if call is not None:
+            call()
         self._activity.update()
 
     def _after_pause(self, call: Callable[[], object]) -> None:
@@ -161,7 +155,6 @@ class SuggestionController(Controller):
             self._after_pause_call = call
 
     def suggest_now(self) -> None:
-        """Ask for a suggestion, however unsure the model is."""
         if not self._has_model:
             self._screen.notify("No model is loaded yet.")
             return
@@ -170,7 +163,7 @@ class SuggestionController(Controller):
         self._ask(replace(self._request(rules), by_user=True))
 
     def _request(self, rules: SuggestionRules) -> _Request:
-        rules = replace(rules, single_line=self._mode != "multi")
+        rules = replace(rules, single_line=self.mode != "multi")
         return _Request(self._editor.revision, self._editor.cursor_index, rules)
 
     def _ask(self, request: _Request) -> None:
@@ -298,23 +291,11 @@ class SuggestionController(Controller):
 
     # The mode.
 
-    @property
-    def mode(self) -> Mode:
-        return self._mode
-
     def next_mode(self) -> None:
-        self._mode = _MODES[(_MODES.index(self._mode) + 1) % len(_MODES)]
+        self.mode = _MODES[(_MODES.index(self.mode) + 1) % len(_MODES)]
         self.cancel()
         self._editor.forget_ghosts()
         self._alternatives = ()
-        self._notice(mode_words(self._mode))
+        self._notice(MODES[self.mode])
         self._screen.refresh_bindings()
         self._suggest()
-
-
-def _infill_words() -> str:
-    return (
-        "this model reads only what is before the cursor; "
-        f"{catalogue.smallest_infill().name} also reads what follows it. F5 lists "
-        "models."
-    )

@@ -105,8 +105,6 @@ class Ghosts:
 
 
 def first_word(text: str) -> str:
-    """Return the beginning of a text up to the end of its first word, or of its first
-    run of punctuation."""
     start = len(text) - len(text.lstrip()) + 1
     for index in range(start, len(text)):
         both_signs = _is_sign(text[index - 1]) and _is_sign(text[index])
@@ -190,8 +188,6 @@ in code and in lists it is indented like its line.
 
     @dataclass
     class Edited(Message):
-        """The text has changed."""
-
         revision: int
         cursor: int
         ghost_stays: bool
@@ -207,7 +203,7 @@ in code and in lists it is indented like its line.
 
     @dataclass
     class GhostDismissed(Message):
-        """The user dismissed the ghost text."""
+        pass
 
     @dataclass
     class AlternativeRequested(Message):
@@ -220,13 +216,13 @@ in code and in lists it is indented like its line.
         """A suggestion is requested by key, even where none would be made
         automatically."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None) -> None:
         self._ghosts = Ghosts()
         self._ghost_at: Location = (0, 0)
         self._ghost_layout: tuple[object, str, GhostRows] | None = None
         self._heat_map = HeatMap()
         self._max_bits = 0.0
-        super().__init__(id=id, classes=classes)
+        super().__init__(id=id)
 
     # Ghost text.
 
@@ -372,7 +368,6 @@ in code and in lists it is indented like its line.
 
     @property
     def gutter_width(self) -> int:
-        """The width of line numbers and bars, in cells."""
         digits = len(str(self._lines.line_count)) if self.show_line_numbers else 0
         return digits + 2 if digits or self.heat else 0
 

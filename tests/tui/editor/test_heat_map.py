@@ -106,12 +106,11 @@ def test_heat_map_merges_the_tokens_of_one_character() -> None:
     spans = [
         HeatSpan(0, 1, 2, 1.0),
         HeatSpan(0, 1, 5, 2.0),
-        HeatSpan(0, 1, 1, 0.5, True),
+        HeatSpan(0, 1, 1, 0.5),
     ]
     document, marks = heated("漢x", [*spans, HeatSpan(1, 2, 3)])
     (first, second) = marks.of(0)
     assert (first.start, first.end, first.level, first.bits) == (0, 1, 5, 3.5)
-    assert first.stale
     assert (second.start, second.end, second.level) == (1, 2, 3)
     assert document.line_count == 1
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from textual import events
 
 from lmtui.tui.editor.text_area import GhostEditor
+from tests.examples import examples
 from tests.tui.editing import Editing, editing
 from tests.tui.texts import texts
 
@@ -32,44 +33,31 @@ def put(page: Editing, marked: str, language: str | None = None) -> None:
 
 KEYS = [
     ("enter", "python", "if x:|\n", "if x:\n    |\n"),
-    ("enter", "python", "def f():\n  x = {|}", "def f():\n  x = {\n    |\n  }"),
     ("enter", "python", "x = 1  # so:|", "x = 1  # so:\n|"),
     ("enter", "python", "x = 'a:|b|'", "x = 'a:\n|'"),
-    ("enter", "python", "    pass|\n", "    pass\n|\n"),
     ("enter", "markdown", "- one|", "- one\n- |"),
     ("enter", "markdown", "- one\n- |", "- one\n|"),
     ("enter", None, "\tone| two|", "\tone\n\t|"),
-    ("enter", None, "one|", "one\n|"),
     # A closing bracket is as deep as the line of its partner.
     ("}", "javascript", "\tif (x) {\n\t\ta();\n\t\t|", "\tif (x) {\n\t\ta();\n\t}|"),
     ("}", "python", "x = {\n        1: '}',\n    |", "x = {\n        1: '}',\n}|"),
-    ("}", "python", "x = {\n|", "x = {\n}|"),
     ("}", "python", "x = {\n    1|", "x = {\n    1}|"),
     ("}", "python", "x = {}\n    |", "x = {}\n    }|"),
     ("}", "python", 'x = {"""\n    |"""', 'x = {"""\n    }|"""'),
-    ("}", "css", "a {\n  /* b */|", "a {\n  /* b */}|"),
     ("}", None, "x = {\n    |", "x = {\n    }|"),
     # In leading white space, to the stop before.
     ("backspace", None, "a\n    b\n        |", "a\n    b\n    |"),
-    ("backspace", None, "a\n    b\n      |", "a\n    b\n    |"),
-    ("backspace", None, "a\n  b\n    |c", "a\n  b\n  |c"),
     ("backspace", None, "a\n\tb\n\t\t|c", "a\n\tb\n\t|c"),
     ("backspace", None, "    a|b", "    |b"),
     ("backspace", None, "a\n|    b", "a|    b"),
     ("backspace", None, "|  |  a", "|  a"),
     ("tab", None, "a\n  b\n|c", "a\n  b\n  |c"),
-    ("tab", None, "a\n  b\nc|", "a\n  b\nc |"),
     ("tab", None, "a\n  b\n|c\nd|", "a\n  b\n|  c\n  d|"),
-    ("tab", None, "a\n\tb\nc|", "a\n\tb\nc\t|"),
     ("tab", None, "a|b", "a   |b"),
     ("tab", None, "\ta\n|b", "\ta\n\t|b"),
     ("tab", None, "|a\n\nb|\nc", "|    a\n\n    b|\nc"),
-    ("tab", None, "|a\n|b", "|    a\n|b"),
     ("shift+tab", None, "    a|b", "a|b"),
-    ("shift+tab", None, "a\n  b\n    c|", "a\n  b\n  c|"),
-    ("shift+tab", None, "a\n\tb\n\t\t|c\n\t\td|", "a\n\tb\n\t|c\n\td|"),
     ("shift+tab", None, "    a|\n      b|\n    c", "a|\n  b|\n    c"),
-    ("shift+tab", None, "a|b", "a|b"),
     ("alt+up", None, "one\nt|wo\n", "t|wo\none\n"),
     ("alt+down", None, "|one\ntwo|\nsix", "six\n|one\ntwo|"),
     ("alt+down", None, "one\nt|wo\n", "one\nt|wo\n"),
@@ -145,7 +133,7 @@ async def test_comment_key_leaves_a_file_without_comments_alone() -> None:
         assert not page.editor.history.undo_stack
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(8, full=100))
 @given(texts(12), st.data())
 async def test_any_keys_for_lines_are_undone_and_redone(
     text: str, data: st.DataObject

@@ -7,19 +7,17 @@ After a change that is meant, look at the new ones and keep them:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import TextFile
-from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.document.types import (
     Correction,
     ProofreadPart,
-    Replacement,
 )
 from lmtui.engine.types import (
     SamplingSettings,
@@ -32,12 +30,11 @@ from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.pickers import (
     CorrectionsScreen,
-    ReplacementsScreen,
-    SurprisesScreen,
 )
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.preferences import Preferences
 from tests.fake_writing import FakeWriter
+from tests.tui.editor.writer import ALL, NEVER
 from tests.tui.pictures import Compare, Show, looks_as_kept
 from tests.tui.programs import ROWS, Program
 
@@ -86,16 +83,11 @@ SURPRISES = {
     "cloud": 4.1, "size": 1.9, "stay": 7.0, "reach": 2.4, "ground": 0.9, "falls": 5.2,
 }  # fmt: skip
 """Bits of some words; of all others, next to none."""
-NEVER = 3600.0
-HOLD_NOTHING_BACK = SuggestionRules(seconds=None, min_prob=None)
 SMALL = (80, 24)
 
 
-@dataclass
 class Reader(FakeWriter):
     """An engine with an opinion on words: all letters of a word surprise alike."""
-
-    surprises: Mapping[str, float] = field(default_factory=lambda: SURPRISES)
 
     def _scores(
         self, ids: tuple[int, ...], prefix: tuple[int, ...], top: int
@@ -103,7 +95,7 @@ class Reader(FakeWriter):
         bits = [0.1] * len(ids)
         for word in re.finditer(r"\w+", bytes(ids).decode("latin-1")):
             size = len(word[0])
-            bits[slice(*word.span())] = [self.surprises.get(word[0], 0.2)] * size
+            bits[slice(*word.span())] = [SURPRISES.get(word[0], 0.2)] * size
         scores = super()._scores(ids, prefix, top)
         for token, surprisal in zip(scores, bits, strict=True):
             if token.logprob is not None:
@@ -119,7 +111,7 @@ def app_of(
     writing = Writing(
         file,
         cursor=cursor,
-        rules=replace(HOLD_NOTHING_BACK, single_line=not multi_line),
+        rules=replace(ALL, single_line=not multi_line),
         settings=EditorSettings(
             ghost_delay=0.01 if engine.answers or not file.text else NEVER,
             surprise_bits=6.0,
@@ -206,29 +198,14 @@ async def hot(running: Program) -> None:
 # Empty, and ghosts.
 
 
-def test_new_file(picture: Compare) -> None:
-    async def show(running: Program) -> None:
-        await read(running)
-        await running.until(lambda: "ready" in running.seen)
-
-    assert picture(show, text="", name="notes.txt")
-
-
 MORE = (
     "ce is not where I would like to live for long, but for a week in spring there is"
     " no better place to walk about."
 )
 
 
-@pytest.mark.parametrize("theme", ["dark", "high-contrast"])
-def test_ghost_over_rows(picture: Compare, theme: str) -> None:
-    engine = Reader([MORE])
-    assert picture(ghost(MORE), before="of Fran", engine=engine, theme=theme)
-
-
-def test_ghost_over_narrow_rows(picture: Compare) -> None:
-    engine = Reader([MORE])
-    assert picture(ghost(MORE), before="of Fran", engine=engine, size=(60, 20))
+def test_ghost_over_rows(picture: Compare) -> None:
+    assert picture(ghost(MORE), before="of Fran", engine=Reader([MORE]))
 
 
 def test_ghost_of_several_lines(picture: Compare) -> None:
@@ -255,19 +232,8 @@ def test_ghost_in_wide_text(picture: Compare) -> None:
 # Heat.
 
 
-def test_heat(picture: Compare) -> None:
-    assert picture(hot, before="a parrot")
-
-
 def test_heat_over_a_program(picture: Compare) -> None:
     assert picture(hot, text=CODE, name="rain.py", before="def shower")
-
-
-def test_wrapped_program(picture: Compare) -> None:
-    async def show(running: Program) -> None:
-        await read(running)
-
-    assert picture(show, text=CODE, name="rain.py", before="drops))", size=SMALL)
 
 
 def test_heat_over_a_program_without_colours(
@@ -307,26 +273,6 @@ def test_find(picture: Compare) -> None:
     assert picture(show, size=SMALL)
 
 
-def test_replacements(picture: Compare) -> None:
-    words = (
-        Replacement("museum", -1.2, ", but it is closed on", -20.0),
-        Replacement("sea", -2.7, ". The weather is", -19.4),
-        Replacement("city", -1.9, ", and then go on to", -21.0),
-        Replacement("old town", -3.3, " with its narrow", -21.4),
-        Replacement("exhibition", -5.8, " at the", -24.3),
-        Replacement("博物館", -8.1, "", -28.2),
-    )
-
-    async def show(running: Program) -> None:
-        await read(running)
-        await running.press("f7")
-        await running.on(ReplacementsScreen)
-        await running.until(lambda: "goes on" in running.seen)
-
-    engine = Reader(words=words)
-    assert picture(show, before="the mus", engine=engine)
-
-
 def test_corrections(picture: Compare) -> None:
     spans = [(text, LETTER.index(text)) for text in ("Paris", "the coffee", "parrot")]
     found = [
@@ -344,16 +290,6 @@ def test_corrections(picture: Compare) -> None:
 
     engine = Reader(parts=[ProofreadPart(len(LETTER), 69, tuple(found))])
     assert picture(show, engine=engine)
-
-
-def test_surprises(picture: Compare) -> None:
-    async def show(running: Program) -> None:
-        await read(running)
-        await running.press("ctrl+l")
-        await running.on(SurprisesScreen)
-        await running.until(lambda: "parrot" in running.seen)
-
-    assert picture(show, size=SMALL)
 
 
 def test_leaving(picture: Compare) -> None:

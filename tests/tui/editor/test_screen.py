@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -118,13 +117,6 @@ async def test_scored_text_is_not_scored_again(tmp_path: Path, tokens: int) -> N
         await writer.type("x")
         await writer.expected()
         assert not writer.screen.scores.text.stale()
-
-
-async def test_what_follows_the_cursor_has_a_row_of_its_own(tmp_path: Path) -> None:
-    async with writing(tmp_path, cursor=22, size=(100, 24)) as writer:
-        await writer.until(lambda: "follows: “⏎”" in writer.seen)
-        assert "rank 20" in writer.seen  # beyond the rows
-        assert re.search("● ?⏎", writer.seen) and "●rest" not in writer.seen
 
 
 async def test_surprises_are_visited_by_keys_and_from_the_list(tmp_path: Path) -> None:
@@ -529,7 +521,7 @@ async def test_editor_goes_on_while_no_thread_can_be_started(
         await writer.press("ctrl+s")
         await writer.until(lambda: writer.file.read_text() == "x" + TEXT)
         writer.file.write_text("theirs")
-        await writer.until(lambda: writer.screen.file.changed_elsewhere)
+        await writer.until(lambda: writer.screen.file.known_change)
 
 
 @contextmanager

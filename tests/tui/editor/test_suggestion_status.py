@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from rich.cells import cell_len
 
-from lmtui.engine.document.suggestion import SuggestionEnd
+from lmtui.engine.document.suggestion import SuggestionEnd, SuggestionRules
 from lmtui.tui.editor.suggestion_status import ghost_words
 
 
-@given(
-    st.sampled_from(SuggestionEnd),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-    st.integers(0, 200),
-)
-def test_ghost_words_fit_the_width_and_say_why(
-    end: SuggestionEnd, shown: bool, multi_line: bool, infill: bool, width: int
-) -> None:
+def test_ghost_words_say_why_and_what_was_read() -> None:
     words = ghost_words(
-        end,
-        shown=shown,
-        multi_line=multi_line,
-        infill=infill,
+        SuggestionEnd.UNSURE,
+        rules=SuggestionRules(min_prob=0.25),
+        shown=False,
+        multi_line=True,
         window=(1024, 2048),
         total=8113,
-        width=width,
     )
-    assert cell_len(words) <= width
-    least = ghost_words(end, shown=shown)
-    if width >= 44:
-        assert words.startswith(least.split(" · ", maxsplit=1)[0])
-    if width >= 102:
-        assert words.endswith("window 1,024–2,047 of 8,113")
-        assert ("several lines" in words) == multi_line
-        assert ("left context only" in words) != infill
+    assert words == (
+        "no ghost: low confidence (p < 0.25) · Ctrl+Space shows it · several lines · "
+        "reads left context only · window 1,024–2,047 of 8,113"
+    )
 
 
 def test_every_suggestion_end_has_its_own_words() -> None:

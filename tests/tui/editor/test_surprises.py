@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual.widgets import Static
 
 from lmtui.editing import surprises
-from lmtui.editing.surprises import MOST, SurprisingToken, SurprisingWord, places_of
+from lmtui.editing.surprises import SurprisingToken, SurprisingWord, surprising_words
 from lmtui.partial import RankAbove
 from lmtui.tui.editor.pickers import EMPTY, SurprisesScreen, surprise_rows
 from tests.tui.hosts import HOSTILE, Host, safe
@@ -20,7 +20,7 @@ TOKENS = [
     SurprisingToken(25, 30, 2.5, 3),
     SurprisingToken(36, 42, 14.25),
 ]
-PLACES = places_of(TEXT, TOKENS, threshold=0)
+PLACES = surprising_words(TEXT, TOKENS, threshold=0)
 
 
 class Lister(Host):
@@ -80,18 +80,6 @@ async def test_ignored_word_that_cannot_be_stored_is_told(
         assert told.message.startswith("“Frunce” is ignored this time only")
 
 
-async def test_surprises_screen_lists_at_most_twenty_words() -> None:
-    text = "\n".join(f"word{n:02}" for n in range(30))
-    places = [SurprisingWord(7 * n, 7 * n + 6, f"word{n:02}", n, n) for n in range(30)]
-    app = Lister(text, places)
-    async with app.run_test(size=(80, 24)) as pilot:
-        assert "word29" in app.text() and "Enter goes there" in app.text()
-        await pilot.press("end")
-        assert "word10" in app.text()
-        await pilot.press("enter")
-        assert app.answers == [places[-MOST]]
-
-
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
 def test_surprise_rows_align_hostile_words(words: str) -> None:
     text = f"漢{words}\tx\n\x1b{words} y"
@@ -113,5 +101,5 @@ def test_surprise_rows_show_ranks_as_far_as_they_are_known() -> None:
         SurprisingToken(1, 2, 8.0, RankAbove(500)),
         SurprisingToken(2, 3, 7.0, 1200),
     ]
-    rows = surprise_rows("ab\n", places_of("ab\n", tokens, threshold=5))
+    rows = surprise_rows("ab\n", surprising_words("ab\n", tokens, threshold=5))
     assert ["rank >500" in rows[0].plain, "rank 1,200" in rows[1].plain] == [True, True]
