@@ -36,7 +36,9 @@ def pair_at(
     for index in (column, column - 1):
         bracket = code_of(line, index, index + 1) if index >= 0 else ""
         if bracket in _KINDS:
-            other = _partner(lines, (line, index), bracket, code_of)
+            walk = _back if bracket in CLOSERS else _ahead
+            parts = walk(lines, (line, index), code_of)
+            other = _first_level(parts, bracket, depth=0)
             return None if other is None else ((line, index), other)
     return None
 
@@ -47,13 +49,6 @@ def closed_by(
     line, column = cursor
     parts = _back(lines, (line, column - 1), code_of)
     return _first_level(parts, bracket, depth=1)
-
-
-def _partner(
-    lines: Sequence[str], at: Location, bracket: str, code_of: CodeOf
-) -> Location | None:
-    walk = _back if bracket in CLOSERS else _ahead
-    return _first_level(walk(lines, at, code_of), bracket, depth=0)
 
 
 def _first_level(

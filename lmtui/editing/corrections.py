@@ -19,12 +19,10 @@ class ProofreadText:
 
     def __init__(self, text: str, start: int, end: int) -> None:
         self.text = text
-        """The text as it is read."""
         self.start, self.end = start, end
         self.reached = start
         """Where the part ends that has been read."""
         self.words = 0
-        """Number of the words that have been read."""
         self.current = text
         """The text with the applied corrections."""
         self.corrections: list[Correction] = []
@@ -32,7 +30,6 @@ class ProofreadText:
         self.is_english = True
         """Whether the words are looked up in the dictionary."""
         self.ignored = 0
-        """Number of the corrections that were ignored."""
         self._applied: list[Correction] = []  # in the order of the text
 
     @property

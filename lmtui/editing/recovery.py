@@ -41,12 +41,10 @@ class Recovered:
     time: float
     """When the copy was written, in seconds since the epoch."""
     pid: int
-    """The process that wrote it."""
     open_elsewhere: bool
     """Whether that process still runs: the file is open in another editor, and its text
     must not be offered."""
     copy: Path
-    """Path of the recovery copy."""
     cursor: int = 0
     """Offset of the cursor in the text, where it was written last."""
     older: Recovered | None = field(default=None, compare=False)

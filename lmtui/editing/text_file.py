@@ -27,7 +27,6 @@ _ANY = re.compile(r"\r\n|\r|\n")
 _NAMES = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
 
 MOST_BYTES = 20_000_000
-"""The largest file that can be edited, in bytes."""
 Encoding = Literal["utf-8", "utf-16-le", "utf-16-be", "latin-1"]
 
 ENCODING_NAMES: dict[Encoding, str] = {
@@ -206,7 +205,6 @@ class TextFile:
     text: str
     """The text, with `\\n` for every line ending and without a byte-order mark."""
     bom: bool = False
-    """Whether the file begins with a byte-order mark."""
     endings: Endings = field(default_factory=Endings)
     stamp: Stamp | None = None
     """The file's state on disk; None for a new file that was not saved yet."""
@@ -450,7 +448,7 @@ def save(
     data = to_bytes(file, text)
     try:
         target = Path(os.path.realpath(path))
-        before = _state(target)
+        before = target.stat() if target.exists() else None
         if before:
             require_regular(path, before)
             if not os.access(target, os.W_OK):
@@ -507,13 +505,6 @@ def _is_the_same(path: Path, info: os.stat_result, stamp: Stamp) -> bool:
         return stamp_of(info, path.read_bytes()).digest == stamp.digest
     except OSError:
         return False
-
-
-def _state(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
 
 
 def _notes(before: os.stat_result | None, after: os.stat_result) -> tuple[str, ...]:

@@ -22,9 +22,7 @@ from lmtui.editing.text_file import TextFile
 from lmtui.errors import LmtuiError
 
 MOST_STEPS = 200
-"""Most steps of a history, the latest ones."""
 MOST_BYTES = 1_000_000
-"""Most bytes of a history on disk."""
 _MOST_FILES = 100  # histories; those written longest ago are removed
 
 Location = tuple[int, int]

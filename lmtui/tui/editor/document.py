@@ -191,7 +191,6 @@ class HeatSpan:
     level: int
     """The step of surprisal, 0 to 5."""
     bits: float = 0.0
-    """Surprisal in bits."""
     stale: bool = False
     """Whether the text before it has changed since it was scored."""
 

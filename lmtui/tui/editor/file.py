@@ -63,11 +63,8 @@ class _OpenedFile:
 
     file: TextFile
     holder: Holder | None
-    """The other editor that has the file open."""
     recovered: Recovered | None
-    """Unsaved text that can be offered."""
     steps: Sequence[UndoStep]
-    """Undo steps of earlier sessions."""
 
 
 def _describe_opened(

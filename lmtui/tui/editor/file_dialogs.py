@@ -22,9 +22,7 @@ from lmtui.tui.widgets.cells import clip
 
 _STYLES = {" ": "", "-": "$error", "+": "$success"}
 _DIFF_LINES = 2000
-"""Most lines of a diff that are shown."""
-_WIDTH = 500
-"""Most cells of a line that are shown."""
+_WIDTH = 500  # cells of a line of a diff
 
 
 def about_other_editor(

@@ -189,17 +189,14 @@ class WrappedLines(WrappedDocument):
             offsets = self.breaks(text)
             self._breaks[line] = offsets
             self._cells[line] = 0 if self._width else cells_of(drawn(text), self.tab)
-            if self._tops is not None and len(offsets) != self._count(line) - 1:
+            tops = self._tops
+            if tops is not None and len(offsets) != tops[line + 1] - tops[line] - 1:
                 self._tops = None
         self._changed.clear()
         if self._tops is None:
             counts = (len(offsets or ()) + 1 for offsets in self._breaks)
             self._tops = list(accumulate(counts, initial=0))
         return self._tops
-
-    def _count(self, line: int) -> int:
-        assert self._tops is not None
-        return self._tops[line + 1] - self._tops[line]
 
     @property
     def height(self) -> int:

@@ -26,7 +26,6 @@ class Writing:
     rules: SuggestionRules = field(default_factory=SuggestionRules)
     settings: EditorSettings = field(default_factory=EditorSettings)
     context: tuple[ContextFile, ...] = ()
-    """Other files that the model reads before the text."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     """How passages are drawn."""
     sampling_for: SamplingFor | None = None

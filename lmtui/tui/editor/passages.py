@@ -139,7 +139,9 @@ class PassageController(Controller):
                 engine, context, text, passage.cursor, settings
             ),
             partial(self._show_end, passage),
-            self._show_failed,
+            lambda error: self._activity.notice(
+                f"passage: {visible_line(error.title)}"
+            ),
             batch=partial(self._show, passage),
         )
         self._activity.clear_notice()
@@ -169,6 +171,3 @@ class PassageController(Controller):
             f"passage: {counted(result.tokens, 'token')}, {seed} · "
             "Tab takes it · Alt+G writes another"
         )
-
-    def _show_failed(self, error: LmtuiError) -> None:
-        self._activity.notice(f"passage: {visible_line(error.title)}")

@@ -211,7 +211,6 @@ def cost_table(present: VersionBits, version: VersionBits) -> str:
 @dataclass(slots=True)
 class _RewrittenPart:
     text: str
-    """The whole text."""
     start: int
     end: int
     revision: int

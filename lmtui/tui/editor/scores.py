@@ -25,7 +25,6 @@ from lmtui.engine.document.types import (
     ScoredSpan,
 )
 from lmtui.engine.scoring.totals import Sums
-from lmtui.errors import LmtuiError
 from lmtui.notation import bits, in_bits, rank
 from lmtui.surprisal_scale import Measure
 from lmtui.text import visible_line
@@ -226,7 +225,7 @@ class ScoreController(Controller):
                 Slot.SPAN,
                 emit_each(lambda engine: engine.document.score_span(text, *part)),
                 lambda _: end(),
-                self._show_failed,
+                lambda error: self._halt(visible_line(error.title)),
                 dropped=self._activity.update,
                 batch=lambda spans: self._add_scores(*spans),
             )
@@ -236,9 +235,6 @@ class ScoreController(Controller):
         first, last = self._editor.visible_lines
         whole = len(self.text.text) <= WHOLE
         return self.text.next_span(first, last, length=_PART, whole=whole)
-
-    def _show_failed(self, error: LmtuiError) -> None:
-        self._halt(visible_line(error.title))
 
     def _add_scores(self, span: ScoredSpan) -> None:
         if not span.spans:

@@ -108,7 +108,6 @@ class FileStatus:
     """The line endings: LF, CRLF, CR or mixed."""
     encoding: str = "UTF-8"
     bom: bool = False
-    """Whether the file begins with a byte-order mark."""
     indent: str = "spaces 4"
     """Written by Tab: tabs, or how many spaces."""
     line: int = 1
@@ -116,7 +115,6 @@ class FileStatus:
     words: int = 0
     characters: int = 0
     selected: int = 0
-    """Selected code points."""
     tokens: int | None = None
     """None while they are not counted."""
     tokens_stale: bool = False
@@ -128,7 +126,6 @@ class FileStatus:
     stale: bool = False
     """Whether some scores are from before an edit."""
     context_files: int = 0
-    """Files that the model reads before the text."""
     edit_bits: float | None = None
     """By how many bits the edits since the last save changed the surprisal of the
     paragraph at the cursor; None where it was not edited, or that is not known."""

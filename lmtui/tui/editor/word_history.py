@@ -19,11 +19,8 @@ from lmtui.tui.editor.layout import steps
 from lmtui.tui.widgets.line_document import end_of
 
 _STEPS = 10_000
-"""Most steps that can be undone."""
-_PAUSE = 1.0
-"""Seconds without an edit after which one begins a new step."""
-_LONGEST = 100
-"""Most characters that are typed in a step."""
+_PAUSE = 1.0  # seconds after which an edit begins a new step
+_LONGEST = 100  # characters that are typed in a step
 _IN_WORDS = "_'’"
 
 

@@ -15,22 +15,13 @@ import pytest
 
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import TextFile
-from lmtui.engine.document.types import (
-    Correction,
-    ProofreadPart,
-)
-from lmtui.engine.types import (
-    SamplingSettings,
-    ScoredToken,
-)
+from lmtui.engine.document.types import Correction, ProofreadPart
+from lmtui.engine.types import SamplingSettings, ScoredToken
 from lmtui.notation import LN2
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
-from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.pickers import (
-    CorrectionsScreen,
-)
+from lmtui.tui.editor.pickers import CorrectionsScreen
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.preferences import Preferences
 from tests.fake_writing import FakeWriter
@@ -104,31 +95,6 @@ class Reader(FakeWriter):
             yield token
 
 
-def app_of(
-    engine: FakeWriter, file: TextFile, *, cursor: int, multi_line: bool, theme: str
-) -> LmtuiApp:
-    """The editor with a file that no disk has; suggestions come where there are any."""
-    writing = Writing(
-        file,
-        cursor=cursor,
-        rules=replace(ALL, single_line=not multi_line),
-        settings=EditorSettings(
-            ghost_delay=0.01 if engine.answers or not file.text else NEVER,
-            surprise_bits=6.0,
-        ),
-    )
-    return LmtuiApp(
-        lambda _: lambda _: engine,
-        AppOptions(
-            sampling=SamplingSettings(seed=1),
-            list_models=lambda: ROWS,
-            first="complete",
-            writing=writing,
-            preferences=Preferences(theme=theme),
-        ),
-    )
-
-
 @pytest.fixture
 def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
     """Whether the editor, once it was brought somewhere, looks as it did."""
@@ -144,15 +110,25 @@ def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
         size: tuple[int, int] = (120, 40),
         theme: str = "dark",
     ) -> bool:
-        """The cursor stands behind `before`, which is in the text once."""
+        """The cursor stands behind `before`, which is in the text once; the file is on
+        no disk."""
         assert not before or text.count(before) == 1
-        app = app_of(
-            engine or Reader(),
+        model = engine or Reader()
+        delay = 0.01 if model.answers else NEVER
+        writing = Writing(
             TextFile(Path("/nowhere") / name, text),
             cursor=text.index(before) + len(before),
-            multi_line=multi_line,
-            theme=theme,
+            rules=replace(ALL, single_line=not multi_line),
+            settings=EditorSettings(ghost_delay=delay, surprise_bits=6.0),
         )
+        options = AppOptions(
+            sampling=SamplingSettings(seed=1),
+            list_models=lambda: ROWS,
+            first="complete",
+            writing=writing,
+            preferences=Preferences(theme=theme),
+        )
+        app = LmtuiApp(lambda _: lambda _: model, options)
         return looks_as_kept(snap_compare, app, show, size=size)
 
     return compare
@@ -195,7 +171,7 @@ async def hot(running: Program) -> None:
     await running.until(lambda: "heat: surprisal" in running.seen)
 
 
-# Empty, and ghosts.
+# Ghosts.
 
 
 MORE = (
@@ -232,14 +208,12 @@ def test_ghost_in_wide_text(picture: Compare) -> None:
 # Heat.
 
 
-def test_heat_over_a_program(picture: Compare) -> None:
-    assert picture(hot, text=CODE, name="rain.py", before="def shower")
-
-
-def test_heat_over_a_program_without_colours(
-    picture: Compare, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("colours", [True, False], ids=["colours", "no-colours"])
+def test_heat_over_a_program(
+    picture: Compare, monkeypatch: pytest.MonkeyPatch, colours: bool
 ) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
+    if not colours:
+        monkeypatch.setenv("NO_COLOR", "1")
     assert picture(hot, text=CODE, name="rain.py", before="def shower")
 
 
@@ -260,17 +234,7 @@ def test_small(picture: Compare) -> None:
     assert picture(ghost(MORE), before="of Fran", engine=engine, size=SMALL)
 
 
-# Bars and dialogs.
-
-
-def test_find(picture: Compare) -> None:
-    async def show(running: Program) -> None:
-        await read(running)
-        await running.press("ctrl+f", *"was")
-        await running.until(lambda: "1 of 2" in running.seen)
-        await read(running)
-
-    assert picture(show, size=SMALL)
+# A dialog.
 
 
 def test_corrections(picture: Compare) -> None:
@@ -290,15 +254,3 @@ def test_corrections(picture: Compare) -> None:
 
     engine = Reader(parts=[ProofreadPart(len(LETTER), 69, tuple(found))])
     assert picture(show, engine=engine)
-
-
-def test_leaving(picture: Compare) -> None:
-    async def show(running: Program) -> None:
-        await read(running)
-        await running.press("O", "h", "space")
-        await read(running)
-        await running.press("ctrl+q")
-        await running.on(ConfirmDialog)
-        await running.until(lambda: "has unsaved changes" in running.seen)
-
-    assert picture(show)

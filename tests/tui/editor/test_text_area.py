@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from textual import events
-from textual.strip import Strip
 
 from lmtui.tui.editor.document import HeatSpan
 from lmtui.tui.editor.text_area import GhostEditor
@@ -252,21 +251,6 @@ async def test_ghost_is_shown_only_while_the_editor_has_focus() -> None:
         assert on.editor.ghost == "ghost"
 
 
-async def test_ghost_is_drawn_in_italics_between_the_text_around_it() -> None:
-    async with editing("one two\nthree", 3, size=(15, 8)) as on:
-        await on.suggest(" and\na half of it")
-        assert on.rows() == ["one and", "a half of it", "two", "three"]
-        strips = [on.editor.render_line(y) for y in range(4)]
-        ghostly = "".join(
-            segment.text
-            for strip in strips
-            for segment in strip
-            if segment.style and segment.style.italic
-        )
-        assert ghostly.split() == ["and", "a", "half", "of", "it"]
-        assert on.editor.text == "one two\nthree"
-
-
 async def test_tab_takes_only_the_visible_part_of_a_ghost() -> None:
     async with editing("", size=(20, 3)) as on:
         await on.suggest("1\n2\n3\n4\n5")
@@ -382,43 +366,6 @@ async def test_heat_is_drawn_while_the_text_has_fewer_rows_than_were_scrolled() 
         assert on.editor.wrapped_document.height == 1 < scrolled
         assert on.editor.visible_lines == (0, 0)
         drawn(on.app.screen)
-
-
-async def test_heat_in_code_leaves_the_colours_of_the_syntax() -> None:
-    text = "return one if 'two' else 3"
-    async with editing(text, len(text), language="python") as on:
-
-        def row() -> Strip:
-            return on.editor.render_line(0).crop(on.editor.gutter_width, 30)
-
-        def colours() -> list[object]:
-            return [
-                segment.style and segment.style.color
-                for segment in row()
-                for _ in segment.text
-            ][: len(text)]
-
-        before = colours()
-        assert len(set(before)) >= 3
-        on.editor.set_heat(tokens(text, 0, 2, 3, 4, 5, 0))
-        on.editor.heat = True
-        assert colours() == before
-        grounds: dict[tuple[object, ...], list[str]] = {}
-        for segment in row():
-            if segment.style and segment.text.strip():
-                style = segment.style
-                look = (bool(style.bold), bool(style.underline), style.bgcolor)
-                grounds.setdefault(look, []).append(segment.text.strip())
-                assert not style.reverse
-        plain = on.editor.rich_style.bgcolor
-        assert grounds.pop((False, False, plain)) == ["return", "3"]
-        assert grounds.pop((False, True, plain)) == ["one"]
-        assert grounds.pop((True, True, plain)) == ["if"]
-        (first, words), (second, others) = grounds.items()
-        assert (first[:2], words) == ((False, False), ["'two'"])
-        assert (second[:2], others) == ((True, True), ["else"])
-        on.editor.heat = False
-        assert colours() == before
 
 
 # Hostile texts.

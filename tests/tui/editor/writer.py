@@ -93,7 +93,7 @@ async def writing(
         settings=EditorSettings(ghost_delay=delay, surprise_bits=6.0),
     )
     engines = {"default": engine or FakeWriter()}
-    options |= {"first": "complete", "writing": opened}
+    options = {"size": (100, 30), "first": "complete", "writing": opened, **options}
     async with program(engines, **options) as running:
         screen = running.app.installed("complete")
         assert isinstance(screen, EditorScreen)
