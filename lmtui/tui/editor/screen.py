@@ -213,10 +213,7 @@ then none, then the first one again.
 
     def _follow_file(self) -> None:
         self.scores.forget()
-        editor = self.editor
-        self.follow_edit(
-            GhostEditor.Edited(editor.revision, editor.cursor_index, ghost_stays=False)
-        )
+        self.follow_edit(GhostEditor.Edited(ghost_stays=False))
 
     # What the text area posts.
 

@@ -188,8 +188,6 @@ in code and in lists it is indented like its line.
 
     @dataclass
     class Edited(Message):
-        revision: int
-        cursor: int
         ghost_stays: bool
         """Whether a suggestion remains at the cursor, so that none need be
         requested."""
@@ -197,9 +195,6 @@ in code and in lists it is indented like its line.
     @dataclass
     class CursorMoved(Message):
         """The cursor or the selection has changed, but not the text."""
-
-        index: int
-        revision: int
 
     @dataclass
     class GhostDismissed(Message):
@@ -317,7 +312,7 @@ in code and in lists it is indented like its line.
         self._ghost_at = self.cursor_location
         self._show_change()
         ghost_stays = bool(self._ghosts.text) and self.selection.is_empty
-        self.post_message(self.Edited(self.revision, self.cursor_index, ghost_stays))
+        self.post_message(self.Edited(ghost_stays))
 
     def _follow(self, change: DocumentChange) -> None:
         super()._follow(change)
@@ -334,7 +329,7 @@ in code and in lists it is indented like its line.
             return
         self._ghosts.drop()
         self._refresh_size()
-        self.post_message(self.CursorMoved(self.cursor_index, self.revision))
+        self.post_message(self.CursorMoved())
 
     def _show_change(self) -> None:
         if not self.is_mounted or self._change_depth:

@@ -205,7 +205,7 @@ async def test_long_text_says_that_what_was_shown_of_it_is_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scores, "WHOLE", 100)
-    async with writing(tmp_path, text=TEXT * 60) as writer:
+    async with writing(tmp_path, text=TEXT * 60, size=(120, 40)) as writer:
         await writer.until(lambda: "≈ of the lines that were shown" in writer.seen)
         await writer.until(lambda: "ready" in writer.seen)
         assert (
@@ -220,7 +220,7 @@ async def test_tokens_of_a_long_text_are_counted_as_soon_as_they_are_known(
     """The prediction, which counts them, can come after the last score."""
     monkeypatch.setattr(scores, "WHOLE", 100)
     monkeypatch.setattr(scores, "TOTALS_EVERY", 3600.0)
-    async with writing(tmp_path, text=TEXT * 60, cursor=7) as writer:
+    async with writing(tmp_path, text=TEXT * 60, cursor=7, size=(120, 40)) as writer:
         count = f"of {60 * len(TEXT):,} tokens −"
         await writer.until(lambda: count in writer.seen)
         shown = writer.screen.scores
