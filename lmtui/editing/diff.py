@@ -31,28 +31,9 @@ class DiffLine:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hunk:
-    """Changed lines that are close to each other, with the lines around them."""
-
-    first: int
-    """Number of its first line in the first text, from 1."""
-    second: int
-    """The same in the second text."""
-    lines: Sequence[DiffLine]
-
-    @property
-    def header(self) -> str:
-        sides = (("-", self.first, "+"), ("+", self.second, "-"))
-        ranges = (
-            f"{sign}{start},{sum(line.sign != other for line in self.lines)}"
-            for sign, start, other in sides
-        )
-        return f"@@ {' '.join(ranges)} @@"
-
-
-def hunks(first: str, second: str) -> Iterator[Hunk]:
-    """Yield the differences of two texts, in order; none of equal texts."""
+def hunks(first: str, second: str) -> Iterator[tuple[str, Sequence[DiffLine]]]:
+    """Yield the differences of two texts, in order; none of equal texts. Each is the
+    header of a unified diff, and changed lines with the lines around them."""
     lines = list(diff_lines(first, second))
     changed = deque(n for n, line in enumerate(lines) if line.sign != " ")
     old = new = 1
@@ -66,9 +47,11 @@ def hunks(first: str, second: str) -> Iterator[Hunk]:
         old += start - at
         new += start - at
         part = lines[start:end]
-        yield Hunk(old, new, part)
-        old += sum(line.sign != "+" for line in part)
-        new += sum(line.sign != "-" for line in part)
+        removed = sum(line.sign != "+" for line in part)
+        added = sum(line.sign != "-" for line in part)
+        yield f"@@ -{old},{removed} +{new},{added} @@", part
+        old += removed
+        new += added
         at = end
 
 

@@ -23,14 +23,14 @@ def test_diff_lines_hold_both_texts(first: str, second: str) -> None:
 @given(TEXTS, TEXTS)
 def test_hunks_patch_the_first_text_into_the_second(first: str, second: str) -> None:
     old, patched, at = first.split("\n"), [], 0
-    for hunk in hunks(first, second):
-        header = re.fullmatch(r"@@ -(\d+),(\d+) \+(\d+),(\d+) @@", hunk.header)
-        assert header is not None
-        start, count, new_start, new_count = map(int, header.groups())
+    for header, lines in hunks(first, second):
+        numbers = re.fullmatch(r"@@ -(\d+),(\d+) \+(\d+),(\d+) @@", header)
+        assert numbers is not None
+        start, count, new_start, new_count = map(int, numbers.groups())
         patched += old[at : start - 1]
         assert len(patched) == new_start - 1
-        before = [line.text for line in hunk.lines if line.sign != "+"]
-        after = [line.text for line in hunk.lines if line.sign != "-"]
+        before = [line.text for line in lines if line.sign != "+"]
+        after = [line.text for line in lines if line.sign != "-"]
         at = start - 1 + count
         assert before == old[start - 1 : at]
         assert len(after) == new_count
@@ -49,6 +49,6 @@ def test_hunks_are_those_of_a_unified_diff(one: int, other: int) -> None:
     second = [f"{line}!" if n in (one, other) else line for n, line in enumerate(first)]
     same = [*difflib.unified_diff(first, second, n=CONTEXT, lineterm="")][2:]
     ours = []
-    for hunk in hunks("\n".join(first), "\n".join(second)):
-        ours += [hunk.header, *(line.sign + line.text for line in hunk.lines)]
+    for header, lines in hunks("\n".join(first), "\n".join(second)):
+        ours += [header, *(line.sign + line.text for line in lines)]
     assert ours == same

@@ -103,11 +103,9 @@ def diff_page(
 
 def diff_words(on_disk: str, text: str) -> Content:
     lines: list[tuple[str, str]] = []
-    for hunk in hunks(on_disk, text):
-        lines.append((hunk.header, "$accent"))
-        lines += (
-            (f"{line.sign}{line.text}", _STYLES[line.sign]) for line in hunk.lines
-        )
+    for header, part in hunks(on_disk, text):
+        lines.append((header, "$accent"))
+        lines += ((f"{line.sign}{line.text}", _STYLES[line.sign]) for line in part)
         if len(lines) > _DIFF_LINES:
             lines[_DIFF_LINES:] = [("… there are more differences", "$quiet")]
             break

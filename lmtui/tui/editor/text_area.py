@@ -1,38 +1,71 @@
 """The editor widget: a text with ghost text and a heat map.
 
-Posts `Edited` and `CursorMoved`. Suggestions and scores are given back with the
-revision of the text they belong to. Handles the keys that accept or dismiss ghost text.
-Knows no engine, no file and no screen.
+A loaded text is never altered: only newlines end lines. Control characters are drawn
+as pictures. Posts `Edited` and `CursorMoved`. Suggestions and scores are given back
+with the revision of the text they belong to. Handles the keys that accept or dismiss
+ghost text. Knows no engine, no file and no screen.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import sys
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.style import Style
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.document._document import Location, Selection
 from textual.document._edit import Edit
-from textual.geometry import Region
+from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.reactive import reactive
+from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widgets import TextArea
 from textual.widgets.text_area import EditResult
 
+from lmtui.editing.find import Matches
+from lmtui.editing.indent import is_prose, step_of
+from lmtui.editing.undo_file import MOST_STEPS, UndoEdit, UndoStep
 from lmtui.engine.document.words import can_cut
-from lmtui.tui.editor.document import KINDS, HeatMap, HeatSpan
-from lmtui.tui.editor.exact_area import ExactArea, StyleSpan, bar
-from lmtui.tui.editor.layout import GhostRow, GhostRows, room_for
-from lmtui.tui.widgets.line_document import DocumentChange
-from lmtui.tui.widgets.styled_lines import STALE
+from lmtui.tui.editor.document import (
+    KINDS,
+    HeatMap,
+    HeatSpan,
+    SyntaxParts,
+    syntax_document,
+)
+from lmtui.tui.editor.layout import (
+    GhostRow,
+    GhostRows,
+    RowNavigator,
+    WrappedLines,
+    room_for,
+    steps,
+)
+from lmtui.tui.editor.line_area import LineArea
+from lmtui.tui.editor.row_drawing import StyleSpan, bar, draw, gutter
+from lmtui.tui.editor.word_history import WordHistory, batch_of, undo_step_of
+from lmtui.tui.widgets.cells import cells_of, drawn
+from lmtui.tui.widgets.drawn_area import pasted_text
+from lmtui.tui.widgets.key_input import handle_key, nothing_to_undo
+from lmtui.tui.widgets.line_document import DocumentChange, LineDocument
+from lmtui.tui.widgets.styled_lines import STALE, rendered
 from lmtui.tui.widgets.surprisal_styles import CLASSES, TINTED, sheet, tinted_sheet
 
 AROUND = 256
 """Characters before and after a cursor by which a suggestion is recognised."""
 _MAX_EARLIER = 64
+_CLUSTER = 64
+"""Characters that are searched for the boundary of the one beside the cursor."""
+_SURROGATES = dict.fromkeys(range(55296, 57344), "�")
+_CONTINUATION = "↳"
+"""Drawn instead of a line number where a row continues the line above."""
+_PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
 
 RequestKey = tuple[int, int]
 """The revision of a text, and the offset of the cursor in it."""
@@ -129,8 +162,9 @@ _PARTS: dict[str, Callable[[str], str]] = {
 }  # fmt: skip
 
 
-class GhostEditor(ExactArea):
-    """A text area with ghost text at the cursor and a heat map over its characters."""
+class GhostEditor(LineArea):
+    """A text area for whole files that draws itself, with ghost text at the cursor and
+    a heat map over its characters."""
 
     HELP = """\
 The model's suggestion is shown as ghost text at the cursor: Tab takes all of it,
@@ -167,10 +201,23 @@ in code and in lists it is indented like its line.
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "editor--ghost", "editor--bar", *(f"editor--{kind}" for kind in KINDS),
-        "editor--ghost-cursor", *CLASSES,
+        "editor--ghost-cursor", "text-area--match", *CLASSES,
     }  # fmt: skip
 
     DEFAULT_CSS = f"""
+    GhostEditor {{
+        border: none;
+        padding: 0;
+        color: $foreground;
+        background: $background;
+        overflow-x: hidden;
+        overflow-y: scroll;
+        scrollbar-size: 1 1;
+        &:focus {{ border: none; }}
+        & .text-area--gutter {{ color: $quiet; }}
+        & .text-area--match {{ background: $panel; text-style: bold underline; }}
+        & .text-area--cursor-gutter {{ color: $foreground; background: $background; }}
+    }}
     GhostEditor > .editor--ghost {{ color: $ghost; text-style: italic; }}
     .editor--ghost-cursor {{ background: $ghost; text-style: italic underline; }}
     GhostEditor > .editor--bar {{ color: $quiet; }}
@@ -183,6 +230,7 @@ in code and in lists it is indented like its line.
     {tinted_sheet("GhostEditor")}
     """
 
+    matches: reactive[Matches] = reactive(Matches(), init=False)
     heat: reactive[bool] = reactive(False, init=False)
     """Whether characters are shaded by surprisal."""
 
@@ -212,12 +260,171 @@ in code and in lists it is indented like its line.
         automatically."""
 
     def __init__(self, *, id: str | None = None) -> None:
+        self.revision = 0
+        """Incremented with each change of the text."""
+        self._lines = LineDocument("")
+        self._rows = WrappedLines(self._lines)
+        self._syntax: SyntaxParts | None = None
+        self._change_depth = 0
+        self._bracket_cache: tuple[object, tuple[Location, ...]] | None = None
         self._ghosts = Ghosts()
         self._ghost_at: Location = (0, 0)
         self._ghost_layout: tuple[object, str, GhostRows] | None = None
         self._heat_map = HeatMap()
         self._max_bits = 0.0
-        super().__init__(id=id)
+        super().__init__(
+            id=id,
+            show_line_numbers=True,
+            tab_behavior="focus",
+            highlight_cursor_line=False,
+        )
+        self.cursor_blink = False
+        self.history = WordHistory()
+
+    # Text.
+
+    @property
+    def words(self) -> int:
+        return self._lines.words
+
+    @property
+    def characters(self) -> int:
+        return self._lines.characters
+
+    @property
+    def cursor_index(self) -> int:
+        return self._lines.get_index_from_location(self.cursor_location)
+
+    @property
+    def selection_indexes(self) -> tuple[int, int]:
+        """The offsets of the selection's ends; both are the cursor's without a
+        selection."""
+        low, high = sorted(self.selection)
+        index = self._lines.get_index_from_location
+        return index(low), index(high)
+
+    def load(self, text: str, language: str | None = None) -> None:
+        """Replace the document and clear the undo history."""
+        self.revision += 1
+        self.history.clear()
+        self.set_reactive(TextArea.language, language)
+        with self._changing():
+            self._set_document(text, language)
+        self.indent_step = step_of(self._lines.lines)
+        self.refresh()
+
+    def load_text(self, text: str) -> None:
+        self.load(text, self.language)
+
+    def go_to(self, index: int, select_to: int | None = None) -> None:
+        """Move the cursor to offset `index`; or to `select_to`, selecting the text
+        between."""
+        location = self._lines.get_location_from_index
+        end = location(index if select_to is None else select_to)
+        self.selection = Selection(location(index), end)
+        self.record_cursor_width()
+        self.history.checkpoint()
+
+    def replace_span(self, start: int, end: int, text: str) -> None:
+        location = self._lines.get_location_from_index
+        self.history.checkpoint()
+        self.replace(text, location(start), location(end))
+        self.history.checkpoint()
+
+    def code_of(self, line: int, start: int, end: int) -> str:
+        if self._syntax is None or is_prose(self.language):
+            return super().code_of(line, start, end)
+        return self._syntax.code_of(line, start, end)
+
+    def undo_steps(self) -> list[UndoStep]:
+        return [undo_step_of(batch) for batch in self.history.undo_stack[-MOST_STEPS:]]
+
+    def put_undo_steps_first(self, steps: Sequence[UndoStep]) -> None:
+        """Add undo steps that led to the text as it was loaded."""
+        stack = self.history._undo_stack
+        first = max(0, len(steps) + len(stack) - self.history.max_checkpoints)
+        stack.extendleft(batch_of(step) for step in reversed(steps[first:]))
+        self.history.checkpoint()
+
+    def put_undone(self, text: str, cursor: int) -> None:
+        """Add undo steps as if the text had been another one for a moment."""
+        head = text[:cursor]
+        location = head.count("\n"), len(head) - (head.rfind("\n") + 1)
+        present, selection = self.text, self.selection
+        steps = (
+            (UndoEdit((0, 0), present, text, (selection.start, selection.end)),),
+            (UndoEdit((0, 0), text, present, (location, location)),),
+        )
+        self.history.checkpoint()
+        self.history._undo_stack.extend(map(batch_of, steps))
+        self.history._redo_stack.clear()
+        self.history.checkpoint()
+
+    def end_last_line(self) -> None:
+        """End the last line with a newline, if it has none; the cursor stays."""
+        if self.characters and self._lines.get_line(self._lines.line_count - 1):
+            selection, end = self.selection, self.characters
+            self.replace_span(end, end, "\n")
+            self.selection = selection
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Defer the layout while text and cursor do not match; nested calls are
+        allowed."""
+        self._change_depth += 1
+        try:
+            yield
+        finally:
+            self._change_depth -= 1
+        if not self._change_depth:
+            self._refresh_size()
+
+    def _build_highlight_map(self) -> None:
+        """Do nothing: syntax parts are looked up for the lines that are drawn."""
+
+    # Keys and mouse.
+
+    async def _on_key(self, event: events.Key) -> None:
+        def write(text: str) -> None:
+            self._replace_via_keyboard(text, *self.selection)
+
+        await handle_key(self, event, write)
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        """The text is one undo step, with newlines instead of carriage returns."""
+        event.prevent_default()
+        event.stop()
+        self.history.checkpoint()
+        text = pasted_text(event).translate(_SURROGATES)
+        self._replace_via_keyboard(text, *self.selection)
+        self.history.checkpoint()
+
+    def get_cursor_left_location(self) -> Location:
+        row, column = self.cursor_location
+        near = self._lines[row][max(0, column - _CLUSTER) : column]
+        last = deque(steps(near), maxlen=1)
+        if not last:
+            return super().get_cursor_left_location()
+        return row, column - len(last[0])
+
+    def get_cursor_right_location(self) -> Location:
+        row, column = self.cursor_location
+        near = self._lines[row][column : column + _CLUSTER]
+        first = next(steps(near), None)
+        if first is None:
+            return super().get_cursor_right_location()
+        return row, column + len(first)
+
+    def get_target_document_location(self, event: events.MouseEvent) -> Location:
+        x = event.x - self.gutter_width + self.scroll_offset.x - self.gutter.left
+        y = event.y + self.scroll_offset.y - self.gutter.top
+        return self._layout().offset_to_location(Offset(x, y))
+
+    def find_matching_bracket(self, bracket: str, search_from: Location) -> None:
+        """Do nothing: the bracket could be at the other end of a large text."""
+
+    def get_column_width(self, row: int, column: int) -> int:
+        return cells_of(drawn(self._lines[row])[:column], self._rows.tab)
 
     # Ghost text.
 
@@ -271,6 +478,8 @@ in code and in lists it is indented like its line.
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "dismiss":
             return bool(self.ghost)
+        if action == "undo" and nothing_to_undo(self):
+            return False
         return super().check_action(action, parameters)
 
     def on_focus(self) -> None:
@@ -285,11 +494,13 @@ in code and in lists it is indented like its line.
     # Changes.
 
     def edit(self, edit: Edit) -> EditResult:
+        """Edit the text. All edits but undo and redo come through here."""
         here = self.cursor_location
         at_cursor = edit.from_location == edit.to_location == here
         typed = edit.text if at_cursor and self.selection.is_empty else ""
         revision = self.revision
-        result = super().edit(edit)
+        with self._changing():
+            result = super().edit(edit)
         if self.cursor_location != result.end_location:
             typed = ""  # the ghost text would follow what is behind the cursor
         self._edited(revision, typed)
@@ -297,12 +508,15 @@ in code and in lists it is indented like its line.
 
     def _undo_batch(self, edits: Sequence[Edit]) -> None:
         revision = self.revision
-        super()._undo_batch(edits)
+        with self._changing():
+            super()._undo_batch(edits)
+        self.history.checkpoint()
         self._edited(revision)
 
     def _redo_batch(self, edits: Sequence[Edit]) -> None:
         revision = self.revision
-        super()._redo_batch(edits)
+        with self._changing():
+            super()._redo_batch(edits)
         self._edited(revision)
 
     def _edited(self, revision: int, typed: str = "") -> None:
@@ -315,13 +529,28 @@ in code and in lists it is indented like its line.
         self.post_message(self.Edited(ghost_stays))
 
     def _follow(self, change: DocumentChange) -> None:
-        super()._follow(change)
+        """Update layout and syntax after a change. The cursor has not moved yet."""
+        self.revision += 1
+        self._rows.follow(change)
+        if self._syntax is not None:
+            self._syntax.clear()
         self._heat_map.follow(change)
 
     def _set_document(self, text: str, language: str | None) -> None:
         self._ghosts.forget()
         self._heat_map = HeatMap(text.count("\n") + 1)
-        super()._set_document(text, language)
+        document = syntax_document(text, language)
+        self._syntax = SyntaxParts(document, language or "") if document else None
+        self._lines = document or LineDocument(text)
+        self._lines.on_change = self._follow
+        self._rows = WrappedLines(
+            self._lines, tab_width=self.indent_width, language=language
+        )
+        self.document = self._lines
+        self.wrapped_document = self._rows
+        self.navigator = RowNavigator(self._rows)
+        self.selection = Selection()
+        self._rewrap_and_refresh_virtual_size()
         self.set_class(self._syntax is not None, TINTED)
 
     def watch_selection(self, before: Selection, after: Selection) -> None:
@@ -343,6 +572,21 @@ in code and in lists it is indented like its line.
         self.refresh()
 
     # Layout.
+
+    def watch_soft_wrap(self, wrap: bool) -> None:
+        """Fix the horizontal scrollbar: if it came and went, the room would change."""
+        self.styles.overflow_x = "hidden" if wrap else "scroll"
+
+    def _recompute_cursor_offset(self) -> None:
+        self._cursor_offset = self._layout().location_to_offset(self.cursor_location)
+
+    def _refresh_size(self) -> None:
+        if self._change_depth:
+            return
+        layout = self._layout()
+        wide = 0 if self.soft_wrap else layout.widest + self.gutter_width + 1
+        self.virtual_size = Size(wide, layout.height)
+        self._refresh_scrollbars()
 
     def _layout(self) -> GhostRows:
         return self._with_ghost()[1]
@@ -407,7 +651,9 @@ in code and in lists it is indented like its line.
             first, last = self.visible_lines
             lines = range(first, last + 1)
             self._max_bits = max(self._heat_map.bits(line) or 0.0 for line in lines)
-        return super().render_lines(crop)
+        if any(self.styles.gutter):
+            return ScrollView.render_lines(self, crop)
+        return rendered(self, crop)
 
     def _bar(self, line: int) -> str:
         return bar(self._heat_map.bits(line), self._max_bits) if self.heat else ""
@@ -440,3 +686,82 @@ in code and in lists it is indented like its line.
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(name, partial=True)
+
+    def render_line(self, y: int) -> Strip:
+        number = y + self.scroll_offset.y
+        layout, base, width = self._layout(), self.rich_style, self.size.width
+        if number >= layout.height:
+            return Strip.blank(width, base)
+        row = layout.row(number)
+        layers = [
+            *self._layers(row),
+            *self._match_styles(row),
+            *self._bracket_styles(row),
+        ]
+        layers += self._selection_styles(row)
+        if self._draw_cursor:
+            cursor_row, index = layout.location_of(self.cursor_location)
+            if cursor_row == number:
+                cursor_style = self.get_component_rich_style("text-area--cursor")
+                if row.is_ghost(index):
+                    name = "editor--ghost-cursor"
+                    cursor_style += self.get_component_rich_style(name, partial=True)
+                layers.append((index, index + 1, _PLAIN + cursor_style))
+        strip = draw(
+            row.text + (" " if row.ends else ""),
+            layers,
+            base,
+            tab=self._rows.tab,
+            left=self.scroll_offset.x,
+            width=max(0, width - self.gutter_width - row.indent),
+        )
+        prefix = [self._gutter_of(row)] if self.gutter_width else []
+        prefix += [Strip.blank(row.indent, base)] if row.indent else []
+        return Strip.join([*prefix, strip])
+
+    def _match_styles(self, row: GhostRow) -> Iterator[StyleSpan]:
+        style = self.get_component_rich_style("text-area--match", partial=True)
+        first = self._lines.get_index_from_location((row.line, 0))
+        for part in row.parts:
+            if part.column is not None:
+                columns = first + part.column, first + part.last_column
+                for start, end in self.matches.within(*columns):
+                    yield part.layer(start - first, end - first, style)
+
+    def _bracket_styles(self, row: GhostRow) -> Iterator[StyleSpan]:
+        if not self.selection.is_empty or not self.has_focus:
+            return
+        key = (self.revision, self.cursor_location)
+        if self._bracket_cache is None or self._bracket_cache[0] != key:
+            self._bracket_cache = (key, self.bracket_pair() or ())
+        full = self.get_component_rich_style("text-area--matching-bracket")
+        style = Style(bgcolor=full.bgcolor, bold=True)  # over any syntax colour
+        for line, column in self._bracket_cache[1]:
+            if line == row.line:
+                for part in row.parts:
+                    if part.column is not None:
+                        yield part.layer(column, column + 1, style)
+
+    def _selection_styles(self, row: GhostRow) -> Iterator[StyleSpan]:
+        if self.selection.is_empty:
+            return
+        low, high = sorted(self.selection)
+        style = self.get_component_rich_style("text-area--selection")
+        if not low[0] <= row.line <= high[0]:
+            return
+        first = low[1] if row.line == low[0] else 0
+        last = high[1] if row.line == high[0] else sys.maxsize
+        for part in row.parts:
+            yield part.layer(first, last, _PLAIN + style)
+
+    def _gutter_of(self, row: GhostRow) -> Strip:
+        has_cursor = row.line == self.cursor_location[0]
+        name = "text-area--cursor-gutter" if has_cursor else "text-area--gutter"
+        number = str(row.line + 1) if row.first else _CONTINUATION * row.continues
+        return gutter(
+            number if self.show_line_numbers else "",
+            self.gutter_width - 2,
+            self._bar(row.line) if row.first else "",
+            quiet=self.get_component_rich_style(name),
+            hot=self.get_component_rich_style("editor--bar"),
+        )
