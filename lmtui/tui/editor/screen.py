@@ -31,8 +31,7 @@ from lmtui.tui.editor.replacements import ReplacementController
 from lmtui.tui.editor.rewrite import QUESTION as REWRITE
 from lmtui.tui.editor.rewrite import RewriteController
 from lmtui.tui.editor.scores import ScoreController
-from lmtui.tui.editor.suggestion_status import SHORT_MODES
-from lmtui.tui.editor.suggestions import SuggestionController
+from lmtui.tui.editor.suggestions import SHORT_MODES, SuggestionController
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspect_source import InspectSource

@@ -23,7 +23,6 @@ from lmtui.tui.controller import Controller
 from lmtui.tui.editor.document import is_code
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.predictions import PredictionController
-from lmtui.tui.editor.suggestion_status import MODES, ghost_words
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.batches import longest_text
 from lmtui.tui.engine.client import EngineClient
@@ -36,7 +35,16 @@ from lmtui.worker.requests import Slot
 Mode = Literal["single", "multi", "off"]
 """Whether a suggestion ends with its line, or there is none at all."""
 
-_MODES: tuple[Mode, ...] = ("single", "multi", "off")
+_MODES: dict[Mode, str] = {
+    "single": "to the end of the line", "multi": "several lines", "off": "off",
+}  # fmt: skip
+SHORT_MODES: dict[Mode, str] = {"single": "line", "multi": "lines", "off": "off"}
+_STOPPED = {
+    SuggestionEnd.LENGTH,
+    SuggestionEnd.TIME,
+    SuggestionEnd.UNSURE,
+    SuggestionEnd.CONTEXT,
+}
 _COUNT = 5  # alternatives
 _DRAWN_IN = 0.01  # seconds until ghost text is drawn, which belong to the pause
 
@@ -292,10 +300,42 @@ class SuggestionController(Controller):
     # The mode.
 
     def next_mode(self) -> None:
-        self.mode = _MODES[(_MODES.index(self.mode) + 1) % len(_MODES)]
+        modes = list(_MODES)
+        self.mode = modes[(modes.index(self.mode) + 1) % len(modes)]
         self.cancel()
         self._editor.forget_ghosts()
         self._alternatives = ()
-        self._notice(MODES[self.mode])
+        self._notice(_MODES[self.mode])
         self._screen.refresh_bindings()
         self._suggest()
+
+
+def ghost_words(
+    end: SuggestionEnd,
+    *,
+    rules: SuggestionRules | None = None,
+    shown: bool = True,
+    multi_line: bool = False,
+    infill: bool = False,
+    window: tuple[int, int] | None = None,
+    total: int = 0,
+) -> str:
+    """Return why a suggestion ended, or is not `shown`, and how it was made.
+
+    `rules` are the suggestion rules in force. `window` is the first token that was read
+    and the one behind the last, out of `total`; it is left out where it is the whole
+    text.
+    """
+    stopped = "ghost stopped" if end in _STOPPED else "ghost"
+    words = [f"{stopped if shown else 'no ghost'}: {end}"]
+    if end is SuggestionEnd.UNSURE and rules is not None and rules.min_prob:
+        words[0] += f" (p < {rules.min_prob:g})"
+    if end is SuggestionEnd.UNSURE and not shown:
+        words.append("Ctrl+Space shows it")
+    words.append("several lines" if multi_line else "one line")
+    words.append("reads both sides" if infill else "reads left context only")
+    if window is not None and (window[0] or window[1] < total):
+        first, beyond = window
+        last = max(first, beyond - 1)
+        words.append(f"window {first:,}–{last:,} of {total:,}")
+    return " · ".join(words)

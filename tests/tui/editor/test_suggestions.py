@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmtui.engine.document.suggestion import SuggestionEnd, SuggestionRules
-from lmtui.tui.editor.suggestion_status import ghost_words
+from lmtui.tui.editor.suggestions import ghost_words
 
 
 def test_ghost_words_say_why_and_what_was_read() -> None:
