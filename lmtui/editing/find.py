@@ -179,11 +179,6 @@ def _pattern_of_words(query: Query) -> re.Pattern[str]:
 
 
 def _compiled(query: Query) -> Any:
-    """Return the pattern of a regular expression.
-
-    Raises:
-        LmtuiError: it is not valid; the title says why.
-    """
     import regex  # imported here: most searches are for words
 
     flags = regex.MULTILINE if query.case_matters else regex.MULTILINE | regex.I
@@ -204,12 +199,6 @@ def _compiled(query: Query) -> Any:
 
 
 def _search(text: str, query: Query, seconds: float) -> Iterator[Any]:
-    """Yield the matches of a regular expression.
-
-    Raises:
-        TimeoutError: the time is over.
-        LmtuiError: the expression is not valid.
-    """
     pattern, end = _compiled(query), time.monotonic() + seconds
     for match in pattern.finditer(text, timeout=seconds, concurrent=True):
         yield match

@@ -118,6 +118,7 @@ def _remove_expired() -> None:
 
 
 def drop(path: Path) -> None:
+    """Remove this process's own copy for the file at `path`."""
     _remove(_own(path))
 
 
