@@ -79,7 +79,6 @@ def test_enter_follows_the_blocks_of_python(line: str, after: str) -> None:
         ("\tif (x) {|}", "\tif (x) {\n\t\t|\n\t}"),
         ("\tcase 1:|", "\tcase 1:\n\t|"),
         ("\treturn x;|", "\treturn x;\n\t|"),
-        ("a = [|", "a = [\n\t|"),
     ],
 )
 def test_enter_follows_the_brackets_of_other_languages(line: str, after: str) -> None:

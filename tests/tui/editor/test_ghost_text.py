@@ -126,9 +126,3 @@ def test_first_word_cuts_a_ghost_into_words(text: str, words: list[str]) -> None
         found.append(first_word(text))
         text = text[len(found[-1]) :]
     assert found == words
-
-
-def test_first_line_takes_one_line_of_a_ghost() -> None:
-    assert first_line("one\ntwo") == "one"
-    assert first_line("\ntwo\nthree") == "\ntwo"
-    assert first_line("one") == "one"

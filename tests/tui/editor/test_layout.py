@@ -28,68 +28,57 @@ def drawn_rows(layout: GhostRows) -> list[tuple[int, str, bool]]:
     return [(row.indent, row.text, row.ends) for row in rows]
 
 
-@given(texts(), st.data(), texts(8), widths, languages)
-def test_ghost_rows_stand_where_the_taken_text_will(
-    text: str, data: st.DataObject, ghost: str, width: int, language: str | None
-) -> None:
-    index = data.draw(st.integers(0, len(text)))
+Case = tuple[WrappedLines, tuple[int, int], str, WrappedLines]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Rows of a text, a location in it, ghost text, and the rows once it is taken."""
+    text, ghost = draw(texts()), draw(texts(8))
+    width, language = draw(widths), draw(languages)
+    index = draw(st.integers(0, len(text)))
     rows = rows_of(text, width, language)
-    at = rows.document.get_location_from_index(index)
-    layout = GhostRows(rows, at, ghost)
-    taken = GhostRows(rows_of(text[:index] + ghost + text[index:], width, language))
+    taken = rows_of(text[:index] + ghost + text[index:], width, language)
+    return rows, rows.document.get_location_from_index(index), ghost, taken
+
+
+@given(cases())
+def test_ghost_rows_stand_where_the_taken_text_will(case: Case) -> None:
+    rows, at, ghost, taken_rows = case
+    layout, taken = GhostRows(rows, at, ghost), GhostRows(taken_rows)
     assert drawn_rows(layout) == drawn_rows(taken)
     assert layout.height == taken.height
     assert layout.widest >= taken.widest
 
 
-@given(texts(), st.data(), texts(8), widths, languages)
-def test_ghost_rows_give_every_character_one_place(
-    text: str, data: st.DataObject, ghost: str, width: int, language: str | None
-) -> None:
-    index = data.draw(st.integers(0, len(text)))
-    rows = rows_of(text, width, language)
-    document = rows.document
-    at = document.get_location_from_index(index)
+@given(cases())
+def test_ghost_rows_give_every_character_one_place(case: Case) -> None:
+    rows, at, ghost, _ = case
     layout = GhostRows(rows, at, ghost)
     found: dict[tuple[int, int], tuple[int, int]] = {}
-    ghostly = 0
+    ghostly: list[tuple[int, int]] = []
     for number in range(layout.height):
         row = layout.row(number)
         for part in row.parts:
             for n in range(part.end - part.start):
                 if part.column is None:
-                    ghostly += 1
+                    ghostly.append((number, part.start + n))
                     continue
                 place = (row.line, part.column + n)
                 assert place not in found
                 found[place] = (number, part.start + n)
-    assert ghostly == len(ghost)
-    every = {(line, column) for line, text in enumerate(document.lines)
+    assert len(ghostly) == len(ghost)
+    every = {(line, column) for line, text in enumerate(rows.document.lines)
              for column in range(len(text) + 1)}  # fmt: skip
     assert set(found) == every
-    for place, (number, n) in found.items():
-        if ghost and place == at:  # the cursor stands before the ghost
-            assert layout.location_of(place) == _place_before(layout, rows, at)
-        else:
-            assert layout.location_of(place) == (number, n)
+    for place, index in found.items():  # the cursor stands before the ghost
+        is_cursor = ghost and place == at
+        assert layout.location_of(place) == (ghostly[0] if is_cursor else index)
 
 
-def _place_before(layout: GhostRows, rows: WrappedLines, at: tuple[int, int]) -> object:
-    """Where the first character of the ghost stands, or the end of its line."""
-    for number in range(layout.height):
-        for part in layout.row(number).parts:
-            if part.column is None:
-                return number, part.start
-    raise AssertionError(rows, at)
-
-
-@given(texts(), st.data(), texts(8), widths, languages)
-def test_ghost_rows_map_screen_offsets_to_locations(
-    text: str, data: st.DataObject, ghost: str, width: int, language: str | None
-) -> None:
-    index = data.draw(st.integers(0, len(text)))
-    rows = rows_of(text, width, language)
-    at = rows.document.get_location_from_index(index)
+@given(cases())
+def test_ghost_rows_map_screen_offsets_to_locations(case: Case) -> None:
+    rows, at, ghost, _ = case
     layout = GhostRows(rows, at, ghost)
     for y in range(layout.height + 1):
         for x in range(-1, 20):
@@ -97,7 +86,7 @@ def test_ghost_rows_map_screen_offsets_to_locations(
             assert 0 <= column <= len(rows.document[line])
             row = layout.row(min(y, layout.height - 1))
             assert line == row.line
-    for other in range(len(text) + 1):
+    for other in range(rows.document.characters + 1):
         place = rows.document.get_location_from_index(other)
         offset = layout.location_to_offset(place)
         hit = layout.offset_to_location(offset)
