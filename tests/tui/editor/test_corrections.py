@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -10,10 +12,7 @@ import pytest
 from rich.cells import cell_len
 
 from lmtui.editing.corrections import ProofreadText
-from lmtui.engine.document.types import (
-    Correction,
-    ProofreadPart,
-)
+from lmtui.engine.document.types import Correction, ProofreadPart
 from lmtui.notation import LN2
 from lmtui.tui.editor.pickers import (
     CORRECTION_LIMITS,
@@ -23,7 +22,7 @@ from lmtui.tui.editor.pickers import (
     correction_rows,
 )
 from tests.fake_writing import FakeWriter
-from tests.tui.editor.writer import writing
+from tests.tui.editor.writer import Writer, writing
 from tests.tui.hosts import HOSTILE, safe
 
 TEXT = "teh cat sat on the the mat.\nIt depends of the weather.\n"
@@ -34,6 +33,18 @@ PARTS = (
         len(TEXT), 5, (Correction(39, 41, "on", "function word", 9.5 * LN2),)
     ),
 )
+
+
+@asynccontextmanager
+async def proofreading(
+    folder: Path, engine: FakeWriter, words: str, *, text: str = TEXT
+) -> AsyncIterator[Writer]:
+    """The list of corrections of a text, once it shows these words."""
+    async with writing(folder, engine, text=text) as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.until(lambda: words in writer.seen)
+        yield writer
 
 
 async def test_corrections_are_listed_while_the_text_is_read(tmp_path: Path) -> None:
@@ -65,10 +76,7 @@ async def test_corrections_are_applied_and_undone_one_by_one_or_all(
     tmp_path: Path,
 ) -> None:
     engine = FakeWriter(parts=PARTS)
-    async with writing(tmp_path, engine, text=TEXT) as writer:
-        await writer.expected()
-        await writer.press("alt+k")
-        await writer.until(lambda: "3 corrections" in writer.seen)
+    async with proofreading(tmp_path, engine, "3 corrections") as writer:
         await writer.press("down", "a")
         await writer.until(lambda: "2 corrections" in writer.seen)
         one = TEXT.replace("the the", "the")
@@ -88,10 +96,7 @@ async def test_ignored_change_is_not_listed_again(tmp_path: Path) -> None:
     text = f"teh teh {TEXT}"
     parts = [ProofreadPart(len(text), 14, (replace(twice, start=0, end=3), twice))]
     engine = FakeWriter(parts=parts)
-    async with writing(tmp_path, engine, text=text) as writer:
-        await writer.expected()
-        await writer.press("alt+k")
-        await writer.until(lambda: "2 corrections" in writer.seen)
+    async with proofreading(tmp_path, engine, "2 corrections", text=text) as writer:
         await writer.press("i")
         await writer.until(lambda: "0 corrections · 2 ignored" in writer.seen)
         assert writer.editor.text == text
@@ -107,10 +112,7 @@ async def test_next_in_the_text_is_shown_beside_the_list(tmp_path: Path) -> None
         for each in part.corrections
     ]
     engine = FakeWriter(parts=[ProofreadPart(len(text), 12, tuple(moved))])
-    async with writing(tmp_path, engine, text=text, cursor=0) as writer:
-        await writer.expected()
-        await writer.press("alt+k")
-        await writer.until(lambda: "3 corrections" in writer.seen)
+    async with proofreading(tmp_path, engine, "3 corrections", text=text) as writer:
         for word in ("teh", " the", "of", "teh"):
             await writer.press("n")
             await writer.until(lambda word=word: writer.editor.selected_text == word)
@@ -120,10 +122,8 @@ async def test_next_in_the_text_is_shown_beside_the_list(tmp_path: Path) -> None
 
 async def test_list_says_that_a_text_is_not_english(tmp_path: Path) -> None:
     engine = FakeWriter(parts=[ProofreadPart(len(TEXT), 9, (), is_english=False)])
-    async with writing(tmp_path, engine, text=TEXT) as writer:
-        await writer.expected()
-        await writer.press("alt+k")
-        await writer.until(lambda: NOT_ENGLISH in writer.seen)
+    async with proofreading(tmp_path, engine, NOT_ENGLISH) as writer:
+        assert CORRECTION_LIMITS not in writer.seen
 
 
 async def test_list_opens_again_while_the_text_stays(tmp_path: Path) -> None:
@@ -132,10 +132,7 @@ async def test_list_opens_again_while_the_text_stays(tmp_path: Path) -> None:
     def passes() -> int:
         return sum(call[0] == "proofread" for call in engine.calls)
 
-    async with writing(tmp_path, engine, text=TEXT) as writer:
-        await writer.expected()
-        await writer.press("alt+k")
-        await writer.until(lambda: "3 corrections" in writer.seen)
+    async with proofreading(tmp_path, engine, "3 corrections") as writer:
         await writer.press("enter")
         await writer.until(lambda: writer.editor.selected_text == "teh")
         await writer.press("alt+k")
@@ -153,10 +150,7 @@ async def test_escape_stops_the_reading_and_keeps_the_list(tmp_path: Path) -> No
             assert go_on.wait(20)
 
     engine = FakeWriter(parts=PARTS, on_token=hold)
-    async with writing(tmp_path, engine, text=TEXT) as writer:
-        await writer.expected()
-        await writer.press("alt+k")
-        await writer.until(lambda: "1 correction" in writer.seen)
+    async with proofreading(tmp_path, engine, "1 correction") as writer:
         await writer.press("escape")
         await writer.until(lambda: "stopped · 2 words read, 16.4%" in writer.seen)
         go_on.set()
