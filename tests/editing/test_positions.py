@@ -37,12 +37,6 @@ def test_offset_of_accepts_only_existing_locations(
             offset_of(text, line, column)
 
 
-def test_columns_count_code_points() -> None:
-    assert location_of("a\n🙂é|", 4) == (2, 3)
-    assert offset_of("a\n🙂é|", 2, 3) == 4
-    assert offset_of("", 1, 1) == 0
-
-
 @pytest.mark.parametrize(
     ("line", "column", "detail"),
     [

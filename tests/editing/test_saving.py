@@ -60,15 +60,6 @@ def test_save_writes_the_text_and_returns_its_state(file: TextFile) -> None:
     assert changed_on_disk(saved) is None
 
 
-def test_bom_and_line_endings_survive_several_saves(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"\xef\xbb\xbfa\r\nb\nc\r\n")
-    first = save(load(path), "a\nB\nc\nd").file
-    assert path.read_bytes() == b"\xef\xbb\xbfa\r\nB\nc\r\nd"
-    save(first, "a\nB\nc\nd\n")
-    assert path.read_bytes() == b"\xef\xbb\xbfa\r\nB\nc\r\nd\r\n"
-
-
 def test_an_emptied_file_remembers_its_endings(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"a\r\nb\r\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from bisect import bisect_right
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,13 +164,6 @@ def test_changed_finds_the_differing_range(a: str, old: str, new: str, b: str) -
     assert new_end - first <= len(new) or old_end - first <= len(old)
     if before == after:
         assert first == old_end == new_end
-
-
-def test_line_of_counts_only_newlines() -> None:
-    scored = ScoredText("a\n\nb\u2028c\n")
-    starts = [0, 2, 3, 7]
-    for place in range(8):
-        assert scored.line_of(place) == bisect_right(starts, place) - 1
 
 
 @given(TEXTS, st.lists(st.floats(0, 1), min_size=4, max_size=4))

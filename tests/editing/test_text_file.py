@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from lmtui.editing import text_file
 from lmtui.editing.text_file import (
-    Endings,
     changed_on_disk,
     load,
     piped,
@@ -51,23 +50,6 @@ def test_piped_text_is_saved_byte_for_byte_under_the_name_it_gets(
     saved = save(file, file.text, tmp_path / "named.txt").file
     assert saved.path.read_bytes() == data
     assert (saved.is_named, saved.saved_text) == (True, file.text)
-
-
-@pytest.mark.parametrize(
-    ("data", "text", "bom", "endings"),
-    [
-        (b"\xef\xbb\xbfa\r\nb\r\n", "a\nb\n", True, Endings("\r\n")),
-        ("é\n".encode(), "é\n", False, Endings()),
-    ],
-)
-def test_load_detects_bom_and_line_endings(
-    tmp_path: Path, data: bytes, text: str, bom: bool, endings: Endings
-) -> None:
-    path = tmp_path / "a.txt"
-    path.write_bytes(data)
-    file = load(path)
-    assert (file.text, file.bom, file.endings) == (text, bom, endings)
-    assert (file.path, file.is_new, file.read_only) == (path, False, False)
 
 
 def test_a_file_that_is_not_there_is_new(tmp_path: Path) -> None:

@@ -51,12 +51,6 @@ async def test_deleted_words_come_back_word_by_word() -> None:
         assert undone(page) == ["six", "two, six", text]
 
 
-async def test_each_deleted_word_is_a_step() -> None:
-    async with editing("one two six", 11) as page:
-        await page.press("ctrl+w", "ctrl+w", "backspace")
-        assert undone(page) == ["one ", "one two ", "one two six"]
-
-
 @pytest.mark.parametrize(
     ("keys", "steps"),
     [
