@@ -415,8 +415,7 @@ async def test_diff_of_a_changed_file_is_shown_before_the_question_comes_back(
         await writer.type("x")
         writer.file.write_text("\x1b[31mtheirs\n" + TEXT)
         await writer.press("ctrl+s")
-        await writer.asked("View diff")
-        await writer.press("v")
+        await writer.asked("View diff", "v")
         page = await writer.running.on(PageScreen)
         await writer.until(lambda: "- on disk, + your text" in writer.seen)
         for line in ("-␛[31mtheirs", "-the cat", "+xthe cat", " and looked"):
@@ -424,8 +423,7 @@ async def test_diff_of_a_changed_file_is_shown_before_the_question_comes_back(
         assert "@@ -1,4 +1,3 @@" in writer.seen and safe(writer.seen)
         assert_laid_out(page)
         await writer.press("escape")
-        await writer.asked("changed on disk")
-        await writer.press("o")
+        await writer.asked("changed on disk", "o")
         await writer.until(lambda: writer.file.read_text() == "x" + TEXT)
 
 
@@ -444,8 +442,7 @@ async def test_save_as_asks_before_it_overwrites_a_file(tmp_path: Path) -> None:
         await writer.type("x")
         await writer.press("ctrl+o")
         await writer.answer(str(other))
-        await writer.asked("The file already exists")
-        await writer.press("escape")
+        await writer.asked("The file already exists", "escape")
         assert other.read_text() == "keep me"
         await writer.press("ctrl+o")
         await writer.answer(str(third))
@@ -464,8 +461,7 @@ async def test_leaving_with_unsaved_text_asks(
         for key in ("escape", answer):
             assert not writer.running.app._exit
             await writer.press("ctrl+q")
-            await writer.asked("has unsaved changes")
-            await writer.press(key)
+            await writer.asked("has unsaved changes", key)
         await writer.until(lambda: writer.running.app._exit)
     assert writer.file.read_text() == text
     if answer == "d":  # what is left is kept aside
@@ -486,11 +482,9 @@ async def test_recovery_copy_is_offered_after_an_unclean_exit(tmp_path: Path) ->
         await writer.until(lambda: "- on disk, + recovered" in writer.seen)
         assert "+xthe cat" in writer.seen
         await writer.press("escape")
-        await writer.asked("There is unsaved text")
-        await writer.press("escape")
+        await writer.asked("There is unsaved text", "escape")
     async with writing(tmp_path, text="") as writer:
-        await writer.asked("There is unsaved text")
-        await writer.press("r")
+        await writer.asked("There is unsaved text", "r")
         await writer.until(lambda: writer.editor.text == "x" + TEXT)
         assert writer.screen.file.unsaved
         await writer.press("ctrl+s")
@@ -567,8 +561,7 @@ async def test_cancelled_leaving_does_not_leave_after_a_slow_save(
         async with writing(tmp_path) as writer:
             await writer.type("x")
             await writer.press("ctrl+s", "ctrl+q", "ctrl+q")
-            await writer.asked("has unsaved changes")
-            await writer.press("escape")
+            await writer.asked("has unsaved changes", "escape")
             go_on.set()
             await writer.until(lambda: "saved draft.txt" in writer.seen)
             await writer.running.pilot.pause()
@@ -612,8 +605,7 @@ async def test_a_change_on_disk_is_noticed_and_reloaded(
         await writer.until(lambda: "draft.txt · changed on disk" in writer.seen)
         await writer.until(lambda: "Ctrl+S asks whether to reload it" in writer.seen)
         await writer.press("ctrl+s")
-        await writer.asked("changed on disk")
-        await writer.press("r")
+        await writer.asked("changed on disk", "r")
         await writer.until(lambda: writer.editor.text == "theirs")
         await writer.until(lambda: "changed on disk" not in place_of(writer))
         writer.file.unlink()
@@ -659,8 +651,7 @@ async def test_discarded_text_is_brought_back_by_undo(tmp_path: Path) -> None:
     (tmp_path / "draft.txt").write_text(TEXT)
     recovery.write(tmp_path / "draft.txt", None, "precious\nwords", 8)
     async with writing(tmp_path, notices=True) as writer:
-        await writer.asked("There is unsaved text")
-        await writer.press("d")
+        await writer.asked("There is unsaved text", "d")
         await writer.until(lambda: "Ctrl+Z brings it back" in writer.seen)
         assert writer.editor.text == TEXT and not writer.screen.file.unsaved
         await writer.until(lambda: recovery.find(writer.file) is None)
@@ -802,16 +793,14 @@ async def test_unsaved_text_is_asked_about_before_another_file_is_opened(
         await writer.type("x")
         for key, text in (("escape", "x" + TEXT), (answer, "other")):
             await writer.open(other)
-            await writer.asked("has unsaved changes")
-            await writer.press(key)
+            await writer.asked("has unsaved changes", key)
             await writer.until(lambda: writer.running.app.screen is writer.screen)
             await writer.until(lambda text=text: writer.editor.text == text)
         assert writer.file.read_text() == on_disk
         await writer.type("y")
         await writer.until(lambda: writer.screen.file.unsaved)
         await writer.press("ctrl+q")
-        await writer.asked("has unsaved changes")
-        await writer.press("d")
+        await writer.asked("has unsaved changes", "d")
     assert recovery.find(writer.file) is recovery.find(other) is None
 
 
@@ -866,10 +855,8 @@ async def test_file_that_is_open_elsewhere_can_be_read_only(tmp_path: Path) -> N
     recovery.write(tmp_path / "draft.txt", None, "recovered")
     with editing_elsewhere(tmp_path / "draft.txt"):
         async with writing(tmp_path) as writer:
-            await writer.asked("draft.txt is open in another editor")
-            await writer.press("r")
-            await writer.asked("There is unsaved text")
-            await writer.press("escape")
+            await writer.asked("draft.txt is open in another editor", "r")
+            await writer.asked("There is unsaved text", "escape")
             await writer.until(lambda: "draft.txt · read-only" in writer.seen)
             await writer.type("x")
             await writer.press("ctrl+s")
@@ -931,8 +918,7 @@ async def test_saved_edits_are_undone_after_reopening(tmp_path: Path) -> None:
             texts.append(writer.editor.text)
         assert len(texts) > 5
         await writer.press("ctrl+q")
-        await writer.asked("has unsaved changes")
-        await writer.press("d")
+        await writer.asked("has unsaved changes", "d")
     async with writing(tmp_path, text="") as writer:
         assert writer.editor.text == texts[0]
         await writer.until(lambda: writer.editor.undo_steps())

@@ -64,11 +64,11 @@ class Writer:
             )
         )
 
-    async def asked(self, words: str) -> ConfirmDialog:
-        """Wait for a question."""
+    async def asked(self, words: str, *answer: str) -> None:
+        """Wait for a question, and answer it with a key."""
         asked = await self.running.on(ConfirmDialog)
         await self.until(lambda: words in self.seen and asked.accepts_keys)
-        return asked
+        await self.press(*answer)
 
 
 @asynccontextmanager
