@@ -190,13 +190,15 @@ async def test_only_typing_against_the_ghost_requests_a_new_suggestion(
 
 
 async def test_ghost_text_comes_where_the_program_stalls_between_any_two_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     looks = count()
-    monkeypatch.setattr("textual._time.get_time", lambda: next(looks) / 100)
     engine = FakeWriter([" by the fire."])
-    async with writing(tmp_path, engine, cursor=22, delay=0.011) as writer:
-        await writer.until(lambda: writer.editor.ghost == " by the fire.")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textual._time.get_time", lambda: next(looks) / 100)
+        async with writing(tmp_path, engine, cursor=22, delay=0.011) as writer:
+            await writer.until(lambda: writer.editor.ghost == " by the fire.")
+            patch.undo()  # the timers end by the real clock
 
 
 async def test_cursor_move_stops_the_suggestion_within_a_token(tmp_path: Path) -> None:
