@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from textual import events
 
 from lmtui.tui.editor.document import HeatSpan
 from lmtui.tui.editor.text_area import GhostEditor
 from tests.tui.editing import editing
-from tests.tui.hosts import HOSTILE, drawn, safe
+from tests.tui.hosts import HOSTILE, Host, drawn, safe
+from tests.tui.texts import edits, texts
 
 Edited, Moved = GhostEditor.Edited, GhostEditor.CursorMoved
 
 
 # The text.
+
+
+@settings(max_examples=10)
+@given(texts(), st.data())
+async def test_undo_and_redo_restore_the_text_after_any_edits(
+    text: str, data: st.DataObject
+) -> None:
+    editor = GhostEditor()
+    app = Host(editor)
+    async with app.run_test(size=(20, 8)):
+        editor.load(text)
+        now = text
+        assert editor.text == text
+        for _ in range(3):
+            start, end, put = data.draw(edits(now))
+            editor.replace_span(start, end, put)
+            now = now[:start] + put + now[end:]
+            assert editor.text == now
+            assert editor.characters == len(now)
+        while editor.history.undo_stack:
+            editor.undo()
+        assert editor.text == text
+        while editor.history.redo_stack:
+            editor.redo()
+        assert editor.text == now
 
 
 async def test_wrapped_row_is_marked_in_the_gutter() -> None:
