@@ -47,6 +47,9 @@ class Terminal:
         deadline = time.monotonic() + 30
         while not found(text := self.text(since)):
             assert self._read(deadline - time.monotonic()), text[-2000:]
+            for _ in range(50):  # to look for it less often
+                if not self._read(0.005):
+                    break
         return text
 
     def ask(self, keys: bytes, seen: str | Callable[[str], object]) -> str:

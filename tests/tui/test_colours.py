@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.tui.terminal import Terminal, running
+from tests.tui.terminal import running
 
 RUN = re.compile(r"\x1b\[([\d;]*)m([^\x1b]*)")
 STANDARD = re.compile(r"[0-79]|[39][0-7]|4[0-7]|10[0-7]")
@@ -59,24 +59,23 @@ def same(run: Run) -> bool:
     return int(colour[0]) + 10 == int(ground[0])
 
 
-def used(terminal: Terminal) -> None:
-    """An answer, its tokens, the sampler, and a draft: all that there is to read."""
-    terminal.until("ready")
-    terminal.ask(b"hi", "hi")
-    terminal.ask(b"\r", ENDED)
-    terminal.ask(F3, "Token 1")
-    terminal.ask(b"\x1b[C", "Token 2")
-    terminal.ask(b"\x1b", "\n █ ")
-    terminal.ask(F4, "‹ ")
-    terminal.ask(F4, "T 0.7")
-
-
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_a_terminal_gets_no_more_colours_than_it_has(home: object, depth: str) -> None:
     env, allowed = DEPTHS[depth]
-    with running("chat", engine={"answers": ["one two"]}, env=env) as terminal:
-        used(terminal)
+    engine = {"answers": [["one ", "zwei "]], "likelihood": 0.0005}
+    with running("chat", engine=engine, env=env) as terminal:
+        terminal.until("ready")
+        terminal.ask(b"hi", "hi")
+        terminal.ask(b"\r", ENDED)
+        since = len(terminal.written)
+        terminal.ask(F3, lambda text: "Token 1" in text and "zwei <end>" in text)
+        (surprise,) = {run.attributes for run in runs(terminal.written[since:])
+                       if run.text == "zwei "}  # fmt: skip
+        terminal.ask(b"\x1b", "\n █ ")
+        terminal.ask(F4, "‹ ")
+        terminal.ask(F4, "T 0.7")
         assert terminal.leave() == 0
+    assert surprise == {BOLD, UNDERLINED, REVERSED}
     for codes, _ in RUN.findall(terminal.written.decode(errors="replace")):
         for code in re.findall(r"[34]8;[25];[\d;]*?(?=;[34]8|$)|\d+", codes):
             assert allowed.fullmatch(code), codes
@@ -86,32 +85,6 @@ def test_a_terminal_gets_no_more_colours_than_it_has(home: object, depth: str) -
 
 def _words(text: str) -> bool:
     return any(character.isalnum() for character in text)
-
-
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize(
-    ("likelihood", "attributes"),
-    [
-        (0.9, set()),
-        (0.2, {UNDERLINED}),
-        (0.05, {BOLD, UNDERLINED}),
-        (0.005, {REVERSED}),
-        (0.0005, {BOLD, UNDERLINED, REVERSED}),
-    ],
-)
-def test_surprise_is_drawn_with_attributes_at_every_colour_depth(
-    home: object, depth: str, likelihood: float, attributes: set[str]
-) -> None:
-    engine = {"answers": [["one ", "zwei "]], "likelihood": likelihood}
-    with running("chat", engine=engine, env=DEPTHS[depth][0]) as terminal:
-        terminal.until("ready")
-        terminal.ask(b"hi", "hi")
-        terminal.ask(b"\r", ENDED)
-        since = len(terminal.written)
-        terminal.ask(F3, lambda text: "Token 1" in text and "zwei <end>" in text)
-        (word,) = {run.attributes for run in runs(terminal.written[since:])
-                   if run.text == "zwei "}  # fmt: skip
-    assert word == attributes
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

@@ -20,8 +20,6 @@ from tests.fake_writing import FakeWriter
 from tests.tui.inspecting import inspecting
 from tests.tui.programs import assert_laid_out, program
 
-SIZES = [(120, 40), (80, 24)]
-
 
 @dataclass
 class Seen:
@@ -38,11 +36,10 @@ class Seen:
         return Preferences(first_time=self.first_time)
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_chat_hint_is_one_line_until_escape(size: tuple[int, int]) -> None:
+async def test_chat_hint_is_one_line_until_escape() -> None:
     seen = Seen()
     async with program(
-        first="chat", size=size, preferences=seen.preferences
+        first="chat", size=(80, 24), preferences=seen.preferences
     ) as running:
         await running.ready()
         await running.on(ChatScreen)
@@ -56,12 +53,9 @@ async def test_chat_hint_is_one_line_until_escape(size: tuple[int, int]) -> None
         assert "New here?" not in running.seen
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_escape_hides_the_hint_of_the_inspector_and_then_closes(
-    size: tuple[int, int],
-) -> None:
+async def test_escape_hides_the_hint_of_the_inspector_and_then_closes() -> None:
     seen = Seen()
-    async with inspecting("a b", size=size, preferences=seen.preferences) as page:
+    async with inspecting("a b", size=(80, 24), preferences=seen.preferences) as page:
         running = page.running
         await page.until(lambda: f"New here? {INSPECT}  Esc hides" in running.seen)
         assert "inspect" in seen.asked
@@ -74,14 +68,6 @@ async def test_escape_hides_the_hint_of_the_inspector_and_then_closes(
         assert not isinstance(running.app.screen, InspectScreen)
 
 
-async def test_chat_hint_that_was_seen_is_not_shown_again() -> None:
-    async with program(first="chat") as running:
-        await running.ready()
-        await running.pilot.pause()
-        assert "New here?" not in running.seen
-
-
-@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("name", "infill", "named"),
     [("a.py", False, True), ("a.py", True, False), ("a.md", False, False)],
@@ -89,7 +75,6 @@ async def test_chat_hint_that_was_seen_is_not_shown_again() -> None:
 async def test_model_that_reads_both_sides_is_named_beside_a_program(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    size: tuple[int, int],
     name: str,
     infill: bool,
     named: bool,
@@ -98,7 +83,7 @@ async def test_model_that_reads_both_sides_is_named_beside_a_program(
     (tmp_path / name).write_text("x = 1\n")
     engine, seen = FakeWriter(), Seen()
     engine.capabilities = Capabilities(infill=infill)
-    options = {"first": "complete", "size": size, "preferences": seen.preferences}
+    options = {"first": "complete", "size": (80, 24), "preferences": seen.preferences}
     writing = Writing(load(tmp_path / name))
     async with program({"default": engine}, writing=writing, **options) as running:
         await running.ready()

@@ -10,8 +10,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.tui.hosts import FORBIDDEN
 from tests.tui.terminal import CONTROL, Terminal, running
 
@@ -53,9 +51,9 @@ def assert_alive(terminal: Terminal) -> None:
     assert terminal.leave() == 0
 
 
-def long(*tokens: str) -> dict[str, Any]:
+def long(*answers: list[str]) -> dict[str, Any]:
     """An engine that answers these tokens and has room for any prompt."""
-    return {"answers": [tokens], "context": 1_000_000}
+    return {"answers": answers, "context": 1_000_000}
 
 
 def send(terminal: Terminal) -> None:
@@ -89,27 +87,27 @@ def test_hostile_text_from_user_model_and_system_is_only_drawn(
     assert "[bold]x[/x] [@click=app.bell]k[/]" in text
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "x" * 10_000,
-        "漢字 " * 3_000,
-        "e" + "\u0301" * 1000 + " " + "\u0301" * 1000,
-        "👨‍👩‍👧‍👦" * 200,
-        "\t" * 500,
-        "\n" * 2_000,
-    ],
-    ids=["wide", "wide characters", "marks", "families", "tabs", "blank lines"],
+OVERSIZED = (
+    "x" * 10_000,
+    "漢字 " * 3_000,
+    "e" + "\u0301" * 1000 + " " + "\u0301" * 1000,
+    "👨‍👩‍👧‍👦" * 200,
+    "\t" * 500,
+    "\n" * 2_000,
 )
-def test_oversized_texts_are_drawn_harmlessly(home: Path, text: str) -> None:
-    with running("chat", engine=long(text, DONE)) as terminal:
+
+
+def test_oversized_texts_are_drawn_harmlessly(home: Path) -> None:
+    answers = [[text, DONE] for text in OVERSIZED]
+    with running("chat", engine=long(*answers)) as terminal:
         terminal.until("ready")
-        terminal.paste(text + "PASTED")
-        terminal.until("PASTED")
-        terminal.ask(b"\r", ENDED)
-        terminal.ask(F3, "Token 1")
-        terminal.ask(CTRL_END, "Token 3")
-        terminal.ask(b"\x1b", MESSAGE)
+        for text in OVERSIZED:
+            terminal.paste(text + "PASTED")
+            terminal.until("PASTED", since=len(terminal.written))
+            terminal.ask(b"\r", ENDED)
+            terminal.ask(F3, "Token 1")
+            terminal.ask(CTRL_END, "Token 3")
+            terminal.ask(b"\x1b", MESSAGE)
         assert_alive(terminal)
     assert_harmless(terminal.written)
 
@@ -129,11 +127,12 @@ MARKDOWN = {
 }
 
 
-@pytest.mark.parametrize("name", MARKDOWN)
-def test_hostile_markdown_is_drawn_harmlessly(home: Path, name: str) -> None:
-    with running("chat", engine=long(MARKDOWN[name], "\n\n", DONE)) as terminal:
+def test_hostile_markdown_is_drawn_harmlessly(home: Path) -> None:
+    answers = [[text, "\n\n", DONE] for text in MARKDOWN.values()]
+    with running("chat", engine=long(*answers)) as terminal:
         terminal.until("ready")
-        send(terminal)
+        for _ in answers:
+            send(terminal)
         assert_alive(terminal)
     assert_harmless(terminal.written)
 
@@ -141,7 +140,7 @@ def test_hostile_markdown_is_drawn_harmlessly(home: Path, name: str) -> None:
 def test_reply_of_five_thousand_lines_keeps_the_keys_alive(home: Path) -> None:
     lines = ["".join(f"line {at + n} *of* many\n\n" for n in range(50))
              for at in range(0, 5_000, 50)]  # fmt: skip
-    with running("chat", engine=long(*lines, DONE)) as terminal:
+    with running("chat", engine=long([*lines, DONE])) as terminal:
         terminal.until("ready")
         send(terminal)
         terminal.until("line 4999")

@@ -23,9 +23,7 @@ SIZES = [(59, 20), (50, 15), (30, 8)]
 
 
 @asynccontextmanager
-async def shown(
-    first: str, size: tuple[int, int], folder: Path
-) -> AsyncIterator[Program]:
+async def shown(first: str, folder: Path) -> AsyncIterator[Program]:
     """A screen with a text, once the model is there."""
     file = folder / "draft.txt"
     file.write_text("the cat sat on the mat\n" * 20)
@@ -35,7 +33,7 @@ async def shown(
     async with program(
         {"default": FakeWriter()},
         first=first,  # type: ignore[arg-type]
-        size=size,
+        size=(50, 15),
         writing=written,
         source=InspectSource(file.name, read=file.read_text),
     ) as running:
@@ -44,32 +42,33 @@ async def shown(
         yield running
 
 
-@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("first", TEXTS)
 async def test_panel_is_hidden_on_narrow_screens_until_f2(
-    first: str, size: tuple[int, int], tmp_path: Path
+    first: str, tmp_path: Path
 ) -> None:
-    async with shown(first, size, tmp_path) as p:
+    async with shown(first, tmp_path) as p:
         screen = p.app.screen
         text = screen.query_one(TEXTS[first])
         panel = screen.query_one(ProbabilityPanel)
-        await p.until(lambda: text.region.width == size[0])
-        assert not panel.region
-        alone = text.region.height
-        await p.press("f2")
-        await p.until(lambda: panel.region)
-        assert text.region.width == size[0] and 0 < text.region.height < alone
-        assert panel.region.y >= text.region.bottom
-        assert_laid_out(screen)
-        await p.press("f2")
-        await p.until(lambda: not panel.region)
+        for width, height in SIZES:
+            await p.pilot.resize_terminal(width, height)
+            await p.until(lambda width=width: text.region.width == width)
+            assert not panel.region
+            alone = text.region.height
+            await p.press("f2")
+            await p.until(lambda: panel.region)
+            assert text.region.width == width and 0 < text.region.height < alone
+            assert panel.region.y >= text.region.bottom
+            assert_laid_out(screen)
+            await p.press("f2")
+            await p.until(lambda: not panel.region)
 
 
 @pytest.mark.parametrize("first", ["chat", "inspect"])
 async def test_sampler_leaves_room_for_the_text_on_narrow_screens(
     first: str, tmp_path: Path
 ) -> None:
-    async with shown(first, (50, 15), tmp_path) as p:
+    async with shown(first, tmp_path) as p:
         await p.press("f4")
         sampler = p.app.screen.query_one(SamplerControls)
         await p.until(lambda: sampler.region)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from rich.segment import Segment
@@ -29,22 +28,15 @@ TOKENS = [
 ]
 
 
-@pytest.fixture(autouse=True, params=[theme.name for theme in THEMES.themes])
-def theme(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each of our themes, under NO_COLOR."""
+@pytest.fixture(autouse=True)
+def no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    return str(request.param)
 
 
-@asynccontextmanager
-async def drawn(
-    widget: Widget, theme: str, *, focused: bool = True
-) -> AsyncIterator[list[Segment]]:
-    """What goes to the terminal for a widget; what is to be shown, it shows."""
+async def drawn(widget: Widget) -> AsyncIterator[list[Segment]]:
+    """What goes to the terminal for a widget in each of our themes; what is to be
+    shown, it shows."""
     app = Host(widget)
-    for each in THEMES.themes:
-        app.register_theme(each)
-    app.theme = theme
     async with app.run_test(size=(60, 20)) as pilot:
         if isinstance(widget, TokenView):
             widget.show(TOKENS)
@@ -57,25 +49,24 @@ async def drawn(
         elif isinstance(widget, DialogList):
             widget.add_options([Option("first line"), Option("second line")])
             widget.highlighted = 0
-            app.set_focus(widget if focused else None)
-        await pilot.pause()
-        strips = app.screen._compositor.render_strips()
-        yield [segment for strip in strips for segment in strip]
+        for theme in THEMES.themes:
+            app.register_theme(theme)
+            app.theme = theme.name
+            await pilot.pause()
+            yield [segment for strip in app.strips() for segment in strip]
 
 
 @pytest.mark.parametrize("kind", [TokenView, ProbabilityPanel, LikelihoodStrip])
-async def test_widgets_draw_no_colour_under_no_color(
-    kind: type[Widget], theme: str
-) -> None:
-    async with drawn(kind(), theme) as segments:
+async def test_widgets_draw_no_colour_under_no_color(kind: type[Widget]) -> None:
+    async for segments in drawn(kind()):
         styles = [segment.style for segment in segments if segment.style]
         colours = [c for style in styles for c in (style.color, style.bgcolor) if c]
         assert colours
         assert all(colour.is_default for colour in colours)
 
 
-async def test_steps_of_surprise_are_drawn_with_attributes(theme: str) -> None:
-    async with drawn(TokenView(), theme) as segments:
+async def test_steps_of_surprise_are_drawn_with_attributes() -> None:
+    async for segments in drawn(TokenView()):
         looks = {}
         for text, style, _ in segments:
             if text.strip() in WORDS and style:
@@ -92,18 +83,21 @@ async def test_steps_of_surprise_are_drawn_with_attributes(theme: str) -> None:
         }
 
 
-async def test_panel_and_strip_draw_shapes_and_letters(theme: str) -> None:
-    async with drawn(ProbabilityPanel(), theme) as segments:
+async def test_panel_and_strip_draw_shapes_and_letters() -> None:
+    async for segments in drawn(ProbabilityPanel()):
         text = "".join(segment.text for segment in segments)
         assert {"▀", "▄", "●"} <= set(text)
         assert " m" in text or " p" in text
-    async with drawn(LikelihoodStrip(), theme) as segments:
+    async for segments in drawn(LikelihoodStrip()):
         text = "".join(segment.text for segment in segments)
         assert len(set(text) & set("▁▂▃▄▅▆▇█")) >= 3
 
 
 @pytest.mark.parametrize("focused", [True, False])
-async def test_highlighted_list_row_is_reversed(theme: str, focused: bool) -> None:
-    async with drawn(DialogList(id="list"), theme, focused=focused) as segments:
+async def test_highlighted_list_row_is_reversed(focused: bool) -> None:
+    rows = DialogList(id="list")
+    rows.can_focus = focused
+    async for segments in drawn(rows):
+        assert rows.has_focus == focused
         looks = {s.text.strip(): bool(s.style and s.style.reverse) for s in segments}
         assert looks["first line"] and not looks["second line"]

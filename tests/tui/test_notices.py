@@ -15,7 +15,6 @@ from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import MainPart, Status
 from tests.tui.programs import Program, program
 
-SIZES = [(80, 24), (120, 40)]
 WORDS = "words that take more than a line of a notice, wherever that is shown; " * 2
 
 
@@ -38,8 +37,8 @@ def stand_above_the_foot(running: Program) -> bool:
     )
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_notice_never_covers_a_growing_prompt(size: tuple[int, int]) -> None:
+async def test_notice_never_covers_a_growing_prompt() -> None:
+    size = (80, 24)
     async with program(first="chat", size=size, notices=True) as running:
         await running.ready()
         prompt = running.chat.query_one(PromptField)
@@ -53,10 +52,8 @@ async def test_notice_never_covers_a_growing_prompt(size: tuple[int, int]) -> No
         assert notice.region.width <= size[0] * 0.6
 
 
-@pytest.mark.parametrize("size", [*SIZES, (50, 20)])
-async def test_notices_never_cover_the_sampler(
-    size: tuple[int, int],
-) -> None:
+@pytest.mark.parametrize("size", [(120, 40), (50, 20)])
+async def test_notices_never_cover_the_sampler(size: tuple[int, int]) -> None:
     async with program(first="chat", size=size, notices=True) as running:
         await running.ready()
         sampler = running.chat.query_one(SamplerControls)
@@ -75,23 +72,11 @@ async def test_notices_never_cover_the_sampler(
         )
 
 
-async def test_short_notice_takes_little_room() -> None:
-    async with program(first="chat", size=(80, 24), notices=True) as running:
-        await running.ready()
-        running.app.notify("Copied.")
-        await running.until(lambda: "Copied." in running.seen)
-        (notice,) = notices(running)
-        assert notice.region.height == 1 and notice.region.width < 12
-
-
-@pytest.mark.parametrize("size", SIZES)
 async def test_notice_stands_above_the_title_prompt_of_the_history(
-    tmp_path: Path, size: tuple[int, int]
+    tmp_path: Path,
 ) -> None:
-    file = tmp_path / "chats.db"
-    async with program(
-        first="chat", chats_file=file, size=size, notices=True
-    ) as running:
+    options = {"chats_file": tmp_path / "chats.db", "size": (80, 24)}
+    async with program(first="chat", notices=True, **options) as running:
         await running.ready()
         await running.ask("count")
         await running.until(
@@ -119,14 +104,15 @@ async def test_notice_is_shown_once_while_a_page_covers_the_chat() -> None:
         assert running.seen.count("A title") == 1
 
 
-async def test_notice_on_a_dialog_leaves_the_status_lines_below_it_free() -> None:
+async def test_notice_on_a_dialog_is_short_and_above_the_status_lines() -> None:
     async with program(first="chat", size=(80, 24), notices=True) as running:
         await running.ready()
         page = PageScreen("A page", Content("words"))
         running.app.push_screen(page)
         await running.on(PageScreen)
-        await noticed(running, WORDS)
-        status = running.chat.query_one(Status)
-        await running.until(lambda: all(each.region for each in notices(running)))
+        running.app.notify("Copied.")
+        await running.until(lambda: "Copied." in running.seen)
         (notice,) = notices(running)
+        assert notice.region.height == 1 and notice.region.width < 12
+        status = running.chat.query_one(Status)
         assert not notice.region.overlaps(status.region)

@@ -160,19 +160,6 @@ def test_streaming(picture: Compare) -> None:
     answer.on.set()
 
 
-def test_stopped(picture: Compare) -> None:
-    answer = Held("vapour")
-
-    async def show(running: Program) -> None:
-        await answer.shown(running)
-        await running.pilot.press("escape")
-        await running.pilot.pause()
-        answer.on.set()
-        await running.until(lambda: "stopped" in running.seen)
-
-    assert picture(show, load=lambda: answer.engine)
-
-
 def test_answered(picture: Compare) -> None:
     assert picture(answered)
 
@@ -188,44 +175,18 @@ def test_tokens(picture: Compare) -> None:
     assert picture(show)
 
 
-def test_own_words_as_tokens(picture: Compare) -> None:
-    async def show(running: Program) -> None:
-        await answered(running)
-        running.views[0].focus()
-        await running.pilot.press("f3")
-        await running.until(lambda: f"1/{len(QUESTION)}" in running.seen)
-
-    assert picture(show)
-
-
-@pytest.mark.parametrize("key", ["left", "right"])
-def test_slider(picture: Compare, key: str) -> None:
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_sampler(picture: Compare, size: tuple[int, int]) -> None:
     async def show(running: Program) -> None:
         await opened(running)
-        await running.pilot.press("f4")
-        await running.pilot.press(*[key] * 30)
+        await running.pilot.press("f4", *["right"] * 30)
         await running.until(lambda: "‹ T " in running.seen)
 
-    assert picture(show)
+    assert picture(show, size=size)
 
 
-@pytest.mark.parametrize("show", [opened, answered])
-def test_small(picture: Compare, show: Show) -> None:
-    assert picture(show, size=(80, 24))
-
-
-def test_small_sampler(picture: Compare) -> None:
-    async def show(running: Program) -> None:
-        await opened(running)
-        await running.pilot.press("f4")
-        await running.until(lambda: "‹ T " in running.seen)
-
-    assert picture(show, size=(80, 24))
-
-
-@pytest.mark.parametrize("theme", ["light", "high-contrast", "colour-blind-safe"])
-def test_theme(picture: Compare, theme: str) -> None:
-    assert picture(answered, theme=theme)
+def test_small_and_light(picture: Compare) -> None:
+    assert picture(answered, size=(80, 24), theme="light")
 
 
 def test_error(picture: Compare) -> None:
@@ -251,14 +212,13 @@ def test_models(picture: Compare) -> None:
     assert picture(show)
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-def test_help(picture: Compare, size: tuple[int, int]) -> None:
+def test_help(picture: Compare) -> None:
     async def show(running: Program) -> None:
         await opened(running)
         await running.pilot.press("f1")
         await running.until(lambda: "backslash" in running.seen)
 
-    assert picture(show, size=size)
+    assert picture(show, size=(80, 24))
 
 
 def inspected(
@@ -324,15 +284,14 @@ def test_inspector(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert inspected(snap_compare, show, size)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_inspector_comparing(snap_compare: Compare, size: tuple[int, int]) -> None:
+def test_inspector_comparing(snap_compare: Compare) -> None:
     async def show(running: Program) -> None:
         await running.until(lambda: "compared with" in running.seen)
         await running.pilot.press(*["right"] * 3)
         await running.until(lambda: "token 4" in running.seen)
         await running.until(lambda: "kept " in running.seen)
 
-    assert inspected(snap_compare, show, size, against=True)
+    assert inspected(snap_compare, show, (80, 24), against=True)
 
 
 def test_inspector_overview(snap_compare: Compare) -> None:
@@ -353,8 +312,7 @@ VERSIONS = (
 )
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-def test_versions(picture: Compare, size: tuple[int, int]) -> None:
+def test_versions(picture: Compare) -> None:
     async def show(running: Program) -> None:
         await opened(running)
         warm = replace(running.chat.sampler.settings, temperature=1.0)
@@ -364,4 +322,4 @@ def test_versions(picture: Compare, size: tuple[int, int]) -> None:
         await running.press("right")
 
     answers = [[f"{word} " for word in text.split(" ")] for text in VERSIONS]
-    assert picture(show, load=lambda: FakeEngine(answers), size=size)
+    assert picture(show, load=lambda: FakeEngine(answers), size=(80, 24))

@@ -6,16 +6,14 @@ from pathlib import Path
 from threading import Event, Thread, current_thread
 from typing import Any
 
-import pytest
 from textual.command import CommandPalette
 
 from lmtui.config.settings import Settings
 from lmtui.config.settings_file import SettingsFile
-from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.tui.chat.screen import ChatScreen
-from lmtui.tui.dialogs import ActionList, ErrorScreen
+from lmtui.tui.dialogs import ActionList
 from lmtui.tui.models import ModelsScreen
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.settings.screen import SettingsScreen
@@ -51,56 +49,35 @@ async def test_start_screen_shows_the_progress_of_the_model_load() -> None:
         assert "context 1,234" in running.seen
 
 
-async def test_start_screen_shows_a_load_error_with_its_hint() -> None:
-    broken = LmtuiError("it is damaged", "at byte 7", "Fetch it again.")
-    async with program({"default": broken}) as running:
-        await running.on(ErrorScreen)
+async def test_start_choices_are_taken_by_arrow_letter_and_mouse() -> None:
+    async with program() as running:
+        await running.on(StartScreen)
+        await running.press("down", "enter")
+        await running.on(ModelsScreen)
         await running.press("escape")
         await running.on(StartScreen)
-        for words in ("it is damaged", "at byte 7", "Fetch it again."):
-            assert words in running.seen
-
-
-@pytest.mark.parametrize(
-    ("keys", "letter", "kind"),
-    [
-        ([], "c", ChatScreen),
-        (["down"], "m", ModelsScreen),
-        (["down", "down"], "t", CommandPalette),
-    ],
-)
-async def test_start_choices_are_taken_by_arrow_and_by_letter(
-    keys: list[str], letter: str, kind: Any
-) -> None:
-    for pressed in ([*keys, "enter"], [letter]):
-        async with program() as running:
-            await running.on(StartScreen)
-            await running.press(*pressed)
-            await running.on(kind)
-
-
-async def test_start_choice_is_taken_by_mouse() -> None:
-    async with program() as running:
+        await running.press("t")
+        await running.on(CommandPalette)
+        await running.press("escape")
         await running.on(StartScreen)
-        await running.pilot.click(ActionList, offset=(12, 1))
-        await running.on(ModelsScreen)
-
-
-async def test_q_on_the_start_screen_quits() -> None:
-    async with program() as running:
-        await running.press("q")
+        await running.pilot.click(ActionList, offset=(12, 0))
+        await running.on(ChatScreen)
+        await running.press("f9", "q")
         await running.until(lambda: running.app.return_code == 0)
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_start_screen_is_laid_out_at_every_size(size: tuple[int, int]) -> None:
-    async with program(size=size) as running:
+async def test_start_screen_is_laid_out_at_every_size() -> None:
+    async with program() as running:
         await running.ready()
         start = await running.on(StartScreen)
-        assert_laid_out(start)
-        assert "lmtui" in running.seen
-        for letter in "cmthq":
-            assert f" {letter}  " in running.seen
+        for size in SIZES:
+            await running.pilot.resize_terminal(*size)
+            await running.until(lambda size=size: start.size == size)
+            await running.pilot.pause()
+            assert_laid_out(start)
+            assert "lmtui" in running.seen
+            for letter in "cmthq":
+                assert f" {letter}  " in running.seen
 
 
 async def test_start_hint_is_shown_until_escape_or_a_click() -> None:

@@ -83,13 +83,6 @@ async def test_find_bar_wraps_around_at_both_ends_and_says_so() -> None:
         assert "1 of 4 from the top" in editor.text()
 
 
-async def test_capital_letter_makes_the_search_case_sensitive() -> None:
-    editor = Editor(TEXT)
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, "One")
-        assert editor.cursor == 15 and "1 of 1" in editor.text()
-
-
 async def test_find_bar_replaces_one_match_and_goes_to_the_next() -> None:
     editor = Editor(TEXT)
     async with editor.run_test(size=(80, 24)) as pilot:
@@ -102,13 +95,16 @@ async def test_find_bar_replaces_one_match_and_goes_to_the_next() -> None:
         assert editor.steps == 4
 
 
-@pytest.mark.parametrize("by", ["b", "", "aa", "xa"])
-async def test_adjacent_matches_are_replaced_one_after_the_other(by: str) -> None:
+@pytest.mark.parametrize(("by", "steps"), [("a", 0), ("", 3), ("aa", 3), ("xa", 3)])
+async def test_adjacent_matches_are_replaced_one_after_the_other(
+    by: str, steps: int
+) -> None:
     editor = Editor("aaab")
     async with editor.run_test(size=(80, 24)) as pilot:
         await opened(editor, pilot, "a")
         await pilot.press("tab", *by, "enter", "enter", "enter")
         assert editor.content == by * 3 + "b"
+        assert editor.steps == steps
 
 
 async def test_find_bar_replaces_all_in_one_step() -> None:
@@ -126,19 +122,22 @@ async def test_find_bar_replaces_all_in_one_step() -> None:
 
 
 async def test_find_bar_opened_with_a_selection_starts_at_its_match() -> None:
-    editor = Editor(TEXT)
+    editor = Editor("a.b axb a.b")
     async with editor.run_test(size=(80, 24)) as pilot:
-        editor.cursor = 11
-        editor.bar.open(editor.content, editor.cursor, "one")
+        editor.cursor = 3
+        editor.bar.open(editor.content, editor.cursor, "a.b")
         await pilot.pause()
-        assert editor.cursor == 11 and "2 of 4" in editor.text()
+        assert editor.cursor == 3 and "1 of 2" in editor.text()
         await pilot.press("enter")
-        assert editor.cursor == 15
+        assert editor.cursor == 11
+        await pilot.press("alt+r", "escape")
+        editor.bar.open(editor.content, 0, "a.b")  # literal also in an expression
+        await until(pilot, lambda: "1 of 2" in editor.text())
 
 
-async def test_find_bar_follows_an_edit_of_the_text() -> None:
+async def test_find_bar_follows_an_edit_of_the_text_until_escape() -> None:
     editor = Editor(TEXT)
-    async with editor.run_test(size=(80, 24)) as pilot:
+    async with editor.run_test(size=(80, 24), message_hook=editor.hook) as pilot:
         await opened(editor, pilot, "one")
         editor.content = "a one"
         editor.bar.update(editor.content, 1)
@@ -146,25 +145,19 @@ async def test_find_bar_follows_an_edit_of_the_text() -> None:
         assert "1 found" in editor.text()
         await pilot.press("enter")
         assert editor.cursor == 5
-
-
-async def test_escape_closes_and_hides_the_find_bar() -> None:
-    editor = Editor(TEXT)
-    async with editor.run_test(size=(80, 24), message_hook=editor.hook) as pilot:
-        await opened(editor, pilot, "one")
         await pilot.press("escape")
         assert isinstance(editor.posted[-1], FindBar.FindBarClosed)
         assert not editor.bar.is_open
         assert editor.text().strip() == ""
 
 
-@pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
-async def test_find_bar_draws_hostile_words_safely(words: str) -> None:
-    editor = Editor(words + "\t" + words)
+async def test_find_bar_draws_hostile_words_safely() -> None:
+    editor = Editor("")
     async with editor.run_test(size=(80, 24)) as pilot:
-        editor.bar.open(editor.content, 0, words + "\t")
-        await pilot.pause()
-        assert safe(editor.text())
+        for name, words in HOSTILE.items():
+            editor.bar.open(words + "\t" + words, 0, words + "\t")
+            await pilot.pause()
+            assert safe(editor.text()), name
 
 
 # Options.
@@ -240,14 +233,6 @@ async def test_empty_matches_are_replaced_one_after_the_other(
         await until(pilot, lambda: editor.content == twice)
 
 
-async def test_replacement_equal_to_its_match_goes_on_to_the_next() -> None:
-    editor = Editor("a b a")
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, "a")
-        await pilot.press("tab", "a", "enter")
-        assert "2 of 2" in editor.text() and editor.steps == 0
-
-
 async def test_runaway_regular_expression_leaves_the_keys_alive() -> None:
     editor = Editor("a\n" + "a" * 60 + "b")
     async with editor.run_test(size=(80, 24)) as pilot:
@@ -275,10 +260,4 @@ async def test_up_and_down_recall_earlier_searches() -> None:
         assert "2 of 4" in editor.text()
 
 
-async def test_selected_words_are_literal_in_a_regular_expression() -> None:
-    editor = Editor("a.b axb a.b")
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot)
-        await pilot.press("alt+r", "escape")
-        editor.bar.open(editor.content, 0, "a.b")
-        await until(pilot, lambda: "1 of 2" in editor.text())
+
