@@ -57,12 +57,9 @@ def test_the_steps_of_difference_are_symmetric(bits: float) -> None:
     assert len(legend("difference")) == 7
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_comparison_shows_differences_and_the_other_models_panel(
-    size: tuple[int, int],
-) -> None:
+async def test_comparison_shows_differences_and_the_other_models_panel() -> None:
     other = FakeEngine(name="other", seed=5)
-    async with inspecting(TEXT, against=other, size=size) as page:
+    async with inspecting(TEXT, against=other, size=(80, 24)) as page:
         await compared(page)
         bits = bits_of(TEXT)
         assert page.view.differences[0] is None
@@ -90,15 +87,6 @@ async def test_comparison_shows_differences_and_the_other_models_panel(
         await page.until(lambda: "surprisal" in page.running.seen)
 
 
-async def test_other_model_of_the_same_file_name_is_told_apart() -> None:
-    own = FakeEngine(name="/models/base/model")
-    other = FakeEngine(name="/models/tuned/model", seed=5)
-    async with inspecting(TEXT, own, against=other) as page:
-        await compared(page)
-        assert page.screen.compare.panel.title == "tuned/model"
-        await page.until(lambda: "compared with tuned/model" in page.state)
-
-
 async def test_overview_leads_to_the_greatest_difference() -> None:
     async with inspecting(TEXT, against=FakeEngine(name="other", seed=5)) as page:
         await compared(page)
@@ -119,22 +107,9 @@ async def test_models_with_other_tokens_are_compared_by_parts() -> None:
         assert known == [False, False, True, False, True, False]
 
 
-async def test_status_of_a_comparison_by_parts_is_whole_at_120_columns() -> None:
-    engine = FakeEngine(name="smollm2-135m-instruct")
-    other = Pairs(name="gemma-3-270m", seed=5)
-    async with inspecting("abcdef", engine, against=other, size=(120, 40)) as page:
-        await compared(page)
-        status = page.running.seen.splitlines()[-2:]
-        whole = (page.state, "smollm2-135m-instruct", "exact float32 · cpu")
-        assert any(all(part in line for part in whole) for line in status)
-
-
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_token_of_the_text_has_a_row_in_both_panels(
-    size: tuple[int, int],
-) -> None:
+async def test_token_of_the_text_has_a_row_in_both_panels() -> None:
     other = FakeEngine(name="other", seed=5)
-    async with inspecting(TEXT, against=other, size=size) as page:
+    async with inspecting(TEXT, against=other, size=(80, 24)) as page:
         await compared(page)
 
         def rows() -> list[str]:
@@ -229,38 +204,6 @@ async def test_newly_loaded_model_is_compared_with_the_same_other_model() -> Non
         await page.until(lambda: not page.screen.has_class("-comparing"))
         await page.until(lambda: page.state.startswith("ready"))
         assert page.view.differences == ()
-
-
-async def test_other_model_of_the_same_name_but_with_other_tokens_is_scored() -> None:
-    # As n-grams, which are counted in the tokens of the model beside them.
-    other = FakeEngine(name="other", seed=5)
-    async with inspecting(TEXT, against=other) as page:
-        await compared(page)
-        second = FakeEngine(name="second", seed=7)
-        third = FakeEngine(name="other", seed=9, context=other.context // 2)
-        app = page.running.app
-        app.open_model = lambda wanted: lambda _: (second, third)
-        app.load_model(ModelRef("second"))
-        await page.running.ready("second")
-        await compared(page)
-        assert [verb for verb, _ in third.calls].count("score") == 1
-
-
-async def test_escape_stops_the_comparison() -> None:
-    begun, go_on = Event(), Event()
-
-    def hold(index: int) -> None:
-        begun.set()
-        assert go_on.wait(20)
-
-    other = FakeEngine(name="other", seed=5, on_token=hold)
-    async with inspecting(TEXT, against=other) as page:
-        await page.until(begun.is_set)
-        await page.press("escape")
-        go_on.set()
-        await page.until(lambda: "nothing is compared" in page.state)
-        assert page.text == TEXT and page.screen.compare.comparison is None
-        assert page.running.app.screen is page.screen
 
 
 async def test_failing_other_model_leaves_the_text() -> None:

@@ -35,24 +35,6 @@ PLAIN = SamplingSettings(temperature=0, max_tokens=50)
 # The vocabulary.
 
 
-async def test_every_row_of_the_vocabulary_is_paged_once() -> None:
-    async with inspecting(TEXT) as page:
-        await page.to(4)
-        page.panel.focus()
-        seen: list[int] = []
-        while True:
-            shown = page.panel.distribution
-            assert shown is not None and shown.start <= len(seen)  # no row is left out
-            seen[shown.start :] = [row.id for row in shown.candidates]
-            if len(seen) >= shown.vocabulary:
-                break
-            while page.panel.distribution is shown:
-                await page.press("pagedown")
-        engine = FakeEngine()
-        whole = engine._position(0)
-        assert sorted(seen) == sorted(id_ for id_, _ in whole.ranked)
-
-
 async def test_panel_shows_kept_rows_at_once_and_the_vocabulary_later() -> None:
     go_on = Event()
     engine = FakeEngine(name="default")
@@ -95,7 +77,7 @@ async def test_token_finder_finds_a_token_with_its_rank() -> None:
         assert page.view.tokens[4].rank == rank
 
 
-async def test_sampler_change_redraws_the_inspector_panel() -> None:
+async def test_inspector_panel_follows_the_sampler_and_pages() -> None:
     async with inspecting(TEXT) as page:
         await page.to(4)
         before = page.panel.distribution
@@ -104,6 +86,9 @@ async def test_sampler_change_redraws_the_inspector_panel() -> None:
         shown = page.panel.distribution
         assert shown is not None and before is not None
         assert shown.handle == before.handle and page.panel.chosen == ord("c")
+        page.panel.focus()
+        await page.press("end")
+        await page.until(lambda: page.panel.distribution.start)  # type: ignore[union-attr]
 
 
 # Roads.
@@ -251,7 +236,7 @@ async def test_a_branch_goes_on_in_a_later_window() -> None:
         assert page.text == TEXT + "xyz<end>"
 
 
-@pytest.mark.parametrize("room", [0, 1, 2, 3])
+@pytest.mark.parametrize("room", [1, 2])
 async def test_going_on_says_when_the_context_has_no_room(room: int) -> None:
     tokens = tuple(FakeEngine().score(b"hello", prefix=b"x" * 10, top_n=5))
     subject = InspectSource("answer", known=KnownTokens(tokens, (120,) * 10, "default"))
@@ -344,28 +329,24 @@ async def test_branch_export_asks_before_it_overwrites_a_file(tmp_path: Path) ->
         await page.until(lambda: target.read_text() != "mine")
 
 
-@pytest.mark.parametrize("way", ["escape", "f9", "ctrl+q"])
-async def test_leaving_the_inspector_asks_while_there_are_branches(way: str) -> None:
+async def test_leaving_the_inspector_asks_while_there_are_branches() -> None:
     engine = FakeEngine([" dog ran"], name="default")
     async with inspecting(TEXT, engine) as page:
         await page.to(3)
         await page.press("g")
         await page.until(lambda: len(page.branches) == 2)
         await page.idle()
-        app = page.running.app
-        await page.press(way)
-        await page.running.on(ConfirmDialog)
-        await page.press("escape")
-        await page.running.on(InspectScreen)
+        for way in ("ctrl+q", "f9", "escape"):
+            await page.press(way)
+            await page.running.on(ConfirmDialog)
+            await page.press("escape")
+            await page.running.on(InspectScreen)
         assert len(page.branches) == 2
-        await page.press(way)
+        await page.press("escape")
         await page.running.on(ConfirmDialog)
         await page.running.pilot.pause(PAUSE + 0.05)
         await page.press("l")
-        if way == "ctrl+q":
-            await page.until(lambda: not app.is_running or app._exit)
-        else:
-            await page.running.on(StartScreen)
+        await page.running.on(StartScreen)
 
 
 async def test_branches_return_when_their_model_is_loaded_again() -> None:
@@ -418,21 +399,6 @@ async def test_find_bar_selects_words_in_the_inspected_text() -> None:
         await page.until(lambda: "nothing found" in page.running.seen)
 
 
-async def test_known_tokens_are_shown_without_scoring() -> None:
-    engine = FakeEngine(["more"], name="default")
-    before = b"user: hi\n"
-    tokens = tuple(engine.score(b"hello", prefix=before, top_n=5))
-    subject = InspectSource(
-        "answer", known=KnownTokens(tokens, tuple(before), "default")
-    )
-    async with inspecting("", engine, subject=subject) as page:
-        await page.until(lambda: page.text == "hello")
-        assert [verb for verb, _ in engine.calls].count("score") == 1
-        await page.idle()
-        looked = [q for verb, q in engine.calls if verb == "look"]
-        assert looked[-1][0] == tuple(before)  # type: ignore[index]
-
-
 async def test_panel_predicts_anew_for_steps_without_candidates() -> None:
     engine = FakeEngine(["one two"], name="default")
     steps = [
@@ -465,8 +431,8 @@ async def test_tokens_of_another_model_can_only_be_read() -> None:
         assert page.text == "hello"
 
 
-@pytest.mark.parametrize("text", ["", "x", "long " * 600], ids=["none", "one", "huge"])
-async def test_inspector_handles_empty_tiny_and_huge_texts(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "long " * 600], ids=["none", "huge"])
+async def test_inspector_handles_empty_and_huge_texts(text: str) -> None:
     async with inspecting(text) as page:
         assert page.text == text
         for key in ("end", "n", "N", "pageup", "w", "m", "ctrl+right", "shift+left"):

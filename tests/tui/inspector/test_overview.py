@@ -116,7 +116,10 @@ def test_hostile_tokens_are_listed_safely(name: str) -> None:
 
 
 async def test_overview_lists_the_worst_surprises_and_goes_to_one() -> None:
-    async with inspecting(TEXT) as page:
+    name = " Constantinople"
+    long = ScoredToken(0, 0, name, name.encode(), -9.0, 49_000, 1.0)
+    (row,) = rows_of([long] * 2000, [1500])
+    async with inspecting(TEXT, size=(80, 24)) as page:
         await page.press("o")
         overview = await page.running.on(OverviewScreen)
         assert_laid_out(overview)
@@ -124,22 +127,10 @@ async def test_overview_lists_the_worst_surprises_and_goes_to_one() -> None:
         worst = sorted(tokens, key=lambda t: t.logprob or 0.0)[:MOST]
         rows = overview.query_one(DialogList)
         assert rows.option_count == len(worst)
+        room = rows.content_size.width - 2  # beside padding
+        assert cell_len(row.plain[:room].partition("… ")[2]) >= 6
         await page.press("down", "enter")
         await page.until(lambda: page.view.index == worst[1].index)
-
-
-async def test_narrow_overview_has_room_for_what_follows_a_token() -> None:
-    name = " Constantinople"
-    tokens = [
-        ScoredToken(place, place, name, name.encode(), -9.0, 49_000, 1.0)
-        for place in range(2000)
-    ]
-    (row,) = rows_of(tokens, [1500])
-    async with inspecting(TEXT, size=(80, 24)) as page:
-        await page.press("o")
-        overview = await page.running.on(OverviewScreen)
-        room = overview.query_one(DialogList).content_size.width - 2  # beside padding
-        assert cell_len(row.plain[:room].partition("… ")[2]) >= 6
 
 
 async def test_overview_follows_a_text_while_it_is_scored() -> None:
