@@ -76,11 +76,6 @@ class BranchTree:
         return id_ in self._branches
 
     def branch(self, id_: int) -> Branch:
-        """Return a branch as it is now.
-
-        Raises:
-            KeyError: no branch has this id.
-        """
         return self._branches[id_]
 
     def path(self, id_: int) -> tuple[Token, ...]:
@@ -180,7 +175,6 @@ class BranchTree:
         self._put(replace(self._branches[id_], name=name))
 
     def family(self, id_: int) -> tuple[int, ...]:
-        """Return a branch and all its descendants."""
         return tuple(branch.id for branch, _ in self._below(self._branches[id_], 0))
 
     def remove(self, id_: int) -> int:
@@ -286,7 +280,6 @@ class BranchText:
             at += size
 
     def sums(self, name: str, first: int, end: int) -> Sums:
-        """Return the totals of the tokens from `first` to before `end`."""
         part = self.tokens[first:end]
         scored = [t.logprob for t in part if t.logprob is not None]
         sizes = [self._size(first + a, first + b) for a, b in _scored(part)]
@@ -336,7 +329,6 @@ class BranchText:
 
 
 def as_scored(token: Token, index: int) -> ScoredToken:
-    """Return a token of a path as a `ScoredToken` with the scores that it has."""
     if isinstance(token, ScoredToken):
         return token if token.index == index else replace(token, index=index)
     return ScoredToken(

@@ -107,7 +107,6 @@ def unit_of(one: Encoding, other: Encoding) -> Unit:
 
 
 def alone(tokens: Iterable[PlacedToken]) -> Iterator[ComparedSpan]:
-    """Yield the tokens of one model as spans of one token each."""
     return (ComparedSpan((token,)) for token in tokens)
 
 
@@ -252,8 +251,6 @@ class Comparison:
         return (self.other_logprob - self.logprob) / LN2 if self.compared else None
 
     def most(self) -> list[ComparedSpan]:
-        """Return the spans that changed most, largest first; the earlier of equal ones
-        first."""
         return [piece for _, _, piece in sorted(self._most, reverse=True)]
 
 

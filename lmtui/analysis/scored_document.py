@@ -120,7 +120,6 @@ class ScoredDocument:
 
     @property
     def is_read(self) -> bool:
-        """Whether all parts are scored."""
         return not self.unread
 
     @property

@@ -126,16 +126,13 @@ class Totals:
 
     @property
     def bits_per_byte(self) -> float | None:
-        """The surprisal in bits over the UTF-8 bytes of the scored text."""
         return bits_per(self.logprob, self.bytes)
 
     @property
     def bits_per_character(self) -> float | None:
-        """The surprisal in bits over the characters of the scored text."""
         return bits_per(self.logprob, self.characters)
 
     def worst(self) -> list[tuple[ScoredToken, Span]]:
-        """Return the most surprising tokens, the most surprising first."""
         return [(token, span) for _, _, token, span in sorted(self._worst)[::-1]]
 
 

@@ -71,8 +71,6 @@ OpenModel = Callable[[ModelRef], OpenEngine]
 
 
 class LmtuiApp(KeysInOrder, PreferencesApp):
-    """The app of lmtui, with all its screens."""
-
     TITLE = "lmtui"
     COMMANDS = {palette.CommandList}  # noqa: RUF012 (the base class declares it so)
     SUSPENDED_SCREEN_CLASS = "-below"
@@ -392,7 +390,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     @property
     def _inspector_with_branches(self) -> InspectScreen | None:
-        """The open inspector with branches that would be lost, if any."""
         return next(
             (screen for screen in self._open_inspectors if screen.has_branches), None
         )
@@ -450,7 +447,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     @on(InputFailed)
     def leave_without_keys(self, event: InputFailed) -> None:
-        """Leave with the error: the thread that reads the input has failed."""
         self._input_error = event.error
         self.leave(1)
 

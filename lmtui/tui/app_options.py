@@ -35,8 +35,6 @@ OpenLesson = Callable[[], "Lesson"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppOptions:
-    """How the app begins."""
-
     first: FirstScreen = "start"
     ref: ModelRef = field(default_factory=ModelRef)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)

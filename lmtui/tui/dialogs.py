@@ -133,8 +133,6 @@ def choice_line(key: str, name: str, description: str) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Answer that can be chosen."""
-
     key: str
     """Letter that takes the choice, and the dialog's answer."""
     label: str

@@ -27,16 +27,12 @@ from lmtui.tui.keys import Bound, bound_by
 
 @dataclass
 class Section:
-    """Section of the help, about a screen or a widget on it."""
-
     title: str
     text: str = ""
     bound: list[Bound] = field(default_factory=list)
 
 
 class HelpScreen(ModalScreen[None]):
-    """Keys of the screen below, with a section for each of its widgets."""
-
     CSS_PATH = "help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", "Close", id="help.close",

@@ -13,8 +13,6 @@ from lmtui.engine.types import BosRule, ChatTurn, ScoredToken, Step
 
 @dataclass(frozen=True, slots=True)
 class KnownTokens:
-    """Scored tokens, and the model they belong to."""
-
     tokens: tuple[ScoredToken, ...] | tuple[Step, ...]
     before: tuple[int, ...]
     """The ids of the tokens the model read before them."""
@@ -24,8 +22,6 @@ class KnownTokens:
 
 @dataclass(frozen=True, slots=True)
 class InspectSource:
-    """A text to inspect."""
-
     name: str
     read: Callable[[], str] | None = None
     """Return the text, or raise an `LmtuiError`; None where there is no text."""

@@ -49,8 +49,6 @@ _LISTENERS: tuple[type[DOMNode] | tuple[type[DOMNode], ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Action that is bound to keys."""
-
     id: str
     keys: tuple[str, ...]
     """Names of the keys in Textual."""

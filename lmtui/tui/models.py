@@ -42,8 +42,6 @@ ADAPTER = "An adapter on this machine: Enter loads it with the model it was made
 
 
 class ModelList(Vertical):
-    """List of models in columns, below headings that do not scroll."""
-
     DEFAULT_CSS = """
     ModelList {
         height: 1fr;
@@ -150,8 +148,6 @@ def same_model(name: str, other: str) -> bool:
 
 
 class ModelsScreen(Screen[None]):
-    """List of models, the effect of Enter, and a field for other names."""
-
     HELP = """\
 Enter loads the model under the cursor; the line below the list says what has to be
 downloaded. Fits says whether it fits into the free memory: yes, only in bfloat16, or

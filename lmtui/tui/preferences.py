@@ -62,8 +62,6 @@ class Preferences:
 
 
 class ThemePalette(CommandPalette):
-    """List of themes, with a preview of the one under the cursor."""
-
     # Not dimmed: the screen behind the list is the preview.
     DEFAULT_CSS = "ThemePalette { background: transparent; }"
 
@@ -93,8 +91,6 @@ class ThemePalette(CommandPalette):
 
 
 class _ThemeNames(Provider):
-    """Provider of the names of the themes."""
-
     async def discover(self) -> Hits:
         """Yield all names, the one in use first, where the cursor starts."""
         for name in sorted(self._names(), key=lambda name: name != self.app.theme):
@@ -114,8 +110,6 @@ class _ThemeNames(Provider):
 
 
 class PreferencesApp(ColourlessApp):
-    """App with the user's theme and keys."""
-
     def __init__(self, preferences: Preferences) -> None:
         # Before the base class's __init__, which asks for the theme's variables.
         self._themes = themes.load_themes(preferences.theme_folder)

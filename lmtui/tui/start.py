@@ -38,8 +38,6 @@ RECENT = 5
 
 
 class ModelLine(Static):
-    """Name and state of the model, with a progress bar, or the error and its hint."""
-
     DEFAULT_CSS = """
     ModelLine {
         height: auto;
@@ -66,8 +64,6 @@ class ModelLine(Static):
 
 
 class StartScreen(Screen[None]):
-    """Start screen: a centred column with the model and a list of choices."""
-
     HELP = """\
 Up and Down choose, Enter or a click opens; each line has a letter too. The model loads
 in the background.

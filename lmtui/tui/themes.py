@@ -69,16 +69,12 @@ _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 @dataclass(frozen=True, slots=True)
 class ThemeNotice:
-    """Theme file that was skipped, and the reason."""
-
     path: Path
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Themes:
-    """All usable themes, and the files that were skipped."""
-
     themes: tuple[Theme, ...]
     notices: tuple[ThemeNotice, ...]
     paths: Mapping[str, Path] = field(default_factory=dict)

@@ -124,3 +124,6 @@ async def test_start_screen_offers_settings_only_with_a_settings_file(
     async with program() as running:
         await running.ready()
         assert "Settings" not in running.seen
+        start = running.app.screen
+        await running.press("f10")
+        assert running.app.screen is start

@@ -59,7 +59,6 @@ def _token(placed: PlacedToken, top_n: int) -> list[Any]:
 
 
 def text_data(cells: str, facts: Mapping[str, Any]) -> str:
-    """Return one text of the page as JSON: its cells and its totals."""
     return f'{_json(facts)[:-1]},"cells":{cells}}}'
 
 

@@ -29,8 +29,6 @@ _NAME = LineQuestion(
 
 
 class BranchListController(Controller):
-    """Lists the branches, and does what is chosen with one of them."""
-
     def __init__(
         self,
         screen: ModelScreen,

@@ -47,8 +47,6 @@ _GO_ON = {
 
 
 class BranchController(Controller):
-    """Makes branches, and goes from one to another."""
-
     def __init__(
         self,
         client: EngineClient,
@@ -96,7 +94,6 @@ class BranchController(Controller):
         self._activity.notice(self._branch_text())
 
     def _branch_text(self) -> str:
-        """Which branch is shown, if there are several."""
         scored = self._document.scored
         if len(scored.branches) == 1:
             return self._activity.ready
@@ -207,7 +204,6 @@ class BranchController(Controller):
         view.select(index - 1)
 
     def to_sibling(self, by: int) -> None:
-        """Go to another branch, where it parts from this one."""
         scored = self._document.scored
         index = self._document.view.index
         sibling, index = scored.branches.move(scored.branch, index, by)

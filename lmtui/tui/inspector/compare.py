@@ -42,8 +42,6 @@ _UNITS = {
 
 
 class CompareController(Controller):
-    """Compares the model in use with the other one, if there is one."""
-
     def __init__(
         self,
         client: EngineClient,

@@ -43,9 +43,6 @@ SHARE = 10  # a drawing of all tokens takes at most this part of the time
 
 
 class DocumentController(Controller):
-    """Reads, tokenizes, scores and draws the text, and whichever branch of it is
-    shown."""
-
     def __init__(
         self,
         client: EngineClient,
@@ -355,7 +352,6 @@ class DocumentController(Controller):
         self._on_draw(self.view.index)
 
     def draw_sometimes(self, draw: Callable[[], None]) -> None:
-        """Draw what came, unless that was done just now."""
         start = time.monotonic()
         if start >= self._next_draw:
             draw()
@@ -371,7 +367,6 @@ class DocumentController(Controller):
             self._on_draw(index)
 
     def _select_first(self) -> None:
-        """Select what was selected where the text comes from."""
         if self.source.selected is None:
             return
         start, stop = self.source.selected

@@ -39,8 +39,6 @@ _POLL_INTERVAL = 0.25  # seconds between two looks at how far the model is
 
 
 class LensController(Controller):
-    """Opens the lens at the cursor of the text."""
-
     def __init__(
         self, client: EngineClient, screen: ModelScreen, document: DocumentController
     ) -> None:
@@ -77,8 +75,6 @@ class LensController(Controller):
 
 
 class LensPane(Horizontal, can_focus=True):
-    """Grid and column, with the keys that move the cursor."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "Previous token", id="lens.left", show=False,
                 tooltip="To the previous token."),

@@ -20,8 +20,6 @@ _MOST = 512
 
 
 class LensColumns:
-    """Predictions of each layer along one text, as far as it was looked at."""
-
     def __init__(
         self, client: EngineClient, text: DocumentSpan, *, changed: Callable[[], object]
     ) -> None:

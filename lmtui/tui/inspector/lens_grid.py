@@ -38,8 +38,6 @@ MATCH = "●"
 
 @dataclass(frozen=True, slots=True)
 class LensView:
-    """Snapshot of what the lens shows."""
-
     tokens: Sequence[Token] = ()
     columns: Mapping[int, LensColumn] = field(default_factory=dict)
     layers: int = 0
@@ -100,8 +98,6 @@ class LensGrid(StyledLines):
 
     @dataclass
     class CellPicked(Message):
-        """A cell was clicked."""
-
         index: int
         layer: int
 
@@ -180,8 +176,6 @@ class LensGrid(StyledLines):
 
 
 class LensTable(StyledLines):
-    """Column of one token with the numbers of every layer."""
-
     PREFIX = "lens--"
     DEFAULT_CSS = """
     LensTable { color: $foreground; }

@@ -62,8 +62,6 @@ _NAMED = 12  # most cells of a token's name
 
 
 class SummaryFigures(StyledLines):
-    """Totals, histograms and calibration, as high as they need to be."""
-
     PREFIX = "figures--"
     DEFAULT_CSS = """
     SummaryFigures { height: auto; color: $foreground; }
@@ -191,8 +189,6 @@ def bar(share: float, room: int) -> str:
 
 
 class SurprisalPlot(StyledLines):
-    """A plot of surprisal along the text."""
-
     PREFIX = "plot--"
     DEFAULT_CSS = """
     SurprisalPlot { height: 7; color: $foreground; }

@@ -32,8 +32,6 @@ _SEARCHING = "Searching."
 
 
 class PanelController(Controller):
-    """Shows the distribution at the cursor, and finds tokens in it."""
-
     def __init__(
         self,
         client: EngineClient,

@@ -112,15 +112,11 @@ def ahead(path: Sequence[Step]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BranchAction:
-    """An action requested for a branch."""
-
     action: Literal["show", "delete", "name", "export"]
     branch: int
 
 
 class BranchesScreen(Picker[int, BranchAction]):
-    """The list of branches, each below the one it leaves."""
-
     HELP = """\
 Each branch is listed below the one that it leaves, with the token where it leaves, the
 probability of its first token there, the sum of log P over its own tokens in nats, and

@@ -41,8 +41,6 @@ HINT = "Arrows move; Enter shows alternatives; F1 helps."
 
 
 class InspectScreen(SamplingScreen):
-    """The tokens, and beside them what the model expected at the one in focus."""
-
     HELP = """\
 The text as tokens. The panel shows the distribution at the token under the cursor,
 which is marked with ●: Tab enters the panel, to page through the whole vocabulary; f

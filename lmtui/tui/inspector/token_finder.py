@@ -33,8 +33,6 @@ _WIDE = 36  # width in cells from which the sampled probability is shown
 
 
 class TokenFinder(Vertical):
-    """A search field, and the tokens that contain its text."""
-
     HELP = """\
 Type a part of a token: exact matches come first, then tokens that begin with it, then
 the others. Each is shown with its rank and probability. A capital letter makes the
@@ -78,8 +76,6 @@ Alt+Left add to its logit.
 
     @dataclass
     class TokenPicked(Message):
-        """A token was picked."""
-
         ranked: RankedCandidate
 
     class FinderClosed(Message):

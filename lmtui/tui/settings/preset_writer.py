@@ -26,8 +26,6 @@ _NO_FILE = LmtuiError("the preset was not saved", "there is no settings file")
 
 
 class PresetWriter:
-    """Saves presets, on a thread, and tells the app."""
-
     def __init__(self, app: App[Any], file: SettingsFile | None) -> None:
         self._app, self._file = app, file
 

@@ -140,8 +140,6 @@ def rows_of(
 
 
 def same_row(row: SettingsRow, other: SettingsRow | None) -> bool:
-    """Return whether two rows are of the same setting, preset or action, whatever its
-    value."""
     if isinstance(row, PresetRow) and isinstance(other, PresetRow):
         presets = (row.preset or Preset(""), other.preset or Preset(""))
         return presets[0].name == presets[1].name

@@ -58,8 +58,6 @@ _BUG = LmtuiError("the settings could not be read or written", "", "See the log.
 
 
 class SettingsScreen(Screen[None]):
-    """A search field, a list, and a preview of the row under the cursor."""
-
     HELP = """\
 Type to search names and descriptions; Up and Down choose. Enter changes the setting
 under the cursor and writes it into config.toml, where your comments and order stay. F8

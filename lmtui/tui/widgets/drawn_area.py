@@ -16,7 +16,6 @@ from lmtui.tui.widgets.line_document import LineDocument
 
 
 def pasted_text(event: events.Paste) -> str:
-    """Return what is pasted, with newlines instead of carriage returns."""
     return event.text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -88,17 +88,12 @@ def option_forms(query: Query) -> tuple[tuple[str, ...], ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """A search on another thread."""
-
     text: str
     query: Query
     then: Then
 
 
 class FindBar(Vertical):
-    """A field to find, a field to replace with, the number of the selected match, and
-    the options of the search."""
-
     HELP = """\
 Matches are found while you type. Enter goes to the next match; in the lower field it
 replaces this match and goes to the next. Replacing all is one step to undo. Case is
@@ -268,7 +263,6 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
         self._search(lambda: self._select(self._matches.at_or_after(self._search_from)))
 
     def _search(self, then: Then) -> None:
-        """Find the matches; at once, or of a regular expression on another thread."""
         search = _Search(self._text, self._query, then)
         if search.query.regex and search.query.words:
             self._pending_search = search
@@ -418,8 +412,6 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
         self.post_message(self.Replaced(start, end, text))
 
     def _replace(self, numbers: range, then: Callable[[Sequence[str]], object]) -> None:
-        """Do something with what replaces these matches, unless the text or the search
-        changes before it is known."""
         text, query, template = self._text, self._query, self._replace_field.value
         if not query.regex:
             then(replacements(text, query, template, numbers))

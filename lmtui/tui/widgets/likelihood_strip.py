@@ -98,8 +98,6 @@ def block(value: float, row: int, *, per_row: float) -> str:
 
 
 class LikelihoodStrip(StyledLines):
-    """Surprisal of the whole history as bars; below, Σ log P, speed and context use."""
-
     HELP = """\
 Each column is a token, or the most surprising of its neighbours: an eighth of a cell is
 one bit. Σ log P is the log-likelihood of everything shown, negative and in nats;

@@ -33,8 +33,6 @@ _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
 
 
 class TextField(Input):
-    """A one-line input without a border."""
-
     DEFAULT_CSS = """
     TextField {
         width: 1fr;
@@ -71,8 +69,6 @@ class TextField(Input):
 
 
 class TextBox(DrawnArea):
-    """A text area without a border."""
-
     DEFAULT_CSS = """
     TextBox {
         border: none;
@@ -119,8 +115,6 @@ class SearchField(TextField):
 
     @dataclass
     class ListMoved(Message):
-        """The cursor of the list is to move."""
-
         action: ListAction
         """The name of an action of `OptionList`."""
 
@@ -201,8 +195,6 @@ class LinePrompt(Horizontal):
 
     @dataclass
     class Answered(Message):
-        """The user gave a valid answer."""
-
         question: str
         """The id of the question: `place`, `path` or `open` for those asked here."""
         text: str

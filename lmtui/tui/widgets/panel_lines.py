@@ -226,7 +226,6 @@ def _legend(text: str) -> list[Part]:
 
 
 def _bar_parts(prob: float, sampled: float | None, columns: PanelColumns) -> list[Part]:
-    """Return the bar and both numbers."""
     below, (above, _) = bar_parts(prob, sampled, columns.bar)
     raw = likely(prob, width=columns.number)
     sampled_text = likely(sampled, width=columns.number)
@@ -239,7 +238,6 @@ def _bar_parts(prob: float, sampled: float | None, columns: PanelColumns) -> lis
 
 
 def message_lines(message: str, width: int) -> list[list[Part]]:
-    """Wrap a sentence to lines, with an empty line before it."""
     lines = [""]
     for word in message.split():
         longer = f"{lines[-1]} {word}".strip()

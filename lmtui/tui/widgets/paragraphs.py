@@ -82,8 +82,6 @@ def _pieces(paragraph: Paragraph, width: int) -> Iterator[Part]:
 
 
 class Paragraphs(DirectLines):
-    """Selectable text in styled parts, wrapped at words."""
-
     DEFAULT_CSS = """
     Paragraphs { width: 1fr; height: auto; color: $foreground; }
     Paragraphs > .paragraphs--strong { color: $foreground; text-style: bold; }
@@ -163,9 +161,6 @@ class Paragraphs(DirectLines):
 
 
 class Pane(VerticalScroll, can_focus=True):
-    """Paragraphs under a heading; the arrow keys scroll them while the pane has the
-    focus."""
-
     DEFAULT_CSS = """
     Pane {
         padding: 0 1;

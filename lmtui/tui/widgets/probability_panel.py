@@ -43,9 +43,6 @@ STALE_TITLE = "Out of date; reading…"
 
 
 class ProbabilityPanel(StyledLines, can_focus=True):
-    """The distribution of the next token: raw and sampled probabilities, cut tokens,
-    the chosen one."""
-
     FOCUS_NAME = "panel"
     HELP = """\
 Each row is a token the model could choose. The upper half of the bar and the first
@@ -120,8 +117,6 @@ server that is only talked with may apply the sampler's stages in another order.
 
     @dataclass
     class PageRequested(Message):
-        """Rows are requested that the panel does not have."""
-
         panel: ProbabilityPanel
         start: int
         count: int
@@ -134,8 +129,6 @@ server that is only talked with may apply the sampler's stages in another order.
 
     @dataclass
     class CandidatePicked(Message):
-        """A row was picked, with Enter or the mouse."""
-
         panel: ProbabilityPanel
         candidate: Candidate
         by_mouse: bool = False

@@ -43,8 +43,6 @@ _FOOT = 3  # most lines about the row under the cursor
 
 
 class SamplerControls(StyledLines, can_focus=True):
-    """A slider for the temperature, and all other settings of the sampler."""
-
     FOCUS_NAME = "sampler"
     HELP = """\
 Below the slider is the sampler's chain, from top to bottom: the mark that its tokens

@@ -93,8 +93,6 @@ class MainPart(Horizontal):
 
 
 class Status(Static):
-    """The status line: state, model and how it computes."""
-
     DEFAULT_CSS = """
     Status {
         width: 100%;

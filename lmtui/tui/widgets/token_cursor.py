@@ -22,8 +22,6 @@ SURPRISING = 3
 
 
 class TokenText(TokenLines, can_focus=True):
-    """The tokens of a text with a cursor and a selection."""
-
     FOCUS_NAME = "tokens"
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -72,8 +70,6 @@ class TokenText(TokenLines, can_focus=True):
 
     @dataclass
     class CursorMoved(Message):
-        """The cursor has moved to another token."""
-
         index: int
 
     @dataclass

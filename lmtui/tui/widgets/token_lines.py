@@ -341,7 +341,6 @@ class TokenLines(ScrollView):
             yield piece
 
     def _lay_out_more(self, count: int = _AT_ONCE) -> bool:
-        """Return whether there were more lines."""
         old_count = len(self._lines)
         for line in islice(self._pending_lines, count):
             for run in line:

@@ -62,8 +62,6 @@ class RunningSums:
 
 
 class TokenLegend(StyledLines):
-    """The legend: the name of the measure and its six shades."""
-
     DEFAULT_CSS = f"""
     TokenLegend {{ height: 1; color: $quiet; }}
     TokenLegend > .legend--quiet {{ color: $quiet; }}
@@ -107,9 +105,6 @@ class TokenLegend(StyledLines):
 
 
 class TokenDetail(StyledLines):
-    """Two lines about the token under the cursor, each in the longest form that
-    fits."""
-
     DEFAULT_CSS = """
     TokenDetail {
         height: 2;
@@ -130,9 +125,6 @@ class TokenDetail(StyledLines):
 
 
 class TokenView(Widget):
-    """A text as tokens; below it, the legend and the details of the token under the
-    cursor."""
-
     HELP = """\
 Arrows and the mouse move by token, Shift selects; n and N jump to the next and the
 previous surprise. Plain text was expected; more colour, underline and reverse mean less
@@ -150,8 +142,6 @@ line, · is a space at its beginning.
 
     @dataclass
     class TokenSelected(Message):
-        """The cursor has moved to another token."""
-
         index: int
 
     @dataclass

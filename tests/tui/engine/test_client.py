@@ -27,7 +27,6 @@ from lmtui.worker.generation import run_generation
 from lmtui.worker.requests import Context, EngineRequest, Slot
 from lmtui.worker.worker import EngineWorker
 from tests.fake_writing import FakeWriter
-from tests.test_imports import loaded_by
 
 SECONDS = 20  # until a test that waits in vain gives up
 ANSWER = "one two three four five six"  # seven tokens with the end token
@@ -167,15 +166,6 @@ def held() -> Iterator[tuple[Answers, Asker, Gate]]:
             yield answers, client, gate
         finally:
             gate.opened.set()
-
-
-def test_engine_client_imports_neither_textual_nor_torch() -> None:
-    assert not loaded_by("lmtui.tui.engine.client") & {
-        "textual",
-        "torch",
-        "transformers",
-        "numpy",
-    }
 
 
 async def test_a_running_program_gets_its_answers_in_order() -> None:
@@ -344,15 +334,6 @@ def test_answer_on_its_way_is_dropped_for_a_newer_request(
         answers.wait("newer then")
         assert not client.pending()
     assert answers.names() == ["newer then"]
-
-
-def test_answer_to_a_request_of_another_slot_is_handed_over() -> None:
-    with running() as (answers, client):
-        client.request(Slot.LOOK, "draft")
-        client.finish()
-        client.request(Slot.COUNT, "count")
-        answers.wait("count then")
-    assert answers.names() == ["draft then", "count then"]
 
 
 @pytest.mark.parametrize("slot", Slot)

@@ -258,6 +258,3 @@ async def test_up_and_down_recall_earlier_searches() -> None:
         assert seen == ["two", "one", "one", "two", "dra"]
         await pilot.press("up", "up")
         assert "2 of 4" in editor.text()
-
-
-

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 from tests.tui.hosts import HOSTILE, Host, safe, until
 

@@ -93,26 +93,10 @@ async def test_editor_status_shows_precision_and_model_at_every_width(
         await running.until(lambda: "ghost: end token" in running.seen)
         status = next(line for line in running.seen.splitlines() if "exact" in line)
         assert "gem" in status and "/a/long" not in running.seen
-        assert ("F1 help" in running.seen) == (size[0] >= 60)
+        assert ("Tab take all" in running.seen) == (size[0] >= 60)
         await running.press("escape")
         await running.until(lambda: "dismissed" in running.seen)
         assert ("F1 help" in running.seen) == (size[0] >= 60)
-
-
-async def test_editor_names_its_keys_below_the_status_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
-    file = tmp_path / "draft.txt"
-    file.write_text("the cat sat on the mat\n")
-    engine = FakeWriter([" one"], name="smollm2-135m-instruct")
-    writing = Writing(load(file), cursor=22, settings=EditorSettings(ghost_delay=0.001))
-    options = {"first": "complete", "writing": writing, "size": (80, 24)}
-    async with program({"default": engine}, **options) as running:
-        await running.until(lambda: "ghost: end token" in running.seen)
-        assert "exact" in running.seen
-        keys = running.seen.splitlines()[-1]
-        assert "Tab take all" in keys and "F1 help" in keys
 
 
 async def test_message_headings_show_the_stem_of_a_model_path() -> None:
