@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from textual._context import visible_screen_stack
@@ -68,6 +69,16 @@ class Host(ColourlessApp):
     def text(self) -> str:
         """The same as one text."""
         return "\n".join(self.lines())
+
+
+@asynccontextmanager
+async def hosted(
+    widget: Widget, size: tuple[int, int] = (80, 24)
+) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+    """One widget on a screen, whose messages are stored."""
+    app = Host(widget)
+    async with app.run_test(size=size, message_hook=app.hook) as pilot:
+        yield app, pilot
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:

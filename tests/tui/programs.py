@@ -143,6 +143,16 @@ async def program(
         app.leave()
 
 
+@asynccontextmanager
+async def chatting(
+    engines: Mapping[str, FakeEngine | Exception] | None = None, **options: Any
+) -> AsyncIterator[Program]:
+    """The same with the chat first, once its model is there."""
+    async with program(engines, first="chat", **options) as running:
+        await running.ready()
+        yield running
+
+
 def name_of(wanted: ModelRef) -> str:
     """What is wanted as one name."""
     model = wanted.model or "default"

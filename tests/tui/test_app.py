@@ -29,7 +29,7 @@ from lmtui.tui.widgets.token_view import TokenView
 from lmtui.worker.generation import run_generation
 from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
-from tests.tui.programs import SETTINGS, Program, holding, program
+from tests.tui.programs import SETTINGS, Program, chatting, holding, program
 
 DEFAULT_NAME = "smollm2-135m-instruct"
 BROKEN = LmtuiError("it is damaged", "[bold]\x1b[31mx[/nope]", "Fetch it again.")
@@ -95,8 +95,7 @@ async def test_the_conversation_stays_while_other_screens_are_shown() -> None:
 async def test_model_switch_stops_the_answer_and_keeps_it() -> None:
     old, go_on = holding("one two three four", at=2, name="default")
     engines = {"default": old, "second": FakeEngine([" five six"], name="second")}
-    async with program(engines, first="chat") as running:
-        await running.ready()
+    async with chatting(engines) as running:
         await running.ask("count")
         await running.until(lambda: len(running.views) == 2 and running.views[1].text)
         await running.press("f5")
@@ -117,8 +116,7 @@ async def test_model_switch_stops_the_answer_and_keeps_it() -> None:
 async def test_switched_model_continues_after_the_words_not_the_ids() -> None:
     second = FakeEngine([" four five"], name="second")
     engines = {"default": FakeEngine(["one two"], name="default"), "second": second}
-    async with program(engines, first="chat") as running:
-        await running.ready()
+    async with chatting(engines) as running:
         await running.ask("count")
         await running.until(
             lambda: running.chat.session.conversation.leaf.state == "whole"
@@ -148,8 +146,7 @@ async def test_scores_of_a_replaced_model_are_not_mixed_with_new_ones() -> None:
         "default": FakeEngine(["one"], name="default"),
         "second": FakeEngine(name="second"),
     }
-    async with program(engines, first="chat") as running:
-        await running.ready()
+    async with chatting(engines) as running:
         await running.ask("hi")
         await running.until(
             lambda: running.chat.session.conversation.leaf.state == "whole"
@@ -290,8 +287,7 @@ async def queued_reply(running: Program, engine: FakeEngine) -> AsyncIterator[No
 
 async def test_dropped_answer_is_ended_as_stopped() -> None:
     engine, go_on = holding("one two", at=0, name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    async with chatting({"default": engine}) as running:
         async with queued_reply(running, engine):
             await running.ask("never answered")
             await running.until(lambda: len(running.views) == 2)
@@ -305,8 +301,7 @@ async def test_dropped_answer_is_ended_as_stopped() -> None:
 async def test_dropped_continuation_keeps_the_answers_words() -> None:
     second, go_on = holding("never seen", at=0, name="second")
     engines = {"default": FakeEngine(["one"], name="default"), "second": second}
-    async with program(engines, first="chat") as running:
-        await running.ready()
+    async with chatting(engines) as running:
         await running.ask("count")
         await running.until(
             lambda: running.chat.session.conversation.leaf.state == "whole"
@@ -344,8 +339,7 @@ async def test_failed_load_returns_the_waiting_prompt() -> None:
 
 
 async def test_help_is_searched_by_keys_and_words() -> None:
-    async with program({"default": FakeEngine(name="default")}, first="chat") as p:
-        await p.ready()
+    async with chatting({"default": FakeEngine(name="default")}) as p:
         await p.press("f1")
         await p.on(HelpScreen)
         await p.until(lambda: "Ctrl+J" in p.seen)

@@ -26,7 +26,7 @@ from lmtui.tui.models import (
 )
 from lmtui.tui.start import StartScreen
 from tests.fakes import FakeEngine
-from tests.tui.programs import ROWS, Program, assert_laid_out, program
+from tests.tui.programs import ROWS, Program, assert_laid_out, chatting, program
 
 
 async def listed(running: Program) -> ModelsScreen:
@@ -90,8 +90,7 @@ async def test_load_is_given_up_for_the_model_before(key: str) -> None:
 
         return load
 
-    async with program(open_model=open_model, first="chat") as running:
-        await running.ready("default")
+    async with chatting(open_model=open_model) as running:
         await running.press(key)  # there is nothing to give up
         running.app.post_message(ModelChosen(ModelRef("/a/b/second.gguf")))
         back = "Esc goes back to smollm2-135m-instruct"
@@ -153,35 +152,6 @@ async def test_adapter_is_loaded_and_unloaded_from_the_models_screen() -> None:
         assert running.app.model.before == ModelRef(adapter="notes")
 
 
-async def test_conversation_stays_when_an_adapter_is_loaded() -> None:
-    engines = learned()
-    async with program(engines, rows=LEARNED, first="chat") as running:
-        await running.ready("default")
-        await running.ask("count")
-        await running.until(
-            lambda: running.chat.session.conversation.leaf.state == "whole"
-        )
-        await running.press("f5")
-        await running.on(ModelsScreen)
-        await choose(running, "+ notes")
-        await running.until(lambda: running.app.model.words.startswith("ready"))
-        await running.press("escape")
-        await running.until(lambda: "default + notes · exact" in running.seen)
-        assert [view.text for view in running.views] == ["count", "one two"]
-        await running.press("ctrl+g")
-        await running.until(
-            lambda: (
-                running.chat.session.conversation.leaf.content == "one twothree four"
-            )
-        )
-        leaf = running.chat.session.conversation.leaf
-        assert leaf.model == "default + notes"
-        # The words are laid out anew: no number of the model alone is gone on with.
-        adapted = engines["default + notes"]
-        assert isinstance(adapted, FakeEngine)
-        assert [q[1] for v, q in adapted.calls if v == "prompt"] == ["one two"]
-
-
 async def test_model_is_loaded_by_a_typed_name(tmp_path: Path) -> None:
     engines = {"default": FakeEngine(name="default")}
     folder = str(tmp_path)
@@ -192,22 +162,14 @@ async def test_model_is_loaded_by_a_typed_name(tmp_path: Path) -> None:
         await running.press("tab")
         field = models.query_one(Input)
         assert field.has_focus
+        field.value = "no/such/thing"
+        await running.press("enter")
+        await running.until(lambda: "there is no such model" in running.seen)
+        assert running.app.model.info
         field.value = folder
         await running.until(lambda: "A folder on this machine" in running.seen)
         await running.press("enter")
         await running.ready("mine")
-
-
-async def test_unknown_model_name_keeps_the_model_in_use() -> None:
-    async with program() as running:
-        await running.ready()
-        models = await listed(running)
-        await running.press("tab")
-        models.query_one(Input).value = "no/such/thing"
-        await running.press("enter")
-        await running.until(lambda: "there is no such model" in running.seen)
-        await running.pilot.pause()
-        assert running.app.model.info
 
 
 async def test_models_are_listed_in_the_background() -> None:

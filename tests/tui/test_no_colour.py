@@ -17,7 +17,7 @@ from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.token_view import TokenView
 from tests.fakes import FakeEngine
-from tests.tui.hosts import THEMES, Host
+from tests.tui.hosts import THEMES, hosted
 
 WORDS = ("zero", "one", "two", "three", "four", "five")
 BITS = (0.0, *(bound + 0.01 for bound in BOUNDS))
@@ -36,8 +36,7 @@ def no_color(monkeypatch: pytest.MonkeyPatch) -> None:
 async def drawn(widget: Widget) -> AsyncIterator[list[Segment]]:
     """What goes to the terminal for a widget in each of our themes; what is to be
     shown, it shows."""
-    app = Host(widget)
-    async with app.run_test(size=(60, 20)) as pilot:
+    async with hosted(widget, (60, 20)) as (app, pilot):
         if isinstance(widget, TokenView):
             widget.show(TOKENS)
         elif isinstance(widget, ProbabilityPanel):

@@ -13,7 +13,7 @@ from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.history import HistoryScreen
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import MainPart, Status
-from tests.tui.programs import Program, program
+from tests.tui.programs import Program, chatting
 
 WORDS = "words that take more than a line of a notice, wherever that is shown; " * 2
 
@@ -39,8 +39,7 @@ def stand_above_the_foot(running: Program) -> bool:
 
 async def test_notice_never_covers_a_growing_prompt() -> None:
     size = (80, 24)
-    async with program(first="chat", size=size, notices=True) as running:
-        await running.ready()
+    async with chatting(size=size, notices=True) as running:
         prompt = running.chat.query_one(PromptField)
         await noticed(running, WORDS)
         for text in ("", "a\n" * 4, "a\n" * 30, "/"):
@@ -54,8 +53,7 @@ async def test_notice_never_covers_a_growing_prompt() -> None:
 
 @pytest.mark.parametrize("size", [(120, 40), (50, 20)])
 async def test_notices_never_cover_the_sampler(size: tuple[int, int]) -> None:
-    async with program(first="chat", size=size, notices=True) as running:
-        await running.ready()
+    async with chatting(size=size, notices=True) as running:
         sampler = running.chat.query_one(SamplerControls)
         if not sampler.region:
             await running.press("f4")
@@ -76,8 +74,7 @@ async def test_notice_stands_above_the_title_prompt_of_the_history(
     tmp_path: Path,
 ) -> None:
     options = {"chats_file": tmp_path / "chats.db", "size": (80, 24)}
-    async with program(first="chat", notices=True, **options) as running:
-        await running.ready()
+    async with chatting(notices=True, **options) as running:
         await running.ask("count")
         await running.until(
             lambda: len(running.views) == 2 and not running.chat.session.is_busy
@@ -92,8 +89,7 @@ async def test_notice_stands_above_the_title_prompt_of_the_history(
 
 
 async def test_notice_is_shown_once_while_a_page_covers_the_chat() -> None:
-    async with program(first="chat", notices=True) as running:
-        await running.ready()
+    async with chatting(notices=True) as running:
         running.chat.query_one(PromptField).text = "a\n" * 4
         await noticed(running, WORDS)
         running.app.push_screen(PageScreen("A page", Content("with a line")))
@@ -105,8 +101,7 @@ async def test_notice_is_shown_once_while_a_page_covers_the_chat() -> None:
 
 
 async def test_notice_on_a_dialog_is_short_and_above_the_status_lines() -> None:
-    async with program(first="chat", size=(80, 24), notices=True) as running:
-        await running.ready()
+    async with chatting(size=(80, 24), notices=True) as running:
         page = PageScreen("A page", Content("words"))
         running.app.push_screen(page)
         await running.on(PageScreen)

@@ -6,7 +6,6 @@ Returns the token to go to.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
@@ -14,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -74,50 +72,6 @@ class LensController(Controller):
             self._document.view.select(index)
 
 
-class LensPane(Horizontal, can_focus=True):
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1)", "Previous token", id="lens.left", show=False,
-                tooltip="To the previous token."),
-        Binding("right", "move(1)", "Next token", id="lens.right", show=False,
-                tooltip="To the next token."),
-        Binding("up", "move(0, 1)", "Layer up", id="lens.up", show=False,
-                tooltip="The layer above."),
-        Binding("down", "move(0, -1)", "Layer down", id="lens.down", show=False,
-                tooltip="The layer below."),
-        Binding("pageup", "page(-1)", "Previous page", id="lens.page-back", show=False,
-                tooltip="One page of tokens back."),
-        Binding("pagedown", "page(1)", "Next page", id="lens.page-on", show=False,
-                tooltip="One page of tokens on."),
-        Binding("home", "to(0)", "First", id="lens.home", show=False,
-                tooltip="The first token."),
-        Binding("end", "to(-1)", "Last", id="lens.end", show=False,
-                tooltip="The end of the text."),
-    ]  # fmt: skip
-
-    @dataclass
-    class LensMoved(Message):
-        """The cursor was moved by so many tokens, layers and pages of tokens."""
-
-        tokens: int = 0
-        layers: int = 0
-        pages: int = 0
-
-    @dataclass
-    class LensJumped(Message):
-        """The cursor was moved to a token; −1 is the end of the text."""
-
-        index: int
-
-    def action_move(self, tokens: int, layers: int = 0) -> None:
-        self.post_message(self.LensMoved(tokens, layers))
-
-    def action_page(self, by: int) -> None:
-        self.post_message(self.LensMoved(pages=by))
-
-    def action_to(self, index: int) -> None:
-        self.post_message(self.LensJumped(index))
-
-
 class LensScreen(ModalScreen[int | None]):
     """A grid of layers × tokens, and the column of one token. Returns the token to go
     to."""
@@ -133,6 +87,22 @@ then the probability and the rank of the real next token, and the entropy.
     CSS_PATH = "lens.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "Previous token", id="lens.left", show=False,
+                tooltip="To the previous token."),
+        Binding("right", "move(1)", "Next token", id="lens.right", show=False,
+                tooltip="To the next token."),
+        Binding("up", "layer(1)", "Layer up", id="lens.up", show=False,
+                tooltip="The layer above."),
+        Binding("down", "layer(-1)", "Layer down", id="lens.down", show=False,
+                tooltip="The layer below."),
+        Binding("pageup", "page(-1)", "Previous page", id="lens.page-back", show=False,
+                tooltip="One page of tokens back."),
+        Binding("pagedown", "page(1)", "Next page", id="lens.page-on", show=False,
+                tooltip="One page of tokens on."),
+        Binding("home", "to(0)", "First", id="lens.home", show=False,
+                tooltip="The first token."),
+        Binding("end", "to(-1)", "Last", id="lens.end", show=False,
+                tooltip="The end of the text."),
         Binding("c", "column", "Column", id="lens.column",
                 tooltip="On a narrow screen: the column, or the grid."),
         Binding("enter", "take", "Go there", id="lens.take",
@@ -163,7 +133,7 @@ then the probability and the rank of the real next token, and the entropy.
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Static(id="title")
-            with LensPane(id="lens"):
+            with Horizontal(id="lens"):
                 with Vertical(id="left"):
                     yield self._grid
                     yield Static(id="cell")
@@ -174,7 +144,6 @@ then the probability and the rank of the real next token, and the entropy.
     def on_mount(self) -> None:
         title = Content(f"Logit lens of {self._shown_name}")
         self.query_one("#title", Static).update(title)
-        self.query_one(LensPane).focus()
         self.set_interval(_POLL_INTERVAL, self._show_foot)
 
     def on_unmount(self) -> None:
@@ -259,17 +228,20 @@ then the probability and the rank of the real next token, and the entropy.
         self._index = max(0, min(index, len(self._tokens)))
         self.update_view()
 
-    @on(LensPane.LensJumped)
-    def jump(self, event: LensPane.LensJumped) -> None:
-        self._move_to(event.index % (len(self._tokens) + 1))
+    def action_move(self, by: int) -> None:
+        self._move_to(self._index + by)
 
-    @on(LensPane.LensMoved)
-    def move_cursor(self, event: LensPane.LensMoved) -> None:
-        if event.layers:
-            last = max(0, self._columns.layers - 1)
-            layer = last if self._layer is None else self._layer
-            self._layer = max(0, min(layer + event.layers, last))
-        self._move_to(self._index + event.tokens + event.pages * self._grid.capacity)
+    def action_page(self, by: int) -> None:
+        self._move_to(self._index + by * self._grid.capacity)
+
+    def action_to(self, index: int) -> None:
+        self._move_to(index % (len(self._tokens) + 1))
+
+    def action_layer(self, by: int) -> None:
+        last = max(0, self._columns.layers - 1)
+        layer = last if self._layer is None else self._layer
+        self._layer = max(0, min(layer + by, last))
+        self._move_to(self._index)
 
     @on(LensGrid.CellPicked)
     def show_cell(self, event: LensGrid.CellPicked) -> None:

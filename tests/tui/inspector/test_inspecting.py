@@ -254,21 +254,20 @@ async def test_going_on_says_when_the_context_has_no_room(room: int) -> None:
 # The tree.
 
 
-async def branched(page: Inspecting) -> None:
-    """Two branches: one from the text, one from that."""
-    for place in (3, 5):
-        await page.to(place)
-        await page.press("g")
-        await page.until(
-            lambda: page.screen.branches.is_writing or len(page.branches) > 1
-        )
-        await page.idle()
+async def branch_at(page: Inspecting, place: int) -> None:
+    """A branch that the model writes from there."""
+    count = len(page.branches)
+    await page.to(place)
+    await page.press("g")
+    await page.until(lambda: len(page.branches) > count)
+    await page.idle()
 
 
 async def test_branches_screen_shows_renames_and_deletes_branches() -> None:
     engine = FakeEngine([" dog ran", " xyz"], name="default")
     async with inspecting(TEXT, engine) as page:
-        await branched(page)
+        await branch_at(page, 3)
+        await branch_at(page, 5)
         assert len(page.branches) == 3
         await page.press("b")
         await page.running.on(BranchesScreen)
@@ -300,10 +299,7 @@ async def test_branches_screen_shows_renames_and_deletes_branches() -> None:
 async def test_branch_export_asks_before_it_overwrites_a_file(tmp_path: Path) -> None:
     engine = FakeEngine([" dog ran"], name="default")
     async with inspecting(TEXT, engine) as page:
-        await page.to(3)
-        await page.press("g")
-        await page.until(lambda: len(page.branches) == 2)
-        await page.idle()
+        await branch_at(page, 3)
         target = tmp_path / "branch.txt"
 
         async def export(path: Path) -> None:
@@ -332,10 +328,7 @@ async def test_branch_export_asks_before_it_overwrites_a_file(tmp_path: Path) ->
 async def test_leaving_the_inspector_asks_while_there_are_branches() -> None:
     engine = FakeEngine([" dog ran"], name="default")
     async with inspecting(TEXT, engine) as page:
-        await page.to(3)
-        await page.press("g")
-        await page.until(lambda: len(page.branches) == 2)
-        await page.idle()
+        await branch_at(page, 3)
         for way in ("ctrl+q", "f9", "escape"):
             await page.press(way)
             await page.running.on(ConfirmDialog)
@@ -352,10 +345,7 @@ async def test_leaving_the_inspector_asks_while_there_are_branches() -> None:
 async def test_branches_return_when_their_model_is_loaded_again() -> None:
     engine = FakeEngine([" dog ran"], name="default")
     async with inspecting(TEXT, engine) as page:
-        await page.to(3)
-        await page.press("g")
-        await page.until(lambda: len(page.branches) == 2)
-        await page.idle()
+        await branch_at(page, 3)
         app, given = page.running.app, page.text
         for name, known in (("other", 1), ("default", 2)):
             engine.name = name

@@ -17,7 +17,7 @@ from lmtui.tui.inspector.screen import InspectScreen
 from tests.fake_writing import FakeWriter
 from tests.fakes import FakeEngine
 from tests.tui.inspecting import Inspecting
-from tests.tui.programs import Program, program
+from tests.tui.programs import Program, chatting, program
 
 
 async def opened(running: Program) -> Inspecting:
@@ -29,8 +29,7 @@ async def opened(running: Program) -> Inspecting:
 
 async def test_inspector_opens_an_answer_by_its_ids() -> None:
     engine = FakeEngine(["one two", "three"], name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    async with chatting({"default": engine}) as running:
         await running.press("ctrl+t")  # nothing has been said
         assert isinstance(running.app.screen, ChatScreen)
         await running.ask("hello")
@@ -59,8 +58,7 @@ async def test_inspector_opens_an_answer_by_its_ids() -> None:
 
 async def test_inspector_scores_a_user_message_in_its_context() -> None:
     engine = FakeEngine(["one", "two"], name="default")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    async with chatting({"default": engine}) as running:
         await running.ask("hello")
         await running.until(lambda: running.views and running.views[-1].text)
         await running.until(lambda: not running.chat.session.is_answering)

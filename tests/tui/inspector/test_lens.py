@@ -36,7 +36,7 @@ from lmtui.tui.inspector.lens_grid import (
 from lmtui.tui.model_state import ModelState
 from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
-from tests.tui.hosts import HOSTILE, THEMES, Host, safe
+from tests.tui.hosts import HOSTILE, THEMES, hosted, safe
 from tests.tui.inspecting import Inspecting, inspecting
 from tests.tui.programs import assert_laid_out
 
@@ -170,9 +170,7 @@ async def test_cursor_is_the_only_cell_in_reverse(
 ) -> None:
     if not colours:
         monkeypatch.setenv("NO_COLOR", "1")
-    grid = LensGrid(id="grid")
-    app = Host(grid)
-    async with app.run_test(size=(80, 20)) as pilot:
+    async with hosted(grid := LensGrid(id="grid"), (80, 20)) as (app, pilot):
         grid.show(snapshot(7, layer=3))
         for theme in THEMES.themes:
             app.register_theme(theme)

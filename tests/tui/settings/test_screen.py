@@ -29,7 +29,7 @@ from lmtui.tui.settings.rows import KeyRow, SettingRow, SettingsRow, about, rows
 from lmtui.tui.settings.screen import SettingsScreen
 from lmtui.tui.widgets.line_prompt import TextBox, TextField
 from lmtui.tui.widgets.sampler_controls import SamplerControls
-from tests.tui.programs import Program, assert_laid_out, program
+from tests.tui.programs import Program, assert_laid_out, chatting
 
 MINE = """\
 # mine
@@ -107,8 +107,7 @@ async def shown(
     started = load(flags, environment=env, file=file)
     settings = SettingsFile(started, environment=env, file=file)
     preferences = Preferences(settings_file=settings)
-    async with program(preferences=preferences, first="chat", size=size) as running:
-        await running.ready()
+    async with chatting(preferences=preferences, size=size) as running:
         await running.press("f10")
         screen = await running.on(SettingsScreen)
         await running.until(lambda: screen.query_one(OptionList).option_count)

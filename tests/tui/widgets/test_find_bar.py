@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 from textual import on
@@ -51,16 +52,19 @@ class Editor(Host):
         self.bar.update(self.content, self.cursor)
 
 
-async def opened(editor: Editor, pilot: Pilot[None], words: str = "") -> None:
-    editor.bar.open(editor.content, editor.cursor)
-    await pilot.pause()
-    await pilot.press(*words)
+@asynccontextmanager
+async def searching(text: str, words: str) -> AsyncIterator[tuple[Editor, Pilot[None]]]:
+    """An editor in which these words were typed into the bar."""
+    editor = Editor(text)
+    async with editor.run_test(size=(80, 24), message_hook=editor.hook) as pilot:
+        editor.bar.open(editor.content, editor.cursor)
+        await pilot.pause()
+        await pilot.press(*words)
+        yield editor, pilot
 
 
 async def test_find_bar_searches_with_every_letter_from_where_it_opened() -> None:
-    editor = Editor(TEXT)
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, "t")
+    async with searching(TEXT, "t") as (editor, pilot):
         assert editor.cursor == 5 and "1 of 2" in editor.text()
         await pilot.press("backspace", "o", "n")
         assert editor.cursor == 2 and "1 of 4" in editor.text()
@@ -71,9 +75,7 @@ async def test_find_bar_searches_with_every_letter_from_where_it_opened() -> Non
 
 
 async def test_find_bar_wraps_around_at_both_ends_and_says_so() -> None:
-    editor = Editor(TEXT)
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, "one")
+    async with searching(TEXT, "one") as (editor, pilot):
         seen = []
         for key in ("enter", "alt+n", "alt+n", "alt+n", "alt+p", "alt+p"):
             await pilot.press(key)
@@ -84,9 +86,7 @@ async def test_find_bar_wraps_around_at_both_ends_and_says_so() -> None:
 
 
 async def test_find_bar_replaces_one_match_and_goes_to_the_next() -> None:
-    editor = Editor(TEXT)
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, "one")
+    async with searching(TEXT, "one") as (editor, pilot):
         await pilot.press("tab", *"none", "enter", "enter")
         assert editor.content == "none two none\nOne twone"
         assert editor.content[: editor.cursor].endswith("\nOne")
@@ -99,18 +99,14 @@ async def test_find_bar_replaces_one_match_and_goes_to_the_next() -> None:
 async def test_adjacent_matches_are_replaced_one_after_the_other(
     by: str, steps: int
 ) -> None:
-    editor = Editor("aaab")
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, "a")
+    async with searching("aaab", "a") as (editor, pilot):
         await pilot.press("tab", *by, "enter", "enter", "enter")
         assert editor.content == by * 3 + "b"
         assert editor.steps == steps
 
 
 async def test_find_bar_replaces_all_in_one_step() -> None:
-    editor = Editor(TEXT)
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, "one")
+    async with searching(TEXT, "one") as (editor, pilot):
         await pilot.press("tab", "1")
         editor.post_message(Key("alt+a", "a"))  # as a terminal sends it
         await pilot.pause()
@@ -136,9 +132,7 @@ async def test_find_bar_opened_with_a_selection_starts_at_its_match() -> None:
 
 
 async def test_find_bar_follows_an_edit_of_the_text_until_escape() -> None:
-    editor = Editor(TEXT)
-    async with editor.run_test(size=(80, 24), message_hook=editor.hook) as pilot:
-        await opened(editor, pilot, "one")
+    async with searching(TEXT, "one") as (editor, pilot):
         editor.content = "a one"
         editor.bar.update(editor.content, 1)
         await pilot.pause()
@@ -164,9 +158,7 @@ async def test_find_bar_draws_hostile_words_safely() -> None:
 
 
 async def test_options_are_switched_by_keys_and_shown() -> None:
-    editor = Editor("self Self selfish a.b axb")
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, "self")
+    async with searching("self Self selfish a.b axb", "self") as (editor, pilot):
         assert "1 of 3" in editor.text()
         assert "case: smart (ignored)" in editor.text()
         await pilot.press("alt+c")
@@ -181,9 +173,7 @@ async def test_options_are_switched_by_keys_and_shown() -> None:
 
 
 async def test_regular_expression_is_checked_while_it_is_typed() -> None:
-    editor = Editor(TEXT)
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot)
+    async with searching(TEXT, "") as (editor, pilot):
         await pilot.press("alt+r", "(", "o")
         await until(pilot, lambda: "Not valid: missing )" in editor.text())
         await pilot.press("n", ")", "e")
@@ -197,9 +187,7 @@ async def test_regular_expression_is_checked_while_it_is_typed() -> None:
 
 
 async def test_groups_of_the_match_are_replaced_one_and_all() -> None:
-    editor = Editor("ab cd ef")
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, r"(\w)(\w)")
+    async with searching("ab cd ef", r"(\w)(\w)") as (editor, pilot):
         await pilot.press("alt+r", "tab", *r"\2\1", "enter")
         await until(pilot, lambda: editor.content == "ba cd ef")
         await pilot.press("alt+a")
@@ -208,9 +196,7 @@ async def test_groups_of_the_match_are_replaced_one_and_all() -> None:
 
 
 async def test_keys_wait_for_the_matches_and_the_replacement() -> None:
-    editor = Editor("ab cd ef gh")
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, r"\w\w")
+    async with searching("ab cd ef gh", r"\w\w") as (editor, pilot):
         await pilot.press("alt+r", "tab", *r"\g<0>!", "enter", "enter", "enter")
         await until(pilot, lambda: editor.content == "ab! cd! ef! gh")
 
@@ -222,9 +208,7 @@ async def test_keys_wait_for_the_matches_and_the_replacement() -> None:
 async def test_empty_matches_are_replaced_one_after_the_other(
     pattern: str, once: str, twice: str
 ) -> None:
-    editor = Editor("a\nb")
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, pattern)
+    async with searching("a\nb", pattern) as (editor, pilot):
         await pilot.press("alt+r", "tab", *"> ")
         await until(pilot, lambda: "1 of 2" in editor.text())
         await pilot.press("enter")
@@ -234,9 +218,7 @@ async def test_empty_matches_are_replaced_one_after_the_other(
 
 
 async def test_runaway_regular_expression_leaves_the_keys_alive() -> None:
-    editor = Editor("a\n" + "a" * 60 + "b")
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot)
+    async with searching("a\n" + "a" * 60 + "b", "") as (editor, pilot):
         await pilot.press("alt+r", *"(a|aa)+$")
         await until(pilot, lambda: "later matches are missing" in editor.text())
         assert "1 of 1" in editor.text()
@@ -246,9 +228,7 @@ async def test_runaway_regular_expression_leaves_the_keys_alive() -> None:
 
 
 async def test_up_and_down_recall_earlier_searches() -> None:
-    editor = Editor(TEXT)
-    async with editor.run_test(size=(80, 24)) as pilot:
-        await opened(editor, pilot, "one")
+    async with searching(TEXT, "one") as (editor, pilot):
         await pilot.press("enter", "ctrl+u", *"two", "enter", "ctrl+u", *"dra")
         field = editor.bar.query_one("#words", Input)
         seen = []

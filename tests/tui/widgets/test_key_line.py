@@ -8,15 +8,14 @@ from typing import Any
 
 from lmtui.tui.preferences import Preferences
 from tests.fakes import FakeEngine
-from tests.tui.programs import Program, program
+from tests.tui.programs import Program, chatting
 
 
 @asynccontextmanager
 async def answered(**how: Any) -> AsyncIterator[Program]:
     """A chat with one answer."""
     engines = {"default": FakeEngine(["one two"], name="default")}
-    async with program(engines, first="chat", **how) as running:
-        await running.ready()
+    async with chatting(engines, **how) as running:
         await running.ask("go")
         await running.until(lambda: running.last_text == "one two")
         await running.until(lambda: not running.chat.session.is_answering)
@@ -55,8 +54,7 @@ async def test_keys_of_the_user_take_their_place() -> None:
 
 
 async def test_narrow_screen_keeps_the_key_of_the_help_and_a_low_one_none() -> None:
-    async with program(first="chat") as running:
-        await running.ready()
+    async with chatting() as running:
         for width in (60, 40, 20):
             await running.pilot.resize_terminal(width, 24)
             await running.until(

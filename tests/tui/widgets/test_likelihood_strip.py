@@ -29,7 +29,7 @@ from lmtui.tui.widgets.likelihood_strip import (
     squeeze,
 )
 from tests.fakes import FakeEngine
-from tests.tui.hosts import Host, resized, written
+from tests.tui.hosts import Host, hosted, resized, written
 
 LOGPROBS = st.lists(st.one_of(st.none(), st.floats(-30, 0)), max_size=1500)
 
@@ -126,9 +126,10 @@ def reply() -> tuple[FakeEngine, list[Step], GenerationResult]:
 async def test_strip_shows_times_speed_and_sums_while_a_reply_streams() -> None:
     engine, steps, finish = reply()
     now = [100.0]
-    strip = LikelihoodStrip(clock=lambda: now[0])
-    app = Host(strip)
-    async with app.run_test(size=(100, 10)) as pilot:
+    async with hosted(strip := LikelihoodStrip(clock=lambda: now[0]), (100, 10)) as (
+        app,
+        pilot,
+    ):
         assert EMPTY in app.text()
         strip.reset(info=engine.info, prompt_tokens=finish.prompt_tokens)
         now[0] = 100.5
@@ -155,9 +156,7 @@ async def test_strip_shows_times_speed_and_sums_while_a_reply_streams() -> None:
 
 async def test_strip_fits_any_width() -> None:
     engine, steps, _ = reply()
-    strip = LikelihoodStrip()
-    app = Host(strip)
-    async with app.run_test(size=(100, 10)) as pilot:
+    async with hosted(strip := LikelihoodStrip(), (100, 10)) as (_app, pilot):
         strip.reset(info=engine.info)
         strip.extend([scored(None), *steps, *(scored(-1e5) for _ in range(900))])
         for width in (1, 10, 24, 40, 60, 72, 200):
@@ -169,9 +168,7 @@ async def test_strip_fits_any_width() -> None:
 
 async def test_strip_without_a_token_shows_no_first_token_time() -> None:
     engine, steps, finish = reply()
-    strip = LikelihoodStrip()
-    app = Host(strip)
-    async with app.run_test(size=(120, 10)) as pilot:
+    async with hosted(strip := LikelihoodStrip(), (120, 10)) as (app, pilot):
         strip.reset(info=engine.info)
         strip.finish(
             replace(finish, tokens=0, prompt_seconds=3.11, first_token_seconds=None)
@@ -209,9 +206,10 @@ async def test_strip_of_a_part_says_so_and_counts_no_texts_as_tokens() -> None:
     remote = replace(engine.info, precision="remote")
     bare = [replace(step, logprob=None) for step in steps]
     now = [0.0]
-    strip = LikelihoodStrip(clock=lambda: now[0])
-    app = Host(strip)
-    async with app.run_test(size=(100, 10)) as pilot:
+    async with hosted(strip := LikelihoodStrip(clock=lambda: now[0]), (100, 10)) as (
+        app,
+        pilot,
+    ):
         strip.reset(info=remote, prompt_tokens=5)
         strip.extend([*steps, bare[0]])
         await pilot.pause()
@@ -232,9 +230,7 @@ async def test_strip_says_how_many_tokens_were_guessed_where_it_has_the_room(
     engine, steps, finish = reply()
     guessed = [replace(step, guessed=step.index % 2 == 1) for step in steps]
     share = sum(step.index % 2 for step in steps) / len(steps)
-    strip = LikelihoodStrip()
-    app = Host(strip)
-    async with app.run_test(size=(width, 10)) as pilot:
+    async with hosted(strip := LikelihoodStrip(), (width, 10)) as (app, pilot):
         strip.reset(info=engine.info)
         strip.extend(guessed)  # while it streams
         await pilot.pause()

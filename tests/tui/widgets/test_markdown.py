@@ -17,7 +17,7 @@ from lmtui.tui.widgets.markdown import MarkdownView
 from lmtui.tui.widgets.markdown_blocks import STYLES, MarkdownBlock
 from lmtui.tui.widgets.markdown_renderer import MarkdownStyles, blocks_of, cut, draw
 from tests.examples import examples
-from tests.tui.hosts import HOSTILE, Host, resized, safe
+from tests.tui.hosts import HOSTILE, Host, hosted, resized, safe
 
 LOOK = MarkdownStyles({name: Style() for name in STYLES})
 
@@ -128,9 +128,7 @@ def test_markdown_shows_text_that_markup_could_hide(text: str) -> None:
 
 
 async def test_markdown_draws_hostile_text_safely() -> None:
-    words = MarkdownView()
-    app = Host(words)
-    async with app.run_test(size=(40, 20)) as pilot:
+    async with hosted(words := MarkdownView(), (40, 20)) as (app, pilot):
         for name, text in HOSTILE.items():
             words.update(text)
             words.grow(text)
@@ -145,8 +143,7 @@ async def test_markdown_draws_hostile_text_safely() -> None:
 
 async def seen(words: MarkdownView, pieces: list[str], *, whole: bool) -> list[str]:
     """The screen after a text grew by these pieces, and was completed or not."""
-    app = Host(words)
-    async with app.run_test(size=(50, 60)) as pilot:
+    async with hosted(words, (50, 60)) as (app, pilot):
         for piece in pieces:
             words.grow(piece)
             await pilot.pause()
@@ -194,8 +191,7 @@ def test_endless_word_is_not_cut() -> None:
 
 async def test_markdown_is_laid_out_again_at_another_width() -> None:
     words = MarkdownView("one two three four five six")
-    app = Host(words)
-    async with app.run_test(size=(40, 10)) as pilot:
+    async with hosted(words, (40, 10)) as (app, pilot):
         await pilot.pause()
         assert app.lines()[0] == "one two three four five six"
         await resized(pilot, 12, 10)
@@ -203,9 +199,7 @@ async def test_markdown_is_laid_out_again_at_another_width() -> None:
 
 
 async def test_markdown_view_is_as_high_as_its_text_while_it_grows() -> None:
-    words = MarkdownView()
-    app = Host(words)
-    async with app.run_test(size=(40, 20)) as pilot:
+    async with hosted(words := MarkdownView(), (40, 20)) as (_app, pilot):
         for height in range(1, 8):
             words.grow("one line  \n")
             await pilot.pause()
@@ -217,8 +211,7 @@ async def test_markdown_view_is_as_high_as_its_text_while_it_grows() -> None:
 
 async def test_markdown_lines_can_be_selected() -> None:
     words = MarkdownView("first line\n\nsecond 漢字 line")
-    app = Host(words)
-    async with app.run_test(size=(40, 10)) as pilot:
+    async with hosted(words, (40, 10)) as (app, pilot):
         await pilot.mouse_down(words, offset=(6, 0))
         await pilot.hover(words, offset=(6, 2))
         await pilot.mouse_up(words, offset=(6, 2))
@@ -245,9 +238,7 @@ MOSTLY_PLAIN = st.lists(st.tuples(PLAIN, MARKED), min_size=1, max_size=2).map(
 async def test_growing_markdown_always_equals_the_text_drawn_at_once(
     text: str, size: int, width: int, other: int
 ) -> None:
-    growing = MarkdownView()
-    app = Host(growing)
-    async with app.run_test(size=(width, 40)) as pilot:
+    async with hosted(growing := MarkdownView(), (width, 40)) as (_app, pilot):
         for end in range(size, len(text) + size, size):
             growing.grow(text[end - size : end])
             if end // size == 20:
@@ -271,8 +262,7 @@ async def test_growing_markdown_always_equals_the_text_drawn_at_once(
 
 async def test_emoji_are_selected_as_they_were_written() -> None:
     text = "one 👍🏽 👨\u200d👩 🇩🇪 ❤\ufe0f end"
-    app = Host(words := MarkdownView(text))
-    async with app.run_test(size=(60, 10)):
+    async with hosted(words := MarkdownView(text), (60, 10)) as (app, _):
         assert "👍▒ 👨‿👩 ⒹⒺ ❤˖" in app.text()
         assert words.get_selection(SELECT_ALL) == (text, "\n")
 

@@ -22,7 +22,7 @@ from lmtui.tui.widgets.paragraphs import (
     wrapped,
 )
 from tests.fake_training import PLAN
-from tests.tui.hosts import Host, resized, until
+from tests.tui.hosts import hosted, resized, until
 
 PARTS = st.lists(
     st.tuples(st.text("ab é漢\u0301👍", max_size=12), st.sampled_from(["", "quiet"])),
@@ -79,9 +79,10 @@ def still(pane: Pane) -> bool:
 
 
 async def test_pane_follows_the_end_while_scrolled_to_it() -> None:
-    pane = Pane("Log", id="log", follow=True)
-    app = Host(pane)
-    async with app.run_test(size=(20, 6)) as pilot:
+    async with hosted(pane := Pane("Log", id="log", follow=True), (20, 6)) as (
+        app,
+        pilot,
+    ):
         pane.focus()
         lines = [f"line {number}" for number in range(40)]
         pane.show(paragraphs("\n".join(lines[:20]), ""))
@@ -98,8 +99,7 @@ async def test_pane_follows_the_end_while_scrolled_to_it() -> None:
 
 
 async def test_paragraphs_rewrap_at_another_width() -> None:
-    app = Host(Paragraphs())
-    async with app.run_test(size=(12, 6)) as pilot:
+    async with hosted(Paragraphs(), (12, 6)) as (app, pilot):
         assert isinstance(app.widget, Paragraphs)
         app.widget.show(paragraphs("one two three four", ""))
         await pilot.pause()

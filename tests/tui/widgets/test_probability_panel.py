@@ -33,7 +33,7 @@ from lmtui.tui.widgets.probability_panel import (
     ProbabilityPanel,
 )
 from tests.fakes import FakeEngine
-from tests.tui.hosts import HOSTILE, Host, resized, safe, written
+from tests.tui.hosts import HOSTILE, Host, hosted, resized, safe, written
 
 ENGINE = FakeEngine()
 
@@ -159,9 +159,7 @@ def test_the_summary_says_what_the_grammar_allows() -> None:
 
 
 async def test_panel_fits_any_size() -> None:
-    panel = ProbabilityPanel()
-    app = Host(panel)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with hosted(panel := ProbabilityPanel(), (80, 24)) as (app, pilot):
         panel.show(look())
         for width, height in product((24, 31, 32, 40, 60, 80), (4, 5, 9, 24)):
             await resized(pilot, width, height)
@@ -175,9 +173,7 @@ async def test_panel_fits_any_size() -> None:
 
 
 async def test_panel_draws_rows_with_marks_and_numbers() -> None:
-    panel = ProbabilityPanel()
-    app = Host(panel)
-    async with app.run_test(size=(60, 12)) as pilot:
+    async with hosted(panel := ProbabilityPanel(), (60, 12)) as (app, pilot):
         panel.show(distribution([" mat", "\n"], cut="p"), chosen=1)
         await pilot.pause()
         lines = app.lines()
@@ -191,9 +187,7 @@ async def test_panel_draws_rows_with_marks_and_numbers() -> None:
 
 
 async def test_name_of_a_control_token_is_shown_whole() -> None:
-    panel = ProbabilityPanel()
-    app = Host(panel)
-    async with app.run_test(size=(80, 9)) as pilot:
+    async with hosted(panel := ProbabilityPanel(), (80, 9)) as (app, pilot):
         for width in (27, 29, 41):  # beside the chat, the inspector
             await resized(pilot, width, 9)
             for name in ("<|im_end|>", "<eos>", "[INST]", "</think>"):
@@ -217,9 +211,7 @@ async def test_chosen_token_always_has_a_row(chosen: int, height: int) -> None:
     few = ENGINE.next_distribution(prompt.ids, settings, top_n=20)
     step = Step(0, drawn.id, drawn.text, drawn.bytes, "", drawn.logprob, chosen + 1,
                 1.0, drawn.sampled_prob, few)  # fmt: skip
-    panel = ProbabilityPanel()
-    app = Host(panel)
-    async with app.run_test(size=(60, height)) as pilot:
+    async with hosted(panel := ProbabilityPanel(), (60, height)) as (app, pilot):
         panel.show(few, chosen=step)
         panel.focus()
         for key in ("", "down", "down", "down", "pagedown", "end"):
@@ -237,9 +229,7 @@ async def test_chosen_token_always_has_a_row(chosen: int, height: int) -> None:
 
 
 async def test_panel_shows_empty_and_loading_text_and_its_title() -> None:
-    panel = ProbabilityPanel()
-    app = Host(panel)
-    async with app.run_test(size=(80, 6)) as pilot:
+    async with hosted(panel := ProbabilityPanel(), (80, 6)) as (app, pilot):
         assert EMPTY in app.text()
         panel.clear("Loading \x1b[31m[bold]fake")
         panel.title = "Your next word"
@@ -249,9 +239,7 @@ async def test_panel_shows_empty_and_loading_text_and_its_title() -> None:
 
 
 async def test_paused_panel_keeps_the_newest_distribution_for_later() -> None:
-    panel = ProbabilityPanel()
-    app = Host(panel)
-    async with app.run_test(size=(60, 8)) as pilot:
+    async with hosted(panel := ProbabilityPanel(), (60, 8)) as (app, pilot):
         panel.show(distribution(["first"]), chosen=0)
         panel.paused = True
         panel.show(distribution(["first"], cut="m"), chosen=panel.chosen)
@@ -267,9 +255,7 @@ async def test_paused_panel_keeps_the_newest_distribution_for_later() -> None:
 
 
 async def test_panel_keys_walk_scroll_and_request_pages() -> None:
-    panel = ProbabilityPanel()
-    app = Host(panel)
-    async with app.run_test(size=(40, 6), message_hook=app.hook) as pilot:
+    async with hosted(panel := ProbabilityPanel(), (40, 6)) as (app, pilot):
         panel.show(distribution(list("abcde"), start=10))
         panel.focus()
         await pilot.press("down", "down", "down", "enter")
@@ -325,9 +311,7 @@ async def test_pages_show_every_row_of_the_ranking_once() -> None:
 
 
 async def test_the_mouse_picks_a_row() -> None:
-    panel = ProbabilityPanel()
-    app = Host(panel)
-    async with app.run_test(size=(40, 10), message_hook=app.hook) as pilot:
+    async with hosted(panel := ProbabilityPanel(), (40, 10)) as (app, pilot):
         panel.show(distribution(list("abc")))
         await pilot.pause()
         await pilot.click(panel, offset=(5, 2))
@@ -338,9 +322,7 @@ async def test_the_mouse_picks_a_row() -> None:
 
 
 async def test_panel_keys_without_a_distribution_pick_nothing() -> None:
-    panel = ProbabilityPanel()
-    app = Host(panel)
-    async with app.run_test(size=(40, 10), message_hook=app.hook) as pilot:
+    async with hosted(panel := ProbabilityPanel(), (40, 10)) as (app, pilot):
         panel.focus()
         await pilot.press("up", "down", "pageup", "pagedown", "home", "end", "enter")
         panel.show(distribution([]))
@@ -352,9 +334,10 @@ async def test_panel_keys_without_a_distribution_pick_nothing() -> None:
 
 async def test_panel_draws_hostile_tokens_safely() -> None:
     width = 60
-    panel = ProbabilityPanel(title="\x1b[31m[/x]")
-    app = Host(panel)
-    async with app.run_test(size=(width, 30)) as pilot:
+    async with hosted(panel := ProbabilityPanel(title="\x1b[31m[/x]"), (width, 30)) as (
+        app,
+        pilot,
+    ):
         panel.show(distribution(list(HOSTILE.values())))
         await pilot.pause()
         lines = app.lines()

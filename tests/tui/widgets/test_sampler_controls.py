@@ -23,7 +23,7 @@ from lmtui.tui.widgets.sampler_fields import (
     TEMPERATURE,
     Field,
 )
-from tests.tui.hosts import HOSTILE, Host, resized, safe
+from tests.tui.hosts import HOSTILE, Host, hosted, resized, safe
 
 STEPS = st.integers(0, GREEDY)
 EVERY = (*(field for fields in STAGE_FIELDS.values() for field in fields), SEED,
@@ -130,9 +130,7 @@ async def to_stage(pilot: Pilot[object], controls: SamplerControls, stage: str) 
 
 
 async def test_sampler_keys_change_type_and_reset_settings() -> None:
-    controls = SamplerControls()
-    app = Host(controls)
-    async with app.run_test(size=(40, 12), message_hook=app.hook) as pilot:
+    async with hosted(controls := SamplerControls(), (40, 12)) as (app, pilot):
         controls.focus()
         await pilot.press("right", "delete", "left", "delete")
         await to_stage(pilot, controls, "top_k")
@@ -151,9 +149,7 @@ async def test_sampler_keys_change_type_and_reset_settings() -> None:
 
 
 async def test_the_slider_shows_the_temperature_and_the_end_stop() -> None:
-    controls = SamplerControls()
-    app = Host(controls)
-    async with app.run_test(size=(40, 12)) as pilot:
+    async with hosted(controls := SamplerControls(), (40, 12)) as (app, pilot):
         await leave(pilot)
         assert app.lines()[0].split() == ["temperature", "T", "0.7"]
         line = app.lines()[1]
@@ -165,9 +161,7 @@ async def test_the_slider_shows_the_temperature_and_the_end_stop() -> None:
 
 
 async def test_the_mouse_drags_the_knob() -> None:
-    controls = SamplerControls()
-    app = Host(controls)
-    async with app.run_test(size=(40, 12), message_hook=app.hook) as pilot:
+    async with hosted(controls := SamplerControls(), (40, 12)) as (app, pilot):
         await leave(pilot)
         await pilot.mouse_down(controls, offset=(6, 1))
         await pilot.hover(controls, offset=(20, 1))
@@ -186,9 +180,7 @@ async def test_the_mouse_drags_the_knob() -> None:
 async def test_the_mouse_chooses_a_row(
     width: int, place: tuple[int, int], row: int
 ) -> None:
-    controls = SamplerControls()
-    app = Host(controls)
-    async with app.run_test(size=(width, 12), message_hook=app.hook) as pilot:
+    async with hosted(controls := SamplerControls(), (width, 12)) as (app, pilot):
         await leave(pilot)
         await pilot.click(controls, offset=place)
         await pilot.press("right")
@@ -197,8 +189,7 @@ async def test_the_mouse_chooses_a_row(
 
 
 async def test_sampler_controls_show_every_setting() -> None:
-    app = Host(SamplerControls())
-    async with app.run_test(size=(24, 12)) as pilot:
+    async with hosted(SamplerControls(), (24, 12)) as (app, pilot):
         await leave(pilot)
         for width in (24, 40, 44, 60, 80):
             await resized(pilot, width, 12)
@@ -207,9 +198,7 @@ async def test_sampler_controls_show_every_setting() -> None:
 
 
 async def test_hostile_paste_into_a_sampler_field_is_drawn_safely() -> None:
-    controls = SamplerControls()
-    app = Host(controls)
-    async with app.run_test(size=(40, 12)) as pilot:
+    async with hosted(controls := SamplerControls(), (40, 12)) as (app, pilot):
         controls.focus()
         await to_stage(pilot, controls, "top_k")
         for name, text in HOSTILE.items():
@@ -291,9 +280,7 @@ def test_every_stage_has_one_row_in_the_order_of_the_chain(
 
 @pytest.mark.parametrize(("width", "count"), [(27, "cut"), (44, "tokens")])
 async def test_letters_of_the_chain_are_headed_as_marks(width: int, count: str) -> None:
-    controls = SamplerControls()
-    app = Host(controls)
-    async with app.run_test(size=(width, 30)) as pilot:
+    async with hosted(controls := SamplerControls(), (width, 30)) as (app, pilot):
         controls.focus()
         await pilot.pause()
         heads, *rows = app.lines()[2:]
@@ -302,9 +289,9 @@ async def test_letters_of_the_chain_are_headed_as_marks(width: int, count: str) 
 
 
 async def test_the_chain_shows_each_effect_and_follows_keys() -> None:
-    controls = SamplerControls(SamplingSettings(dry_multiplier=0.8))
-    app = Host(controls)
-    async with app.run_test(size=(44, 30), message_hook=app.hook) as pilot:
+    async with hosted(
+        controls := SamplerControls(SamplingSettings(dry_multiplier=0.8)), (44, 30)
+    ) as (app, pilot):
         controls.focus()
         await pilot.pause()
         controls.show_effects(
@@ -344,7 +331,6 @@ async def test_settings_beyond_the_usual_are_named_without_the_focus() -> None:
     wanted = SamplingSettings(
         xtc_probability=0.5, sampler_order=("top_k", "temperature", "min_p", "xtc")
     )
-    app = Host(SamplerControls(wanted))
-    async with app.run_test(size=(44, 12)) as pilot:
+    async with hosted(SamplerControls(wanted), (44, 12)) as (app, pilot):
         await leave(pilot)
         assert "also XTC 0.5, no top-p, own order" in app.text()

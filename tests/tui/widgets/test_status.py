@@ -17,7 +17,7 @@ from lmtui.tui.widgets.cells import clip_middle, limit_combining
 from lmtui.tui.widgets.status import fitted
 from tests.fake_writing import FakeWriter
 from tests.fakes import FakeEngine
-from tests.tui.programs import program
+from tests.tui.programs import chatting, program
 
 SAID = "ghost stopped: time limit · one line · reads left context only"
 PATH = ("fast bfloat16 · cpu", "fast")
@@ -101,8 +101,7 @@ async def test_editor_status_shows_precision_and_model_at_every_width(
 
 async def test_message_headings_show_the_stem_of_a_model_path() -> None:
     engine = FakeEngine(["one"], name="/a/long/way/to/gemma.gguf")
-    async with program({"default": engine}, first="chat") as running:
-        await running.ready()
+    async with chatting({"default": engine}) as running:
         await running.ask("hello")
         await running.until(lambda: "█ gemma" in running.seen)
         assert "/a/long" not in running.seen

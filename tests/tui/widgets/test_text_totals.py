@@ -20,7 +20,7 @@ from lmtui.tui.widgets.text_totals import (
     cells_of,
     fitting,
 )
-from tests.tui.hosts import Host, written
+from tests.tui.hosts import hosted, written
 
 DOCUMENT = Sums("document", -1234.5, 412, 1033, 1800, 1900)
 PARAGRAPH = Sums("paragraph", -100 * math.log(2), 50, 50, 200, 400)
@@ -83,9 +83,7 @@ def test_totals_mark_stale_numbers_but_not_missing_ones() -> None:
 async def test_totals_note_says_why_numbers_are_stale_or_missing(
     shown: tuple[Sums, ...], note: str
 ) -> None:
-    widget = TextTotals()
-    app = Host(widget)
-    async with app.run_test(size=(60, 20)) as pilot:
+    async with hosted(widget := TextTotals(), (60, 20)) as (app, pilot):
         assert EMPTY in app.text()
         widget.show(*shown)
         await pilot.pause()

@@ -16,7 +16,7 @@ from lmtui.tui.widgets.token_cursor import TokenText
 from lmtui.tui.widgets.token_lines import pieces_of, wrap
 from lmtui.tui.widgets.token_view import RunningSums, TokenDetail, TokenView
 from tests.fakes import FakeEngine
-from tests.tui.hosts import HOSTILE, Host, resized, safe
+from tests.tui.hosts import HOSTILE, Host, hosted, resized, safe
 
 
 def tokens(*texts: str | bytes, logprob: float | None = -1.0) -> list[ScoredToken]:
@@ -142,9 +142,7 @@ async def test_n_keys_jump_between_surprises() -> None:
 
 
 async def test_click_selects_a_token() -> None:
-    view = TokenView()
-    app = Host(view)
-    async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
+    async with hosted(view := TokenView(), (40, 8)) as (app, pilot):
         view.show(tokens("one", " two", "\n", "three"))
         await pilot.pause()
         await pilot.click(TokenView, offset=(4, 0))
@@ -190,9 +188,7 @@ async def test_home_and_end_go_to_the_ends_of_the_line() -> None:
 
 
 async def test_a_long_text_scrolls_with_the_cursor_and_rewraps() -> None:
-    view = TokenView()
-    app = Host(view)
-    async with app.run_test(size=(30, 8)) as pilot:
+    async with hosted(view := TokenView(), (30, 8)) as (app, pilot):
         view.show(tokens(*(f"word{index} " for index in range(500))))
         view.focus()
         await pilot.press("ctrl+end")
@@ -230,9 +226,7 @@ async def test_a_long_text_is_laid_out_little_by_little() -> None:
 
 
 async def test_token_view_without_tokens_says_so_and_ignores_keys() -> None:
-    view = TokenView()
-    app = Host(view)
-    async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
+    async with hosted(view := TokenView(), (40, 8)) as (app, pilot):
         view.focus()
         await pilot.press("left", "right", "up", "down", "home", "end", "n", "N")
         await pilot.press("ctrl+home", "ctrl+end")
@@ -258,8 +252,7 @@ async def test_token_view_draws_hostile_tokens_safely() -> None:
 
 async def test_the_cursor_goes_by_word_page_and_mouse() -> None:
     text = "one two  three\n" * 30
-    app = Host(view := TokenView())
-    async with app.run_test(size=(60, 14), message_hook=app.hook) as pilot:
+    async with hosted(view := TokenView(), (60, 14)) as (app, pilot):
         tokens = list(FakeEngine().score(text.encode()))
         view.show(tokens, open_end=True)
         view.focus()
@@ -291,8 +284,7 @@ async def test_the_cursor_goes_by_word_page_and_mouse() -> None:
 
 
 async def test_every_measure_has_its_legend_and_spaces_can_be_seen() -> None:
-    app = Host(view := TokenView())
-    async with app.run_test(size=(60, 14)) as pilot:
+    async with hosted(view := TokenView(), (60, 14)) as (app, pilot):
         view.show(list(FakeEngine().score(b"a b\tc")))
         view.focus()
         for measure in ("rank", "entropy", "probability", "surprisal"):
@@ -317,8 +309,7 @@ async def test_difference_signs_are_drawn_only_without_colours(
 ) -> None:
     if not colours:
         monkeypatch.setenv("NO_COLOR", "1")
-    app = Host(view := TokenView())
-    async with app.run_test(size=(60, 14)) as pilot:
+    async with hosted(view := TokenView(), (60, 14)) as (app, pilot):
         view.show(tokens("plus", " and", " minus"))
         view.compare([3.0, 0.0, -4.0])
         await pilot.pause()
