@@ -7,6 +7,7 @@ writes nothing itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -60,16 +61,8 @@ def about_setting(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class NewValue:
-    """The answer: the new value; None unsets the setting."""
-
-    value: SettingValue
-
-
-class EditSetting(ModalScreen[NewValue | None]):
-    """The meaning of a setting, and below it a field or a list. Returns `NewValue`, or
-    None where nothing is to change."""
+class EditSetting(ModalScreen[None]):
+    """The meaning of a setting, and below it a field or a list."""
 
     HELP = """\
 Enter writes the typed or marked value into config.toml; Esc changes nothing.
@@ -80,9 +73,12 @@ Enter writes the typed or marked value into config.toml; Esc changes nothing.
                 tooltip="Change nothing."),
     ]  # fmt: skip
 
-    def __init__(self, question: SettingQuestion) -> None:
+    def __init__(
+        self, question: SettingQuestion, put: Callable[[SettingValue], object]
+    ) -> None:
+        """`put` is called with the new value, where there is one; None unsets it."""
         super().__init__()
-        self._question = question
+        self._question, self._put = question, put
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
@@ -113,29 +109,28 @@ Enter writes the typed or marked value into config.toml; Esc changes nothing.
 
     @on(OptionList.OptionSelected)
     def return_choice(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(NewValue(self._question.choices[event.option_index]))
+        self._put(self._question.choices[event.option_index])
+        self.dismiss()
 
     @on(Input.Changed)
     def update_message(self) -> None:
-        self._check()
+        try:
+            value = self._question.read(self.query_one(TextField).value)
+        except LmtuiError as error:
+            self._show_message(f"{error.title}. {error.hint}", is_wrong=True)
+        else:
+            self._show_message("" if value is None else self._question.limits_text)
+
+    def _show_message(self, message: str, *, is_wrong: bool = False) -> None:
+        line = self.query_one("#wrong", Static)
+        line.set_class(is_wrong, "-wrong")
+        line.update(Content(visible_line(message)))
 
     @on(Input.Submitted)
     def return_value(self) -> None:
-        if (value := self._check()) is not None:
-            self.dismiss(value)
-
-    def _check(self) -> NewValue | None:
-        message, value = "", None
-        try:
-            value = NewValue(self._question.read(self.query_one(TextField).value))
-        except LmtuiError as error:
-            message = f"{error.title}. {error.hint}"
-        if not message and value is not None and value.value is not None:
-            message = self._question.limits_text
-        message_line = self.query_one("#wrong", Static)
-        message_line.set_class(value is None, "-wrong")
-        message_line.update(Content(visible_line(message)))
-        return value
+        with suppress(LmtuiError):  # which is shown already
+            self._put(self._question.read(self.query_one(TextField).value))
+            self.dismiss()
 
     def action_leave(self) -> None:
-        self.dismiss(None)
+        self.dismiss()

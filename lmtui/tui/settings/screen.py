@@ -28,12 +28,7 @@ from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog, notify_error
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.settings import events as facts
-from lmtui.tui.settings.edit import (
-    EditSetting,
-    NewValue,
-    SettingQuestion,
-    about_setting,
-)
+from lmtui.tui.settings.edit import EditSetting, about_setting
 from lmtui.tui.settings.preset import EditedPreset, PresetForm
 from lmtui.tui.settings.rows import (
     KeyRow,
@@ -223,7 +218,8 @@ that is already used on the same screen is refused.
                 self._change_setting(name, self._snapshot)
             case KeyRow(bound):
                 question = about_changing(bound, self._snapshot.saved.keys)
-                self._ask_value(question, partial(self._put_keys, bound.id))
+                put = partial(self._put_keys, bound.id)
+                self.app.push_screen(EditSetting(question, put))
             case PresetRow(preset):
                 others = self._snapshot.saved.presets
                 sampling = self._snapshot.counting.sampling
@@ -237,16 +233,7 @@ that is already used on the same screen is refused.
             return
         choices = tuple(self._choices.get(name, ())) or item(name).declaration.choices
         question = about_setting(name, value, choices=choices)
-        self._ask_value(question, partial(self._put, name))
-
-    def _ask_value(
-        self, question: SettingQuestion, put: Callable[[SettingValue], None]
-    ) -> None:
-        def put_answer(answer: NewValue | None) -> None:
-            if answer is not None:
-                put(answer.value)
-
-        self.app.push_screen(EditSetting(question), put_answer)
+        self.app.push_screen(EditSetting(question, partial(self._put, name)))
 
     def _put_keys(self, id: str, keys: SettingValue) -> None:
         wanted = None if keys is None else str(keys)
