@@ -117,10 +117,9 @@ class SamplerController(Controller):
         )
         self.use(replace(self.settings, logit_bias=entries))
 
-    def add_panel(self, panel: ProbabilityPanel, *, other: bool) -> None:
-        """Draw a further panel too; `other` says that it shows the model that is
-        compared with."""
-        self._panels.append((panel, other))
+    def add_other_panel(self, panel: ProbabilityPanel) -> None:
+        """Draw the panel of the model that is compared with, too."""
+        self._panels.append((panel, True))
 
     def redraw(self) -> None:
         """Draw the shown distributions under the settings as they are now, up to the

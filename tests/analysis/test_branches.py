@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lmtui.analysis.branches import ROOT, BranchTree
 from lmtui.engine.types import FinishReason, ScoredToken
+from tests.examples import examples
 
 
 def token(id_: int) -> ScoredToken:
@@ -114,7 +115,7 @@ class Walks(RuleBasedStateMachine):
 
 
 TestWalks = Walks.TestCase
-TestWalks.settings = settings(max_examples=150, stateful_step_count=30)
+TestWalks.settings = settings(max_examples=examples(40, 150), stateful_step_count=30)
 
 
 def test_taking_an_alternative_again_returns_its_branch() -> None:

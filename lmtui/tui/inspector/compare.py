@@ -60,7 +60,7 @@ class CompareController(Controller):
         self._span_at: dict[int, ComparedSpan] = {}  # of each token of the text
         self.panel = ProbabilityPanel(id="other", title="The other model")
         self.comparison: Comparison | None = None
-        sampler.add_panel(self.panel, other=True)
+        sampler.add_other_panel(self.panel)
 
     @property
     def is_reading(self) -> bool:

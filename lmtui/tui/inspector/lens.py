@@ -128,7 +128,7 @@ then the probability and the rank of the real next token, and the entropy.
         self._first: int | None = None  # None until it is known how many there are
         self._layer: int | None = None  # None is the last one
         self._foot = ""  # what stands there
-        self._grid, self._table = LensGrid(id="grid"), LensTable(id="table")
+        self._grid, self._table = LensGrid(), LensTable()
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):

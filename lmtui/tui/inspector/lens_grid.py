@@ -101,8 +101,8 @@ class LensGrid(StyledLines):
         index: int
         layer: int
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._view = LensView()
 
     @property
@@ -184,8 +184,8 @@ class LensTable(StyledLines):
     LensTable > .lens--cursor { text-style: reverse; }
     """
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._view = LensView()
 
     def show(self, view: LensView) -> None:

@@ -154,13 +154,11 @@ def pad_to(text: str, width: int) -> str:
     return clipped + " " * (width - cell_len(clipped))
 
 
-def pack(
-    parts: Sequence[str], width: int, *, lines: int, between: str = " · "
-) -> list[str] | None:
+def pack(parts: Sequence[str], width: int, *, lines: int) -> list[str] | None:
     """Arrange the parts on at most `lines` lines; None where they do not fit."""
     packed: list[str] = []
     for part in parts:
-        longer = packed[-1] + between + part if packed else part
+        longer = f"{packed[-1]} · {part}" if packed else part
         if packed and cell_len(longer) <= width:
             packed[-1] = longer
         elif cell_len(part) <= width:

@@ -30,6 +30,7 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 
 EMPTY = "The surprise of each token appears here."
 _BITS_PER_ROW = 8.0  # an eighth of a cell is one bit
+_BARS = 2  # rows
 _WIDE = 72  # width in cells from which two sentences share a line
 
 
@@ -122,13 +123,10 @@ a message in focus, all of this is about that message.
     def __init__(
         self,
         *,
-        rows: int = 2,
         clock: Callable[[], float] = time.monotonic,
         id: str | None = None,
-        classes: str = "",
     ) -> None:
-        super().__init__(id=id, classes=classes)
-        self._bars = max(1, rows)
+        super().__init__(id=id)
         self.clock = clock
         self.history = History()
         self._info: EngineInfo | None = None
@@ -327,7 +325,7 @@ a message in focus, all of this is about that message.
     # Drawing.
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return self._bars + _lines(width)
+        return _BARS + _lines(width)
 
     def _numbers(self, width: int) -> list[str]:
         if self.history.tokens == 0 and self._info is None:
@@ -344,7 +342,7 @@ a message in focus, all of this is about that message.
 
     def lines(self, width: int, height: int) -> list[Line]:
         sentences = self._numbers(width)
-        bars = max(1, min(self._bars, height - len(sentences)))
+        bars = max(1, min(_BARS, height - len(sentences)))
         columns = self.history.columns(width)
         styles = [f"surprise--{scale.step(value, 'surprisal')}" for value in columns]
         lines: list[Line] = [

@@ -261,13 +261,8 @@ class StreamingMarkdown(DirectLines):
         strip = self._rows[y].strip
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(y)) is not None:
-            return self._select(strip, *self._selected_cells(strip, *span))
+            return self.select(strip, *self._selected_cells(strip, *span))
         return strip
-
-    def _select(self, strip: Strip, start: int, end: int) -> Strip:
-        style = self.screen.get_component_rich_style("screen--selection")
-        selected = Segment.apply_style(strip.crop(start, end), post_style=style)
-        return Strip.join([strip.crop(0, start), Strip(selected), strip.crop(end)])
 
     def _selected_cells(self, strip: Strip, start: int, end: int) -> tuple[int, int]:
         """Return the first and last cell of a selection's span; -1 as `end` is the
@@ -285,9 +280,6 @@ class StreamingMarkdown(DirectLines):
                 selected = strip.crop(*self._selected_cells(strip, *span))
                 parts += joint, selected.text.rstrip()
         return signs_undone("".join(parts[1:]), self._text), "\n"
-
-    def selection_updated(self, selection: Selection | None) -> None:
-        self.refresh()
 
 
 class MarkdownView(StreamingMarkdown):

@@ -134,7 +134,8 @@ class Paragraphs(DirectLines):
         strip = Strip(segments).apply_style(base).adjust_cell_length(self._width, base)
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(y)) is not None:
-            strip = self._select(strip, *span)
+            start, end = span
+            strip = self.select(strip, start, strip.cell_length if end == -1 else end)
         return strip.apply_offsets(0, y)
 
     def _style_of(self, name: str) -> Style:
@@ -146,18 +147,9 @@ class Paragraphs(DirectLines):
             )
         return self._part_styles[name]
 
-    def _select(self, strip: Strip, start: int, end: int) -> Strip:
-        style = self.screen.get_component_rich_style("screen--selection")
-        end = strip.cell_length if end == -1 else end
-        selected = Segment.apply_style(strip.crop(start, end), post_style=style)
-        return Strip.join([strip.crop(0, start), Strip(selected), strip.crop(end)])
-
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         rows = ("".join(text for text, _ in row) for row in self._rows)
         return selection.extract("\n".join(rows)), "\n"
-
-    def selection_updated(self, selection: Selection | None) -> None:
-        self.refresh()
 
 
 class Pane(VerticalScroll, can_focus=True):

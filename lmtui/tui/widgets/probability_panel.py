@@ -144,10 +144,8 @@ server that is only talked with may apply the sampler's stages in another order.
     biases: bool = False
     """Whether tokens can be banned and biased here."""
 
-    def __init__(
-        self, *, title: str = "Next token", id: str | None = None, classes: str = ""
-    ) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, title: str = "Next token", id: str | None = None) -> None:
+        super().__init__(id=id)
         self._title = visible_line(title)
         self._message = EMPTY
         self._distribution: Distribution | None = None

@@ -124,13 +124,9 @@ makers recommend, where its card or its files say so.
     """The current settings. Where others are put here, no message is posted."""
 
     def __init__(
-        self,
-        settings: SamplingSettings | None = None,
-        *,
-        id: str | None = None,
-        classes: str = "",
+        self, settings: SamplingSettings | None = None, *, id: str | None = None
     ) -> None:
-        super().__init__(id=id, classes=classes)
+        super().__init__(id=id)
         self.set_reactive(SamplerControls.settings, settings or SamplingSettings())
         self.defaults = SamplingSettings()
         """The settings that a reset brings back."""

@@ -80,6 +80,12 @@ class DirectLines(Widget):
             return super().render_lines(crop)
         return rendered(self, crop)
 
+    def select(self, strip: Strip, start: int, end: int) -> Strip:
+        """Draw these cells of a strip as selected."""
+        style = self.screen.get_component_rich_style("screen--selection")
+        selected = Segment.apply_style(strip.crop(start, end), post_style=style)
+        return Strip.join([strip.crop(0, start), Strip(selected), strip.crop(end)])
+
 
 class StyledLines(DirectLines):
     """A widget that draws what `lines` returns. Call `refresh` when that has

@@ -340,9 +340,9 @@ class TokenLines(ScrollView):
             self._group_of += [number] * piece.count
             yield piece
 
-    def _lay_out_more(self, count: int = _AT_ONCE) -> bool:
+    def _lay_out_more(self) -> bool:
         old_count = len(self._lines)
-        for line in islice(self._pending_lines, count):
+        for line in islice(self._pending_lines, _AT_ONCE):
             for run in line:
                 if run.piece == len(self._line_of):
                     self._line_of.append(len(self._lines))

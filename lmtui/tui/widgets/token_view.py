@@ -151,8 +151,8 @@ line, · is a space at its beginning.
 
         selection: tuple[int, int] | None
 
-    def __init__(self, *, id: str | None = None, classes: str = "") -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self._text = TokenText()
         self._legend = TokenLegend()
         self._detail = TokenDetail()

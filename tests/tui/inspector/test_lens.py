@@ -77,7 +77,7 @@ def test_seen_layers_descend_and_have_the_cursor(
 def test_grid_has_a_row_for_each_layer_and_a_cell_for_each_token(
     width: int, height: int
 ) -> None:
-    grid, view = LensGrid(id="grid"), snapshot(7, layer=2)
+    grid, view = LensGrid(), snapshot(7, layer=2)
     grid._view = view
     head, *rows, foot = plain(grid.lines(width, height))
     assert [int(row[:GUTTER]) for row in rows] == list(view.seen_layers(height - 2))
@@ -97,7 +97,7 @@ def test_grid_has_a_row_for_each_layer_and_a_cell_for_each_token(
 
 
 def test_shade_and_bar_grow_with_the_probability() -> None:
-    grid, view = LensGrid(id="grid"), snapshot(2)
+    grid, view = LensGrid(), snapshot(2)
     row = view.columns[1].rows[4]
     seen = []
     for prob in (0.001, 0.02, 0.1, 0.3, 0.6, 0.95):
@@ -111,7 +111,7 @@ def test_shade_and_bar_grow_with_the_probability() -> None:
 
 
 def test_column_has_the_numbers_of_every_layer() -> None:
-    table, view = LensTable(id="table"), snapshot(layer=1)
+    table, view = LensTable(), snapshot(layer=1)
     table._view = view
     title, heads, *rows = table.lines(60, 24)
     assert plain([title]) == ["token 3: “e” · after “h”"]
@@ -130,7 +130,7 @@ def test_column_has_the_numbers_of_every_layer() -> None:
 
 
 def test_end_and_beginning_of_the_text_are_named() -> None:
-    table, end = LensTable(id="table"), len(IDS)
+    table, end = LensTable(), len(IDS)
     table._view = view = snapshot(end + 1, index=end, layer=4)
     lines = plain(table.lines(60, 24))
     assert lines[0] == "token 42: the end · after “t”"
@@ -155,7 +155,7 @@ def test_hostile_tokens_are_drawn_safely(name: str) -> None:
     view = replace(
         given_view, tokens=[token] * 3, columns={2: LensColumn(2, rows)}, end=3
     )
-    grid, table = LensGrid(id="grid"), LensTable(id="table")
+    grid, table = LensGrid(), LensTable()
     grid._view = table._view = view
     for lines in (grid.lines(60, 20), table.lines(60, 20)):
         for line in plain(lines):
@@ -170,7 +170,7 @@ async def test_cursor_is_the_only_cell_in_reverse(
 ) -> None:
     if not colours:
         monkeypatch.setenv("NO_COLOR", "1")
-    async with hosted(grid := LensGrid(id="grid"), (80, 20)) as (app, pilot):
+    async with hosted(grid := LensGrid(), (80, 20)) as (app, pilot):
         grid.show(snapshot(7, layer=3))
         for theme in THEMES.themes:
             app.register_theme(theme)

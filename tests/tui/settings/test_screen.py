@@ -58,7 +58,11 @@ def of_file(file: Path) -> SettingsFile:
 def about_of(words: str, snapshot: SettingsSnapshot) -> dict[SettingsRow, str]:
     """The rows that have these words, each with what is said of it."""
     rows = (row for rows in rows_of(snapshot, words).values() for row in rows)
-    return {row: str(about(row, snapshot, {})) for row in rows}
+    return {
+        row: str(about(row, snapshot, {}))
+        for row in rows
+        if isinstance(row, SettingRow | KeyRow)
+    }
 
 
 def test_every_setting_and_key_is_found_with_its_meaning(file: Path) -> None:
