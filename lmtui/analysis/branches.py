@@ -295,8 +295,6 @@ class BranchText:
         )
 
     def _size(self, first: int, end: int) -> tuple[int, int]:
-        """Return the characters and UTF-8 bytes of consecutive tokens that all have a
-        logprob."""
         if end <= self.known and self._cuts(first) and self._cuts(end):
             text = self.text[slice(*self._stretch(first, end))]
             return len(text), len(text.encode("utf-8", "surrogatepass"))
@@ -344,7 +342,6 @@ def as_scored(token: Token, index: int) -> ScoredToken:
 
 
 def _scored(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of consecutive tokens that have a logprob."""
     known = [False, *(token.logprob is not None for token in tokens), False]
     edges = [index for index, (a, b) in enumerate(pairwise(known)) if a != b]
     return zip(edges[::2], edges[1::2], strict=True)

@@ -210,7 +210,6 @@ class Question(ModalScreen[str]):
         raise NotImplementedError
 
     def _answer_after_pause(self, event: events.Key) -> None:
-        """Take a letter as an answer, unless others follow."""
         choices, action = self.query_one(ActionList), self._action_of(event)
         if self._field_below() is None:
             self.call_later(self.run_action, action)

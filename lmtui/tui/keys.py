@@ -173,7 +173,6 @@ def _normal(keys: str) -> tuple[str, ...]:
 
 
 def _keys_of(id: str, text: str, known: Mapping[str, Bound]) -> tuple[str, ...]:
-    """Raises `_Unusable` for an unknown id, or a key that can't be used for it."""
     if id not in known:
         raise _Unusable(f"there is no such action{_did_you_mean(id, known)}")
     written = [_key(part.strip()) for part in text.split(",")]
@@ -187,7 +186,6 @@ def _keys_of(id: str, text: str, known: Mapping[str, Bound]) -> tuple[str, ...]:
 
 
 def _key(written: str) -> str:
-    """Return one key by the name under which it arrives from a terminal."""
     *modifiers, name = written.split("+")
     modifiers = sorted(modifier.strip().lower() for modifier in modifiers)
     name = name.strip()
@@ -269,7 +267,6 @@ def _folder(owner: type[DOMNode]) -> str:
 
 
 def _inherited(item: Bound) -> dict[str, str]:
-    """Return the keys that Textual's classes take where `item` listens, with names."""
     bases = [base for base in item.owner.__mro__ if issubclass(base, DOMNode)]
     ours = [base for base in bases if base.__module__.startswith("lmtui.")]
     foreign = [base for base in bases if base not in ours]

@@ -222,7 +222,6 @@ def _shown_name(name: object) -> str:
 
 
 def _files(folder: Path | None) -> Iterator[Path]:
-    """Yield the theme files of a folder; none if it can't be listed."""
     if folder is None:
         return
     try:

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
 
+from lmtui.chat.conversation import ChatMessage
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.list_rows import ListedModel
 from lmtui.models.source import ModelRef
@@ -90,6 +91,11 @@ class Program:
     def views(self) -> list[MessageView]:
         """The messages in the chat."""
         return list(self.chat.query(MessageView))
+
+    @property
+    def leaf(self) -> ChatMessage:
+        """The last message of the conversation."""
+        return self.chat.session.conversation.leaf
 
     @property
     def last_text(self) -> str:

@@ -119,7 +119,6 @@ class DocumentController(Controller):
         return "" if self.scored.windows else "The context has no room for more."
 
     def ids_before(self, index: int) -> tuple[int, ...]:
-        """Return the ids that the model reads before a position of the shown branch."""
         windows = self.scored.windows
         start = windows.start_of(index) if windows else 0
         return (*self.scored.before, *(t.id for t in self.path[start:index]))

@@ -170,7 +170,6 @@ then the probability and the rank of the real next token, and the entropy.
         self._show()
 
     def _first_shown(self, count: int) -> int:
-        """Return the first of `count` tokens to show, the cursor's among them."""
         first = self._index - count // 2 if self._first is None else self._first
         if self._index < first:
             first = self._index - count + 1

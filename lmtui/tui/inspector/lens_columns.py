@@ -75,7 +75,6 @@ class LensColumns:
         )
 
     def _next(self) -> tuple[range | None, Slot]:
-        """Return the columns to ask for next, and how urgent they are."""
         if self._cursor not in self.known:
             return range(self._cursor, self._cursor + 1), Slot.LOOK
         missing = [index for index in self._visible if index not in self.known]

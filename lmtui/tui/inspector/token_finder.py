@@ -70,8 +70,6 @@ Alt+Left add to its logit.
 
     @dataclass
     class Typed(Message):
-        """The search text has changed."""
-
         text: str
 
     @dataclass

@@ -135,7 +135,6 @@ config.toml.
         self.focus_next()
 
     def action_save(self) -> None:
-        """Return the preset, if it is valid; None where it is unchanged."""
         try:
             preset = self._parsed_preset()
             check_preset(preset, self._original, self._others)

@@ -153,8 +153,6 @@ that is already used on the same screen is refused.
         self.post_message(event)
 
     def _show_failure(self, error: LmtuiError) -> None:
-        """Show what is wrong with the file; nothing can be changed until it can be
-        read."""
         self._writing, self._snapshot, self._rows = False, None, {}
         self._list.clear_options()
         words = (f"\n{visible(error.detail)}\n\n", f"{visible(error.hint)}\n")

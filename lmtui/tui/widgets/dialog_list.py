@@ -6,8 +6,6 @@ from textual.widgets import OptionList
 
 
 class DialogList(OptionList):
-    """An option list without a border, one line for each row."""
-
     DEFAULT_CSS = """
     DialogList {
         border: none;

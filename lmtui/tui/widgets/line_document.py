@@ -50,7 +50,6 @@ class LineDocument(Document):
 
     @property
     def characters(self) -> int:
-        """The number of code points of the text."""
         return self._line_starts()[-1] - 1
 
     @property

@@ -165,8 +165,6 @@ def _text(line: list[Segment]) -> str:
 
 
 class _Code(CodeBlock):
-    """A code block with a background, without empty lines around it."""
-
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> RenderResult:
@@ -181,8 +179,6 @@ class _Code(CodeBlock):
 
 
 class _Heading(Heading):
-    """A heading that is aligned left."""
-
     LEVEL_ALIGN: ClassVar[dict[str, Any]] = {}
 
 

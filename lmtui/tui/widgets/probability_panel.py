@@ -298,8 +298,6 @@ server that is only talked with may apply the sampler's stages in another order.
             self._show_from(max(0, self._distribution.known - self._row_count()))
 
     def _show_from(self, first: int) -> None:
-        """Draw the rows from rank `first` on; request them if the panel does not have
-        them."""
         distribution = self._distribution
         assert distribution is not None
         last = min(first + self._row_count(), distribution.known)

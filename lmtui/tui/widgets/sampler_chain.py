@@ -212,7 +212,6 @@ def _effect(effect: StageEffect | None, *, wide: bool) -> str:
 
 
 def _short_count(count: int) -> str:
-    """Return a count in at most four characters."""
     return f"{count}" if count < 10_000 else f"{count / 1000:.0f}k"
 
 

@@ -476,6 +476,5 @@ def _columns(width: int) -> int:
 
 
 def _track(width: int) -> tuple[int, int]:
-    """Return the first cell and the number of cells of the slider's track."""
     start, end = (6, 7) if width >= 28 else (1, 1)
     return start, max(3, width - start - end)

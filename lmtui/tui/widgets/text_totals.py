@@ -34,9 +34,6 @@ BRIEF = (notation.LOG_PROB, notation.PERPLEXITY, notation.PER_CHARACTER)
 
 
 class TextTotals(StyledLines):
-    """A column for each part of the text, a row for each measure, once there is a
-    number."""
-
     HELP = """\
 Σ log P is the log-likelihood of the document, the paragraph and the selection, negative
 and in nats; surprisal is the same, positive and in bits. Both are shown once all tokens

@@ -350,8 +350,6 @@ class TokenLines(ScrollView):
         return len(self._lines) > old_count
 
     def _measure_height(self) -> None:
-        """Set the virtual size to the lines laid out so far, and schedule the next
-        step."""
         self.virtual_size = Size(self._width, len(self._lines))
         self.refresh()
         if self._layout_timer is not None:

@@ -224,7 +224,6 @@ line, · is a space at its beginning.
         self._show_detail()
 
     def select(self, index: int) -> None:
-        """Move the cursor to a token; posts `TokenSelected` if that is another one."""
         self._text.move(index)
 
     def select_all(self, first: int, end: int) -> None:

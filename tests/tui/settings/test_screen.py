@@ -124,6 +124,15 @@ async def search(running: Program, words: str) -> None:
     await running.pilot.pause()
 
 
+async def put(running: Program, value: str) -> None:
+    """Give the setting under the cursor this value."""
+    await running.press("enter")
+    asked = await running.on(EditSetting)
+    asked.query_one(TextField).value = value
+    await running.press("enter")
+    await running.on(SettingsScreen)
+
+
 async def said(running: Program, words: str) -> str:
     """What is said beside the list, once these words are in it."""
 
@@ -169,11 +178,7 @@ async def test_saving_a_setting_keeps_the_sampler_set_in_the_chat(
         chat.sampler.use(SamplingSettings(temperature=0.3, top_k=7))
         for name, typed in (("min_p", "0.2"), ("top_p", "0.5")):
             await search(running, name)
-            await running.press("enter")
-            asked = await running.on(EditSetting)
-            asked.query_one(TextField).value = typed
-            await running.press("enter")
-            await running.on(SettingsScreen)
+            await put(running, typed)
             await said(running, f"In config.toml: {typed}")
             chat.sampler.use(chat.query_one(SamplerControls).settings)
         drawn = chat.query_one(SamplerControls).settings
@@ -236,11 +241,7 @@ async def test_flag_or_variable_that_overrides_the_file_is_named(file: Path) -> 
             await search(running, name)
             assert f"{place} is given" in await said(running, f"sampling.{name}")
         drawn = running.chat.query_one(SamplerControls).settings
-        await running.press("enter")
-        asked = await running.on(EditSetting)
-        asked.query_one(TextField).value = "0.25"
-        await running.press("enter")
-        await running.on(SettingsScreen)
+        await put(running, "0.25")
         await said(running, "In config.toml: 0.25")
         assert running.chat.query_one(SamplerControls).settings == drawn
 
@@ -332,11 +333,7 @@ async def test_read_that_began_before_a_change_is_ignored(
 async def test_broken_settings_file_is_told_and_read_once_mended(file: Path) -> None:
     async with shown(file) as running:
         file.write_text("theme = = 3\n")
-        await running.press("enter")
-        asked = await running.on(EditSetting)
-        asked.query_one(TextField).value = "m"
-        await running.press("enter")
-        await running.on(SettingsScreen)
+        await put(running, "m")
         assert "1 | theme = = 3" in await said(running, "not valid TOML")
         assert file.read_text() == "theme = = 3\n"
         file.write_text(MINE)
