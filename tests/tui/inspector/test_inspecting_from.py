@@ -10,7 +10,6 @@ from lmtui.editing.text_file import load
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.chat.transcript import MessageView
-from lmtui.tui.dialogs import PAUSE, ConfirmDialog
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.inspector.screen import InspectScreen
@@ -49,9 +48,7 @@ async def test_inspector_opens_an_answer_by_its_ids() -> None:
         await page.until(lambda: "three" in page.text)
         await page.idle()
         await page.press("escape")
-        await running.on(ConfirmDialog)
-        await running.pilot.pause(PAUSE + 0.05)
-        await page.press("l")  # the branch goes, the answer stays
+        await page.answer("l")  # the branch goes, the answer stays
         await running.on(ChatScreen)
         assert running.chat.session.conversation.leaf == node
 
