@@ -72,6 +72,27 @@ class LensController(Controller):
             self._document.view.select(index)
 
 
+class LensPane(Horizontal, can_focus=True):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "screen.move(-1)", "Previous token", id="lens.left", show=False,
+                tooltip="To the previous token."),
+        Binding("right", "screen.move(1)", "Next token", id="lens.right", show=False,
+                tooltip="To the next token."),
+        Binding("up", "screen.layer(1)", "Layer up", id="lens.up", show=False,
+                tooltip="The layer above."),
+        Binding("down", "screen.layer(-1)", "Layer down", id="lens.down", show=False,
+                tooltip="The layer below."),
+        Binding("pageup", "screen.page(-1)", "Previous page", id="lens.page-back",
+                show=False, tooltip="One page of tokens back."),
+        Binding("pagedown", "screen.page(1)", "Next page", id="lens.page-on",
+                show=False, tooltip="One page of tokens on."),
+        Binding("home", "screen.to(0)", "First", id="lens.home", show=False,
+                tooltip="The first token."),
+        Binding("end", "screen.to(-1)", "Last", id="lens.end", show=False,
+                tooltip="The end of the text."),
+    ]  # fmt: skip
+
+
 class LensScreen(ModalScreen[int | None]):
     """A grid of layers × tokens, and the column of one token. Returns the token to go
     to."""
@@ -87,22 +108,6 @@ then the probability and the rank of the real next token, and the entropy.
     CSS_PATH = "lens.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1)", "Previous token", id="lens.left", show=False,
-                tooltip="To the previous token."),
-        Binding("right", "move(1)", "Next token", id="lens.right", show=False,
-                tooltip="To the next token."),
-        Binding("up", "layer(1)", "Layer up", id="lens.up", show=False,
-                tooltip="The layer above."),
-        Binding("down", "layer(-1)", "Layer down", id="lens.down", show=False,
-                tooltip="The layer below."),
-        Binding("pageup", "page(-1)", "Previous page", id="lens.page-back", show=False,
-                tooltip="One page of tokens back."),
-        Binding("pagedown", "page(1)", "Next page", id="lens.page-on", show=False,
-                tooltip="One page of tokens on."),
-        Binding("home", "to(0)", "First", id="lens.home", show=False,
-                tooltip="The first token."),
-        Binding("end", "to(-1)", "Last", id="lens.end", show=False,
-                tooltip="The end of the text."),
         Binding("c", "column", "Column", id="lens.column",
                 tooltip="On a narrow screen: the column, or the grid."),
         Binding("enter", "take", "Go there", id="lens.take",
@@ -133,7 +138,7 @@ then the probability and the rank of the real next token, and the entropy.
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Static(id="title")
-            with Horizontal(id="lens"):
+            with LensPane(id="lens"):
                 with Vertical(id="left"):
                     yield self._grid
                     yield Static(id="cell")
@@ -144,6 +149,7 @@ then the probability and the rank of the real next token, and the entropy.
     def on_mount(self) -> None:
         title = Content(f"Logit lens of {self._shown_name}")
         self.query_one("#title", Static).update(title)
+        self.query_one(LensPane).focus()
         self.set_interval(_POLL_INTERVAL, self._show_foot)
 
     def on_unmount(self) -> None:
