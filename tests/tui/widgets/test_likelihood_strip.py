@@ -126,10 +126,8 @@ def reply() -> tuple[FakeEngine, list[Step], GenerationResult]:
 async def test_strip_shows_times_speed_and_sums_while_a_reply_streams() -> None:
     engine, steps, finish = reply()
     now = [100.0]
-    async with hosted(strip := LikelihoodStrip(clock=lambda: now[0]), (100, 10)) as (
-        app,
-        pilot,
-    ):
+    strip = LikelihoodStrip(clock=lambda: now[0])
+    async with hosted(strip, (100, 10)) as (app, pilot):
         assert EMPTY in app.text()
         strip.reset(info=engine.info, prompt_tokens=finish.prompt_tokens)
         now[0] = 100.5
@@ -206,10 +204,8 @@ async def test_strip_of_a_part_says_so_and_counts_no_texts_as_tokens() -> None:
     remote = replace(engine.info, precision="remote")
     bare = [replace(step, logprob=None) for step in steps]
     now = [0.0]
-    async with hosted(strip := LikelihoodStrip(clock=lambda: now[0]), (100, 10)) as (
-        app,
-        pilot,
-    ):
+    strip = LikelihoodStrip(clock=lambda: now[0])
+    async with hosted(strip, (100, 10)) as (app, pilot):
         strip.reset(info=remote, prompt_tokens=5)
         strip.extend([*steps, bare[0]])
         await pilot.pause()

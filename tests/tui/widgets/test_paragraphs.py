@@ -79,10 +79,8 @@ def still(pane: Pane) -> bool:
 
 
 async def test_pane_follows_the_end_while_scrolled_to_it() -> None:
-    async with hosted(pane := Pane("Log", id="log", follow=True), (20, 6)) as (
-        app,
-        pilot,
-    ):
+    pane = Pane("Log", id="log", follow=True)
+    async with hosted(pane, (20, 6)) as (app, pilot):
         pane.focus()
         lines = [f"line {number}" for number in range(40)]
         pane.show(paragraphs("\n".join(lines[:20]), ""))

@@ -334,10 +334,8 @@ async def test_panel_keys_without_a_distribution_pick_nothing() -> None:
 
 async def test_panel_draws_hostile_tokens_safely() -> None:
     width = 60
-    async with hosted(panel := ProbabilityPanel(title="\x1b[31m[/x]"), (width, 30)) as (
-        app,
-        pilot,
-    ):
+    panel = ProbabilityPanel(title="\x1b[31m[/x]")
+    async with hosted(panel, (width, 30)) as (app, pilot):
         panel.show(distribution(list(HOSTILE.values())))
         await pilot.pause()
         lines = app.lines()

@@ -289,9 +289,8 @@ async def test_letters_of_the_chain_are_headed_as_marks(width: int, count: str) 
 
 
 async def test_the_chain_shows_each_effect_and_follows_keys() -> None:
-    async with hosted(
-        controls := SamplerControls(SamplingSettings(dry_multiplier=0.8)), (44, 30)
-    ) as (app, pilot):
+    controls = SamplerControls(SamplingSettings(dry_multiplier=0.8))
+    async with hosted(controls, (44, 30)) as (app, pilot):
         controls.focus()
         await pilot.pause()
         controls.show_effects(
