@@ -80,7 +80,7 @@ class ModelBackend(Protocol[H]):
         """How much of an earlier run's cache the model can continue from."""
 
     @property
-    def listed(self) -> int | None:
+    def top_logprobs(self) -> int | None:
         """Number of tokens that are known of each row of logits, where a server tells
         only the most probable ones (see `listed_rows`); None for all."""
 

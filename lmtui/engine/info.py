@@ -14,18 +14,18 @@ def capabilities_of(backend: AnyBackend, *, infill: bool) -> Capabilities:
     """Return what can be done with a model that this backend runs."""
     no_lens = NO_STATES if backend.is_remote else ""
     batches = backend.reuse is Reuse.ANY_PREFIX and not backend.is_remote
-    if backend.listed is None:
+    if backend.top_logprobs is None:
         return Capabilities(infill=infill, why_no_lens=no_lens, batches=batches)
     scores = isinstance(backend, ScoringBackend) and backend.scores_prompts
     return Capabilities(
         infill=infill,
         why_no_lens=no_lens,
         batches=batches,
-        listed=backend.listed,
+        top_logprobs=backend.top_logprobs,
         scores=scores,
         proofreads=False,
-        why_not=f"The server tells the {backend.listed:,} most probable tokens only"
-        + ("." if scores else ", and no scores of a text."),
+        why_not=f"The server tells the {backend.top_logprobs:,} most probable tokens "
+        "only" + ("." if scores else ", and no scores of a text."),
     )
 
 

@@ -69,7 +69,7 @@ _ENDS = {
 }
 _REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
 """What some servers send in place of bytes that are no text."""
-_NO_NUMBERS = Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, None, -1, listed=0)
+_NO_NUMBERS = Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, None, -1, top_logprobs=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class TextOnlyEngine:
         self.capabilities = Capabilities(
             edits=False,
             scores=False,
-            listed=model.rows,
+            top_logprobs=model.rows,
             why_no_lens=NO_STATES,
             batches=False,
             why_not=why_not if model.rows else f"{why_not} {_NO_LOGPROBS}",
@@ -326,7 +326,7 @@ class TextOnlyEngine:
         return StoredLogits(
             filled(row.ids, row.logprobs, _VOCABULARY),
             handle=row.handle,
-            listed=len(row.ids),
+            top_logprobs=len(row.ids),
             size=math.inf,
             order="unknown",
         )

@@ -311,7 +311,7 @@ class Distribution:
     """Of the model's probabilities; None where nothing of them is known."""
     handle: int
     """Names the position for `preview`."""
-    listed: int | None = None
+    top_logprobs: int | None = None
     """Number of the most probable tokens that a server tells, where it is fewer than
     the vocabulary; nothing is known of each of the others but their sum."""
     is_certain: bool = True
@@ -329,7 +329,7 @@ class Distribution:
     @property
     def known(self) -> int:
         """Number of tokens that can be shown one by one."""
-        return self.vocabulary if self.listed is None else self.listed
+        return self.vocabulary if self.top_logprobs is None else self.top_logprobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -590,7 +590,7 @@ class Capabilities:
 
     infill: bool = False
     """Reads the text after a cursor when it continues a text (fill-in-the-middle)."""
-    listed: int | None = None
+    top_logprobs: int | None = None
     """Number of the most probable tokens that a server tells at each position; None for
     the whole vocabulary."""
     proofreads: bool = True

@@ -99,7 +99,9 @@ def test_bounds_of_rank_and_entropy_survive_packing(rows: list[Any]) -> None:
 
 def test_packed_step_keeps_that_it_was_not_listed() -> None:
     _, (step, *_), _ = answer("a")
-    shown = replace(step.distribution, listed=500, entropy=EntropyRange(0.5, math.inf))
+    shown = replace(
+        step.distribution, top_logprobs=500, entropy=EntropyRange(0.5, math.inf)
+    )
     beyond = replace(
         step, rank=RankAbove(500), entropy=shown.entropy, distribution=shown
     )

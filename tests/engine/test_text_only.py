@@ -126,7 +126,7 @@ def test_pages_and_search_end_with_what_is_listed(both: Both) -> None:
     _, there = both
     step = answered(there)[0][0]
     handle, rows = step.distribution.handle, step.distribution.candidates
-    assert step.distribution.listed == step.distribution.vocabulary == 20
+    assert step.distribution.top_logprobs == step.distribution.vocabulary == 20
     page = there.preview(handle, GREEDY, start=15, count=20)
     assert page.candidates == rows[15:]
     found = there.search_vocabulary(handle, rows[3].text, GREEDY)

@@ -189,7 +189,7 @@ def test_page_says_what_a_server_does_not_tell() -> None:
     look = fake.next_distribution
 
     def listed(*arguments: Any, **options: Any) -> Any:
-        return replace(look(*arguments, **options), listed=20)
+        return replace(look(*arguments, **options), top_logprobs=20)
 
     fake.next_distribution = listed  # type: ignore[method-assign]
     last = shown(fake).figure[-1]

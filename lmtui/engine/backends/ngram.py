@@ -62,7 +62,7 @@ class NgramBackend:
     block_rows = _ROWS
     extra_token_costs: tuple[float, ...] = ()
     reuse = Reuse.ANY_PREFIX
-    listed = None
+    top_logprobs = None
     is_remote = False
     reads_trees = True
     scores_prompts = True

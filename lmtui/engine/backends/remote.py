@@ -116,7 +116,7 @@ class ServerBackend(ABC):
 class LmtuiServerBackend(ServerBackend):
     """Forward passes on a server of lmtui, which sends whole rows of logits."""
 
-    listed = None
+    top_logprobs = None
     order: Order = "min_p_last"
     scores_prompts = True
     prefill_chunk = _CHUNK

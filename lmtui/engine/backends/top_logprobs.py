@@ -41,7 +41,7 @@ class TopLogprobsBackend(ServerBackend):
         self._model = model
         self.draws = draws
         self.takes = model.takes
-        self.listed = model.rows
+        self.top_logprobs = model.rows
         self.scores_prompts = bool(model.server.scores)
         self.asks_for_tokens = model.asks_for_tokens
         self.token_logprobs = model.token_logprobs
@@ -64,11 +64,11 @@ class TopLogprobsBackend(ServerBackend):
         self, ids: Sequence[int], *, skip: int, top_n: int
     ) -> Iterator[TokenScore]:
         self._require_scores()
-        if top_n > self.listed:
+        if top_n > self.top_logprobs:
             raise LmtuiError(
                 "the server lists fewer tokens",
-                f"{top_n} are asked for, it lists {self.listed}",
-                f"Ask for up to {self.listed}.",
+                f"{top_n} are asked for, it lists {self.top_logprobs}",
+                f"Ask for up to {self.top_logprobs}.",
             )
         if skip + 1 < len(ids):
             [prompt] = self._model.score([ids], skip + 1, least=top_n)

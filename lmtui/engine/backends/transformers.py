@@ -187,7 +187,7 @@ class TransformersBackend:
     contract."""
 
     extra_token_costs: tuple[float, ...] = _GUESS_COSTS
-    listed = None
+    top_logprobs = None
     is_remote = False
 
     def __init__(self, model: Any) -> None:

@@ -294,7 +294,7 @@ class Completer:
     def _continuations(self, read: CompletionContext, count: int) -> HealedDistribution:
         top = max(count, ROWS)
         healed = self._model.reader.continuations(read.ids, read.typed, top_n=top)
-        if self._model.cache.backend.listed and healed.unexplored > MOSTLY:
+        if self._model.cache.backend.top_logprobs and healed.unexplored > MOSTLY:
             raise LmtuiError(
                 "the server does not list how this word goes on",
                 "",

@@ -239,7 +239,7 @@ class CursorPredictor:
     def _can_search(self) -> bool:
         """Whether other tokenisations of the typed bytes can be tried. A server that
         tells of listed tokens only has little to say of them."""
-        is_listed = self._backend.listed is not None
+        is_listed = self._backend.top_logprobs is not None
         return self.scorer.branches and (self._has_token_logprobs or not is_listed)
 
     @property
@@ -315,7 +315,7 @@ class CursorPredictor:
         if new:
             logits = self._backend.head(torch.stack([states[path] for path in new]))
             # Token healing sums over covers in main memory.
-            if self._backend.listed:
+            if self._backend.top_logprobs:
                 logprobs = only_listed(logits)
             else:
                 logprobs = log_softmax(logits).cpu()
@@ -343,7 +343,7 @@ class CursorPredictor:
             remaining_prob=1.0,
             entropy=healed.entropy,
             handle=next(_handles),
-            listed=self._backend.listed,
+            top_logprobs=self._backend.top_logprobs,
         )
 
     def _candidate(self, row: HealedRow) -> Candidate:

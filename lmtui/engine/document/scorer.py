@@ -177,7 +177,7 @@ class DocumentScorer:
         logits = self._backend.head(torch.stack([self._states[i] for i in indexes]))
         ids = self.document.ids(indexes[0], indexes[-1] + 1)
         came = [ids[i - indexes[0]] for i in indexes]
-        rows = rows_of(logits, came, partial=self._backend.listed is not None)
+        rows = rows_of(logits, came, partial=self._backend.top_logprobs is not None)
         for index, row in zip(indexes, rows, strict=True):
             # A server that does not list a token still scores it when it is asked.
             self._rows[index] = row if row.logprob is not None else None

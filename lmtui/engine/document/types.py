@@ -67,7 +67,9 @@ class CursorPrediction:
         come here."""
         shown = self.distribution
         return (
-            shown is not None and shown.listed is not None and self.unexplored > MOSTLY
+            shown is not None
+            and shown.top_logprobs is not None
+            and self.unexplored > MOSTLY
         )
 
 

@@ -392,5 +392,5 @@ class AnswerRow:
 def _forced_choice(position: StoredLogits, look: LogitsView, token: int) -> _Choice:
     """Return a token that is not drawn."""
     rows = position.rows(torch.tensor([token]), look.sampled)
-    rank = position.rank_of(token) if position.listed else position.ranks(rows)[0]
+    rank = position.rank_of(token) if position.top_logprobs else position.ranks(rows)[0]
     return _Choice(token, float(rows.logprobs[0]), 1.0, rank)

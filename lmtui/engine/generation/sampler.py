@@ -49,7 +49,7 @@ class Sampler:
         self.vocabulary = vocabulary
         self.positions = LogitsStore(
             recompute,
-            partial=backend.listed is not None,
+            partial=backend.top_logprobs is not None,
             order=backend.order if server_samples(backend) else None,
         )
         """The logits of recent positions."""

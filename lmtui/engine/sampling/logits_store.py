@@ -97,7 +97,7 @@ class StoredLogits:
     conditions: DrawConditions = field(default_factory=DrawConditions)
     """What is drawn depends on these, too."""
     handle: int = -1
-    listed: int | None = None
+    top_logprobs: int | None = None
     """Number of the tokens that are known, where not all are (see `listed_rows`)."""
     size: float | None = None
     """Size of the vocabulary where it is not V: infinite where it is not known."""
@@ -149,7 +149,7 @@ class StoredLogits:
             entropy=float(entropy),
             allowed_prob=min(1.0, float(allowed_prob)),
         )
-        if self.listed is None:
+        if self.top_logprobs is None:
             return look
         return replace(
             look,
@@ -162,7 +162,7 @@ class StoredLogits:
         return stage_effects(self._applied(chain), self.logits, self.conditions)
 
     def _applied(self, chain: SamplerChain) -> SamplerChain:
-        return chain.limited_to(self.listed or 1) if self.draws_listed else chain
+        return chain.limited_to(self.top_logprobs or 1) if self.draws_listed else chain
 
     def rows(self, ids: Tensor, sampled: SampledDistribution) -> TokenRows:
         """Return the rows of tokens int64 [m], by one copy from the device."""
@@ -183,8 +183,8 @@ class StoredLogits:
 
     def rank_of(self, token: int) -> Rank:
         above = int((self.logits > self.logits[token]).sum())
-        if self.listed and above >= self.listed:
-            return RankAbove(self.listed)
+        if self.top_logprobs and above >= self.top_logprobs:
+            return RankAbove(self.top_logprobs)
         return 1 + above
 
     def ranks(self, rows: TokenRows) -> list[int]:
@@ -197,7 +197,7 @@ class StoredLogits:
     def _normaliser_and_entropy(self) -> tuple[Tensor, Tensor]:
         """Return the log normaliser, float64 [], and the entropy, float32 []."""
         normaliser, entropy = log_normaliser_and_entropy(self.logits)
-        if self.listed:  # a server's log-probabilities stay as they are
+        if self.top_logprobs:  # a server's log-probabilities stay as they are
             normaliser = torch.zeros_like(normaliser)
         return normaliser, entropy
 
@@ -221,7 +221,7 @@ def distribution(
 ) -> Distribution:
     """Return `count` rows from rank index `start`, and the totals of all other tokens;
     `effects` are what each stage of the sampler did."""
-    kept, listed = look.sampled, position.listed
+    kept, listed = look.sampled, position.top_logprobs
     end = start + count if listed is None else max(start, min(start + count, listed))
     first = look.first.part(start, end)
     rows = candidates(first, kept, vocabulary)
@@ -243,7 +243,7 @@ def distribution(
         entropy=look.entropy,
         handle=position.handle,
         is_certain=look.is_certain,
-        listed=listed,
+        top_logprobs=listed,
         coin=position.conditions.coin,
         chain=effects if look.is_certain else (),
         allowed=None

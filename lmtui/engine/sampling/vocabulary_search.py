@@ -92,10 +92,10 @@ def search(
     """Return the best `count` matches, with their ranks; where only some tokens are
     listed, those among them."""
     matching, size = lexicon.matching(text), position.logits.numel()
-    if position.listed is not None:
-        known = set(rank(position.logits, position.listed)[0].tolist())
+    if position.top_logprobs is not None:
+        known = set(rank(position.logits, position.top_logprobs)[0].tolist())
         matching = [match for match in matching if match[1] in known]
-        size = position.listed
+        size = position.top_logprobs
     look = position.view(chain)
     kept = look.sampled
     told = position.rows(torch.tensor([i for _, i in matching]).long(), kept)

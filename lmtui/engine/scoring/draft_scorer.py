@@ -40,7 +40,7 @@ class DraftScorer:
         if known == len(ids):
             return list(self._rows)
         backend = self._cache.backend
-        if isinstance(backend, ScoringBackend) and backend.listed:
+        if isinstance(backend, ScoringBackend) and backend.top_logprobs:
             # The server scores tokens that it does not list, too.
             read, skip = [*context, *ids], len(context) + known - 1
             self._rows += backend.score_tokens(read, skip=skip, top_n=0)

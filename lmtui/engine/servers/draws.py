@@ -85,7 +85,7 @@ def effective_settings(
 ) -> SamplingSettings:
     """Return the settings with which tokens are drawn: where a server that lists some
     draws, with its own order in place of the default one."""
-    if backend.listed is None:
+    if backend.top_logprobs is None:
         return settings
     settings = without_idle_stages(settings)
     if server_samples(backend):
@@ -102,7 +102,7 @@ def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:
     Raises:
         LmtuiError: there is one.
     """
-    listed = backend.listed
+    listed = backend.top_logprobs
     if server_samples(backend):
         order = ORDERS.get(backend.order, STAGES)
         other = "" if listed else " Or draw here: exact_drawing = true."
@@ -121,7 +121,7 @@ def require_full_distribution(backend: AnyBackend, what: str) -> None:
     Raises:
         LmtuiError: it does.
     """
-    if backend.listed is not None:
+    if backend.top_logprobs is not None:
         raise LmtuiError(
             f"{what} can't be applied here",
             "the server tells the probabilities of some tokens only",

@@ -41,7 +41,7 @@ class _Logits:
     values: Sequence[float]
     """The same, as numbers of this machine."""
     rows: tuple[Candidate, ...]
-    listed: int | None
+    top_logprobs: int | None
     """Number of tokens of which a server tells the probability."""
 
 
@@ -123,7 +123,7 @@ class SoftmaxInstrument(TextInstrument):
             values = array("f", data)
             if sys.byteorder == "big":
                 values.byteswap()
-            return _Logits(text, data, values, after.candidates, after.listed)
+            return _Logits(text, data, values, after.candidates, after.top_logprobs)
 
         return Measurement(run, self.show)
 
@@ -202,10 +202,11 @@ class SoftmaxInstrument(TextInstrument):
         if logits is None or softmax is None:
             return ()
         parts = (Words(self._slider()), self._table(logits, softmax))
-        if logits.listed is None:
+        if logits.top_logprobs is None:
             return parts
         words = (
-            f"The server tells the {logits.listed:,} most probable tokens only; all "
+            f"The server tells the {logits.top_logprobs:,} most probable tokens only; "
+            "all "
             "others are taken to be equally probable, and logits are log-probabilities."
         )
         return (*parts, Words(words, "quiet"))

@@ -105,9 +105,9 @@ class PredictionController(Controller):
             self.lines.show(None)
         elif prediction.is_mostly_unlisted:
             self._panel.clear(
-                f"The server lists {prediction.distribution.listed:,} tokens, and what "
-                f"goes on after “{visible_token(prediction.typed)}” is hardly among "
-                "them. After the word there will be rows again."
+                f"The server lists {prediction.distribution.top_logprobs:,} tokens, "
+                f"and what goes on after “{visible_token(prediction.typed)}” is "
+                "hardly among them. After the word there will be rows again."
             )
             self.lines.show(prediction)
         else:

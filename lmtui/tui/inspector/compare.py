@@ -268,7 +268,7 @@ def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:
         remaining_prob=1.0,
         entropy=token.entropy,
         handle=-1 - token.index,
-        listed=token.rank.listed if isinstance(token.rank, RankAbove) else None,
+        top_logprobs=token.rank.listed if isinstance(token.rank, RankAbove) else None,
     )
 
 

@@ -73,7 +73,9 @@ def is_drawn_from(distribution: Distribution) -> bool:
 
 def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     """Return the summary of the distribution in forms of decreasing length."""
-    listed = (f"{distribution.listed:,} listed",) if distribution.listed else ()
+    listed = (
+        (f"{distribution.top_logprobs:,} listed",) if distribution.top_logprobs else ()
+    )
     if distribution.entropy is None:  # of tokens grouped by what they add to a word
         return ((*listed, "entropy not known"), listed or ("entropy not known",))
     entropy = f"entropy {notation.entropy(distribution.entropy)} bits"

@@ -127,7 +127,7 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
             assert (dialect, exact) == (Completions, False)
         assert_in_range(step.entropy, other.entropy)
         shown, known = step.distribution, other.distribution
-        assert shown.listed == ROWS
+        assert shown.top_logprobs == ROWS
         assert shown.is_certain is (step.sampled_prob is not None)
         assert shown.rest_prob == pytest.approx(known.rest_prob, abs=1e-4)
         assert not shown.is_certain or shown.remaining == known.remaining
@@ -371,9 +371,9 @@ def test_names_of_tokens_that_are_texts_are_read_where_one_token_has_that(
         if token.top
         for settings in (wide, replace(wide, sampler_order=("temperature",)))
     ]
-    assert min(each.listed or ROWS for each in shown) < 10
+    assert min(each.top_logprobs or ROWS for each in shown) < 10
     for each in shown:
-        assert each.is_certain and each.remaining == each.listed
+        assert each.is_certain and each.remaining == each.top_logprobs
     shortened = 0
     for token, other in zip(scores[1:], expected[1:], strict=True):
         assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
@@ -481,7 +481,7 @@ def test_as_many_tokens_are_asked_for_as_the_server_allows(
     monkeypatch.setattr(remote_load, "DIALECTS", TABLE)
     kind = type("Some", (Vllm,), {"most": most})
     here, there = both(kind)
-    assert there.backend.listed == min(listed, here.info.vocabulary)
+    assert there.backend.top_logprobs == min(listed, here.info.vocabulary)
 
 
 def test_word_that_is_begun_needs_a_server_that_is_asked_for_tokens(

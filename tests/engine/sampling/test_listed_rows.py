@@ -88,7 +88,7 @@ def test_what_is_certain_is_what_the_whole_row_gives(order: Order) -> None:
 def test_view_of_a_position_draws_in_the_order_of_its_server(order: Order) -> None:
     for seed in range(40):
         whole, settings = whole_row(seed), settings_for(seed)
-        position = StoredLogits(listed_row(whole), listed=LISTED, order=order)
+        position = StoredLogits(listed_row(whole), top_logprobs=LISTED, order=order)
         look = position.view(SamplerChain(ordered(settings, order)))
         if look.is_certain:
             kept = dict(

@@ -37,7 +37,7 @@ class LlamaCpuBackend:
 
     reuse = Reuse.ANY_PREFIX
     reads_trees = True
-    listed = None
+    top_logprobs = None
     is_remote = False
     block_rows = 128
 
