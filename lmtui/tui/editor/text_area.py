@@ -48,7 +48,7 @@ from lmtui.tui.editor.layout import (
     steps,
 )
 from lmtui.tui.editor.line_area import LineArea
-from lmtui.tui.editor.row_drawing import StyleSpan, bar, draw, gutter
+from lmtui.tui.editor.row_strip import StyleSpan, bar, draw, gutter
 from lmtui.tui.editor.word_history import WordHistory, batch_of, undo_step_of
 from lmtui.tui.widgets.cells import cells_of, drawn
 from lmtui.tui.widgets.drawn_area import pasted_text
