@@ -174,7 +174,7 @@ def test_unfinished_event_line_waits_for_its_end(
     start: Callable[..., WorkerProcess],
 ) -> None:
     training = start(go=True, hold=3)
-    heard_until(training, at_step(2))
+    heard_until(training, lambda heard: Saved(2) in heard)
     line = b'{"event":"warning","text":"caf\xc3\xa9"}\n'
     file = RunFolder(training.folder).events_file
     for cut in (20, len(line) - 3, len(line) - 1):  # within a word, a character, a line

@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing import forkserver
 from pathlib import Path
 from time import sleep
 from typing import Any, Literal, TextIO
+from unittest.mock import patch
 
 from lmtui import paths
 from lmtui.train.events import Event, read_events
@@ -36,6 +38,8 @@ _LOADED = [
     "transformers.models.llama.modeling_llama",
     "tests.train.tiny_run",
 ]
+_SERVER = forkserver.ForkServer()
+"""A second one beside that of `tests.cli.forked`, which imports no torch."""
 _NEUTRAL = 300  # characters of the neutral text
 LOOKS = 0.005  # seconds between two looks at what was told
 
@@ -119,12 +123,15 @@ def started(
     run.events_file.touch()
     events = run.events_file.open(encoding="utf-8", errors="replace")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_LOADED)
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(
         target=_work, args=(str(run.path), options, reader, str(paths.home()), mishap)
     )
-    process.start()
+    _SERVER.set_forkserver_preload(_LOADED)
+    with patch.object(
+        forkserver, "connect_to_new_process", _SERVER.connect_to_new_process
+    ):
+        process.start()
     reader.close()
     try:
         yield Child(run, process, writer, events)
