@@ -31,7 +31,7 @@ class Lesson:
         the one that was open last."""
         self.course, self._instruments = course, instruments
         self._material = own or Material(course.text, course.text_name)
-        self._saved = _checked(_read().get(course.id))
+        self._saved = _checked(_read_progress().get(course.id))
         self._open: dict[int, Instrument] = {}
         if start is None:
             ids, last = [page.id for page in course.pages], self._saved["page"]
@@ -86,25 +86,25 @@ class Lesson:
         try:
             paths.ensure_folder(paths.state_folder())
             with paths.locked_folder(paths.state_folder()):
-                whole = _read()
+                whole = _read_progress()
                 others = _checked(whole.get(self.course.id))["done"]
                 for page, exercises in others.items():
                     mine = self._saved["done"].setdefault(page, [])
                     mine += (id_ for id_ in exercises if id_ not in mine)
                 whole[self.course.id] = self._saved
-                paths.write_atomically(_file(), json.dumps(whole).encode())
+                paths.write_atomically(_progress_file(), json.dumps(whole).encode())
         except (OSError, LmtuiError):
             return
 
 
-def _file() -> Path:
+def _progress_file() -> Path:
     return paths.state_folder() / "learn.json"
 
 
-def _read() -> dict[str, Any]:
-    paths.make_private(_file())
+def _read_progress() -> dict[str, Any]:
+    paths.make_private(_progress_file())
     try:
-        whole = json.loads(_file().read_text(encoding="utf-8"))
+        whole = json.loads(_progress_file().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return whole if isinstance(whole, dict) else {}

@@ -268,7 +268,7 @@ def other_words(
         for other in spelled_like(lower.replace("’", "'"), spelling, vocabulary):
             yield _typed(other, word), EditKind.UNKNOWN
         return
-    similar = EditKind.SIMILAR if lower in vocabulary else EditKind.MISSPELT
+    near_kind = EditKind.SIMILAR if lower in vocabulary else EditKind.MISSPELT
     for group in FUNCTION_WORDS:
         if lower in group:
             for other in sorted(group - {lower}):
@@ -277,7 +277,7 @@ def other_words(
         return  # letters of an abbreviation say nothing of its spelling
     for index in (vocabulary, own):
         for other in index.near(lower):
-            yield written_like(other, word), similar
+            yield written_like(other, word), near_kind
     if case in ("lower", "title"):
         other = lower if case == "title" else lower.capitalize()
         yield other, EditKind.LETTER_CASE

@@ -133,7 +133,7 @@ class Expression:
         """
         if not any(other.follow):
             return 0  # it has no match longer than one character
-        bits, seen = 0, set[tuple[int, int]]()
+        byte_set, seen = 0, set[tuple[int, int]]()
         waiting = [(self.ends.first, other.ends.first)]
         while waiting:
             own_places, their_places = waiting.pop()
@@ -144,9 +144,9 @@ class Expression:
                 seen.add(pair)
                 own, theirs = pair  # positions that the same text may reach
                 if self.ends.last >> own & 1:
-                    bits |= other._bytes(other.follow[theirs])
+                    byte_set |= other._bytes(other.follow[theirs])
                 waiting.append((self.follow[own], other.follow[theirs]))
-        return bits
+        return byte_set
 
     def _alike(
         self, other: Expression, own: Bits, theirs: Bits
@@ -158,10 +158,10 @@ class Expression:
             yield from ((one, at) for at, these in second if possible & these)
 
     def _bytes(self, positions: Bits) -> Bits:
-        bits = 0
+        byte_set = 0
         for member in members(positions):
-            bits |= self.bytes_at[member]
-        return bits
+            byte_set |= self.bytes_at[member]
+        return byte_set
 
 
 def expression_of(part: Part, rules: Rules) -> Expression:
@@ -186,11 +186,11 @@ def expression_of(part: Part, rules: Rules) -> Expression:
 
 
 def _first_bytes(characters: Characters) -> Bits:
-    bits = 0
+    byte_set = 0
     for ends in characters.ranges:
         low, high = (end.encode("utf-8", "surrogatepass")[0] for end in ends)
-        bits |= (1 << high + 1) - (1 << low)
-    return _ALL_BYTES & ~(bits & _ASCII) if characters.negated else bits
+        byte_set |= (1 << high + 1) - (1 << low)
+    return _ALL_BYTES & ~(byte_set & _ASCII) if characters.negated else byte_set
 
 
 def regex_of(part: Part, rules: Rules, *, nonempty: bool = False) -> str:

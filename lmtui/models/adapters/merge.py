@@ -231,8 +231,8 @@ def _largest_error(folder: Path, expected: list[Tensor], tokenizer: Any) -> floa
             trust_remote_code=False,
         ).eval()
     logits = _logits(model, tokenizer)
-    pairs = zip(logits, expected, strict=True)
-    error = max(float((one - other).abs().max()) for one, other in pairs)
+    compared_logits = zip(logits, expected, strict=True)
+    error = max(float((one - other).abs().max()) for one, other in compared_logits)
     if not error <= TOLERANCE:
         raise LmtuiError(
             "the merged model differs from the model with the adapter",

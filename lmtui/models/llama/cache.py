@@ -156,7 +156,7 @@ def _describe(checkpoint: ModelFolder | GgufHeader, scratch: Path) -> dict[str, 
     """Write the configuration and the tokenizer into `scratch`; return the
     configuration."""
     path = str(checkpoint.path)
-    config = _full_config(checkpoint)
+    config = _checkpoint_config(checkpoint)
     with wrap_load_errors(path):
         why = unsupported_reason(config)
     if why is not None:
@@ -175,7 +175,7 @@ def _describe(checkpoint: ModelFolder | GgufHeader, scratch: Path) -> dict[str, 
     return config
 
 
-def _full_config(checkpoint: ModelFolder | GgufHeader) -> dict[str, Any]:
+def _checkpoint_config(checkpoint: ModelFolder | GgufHeader) -> dict[str, Any]:
     if isinstance(checkpoint, GgufHeader):
         return read_config(checkpoint)
     from transformers import AutoConfig

@@ -201,13 +201,13 @@ class TopLogprobsModel:
 
     def has_token_logprobs(self) -> bool:
         """Return whether the server has vLLM's `logprob_token_ids`, from 0.32 on."""
-        asked = [token for token in _PROBED if token < self.facts.vocabulary]
-        choice = self._probe({"logprob_token_ids": asked}, len(asked))
+        ids = [token for token in _PROBED if token < self.facts.vocabulary]
+        choice = self._probe({"logprob_token_ids": ids}, len(ids))
         if choice is None:
             return False
         with checked(self.connection, "its tokens"):
             (top,) = choice["logprobs"]["top_logprobs"]
-            return {self._id(name) for name in top} >= set(asked)
+            return {self._id(name) for name in top} >= set(ids)
 
     def follows_grammars(self) -> bool:
         """Return whether the server has vLLM's `structured_outputs`."""
@@ -453,24 +453,24 @@ def _with_rows(model: TopLogprobsModel) -> tuple[TopLogprobsModel, Sequence[str]
     size = model.facts.vocabulary
     counts = sorted({min(number, size) for number in model.server.counts})[::-1]
     for count in counts:
-        asked = replace(model, rows=count)
+        candidate = replace(model, rows=count)
         most = checks.ENTRY_BYTES * (count + 80)
         try:
             answer = model.connection.json(
-                model.server.path, asked._greedy([[0]]), most=most
+                model.server.path, candidate._greedy([[0]]), most=most
             )
         except RequestRefused as error:
             if error.status != 400 or count == counts[-1]:
                 raise
             continue
         with checked(model.connection, "its rows"):
-            asked = replace(asked, answer_name=answer.get("model"))
+            candidate = replace(candidate, answer_name=answer.get("model"))
             [choice] = _choices_of(answer)
             if top := choice.get("completion_probabilities"):  # it tells their ids
-                return asked, [_AS_ID] * len(top[0]["top_logprobs"])
+                return candidate, [_AS_ID] * len(top[0]["top_logprobs"])
             if choice.get("logprobs"):
                 [top] = choice["logprobs"]["top_logprobs"]
-                return asked, list(top)
+                return candidate, list(top)
         break
     raise LmtuiError(
         "the server lists no tokens",

@@ -220,15 +220,15 @@ pasted text is shown as one line and sent in full.
             return
         if self._history_index == len(self._sent):
             self._unsent = self.text
-        self._show(self._history_index - 1)
+        self._recall(self._history_index - 1)
 
     def action_later(self) -> None:
         if not self.cursor_at_last_line:
             self.action_cursor_down()
         elif self._history_index < len(self._sent):
-            self._show(self._history_index + 1)
+            self._recall(self._history_index + 1)
 
-    def _show(self, index: int) -> None:
+    def _recall(self, index: int) -> None:
         self._history_index = index
         at_end = index == len(self._sent)
         self.write(self._unsent if at_end else self._sent[index])

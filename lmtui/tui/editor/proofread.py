@@ -63,10 +63,10 @@ class ProofreadController(OfferController):
         text, (start, end) = self._editor.text, self._editor.selection_indexes
         last = self._proofread
         if last is not None and last.current == text:
-            is_same = (last.start, last.end) == (start, end)
+            is_same_span = (last.start, last.end) == (start, end)
             # A correction that was gone to is selected: the list is still meant.
             chosen = map(last.span, last.corrections)
-            if start == end or is_same or (start, end) in chosen:
+            if start == end or is_same_span or (start, end) in chosen:
                 return last
         return ProofreadText(text, *((start, end) if start < end else (0, len(text))))
 

@@ -63,7 +63,7 @@ def typed_forms(prediction: CursorPrediction) -> Forms:
     logprob = prediction.typed_logprob
     if not prediction.typed or logprob is None:
         return (("typed: nothing of the next word",), ("typed: nothing",))
-    word, short = (f"“{word}”" for word in _word_forms(prediction.typed))
+    word, short = (f"“{word}”" for word in _long_and_short(prediction.typed))
     if prediction.typed == " ":
         word = short = "a space"
     if prediction.is_mostly_unlisted:
@@ -82,7 +82,7 @@ def following_forms(prediction: CursorPrediction, *, at_end: bool) -> Forms:
     following = prediction.following
     if following is None:
         return (("follows: end of text" if at_end else "follows: not searched",),)
-    word, short = _word_forms(following.candidate.text)
+    word, short = _long_and_short(following.candidate.text)
     prob, rank = probability(following.candidate.logprob), f"rank {following.rank:,}"
     return (
         (f"follows: “{word}” p {prob}", f"{rank} over all cuts"),
@@ -92,7 +92,7 @@ def following_forms(prediction: CursorPrediction, *, at_end: bool) -> Forms:
     )
 
 
-def _word_forms(text: str) -> tuple[str, str]:
+def _long_and_short(text: str) -> tuple[str, str]:
     visible = visible_token(text)
     return clip(visible, _WORD), clip(visible, _WORD // 2)
 

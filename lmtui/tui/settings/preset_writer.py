@@ -97,11 +97,11 @@ class PresetWriter:
 def _changed(
     settings: SamplingSettings, snapshot: SettingsSnapshot
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the settings that a preset has to say: what it leaves out is as elsewhere.
+    """Yield the settings that a preset has to say: what it leaves out is as in effect.
     One that is unset can't be said."""
-    elsewhere = snapshot.counting.sampling
+    effective = snapshot.counting.sampling
     for name in names(SAMPLING):
         value = getattr(settings, name)
         default = item(name).field.default
-        if value is not None and {value, getattr(elsewhere, name)} != {default}:
+        if value is not None and {value, getattr(effective, name)} != {default}:
             yield name, value

@@ -342,11 +342,11 @@ a message in focus, all of this is about that message.
 
     def lines(self, width: int, height: int) -> list[Line]:
         sentences = self._numbers(width)
-        bars = max(1, min(_BARS, height - len(sentences)))
+        bar_rows = max(1, min(_BARS, height - len(sentences)))
         columns = self.history.columns(width)
         styles = [f"surprise--{scale.step(value, 'surprisal')}" for value in columns]
         lines: list[Line] = [
-            _bar_line(columns, styles, row) for row in reversed(range(bars))
+            _bar_line(columns, styles, row) for row in reversed(range(bar_rows))
         ]
         return [*lines, *([(line, "strip--quiet")] for line in sentences)]
 

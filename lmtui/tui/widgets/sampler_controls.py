@@ -445,9 +445,9 @@ makers recommend, where its card or its files say so.
     def _others(self, width: int) -> list[Part]:
         """Name the stages that are on and not among the settings above, and the
         settings that are those of the model's makers."""
-        on_text = ", ".join(sampler_chain.others_on(self.settings))
+        active_stages = ", ".join(sampler_chain.others_on(self.settings))
         names = [f.label for f in (TEMPERATURE, *FIELDS) if self._by_model(f)]
-        others = [f"also {on_text}"] if on_text else []
+        others = [f"also {active_stages}"] if active_stages else []
         texts = [others or [""]]
         if names:
             names_text = ", ".join(names)
@@ -457,7 +457,7 @@ makers recommend, where its card or its files say so.
                 f"{len(names)} as recommended",
             )
             texts = [[" · ".join((*others, form))] for form in forms]
-        return [(fit_best(texts, width)[0], "changed" if on_text else "quiet")]
+        return [(fit_best(texts, width)[0], "changed" if active_stages else "quiet")]
 
     def _by_model(self, field: Field) -> bool:
         same = field.value(self.settings) == field.value(self.defaults)
