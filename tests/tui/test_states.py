@@ -62,7 +62,7 @@ class Slow(FakeWriter):
     def wait(self, verb: str) -> None:
         gate = self.held.get(verb)
         for _ in range(4000):
-            if gate is None or gate.wait(0.005):
+            if gate is None or gate.wait(0.05):
                 return
             cancellation.check()
         raise AssertionError(f"{verb} was held for too long")

@@ -49,7 +49,7 @@ class Gate:
 
     def wait(self) -> None:
         """Wait until it is open, or the measurement is stopped."""
-        while not self.is_open.wait(0.002):
+        while not self.is_open.wait(0.05):
             if self._one.is_set():
                 self._one.clear()
                 return
