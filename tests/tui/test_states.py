@@ -61,7 +61,7 @@ class Slow(FakeWriter):
 
     def wait(self, verb: str) -> None:
         gate = self.held.get(verb)
-        for _ in range(4000):
+        for _ in range(400):
             if gate is None or gate.wait(0.05):
                 return
             cancellation.check()
