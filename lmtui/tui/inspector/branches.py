@@ -57,7 +57,8 @@ class BranchController(Controller):
         self._client, self._screen, self._activity = client, screen, screen.activity
         self._document, self._sampler = document, sampler
         self._tip = (ROOT, 0)  # the branch that is written, and its next position
-        self._cursor_follows = False  # whether the cursor goes along
+        self._cursor_index: int | None = None
+        """Where writing has put the cursor; None where it does not go along."""
         self._prompt_progress: tuple[int, int] | None = (
             None  # tokens of the prompt, and of how many
         )
@@ -86,8 +87,8 @@ class BranchController(Controller):
         return self._client.stop(Slot.GENERATE)
 
     def follow_cursor(self, index: int) -> None:
-        if self.is_writing and index != self._tip[1] - 1:
-            self._cursor_follows = False
+        if self.is_writing and index != self._cursor_index:
+            self._cursor_index = None
 
     def go_to(self, branch: int, index: int) -> None:
         self._document.go_to(branch, index)
@@ -222,7 +223,7 @@ class BranchController(Controller):
 
     def _write(self, settings: SamplingSettings) -> None:
         index = self._document.view.index
-        self._tip, self._cursor_follows = (self._document.scored.branch, index), True
+        self._tip, self._cursor_index = (self._document.scored.branch, index), index
         self._prompt_progress = None
         prompt = Prompt(self._document.ids_before(index), "")
         settings = replace(settings, grammar=None)  # which is for whole answers
@@ -245,17 +246,21 @@ class BranchController(Controller):
         self._prompt_progress = None
         document = self._document
         branch, index = self._tip
-        follows = self._cursor_follows and document.scored.branch == branch
+        follows = self._cursor_index is not None and document.scored.branch == branch
         for step in steps:
             branch = document.scored.branches.take(branch, index, step)
             index += 1
         self._tip = branch, index
         if follows:
             document.scored.branch = branch
-            document.draw_sometimes(partial(document.draw, index - 1))
+            document.draw_sometimes(self._draw_tip)
         elif document.scored.branch == branch:
             document.draw_sometimes(partial(document.draw, document.view.index))
         self._activity.clear_notice()
+
+    def _draw_tip(self) -> None:
+        self._cursor_index = self._tip[1] - 1
+        self._document.draw(self._cursor_index)
 
     def _show_ended(self, result: GenerationResult) -> None:
         branch, index = self._tip
@@ -273,7 +278,7 @@ class BranchController(Controller):
 
     def _show_tip(self) -> None:
         branch, index = self._tip
-        if self._document.scored.branch == branch and self._cursor_follows:
+        if self._document.scored.branch == branch and self._cursor_index is not None:
             self.go_to(branch, index)
         else:
             self.go_to(self._document.scored.branch, self._document.view.index)
