@@ -67,8 +67,9 @@ def compile_library(
 
     def compiled(source: Path) -> Path:
         made = file.with_name(f"{file.stem}-{source.stem}.o")
-        macro = f"-DHEAD_WIDTHS={widths}"
-        _run([name(), *options, macro, "-c", str(source), "-o", str(made)])
+        attends = source.name.startswith("attention")
+        macro = [f"-DHEAD_WIDTHS={widths}"] if attends else []
+        _run([name(), *options, *macro, "-c", str(source), "-o", str(made)])
         return made
 
     with ThreadPoolExecutor() as compilers:

@@ -63,5 +63,7 @@ static inline bool with_width(std::integer_sequence<long, WIDTHS...>, long width
     return (tried(std::integral_constant<long, WIDTHS>{}) || ...);
 }
 
-// Compile-time macro: HEAD_WIDTHS, the widths of a head that attention is compiled for.
+#ifdef HEAD_WIDTHS
+// Compile-time macro of the attention sources: the widths of a head that they have.
 typedef std::integer_sequence<long, HEAD_WIDTHS> CompiledWidths;
+#endif
