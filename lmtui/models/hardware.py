@@ -88,26 +88,19 @@ def available_ram() -> int:
 
 
 def available_memory(device: torch.device) -> int:
-    """Return the bytes free for weights on `device`; MPS shares the machine's
+    """Return the bytes free for weights on `device`, which may share the machine's
     memory."""
-    import torch
+    from lmtui.models import accelerator
 
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return available_ram()
+    free = accelerator.free_memory(device)
+    return available_ram() if free is None else free
 
 
 def devices() -> tuple[str, ...]:
     """Return the devices that torch can use here, the preferred one first."""
-    import torch
+    from lmtui.models import accelerator
 
-    names: list[str] = []
-    if torch.cuda.is_available():
-        count = torch.cuda.device_count()
-        names += ["cuda"] + [f"cuda:{i}" for i in range(count) if count > 1]
-    if torch.backends.mps.is_available():
-        names.append("mps")
-    return (*names, "cpu")
+    return (*accelerator.names(), "cpu")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -117,9 +110,10 @@ def choose_device(name: str = "auto") -> torch.device:
     present = devices()
     if name == "auto":
         return torch.device(present[0])
-    if name in present or (name == "cuda:0" and "cuda" in present):
+    kind, _, index = name.partition(":")
+    if name in present or (index == "0" and kind in present[:-1]):
         return torch.device(name)
-    known = name.partition(":")[0] in ("cuda", "mps")
+    known = kind in ("cuda", "mps", "xpu")
     title = "this device is not on this machine" if known else "unknown device"
     raise LmtuiError(title, name, f"Give one of: {', '.join(('auto', *present))}.")
 
@@ -159,11 +153,12 @@ def fast_at_bfloat16(device: torch.device) -> bool:
     float32."""
     import torch
 
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    from lmtui.models import accelerator
+
+    if device.type != "cpu":
+        return accelerator.computes_in_bfloat16(device)
     library: Any = torch.backends.mkldnn
-    if device.type != "cpu" or not library.is_available():
+    if not library.is_available():
         return False
     return any(cpu_features.has_features(flag) for flag in _HALF_FLAGS)
 

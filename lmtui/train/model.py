@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.errors import LmtuiError
-from lmtui.models import hardware, source
+from lmtui.models import accelerator, hardware, source
 from lmtui.models.adapters import folders
 from lmtui.models.adapters.card import Base
 from lmtui.models.errors import offline, quiet
@@ -302,8 +302,8 @@ def activation_bytes(model: TrainableModel, tokens: int) -> int:
 def restored(model: nn.Module) -> Iterator[None]:
     """Restore the model's mode, gradients and the random generators at the end."""
     training = model.training
-    devices = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices):
+    device = next(model.parameters()).device
+    with accelerator.random_state_kept(device):
         yield
     model.train(training)
     model.zero_grad(set_to_none=True)

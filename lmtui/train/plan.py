@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from lmtui.engine.types import Prompt
+from lmtui.models import accelerator
 from lmtui.train.dataset import Block, Example
 from lmtui.train.evaluate import PROMPTS, Evaluator
 from lmtui.train.events import Piece
@@ -43,9 +44,8 @@ def timed_step(
 
 def used_memory(device: torch.device) -> int:
     """Return the bytes that this process uses: on the GPU, or resident on the CPU."""
-    if device.type == "cuda":
-        return int(torch.cuda.memory_allocated(device))
-    return int(psutil.Process().memory_info().rss)
+    used = accelerator.used_memory(device)
+    return int(psutil.Process().memory_info().rss) if used is None else used
 
 
 def pieces(blocks: Sequence[Block], model: TrainableModel) -> tuple[Piece, ...]:

@@ -8,23 +8,27 @@ than running them; a recorded step is launched with one call (see PyTorch's note
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache, StaticCache
-from transformers.cache_utils import DynamicLayer, StaticLayer
+from transformers import Cache, StaticCache
+from transformers.cache_utils import StaticLayer
 
 from lmtui import cancellation
-from lmtui.engine.backend import Reuse, float_logits, grown_room
-from lmtui.engine.backends.transformers import TransformersBackend, TransformersKVCache
+from lmtui.engine.backend import FORK_ROOM, Reuse, float_logits, grown_room
+from lmtui.engine.backends.transformers import (
+    PreallocatedLayer,
+    TransformersBackend,
+    TransformersKVCache,
+    preallocated_cache,
+)
+from lmtui.models import accelerator
+from lmtui.models.accelerator import Outputs
 
 _FIRST = 512  # tokens of the first allocation
 _ALIGNED = 64  # attention kernels copy a mask whose length is no multiple of this
-_WARM_UP = 3  # steps before the recording, in which libraries choose their kernels
 _NEAR = 0.05  # largest difference in nats between a recorded and a plain step
 _log = logging.getLogger(__name__)
 
@@ -41,7 +45,9 @@ class _Layer(StaticLayer):  # type: ignore[misc]
         room = rows, heads, self.max_cache_len
         self.keys = key_states.new_zeros(*room, width)
         self.values = value_states.new_zeros(*room, value_states.shape[-1])
-        self.cumulative_length = self.cumulative_length.to(self.device)
+        self.cumulative_length = self.cumulative_length.to(
+            self.device, non_blocking=True
+        )
         self.is_initialized = True
 
 
@@ -111,9 +117,9 @@ class StaticKVCache:
 
     def fork(self, rows: int, length: int | None = None) -> TransformersKVCache:
         end = self._length if length is None else min(length, self._length)
-        forked = DynamicCache()
+        forked = preallocated_cache()
         for layer in self._used:
-            row = DynamicLayer()
+            row = PreallocatedLayer(FORK_ROOM)
             row.lazy_initialization(layer.keys, layer.values)
             # Views only: the first token that is run on them makes the copies.
             row.keys = layer.keys[:, :, :end].expand(rows, -1, -1, -1)
@@ -133,13 +139,11 @@ class CapturedStep:
         self._kv_cache = cache
         self._cache = cache.cache
         self._ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
-        self._logits: Tensor | None = None
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._recording: tuple[Outputs, Callable[[], object]] | None = None
 
-    def _run(self) -> Tensor:
+    def _run(self) -> Outputs:
         output = self._model(input_ids=self._ids, cache=self._cache, use_cache=True)
-        logits: Tensor = output.logits[0]
-        return logits
+        return (output.logits[0],)
 
     @torch.inference_mode()
     def record(self) -> None:
@@ -148,52 +152,20 @@ class CapturedStep:
         Raises:
             RuntimeError: the model does something that can't be recorded.
         """
-        device, graph = self._model.device, torch.cuda.CUDAGraph()
-        with torch.cuda.device(device):  # streams belong to the current device
-            here = torch.cuda.current_stream()
-            aside: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            aside.wait_stream(here)
-            with torch.cuda.stream(aside):
-                # 1) warm-up: a library's choice of kernels can't be recorded
-                for _ in range(_WARM_UP):
-                    self._run()
-                    self._kv_cache.back()
-                # 2) check that no operation waits for the GPU
-                with _error_on_sync():
-                    self._run()
-                self._kv_cache.back()
-            here.wait_stream(aside)
-            # 3) record; the outer context restores the stream if that fails
-            with torch.cuda.stream(here), torch.cuda.graph(graph, stream=aside):
-                self._logits = self._run()
-        self._graph = graph
+        device = self._model.device
+        self._recording = accelerator.recorded(device, self._run, self._kv_cache.back)
 
     @torch.inference_mode()
     def logits(self, token: int) -> Tensor:
         """Logits [1, V] after `token`."""
         self._ids.fill_(token)
-        if self._graph is None:
-            self._logits = self._run()
+        if self._recording is None:
+            [logits] = self._run()
         else:
-            self._graph.replay()
-        assert self._logits is not None
+            [logits], replay = self._recording
+            replay()
         # A copy: the next step overwrites this memory.
-        return float_logits(self._logits.to(torch.float32, copy=True))
-
-
-@contextmanager
-def _error_on_sync() -> Iterator[None]:
-    """Raise a RuntimeError for an operation that waits for the GPU and so would
-    make a recording fail. A failed recording leaves torch's allocator in an
-    undefined state."""
-    before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns that this mode is a prototype
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
+        return float_logits(logits.to(torch.float32, copy=True))
 
 
 class CudaGraphBackend(TransformersBackend):

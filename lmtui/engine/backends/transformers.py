@@ -125,10 +125,9 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         one = (part[:1, :, :1] for part in self.allocated or (self.keys, self.values))
         return sum(token.nbytes for token in one) * tokens
 
-    def batch_select_indices(self, indices: Sequence[int]) -> None:
+    def batch_select_indices(self, indices: Tensor) -> None:
         if self.allocated is None:
-            if self.is_initialized:
-                self.keys, self.values = self.keys[indices], self.values[indices]
+            self.keys, self.values = self.keys[indices], self.values[indices]
             return
         keys, values = self.allocated
         end = self.keys.shape[2]
@@ -174,7 +173,9 @@ class TransformersKVCache:
 
     def select_rows(self, rows: Sequence[int]) -> None:
         for layer in self.cache.layers:
-            layer.batch_select_indices(rows)
+            if layer.is_initialized:
+                indexes = torch.tensor(rows).to(layer.keys.device, non_blocking=True)
+                layer.batch_select_indices(indexes)
 
 
 def _cancel_pass(*_: object) -> None:
@@ -234,8 +235,11 @@ class TransformersBackend:
     def _inputs(self, ids: Sequence[int]) -> Tensor:
         if (largest := max(ids, default=0)) >= self._known_tokens:
             raise no_such_token(largest)
-        inputs = torch.tensor([list(ids)])  # [1, n]
-        return inputs.to(self.model.device, non_blocking=True)
+        return self._on_device([list(ids)])  # [1, n]
+
+    def _on_device(self, numbers: Sequence[Any]) -> Tensor:
+        """Return integers as a tensor on the model's device, without waiting for it."""
+        return torch.tensor(numbers).to(self.model.device, non_blocking=True)
 
     def logits(
         self,
@@ -254,7 +258,7 @@ class TransformersBackend:
             return float_logits(output.logits[0, -keep:])
 
     def next_logits(self, tokens: Sequence[int], cache: TransformersKVCache) -> Tensor:
-        inputs = torch.tensor([[t] for t in tokens], device=self.model.device)  # [n, 1]
+        inputs = self._on_device([[t] for t in tokens])  # [n, 1]
         with torch.inference_mode():
             output = self.model(input_ids=inputs, cache=cache.cache, use_cache=True)
             return float_logits(output.logits[:, -1])
@@ -289,21 +293,20 @@ class TransformersBackend:
         longest = max(map(len, paths))
         # Attention is causal: padding behind a path changes none of its states.
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
-        inputs = torch.tensor(filled, device=self.model.device)  # [n, longest]
-        last = [len(path) - 1 for path in paths]
-        return self._batch(inputs, cache)[range(len(paths)), last]
+        states = self._batch(self._on_device(filled), cache)  # [n, longest, width]
+        last = self._on_device([len(path) - 1 for path in paths])
+        return states[self._on_device(range(len(paths))), last]
 
     def hidden_states_tree(self, tree: Tree, cache: TransformersKVCache) -> Tensor:
-        device, before = self.model.device, cache.length
+        before = cache.length
         # 1 where a tree token attends to a cached or a tree token: [n, before + n]
         seen = torch.cat([torch.ones(len(tree.ids), before), tree.seen], 1)
-        mask = (1 - seen).to(device, self.model.dtype)
-        inputs = torch.tensor([tree.ids], device=device)
+        mask = (1 - seen).to(self.model.device, self.model.dtype, non_blocking=True)
         states = self._batch(
-            inputs,
+            self._on_device([tree.ids]),
             cache,
             attention_mask=(mask * torch.finfo(mask.dtype).min)[None, None],
-            position_ids=torch.tensor([tree.depths], device=device) + before,
+            position_ids=self._on_device([tree.depths]) + before,
         )
         return states[0]
 
@@ -334,7 +337,8 @@ class TransformersBackend:
         tree = Tree.of([path[1:] for path in _PROBES])
         try:
             self.hidden_states(_PROBES[0][:1], cache)
-            together = self.head(self.hidden_states_tree(tree, cache)[tree.places])
+            states = self.hidden_states_tree(tree, cache)
+            together = self.head(states[self._on_device(tree.places)])
         except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
             return False
         single = torch.cat([self.logits(path) for path in _PROBES])

@@ -18,6 +18,7 @@ from torch import Tensor
 from lmtui.engine.backend import AnyBackend
 from lmtui.engine.document.tokenized import Splice, TokenizedDocument
 from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.sampling.ranks import to_device
 from lmtui.engine.scoring.score import UNSCORED, ScoringBackend, TokenScore, rows_of
 from lmtui.engine.text.common_prefix import common_prefix_len
 from lmtui.engine.text.tokenizer import TextTokenizer
@@ -322,7 +323,8 @@ class DocumentScorer:
             cache.read(context)
         if self._backend.reads_trees:
             tree, forked = Tree.of(paths), cache.fork(1, len(context))
-            return list(self._backend.hidden_states_tree(tree, forked)[tree.places])
+            read = self._backend.hidden_states_tree(tree, forked)
+            return list(read[to_device(tree.places, read)])
         states: list[Tensor] = []
         most = max(1, _BRANCH_BYTES // max(1, cache.row_bytes))
         for start in range(0, len(paths), most):

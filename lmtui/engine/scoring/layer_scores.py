@@ -17,6 +17,7 @@ from lmtui import cancellation
 from lmtui.engine.backend import NO_STATES, AnyBackend, no_layer_states
 from lmtui.engine.lens import LensColumn, LensRow
 from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.sampling.ranks import to_device
 from lmtui.engine.scoring.score import TokenScore, rows_of
 from lmtui.engine.scoring.scored_tokens import candidates
 from lmtui.engine.text.detokenizer import Vocabulary
@@ -96,7 +97,8 @@ def _scores(
         layers = states.shape[1]
         size = max(1, backend.block_rows // layers)  # tokens of a block
         for begin in range(0, len(wanted), size):
-            block = states[wanted[begin : begin + size]].flatten(0, 1)
+            rows_read = to_device(wanted[begin : begin + size], states)
+            block = states[rows_read].flatten(0, 1)
             ids = [
                 target or 0 for target in islice(waiting, size) for _ in range(layers)
             ]

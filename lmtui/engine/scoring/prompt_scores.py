@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lmtui.engine.backend import AnyBackend
 from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.sampling.ranks import to_device
 from lmtui.engine.scoring.score import UNSCORED, TokenScore, rows_of
 from lmtui.engine.token_tree import Tree
 
@@ -79,10 +79,10 @@ def _score_tree(
         for at, ids in zip(tree.rows, prompts, strict=True)
         for node, token in zip(at, ids[1:], strict=False)
     }
-    nodes = torch.tensor([node for node, _ in pairs], dtype=torch.int64)
+    nodes = to_device([node for node, _ in pairs], states)
     rows = _rows(backend, states[nodes], [token for _, token in pairs], top_n)
     scores = dict(zip(pairs, rows, strict=True))
-    after = backend.head(states[tree.places])
+    after = backend.head(states[to_device(tree.places, states)])
     for index, (at, ids) in enumerate(zip(tree.rows, prompts, strict=True)):
         own = (scores[pair] for pair in zip(at, ids[1:], strict=False))
         yield PromptScores((UNSCORED, *own), after[index])
