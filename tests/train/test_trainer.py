@@ -26,7 +26,7 @@ from lmtui.train.trainer import (
     add_gradient,
     steps,
 )
-from tests.engine import tiny
+from tests.engine import gpu, tiny
 from tests.train.tiny_training import LENGTH, blocks, copied, same, trainable
 
 SETTINGS = TrainSettings(batch=3, epochs=2, lr=1e-2)
@@ -98,6 +98,18 @@ def test_training_steps_equal_those_from_first_principles(method: str) -> None:
         torch.testing.assert_close(weight, expected.weights[name], rtol=1e-3, atol=1e-3)
     norms = [made.grad_norm for made in steps_of(trainable(), made_of, clip=0.01)]
     assert min(norms) > 0.01  # before clipping
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_training_on_a_gpu_makes_the_steps_of_the_cpu(method: str) -> None:
+    made_of = blocks(7)
+    expected = steps_of(trainable(method=method), made_of)
+    with gpu.watched():
+        subject = trainable(loaded=gpu.loaded(), method=method)
+        found = steps_of(subject, made_of)
+    for one, other in zip(found, expected, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
+        assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-3)
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lmtui.models.adapters.card import Base
+from lmtui.models.loaded_model import LoadedModel
 from lmtui.train.dataset import Block
 from lmtui.train.model import TrainableModel, prepare_for_training
 from lmtui.train.settings import TrainSettings
@@ -19,10 +20,14 @@ BASE = Base("tiny", "tiny", ("0" * 64,))
 
 
 def trainable(
-    family: str = "llama", *, half: bool = False, **settings: Any
+    family: str = "llama",
+    *,
+    half: bool = False,
+    loaded: LoadedModel | None = None,
+    **settings: Any,
 ) -> TrainableModel:
-    loaded = tiny.loaded(family)
-    loaded = replace(loaded, model=deepcopy(loaded.model))
+    if loaded is None:
+        loaded = replace(tiny.loaded(family), model=deepcopy(tiny.model(family)))
     return prepare_for_training(
         loaded, BASE, TrainSettings(**{"rank": 4} | settings), half=half
     )
