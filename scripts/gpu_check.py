@@ -1,22 +1,26 @@
-"""What can be said of the GPU path only where there is a GPU, in one go.
+"""Does lmtui run on this machine's GPU, exactly and fast? One table, each row with a
+verdict: holds, falls short, or not tried.
 
-Runs the tests that need CUDA, scores a text on the GPU and in float32 on the CPU, and
-measures decoding with every statistic, in the model's own dtype and with weights of 4
-bits, against `generate` and against the bound that the memory sets: each token reads
-each weight once. It counts how often a token waits for the GPU, which should be once.
-`--device cpu` goes the same way without a GPU, to try this script itself.
+It runs the tests that need CUDA, compares numbers (float32 with the CPU, bfloat16 with
+float32 on the GPU), and measures decoding with every statistic: against `generate`, a
+CUDA build of llama.cpp (`llama-bench` on the path or by `--llama`) and the bound that
+memory sets, since each token reads each weight once; how often a token waits for the
+GPU; and memory. Takes some minutes. Exits with 1 where a row falls short, and with 2
+where there is no GPU. `--device cpu` tries the script itself.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from bench import library_decode, our_decode
@@ -25,107 +29,198 @@ from bench_tools import compare
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.errors import LmtuiError
+from lmtui.models import accelerator, memory
+from lmtui.models.download import default_model
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 
 TEXT = Path(__file__).parents[1] / "README.md"
 CONTEXTS = (32, 512, 2048)
+NEAR = 1e-3  # nats: a logprob in float32
+NEAR_IN_HALF = 2e-3  # nats: mean divergence in bfloat16, which is 1.2e-3 on a CPU
+OF_LLAMA = 0.9  # of llama.cpp's tokens/s
+OF_BANDWIDTH = 0.7  # by a model that is large enough to be bound by it
+LARGE = 8e9  # bytes of such a model
 _COPIED = 2**28  # bytes
+_SCORED = 1000  # tokens
 
 
-def main() -> None:
-    """Everything, as Markdown on stdout."""
+class Row(NamedTuple):
+    """A line of the table."""
+
+    what: str
+    figure: str
+    holds: bool | None
+    """None where it was not tried."""
+
+    @property
+    def verdict(self) -> str:
+        if self.holds is None:
+            return "not tried"
+        return "holds" if self.holds else "falls short"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table, each row as soon as it is known."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--model", default=None)
+    parser.add_argument("--llama", default=shutil.which("llama-bench"))
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
-        print("error: there is no CUDA device here", file=sys.stderr)
-        print("hint: run this on a machine with an NVIDIA GPU", file=sys.stderr)
+    options = parser.parse_args(arguments)
+    if options.device != "cpu" and options.device not in accelerator.names():
+        print("error: there is no such device here", file=sys.stderr)
+        print("hint: run this on a machine with a GPU", file=sys.stderr)
         sys.exit(2)
-    tests = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "cuda"], check=False
-    )
-    print_machine(options.device)
-    print_fidelity(options)
-    print_speed(options)
-    sys.exit(tests.returncode)
+    kind = torch.device(options.device).type
+    name = torch.cuda.get_device_name(options.device) if kind == "cuda" else kind
+    print(f"{name}, torch {torch.__version__}\n\n| what | figure | verdict |")
+    print("|---|---|---|", flush=True)
+    rows: list[Row] = []
+    for row in tried(CHECKS, options):
+        print(f"| {row.what} | {row.figure} | {row.verdict} |", flush=True)
+        rows.append(row)
+    sys.exit(status(rows))
 
 
-def print_machine(device: str) -> None:
-    """What this ran on."""
-    name = "the CPU"
-    if device.startswith("cuda"):
-        name = torch.cuda.get_device_name(device)
-    print(f"\n{name}, torch {torch.__version__}\n", flush=True)
+Check = Callable[[Namespace], Iterator[Row]]
 
 
-def print_fidelity(options: Namespace) -> None:
-    """The text's log-probabilities here against those of float32 on the CPU."""
-    text = TEXT.read_text(encoding="utf-8")
-    rows = []
-    for device, dtype in (("cpu", "float32"), (options.device, "auto")):
-        engine = LocalEngine.open(options.model, device=device, dtype=dtype)
-        ids = engine.encode(text).ids[:2000]
-        rows.append(list(engine.score(ids, top_n=1)))
-    exact, ours = rows
-    pairs = [(a, b) for a, b in zip(exact, ours, strict=True) if a.logprob is not None]
-    off = [abs((a.logprob or 0) - (b.logprob or 0)) for a, b in pairs]
-    same = mean(a.top[0].id == b.top[0].id for a, b in pairs)
-    print("| against float32 on the CPU | |\n|---|---|")
-    print(
-        f"| mean, max difference of a logprob | {mean(off):.2g}, {max(off):.2g} nats |"
-    )
-    print(f"| same first token | {same:.2%} |\n", flush=True)
+def tried(checks: Sequence[Check], options: Namespace) -> Iterator[Row]:
+    """Yield the rows of all checks; one that fails is a row that falls short."""
+    for check in checks:
+        try:
+            yield from check(options)
+        except (RuntimeError, LmtuiError) as error:
+            words = " ".join(str(error).split())
+            yield Row(check.__name__.replace("_", " "), words[:200], False)
 
 
-def print_speed(options: Namespace) -> None:
-    """Decoding against `generate` and against the memory."""
+def status(rows: Sequence[Row]) -> int:
+    """Return the exit status: 1 where a row falls short, or none was tried."""
+    verdicts = [row.holds for row in rows]
+    return int(False in verdicts or True not in verdicts)
+
+
+def tests_that_need_cuda(options: Namespace) -> Iterator[Row]:
+    if torch.device(options.device).type != "cuda":
+        yield Row("tests that need CUDA", "", None)
+        return
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    last = (done.stdout.strip() or done.stderr.strip()).split("\n")[-1].strip("= ")
+    yield Row("tests that need CUDA", last, done.returncode == 0)
+
+
+def exactness(options: Namespace) -> Iterator[Row]:
+    """The text's log-probabilities, as they are computed in three ways."""
+    ours = opened(options, options.device, "float32")
+    ids = ours.encode(TEXT.read_text(encoding="utf-8")).ids[:_SCORED]
+    exact = logprobs(ours, ids)
+    on_cpu = logprobs(opened(options, "cpu", "float32"), ids)
+    at = torch.tensor(ids[1:])[:, None]
+    off = (exact.gather(1, at) - on_cpu.gather(1, at)).abs()
+    figure = f"a logprob is off by {float(off.max()):.2g} nats at most"
+    yield Row("float32, against the CPU", figure, float(off.max()) <= NEAR)
+    half = logprobs(opened(options, options.device, "bfloat16"), ids)
+    divergence = float((exact.exp() * (exact - half)).sum(-1).mean())
+    same = float((exact.argmax(-1) == half.argmax(-1)).double().mean())
+    figure = f"{divergence:.2g} nats a token, the same first token at {same:.1%}"
+    yield Row("bfloat16, against float32", figure, divergence <= NEAR_IN_HALF)
+
+
+def opened(options: Namespace, device: str, dtype: str) -> LocalEngine:
+    return LocalEngine.open(options.model, device=device, dtype=dtype)
+
+
+def logprobs(engine: LocalEngine, ids: Sequence[int]) -> torch.Tensor:
+    """Log-probabilities after each token but the last: float64 [n - 1, V]."""
+    blocks = [block.cpu() for block in engine.backend.all_logits(ids[:-1])]
+    return torch.cat(blocks).double().log_softmax(-1)
+
+
+def decoding(options: Namespace) -> Iterator[Row]:
+    """Speed, waits and memory of the model as a chat runs it."""
     device = torch.device(options.device)
-    read, on_gpu = bandwidth(device), device.type == "cuda"
-    print("| weights | context | tokens/s | generate | × | of the bound |")
-    print("|---|---|---|---|---|---|")
-    plain = load(options.model, device=options.device)
-    engine, bound = LocalEngine(plain), read / weight_bytes(plain.model)
-    if on_gpu:
+    on_cuda = device.type == "cuda"
+    if on_cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    print_contexts(engine, plain, bound, options)
-    print("\n" + note_of(engine, bound, options))
+    loaded = load(options.model, device=options.device, quantize="auto")
+    engine = LocalEngine(loaded)
+    speeds = yield from against_generate(engine, loaded, options)
+    recorded = bool(getattr(engine.backend, "_records", False))
+    yield Row("steps are recorded", "", recorded if on_cuda else None)
+    seconds = f"{analysis(engine) * 1e3:.2f} ms for all that is shown of a token"
+    yield Row("the panel's numbers", seconds, None)
+    yield against_memory(engine, speeds[0], device)
+    yield against_llama(options, speeds[0])
+    if not on_cuda:
+        yield Row("waits for the GPU", "", None)
+        yield Row("memory", "", None)
+        return
+    count = waits(engine)
+    yield Row("waits for the GPU", f"{count:.2f} a token; 1 is meant", count <= 1)
+    peak = torch.cuda.max_memory_allocated(device)
+    need = memory.bytes_needed(parameters(loaded), engine.info.dtype)
+    figure = f"{peak / 2**20:,.0f} MiB of the GPU's, {need / 2**20:,.0f} said before"
+    yield Row("memory", figure, peak <= need)
 
 
-def print_contexts(
-    engine: LocalEngine, plain: LoadedModel, bound: float, options: Namespace
-) -> None:
-    """A row for each length of what was read before."""
-    settings = SamplingSettings(seed=1, max_tokens=options.tokens)
+def against_generate(
+    engine: LocalEngine, loaded: LoadedModel, options: Namespace
+) -> Generator[Row, None, list[float]]:
+    """Yield a row for each length of what was read before; return our tokens/s."""
+    settings, speeds = SamplingSettings(seed=1, max_tokens=options.tokens), []
     for context in CONTEXTS:
         prompt = prompt_of(engine, context)
-        ours, peer, ratio = compare(
-            lambda prompt=prompt: our_decode(engine, prompt, settings),
-            lambda prompt=prompt: library_decode(plain, prompt, options.tokens),
-            options.rounds,
-        )
-        line = f"{engine.info.dtype} | {context} | {ours:.1f} | {peer:.1f}"
-        print(f"| {line} | {ratio:.2f} | {ours / bound:.0%} |", flush=True)
+        if isinstance(loaded.model, torch.nn.Module):
+            ours, peer, ratio = compare(
+                lambda prompt=prompt: our_decode(engine, prompt, settings),
+                lambda prompt=prompt: library_decode(loaded, prompt, options.tokens),
+                options.rounds,
+            )
+            figure = f"{ours:.1f} tokens/s, {ratio:.2f} × {peer:.1f} of `generate`"
+            holds: bool | None = ratio >= 1
+        else:
+            ours, holds = our_decode(engine, prompt, settings), None
+            figure = f"{ours:.1f} tokens/s"
+        speeds.append(ours)
+        yield Row(f"{engine.info.dtype} after {context} tokens", figure, holds)
+    return speeds
 
 
-def note_of(engine: LocalEngine, bound: float, options: Namespace) -> str:
-    """What else there is to say of a way to hold the weights."""
-    recorded = getattr(engine.backend, "_records", False)
-    said = [
-        f"steps are {'recorded' if recorded else 'not recorded'}",
-        f"the bound is {bound:.0f} tokens/s",
-        f"all that is shown of a token takes {analysis(engine) * 1e3:.2f} ms",
-    ]
-    if engine.info.why:
-        said.append(engine.info.why)
-    if options.device.startswith("cuda"):
-        said.append(f"{waits(engine):.2f} waits for the GPU a token, where 1 is meant")
-        peak = torch.cuda.max_memory_allocated(options.device) / 2**20
-        said.append(f"at most {peak:,.0f} MiB of its memory in use")
-    return f"{engine.info.dtype}: {'; '.join(said)}"
+def against_memory(engine: LocalEngine, speed: float, device: torch.device) -> Row:
+    """The share of the bound that reading each weight once a token sets."""
+    model = engine.loaded.model
+    if not isinstance(model, torch.nn.Module):
+        return Row("share of the bandwidth", "", None)
+    size = sum(int(weight.nbytes) for weight in model.parameters())
+    share = speed * size / bandwidth(device)
+    figure = (
+        f"{share:.0%}; {OF_BANDWIDTH:.0%} are meant of {LARGE / 1e9:.0f} GB or more"
+    )
+    return Row(
+        "share of the bandwidth",
+        figure,
+        share >= OF_BANDWIDTH if size >= LARGE else None,
+    )
+
+
+def against_llama(options: Namespace, speed: float) -> Row:
+    """The same file run by llama.cpp, every layer on the GPU."""
+    file = Path(options.model or default_model.default_file())
+    what = "against llama.cpp"
+    if options.llama is None or file.suffix != ".gguf":
+        missing = "no llama-bench" if options.llama is None else "no GGUF file"
+        return Row(what, missing, None)
+    command = [options.llama, "-m", str(file), "-p", "0", "-o", "json"]
+    asked = ["-n", str(options.tokens), "-r", str(options.rounds), "-ngl", "99"]
+    done = subprocess.run([*command, *asked], check=True, capture_output=True)
+    theirs = float(json.loads(done.stdout)[-1]["avg_ts"])
+    figure = f"{speed / theirs:.2f} × {theirs:.1f} tokens/s"
+    return Row(what, figure, speed >= OF_LLAMA * theirs)
 
 
 def prompt_of(engine: LocalEngine, context: int) -> Prompt:
@@ -134,9 +229,8 @@ def prompt_of(engine: LocalEngine, context: int) -> Prompt:
     return Prompt((ids * (1 + context // len(ids)))[:context], "")
 
 
-def weight_bytes(model: Any) -> int:
-    """What a token reads of a model."""
-    return sum(int(p.nbytes) for p in model.parameters())
+def parameters(loaded: Any) -> int:
+    return sum(weight.numel() for weight in loaded.model.parameters())
 
 
 def waits(engine: LocalEngine) -> float:
@@ -162,6 +256,8 @@ def bandwidth(device: torch.device) -> float:
         best = max(best, _COPIED / (time.perf_counter() - start))
     return best
 
+
+CHECKS: tuple[Check, ...] = (tests_that_need_cuda, exactness, decoding)
 
 if __name__ == "__main__":
     main()

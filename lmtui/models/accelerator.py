@@ -52,7 +52,7 @@ def computes_in_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def random_state_kept(device: torch.device) -> AbstractContextManager[None]:
+def fork_rng(device: torch.device) -> AbstractContextManager[None]:
     """Restore the random generators of the CPU and of a device at the end."""
     if device.type not in ("cuda", "xpu"):
         return torch.random.fork_rng([])

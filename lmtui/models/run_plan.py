@@ -16,7 +16,11 @@ def plan_for(
 ) -> tuple[str, str]:
     """Return how the model in a folder or a GGUF file would run (exact or fast, and
     from which weights), and the memory that it needs, in words."""
+    from lmtui.models.llama.load import reason_on_gpu
+
     target = hardware.choose_device(device)
+    if target.type == "cuda" and (dtype, quantize) == ("auto", "auto"):
+        dtype = reason_on_gpu(target, path).dtype
     files = read_folder(path) if path.is_dir() else read_gguf_header(path)
     if isinstance(files, GgufHeader):
         stored = next(iter(files.by_type), "F32")

@@ -303,7 +303,7 @@ def restored(model: nn.Module) -> Iterator[None]:
     """Restore the model's mode, gradients and the random generators at the end."""
     training = model.training
     device = next(model.parameters()).device
-    with accelerator.random_state_kept(device):
+    with accelerator.fork_rng(device):
         yield
     model.train(training)
     model.zero_grad(set_to_none=True)

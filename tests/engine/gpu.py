@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,8 +32,9 @@ from tests.engine import tiny
 
 GPU = torch.device("cuda", 0)
 """What the program sees."""
-_META = torch.device("meta")
-"""What torch itself sees: a device that it lets anyone put tensors on."""
+_META = torch.device("meta", 7)
+"""What torch itself sees: a device that it lets anyone put tensors on, by a number that
+nobody else gives it."""
 _LOOKS = {"item", "is_nonzero", "_local_scalar_dense", "nonzero", "masked_select"}
 
 
@@ -110,7 +112,8 @@ class Gpu(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[str] = []
-        """What was done that waits for it."""
+        """What was done that waits for it, and where."""
+        self.sync_debug_mode = "default"
         self.recording: list[Callable[[], None]] | None = None
         """What replays each operation since a recording began; None without one."""
 
@@ -194,6 +197,8 @@ class Gpu(TorchDispatchMode):
             frame = frame.f_back
         where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
         self.waits.append(f"{what}, {where}")
+        if self.sync_debug_mode == "warn":
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=2)
 
     def recorded(
         self,
@@ -255,9 +260,7 @@ def watched() -> Iterator[Gpu]:
         patch.setattr(accelerator, "free_memory", lambda device: 8 << 30)
         patch.setattr(accelerator, "used_memory", lambda device: 1 << 20)
         patch.setattr(accelerator, "computes_in_bfloat16", lambda device: True)
-        patch.setattr(
-            accelerator, "random_state_kept", lambda device: torch.random.fork_rng([])
-        )
+        patch.setattr(accelerator, "fork_rng", lambda device: torch.random.fork_rng([]))
         patch.setattr(accelerator, "recorded", gpu.recorded)
         yield gpu
 

@@ -27,9 +27,11 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.models import hardware
 from lmtui.models.load import load
+from lmtui.models.run_plan import plan_for
 from lmtui.worker.generation import run_continuations
 from tests.engine import gpu, tiny
 from tests.engine.gpu import watched
+from tests.models import tiny as models
 
 TEXT = "the cat sat on the mat and the dog"
 DRAWN = SamplingSettings(seed=1, max_tokens=12)
@@ -198,16 +200,29 @@ def test_nan_logits_on_a_gpu_are_an_error() -> None:
 
 
 def test_a_model_is_loaded_onto_the_gpu(tmp_path: Path, home: Path) -> None:
-    copy.deepcopy(tiny.model("llama")).to(torch.bfloat16).save_pretrained(
-        tmp_path / "model"
-    )
-    tiny.tokenizer().save_pretrained(tmp_path / "model")
+    folder = tmp_path / "model"
+    copy.deepcopy(tiny.model("llama")).to(torch.bfloat16).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
     with watched():
         assert hardware.devices() == ("cuda", "cpu")
-        loaded = load(str(tmp_path / "model"), quantize="auto")
+        loaded = load(str(folder), quantize="auto")
         assert (str(loaded.device), loaded.dtype) == ("cuda", torch.bfloat16)
         assert loaded.precision == "exact"
         engine = LocalEngine(loaded)
         assert type(engine.backend) is CudaGraphBackend
-        assert len(steps(engine, DRAWN)) == DRAWN.max_tokens
-        assert engine.backend._records
+        found = [step.id for step in steps(engine, DRAWN)]
+        expected = steps(gpu.engine("llama", torch.bfloat16), DRAWN)
+        assert found == [step.id for step in expected]
+
+
+def test_gguf_file_becomes_bfloat16_on_a_gpu_as_is_said_before(
+    tmp_path: Path, home: Path
+) -> None:
+    folder = models.save_llama(tmp_path / "model")
+    file = models.write_gguf(folder, tmp_path / "model.gguf", "Q4_0")
+    with watched():
+        words, _ = plan_for(file, device="auto", dtype="auto", quantize="auto")
+        assert words.startswith("in bfloat16 on cuda")
+        loaded = load(str(file), quantize="auto")
+        assert (loaded.dtype, loaded.precision) == (torch.bfloat16, "fast")
+        assert next(loaded.model.parameters()).dtype is torch.bfloat16

@@ -17,12 +17,12 @@ from transformers import Cache, StaticCache
 from transformers.cache_utils import StaticLayer
 
 from lmtui import cancellation
-from lmtui.engine.backend import FORK_ROOM, Reuse, float_logits, grown_room
+from lmtui.engine.backend import Reuse, float_logits, grown_room
 from lmtui.engine.backends.transformers import (
-    PreallocatedLayer,
     TransformersBackend,
     TransformersKVCache,
     preallocated_cache,
+    view_of,
 )
 from lmtui.models import accelerator
 from lmtui.models.accelerator import Outputs
@@ -118,13 +118,7 @@ class StaticKVCache:
     def fork(self, rows: int, length: int | None = None) -> TransformersKVCache:
         end = self._length if length is None else min(length, self._length)
         forked = preallocated_cache()
-        for layer in self._used:
-            row = PreallocatedLayer(FORK_ROOM)
-            row.lazy_initialization(layer.keys, layer.values)
-            # Views only: the first token that is run on them makes the copies.
-            row.keys = layer.keys[:, :, :end].expand(rows, -1, -1, -1)
-            row.values = layer.values[:, :, :end].expand(rows, -1, -1, -1)
-            forked.layers.append(row)
+        forked.layers += [view_of(x.keys, x.values, rows, end) for x in self._used]
         return TransformersKVCache(forked)
 
     def select_rows(self, rows: Sequence[int]) -> None:

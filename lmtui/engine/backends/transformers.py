@@ -109,12 +109,9 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
     def fork(self, rows: int, length: int | None) -> PreallocatedLayer:
         """Return `rows` rows of the first `length` tokens of this layer: views on its
         memory, until a token is added."""
-        forked = PreallocatedLayer(FORK_ROOM)
-        if self.is_initialized:
-            forked.lazy_initialization(self.keys, self.values)
-            forked.keys = self.keys[:, :, :length].expand(rows, -1, -1, -1)
-            forked.values = self.values[:, :, :length].expand(rows, -1, -1, -1)
-        return forked
+        if not self.is_initialized:
+            return PreallocatedLayer(FORK_ROOM)
+        return view_of(self.keys, self.values, rows, length)
 
     @property
     def row_bytes(self) -> int:
@@ -137,6 +134,18 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
     def reset(self) -> None:
         self.allocated = None
         super().reset()
+
+
+def view_of(
+    keys: Tensor, values: Tensor, rows: int, length: int | None
+) -> PreallocatedLayer:
+    """Return a layer of `rows` rows that all see the first `length` tokens of one row
+    [1, KV, t, d], in its memory."""
+    layer = PreallocatedLayer(FORK_ROOM)
+    layer.lazy_initialization(keys, values)
+    layer.keys = keys[:, :, :length].expand(rows, -1, -1, -1)
+    layer.values = values[:, :, :length].expand(rows, -1, -1, -1)
+    return layer
 
 
 def _copy_to_larger(tokens: Tensor, room: int) -> Tensor:

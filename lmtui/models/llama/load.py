@@ -62,7 +62,7 @@ def load_quantized(
         if how.dtype != "auto":
             raise NotSupported(f"its weights are to be {how.dtype}")
         if device.type == "cuda" and how.quantize == "auto":
-            return _on_gpu(device, path)
+            return reason_on_gpu(device, path)
         if device.type != "cpu":
             raise NotSupported(f"it runs on {device}")
         return _mapped(name, path, how)
@@ -70,8 +70,8 @@ def load_quantized(
         return FallbackReason(_refused(name, str(error), how))
 
 
-def _on_gpu(device: torch.device, path: Path) -> FallbackReason:
-    """Return how the weights of a model are held on a GPU."""
+def reason_on_gpu(device: torch.device, path: Path) -> FallbackReason:
+    """Return why transformers runs a model on a GPU of NVIDIA, and in which dtype."""
     stored = next(iter(read_gguf_header(path).by_type), "") if path.is_file() else ""
     if not hardware.fast_at_bfloat16(device):
         return FallbackReason("this GPU does not compute in bfloat16")
