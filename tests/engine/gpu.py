@@ -113,6 +113,8 @@ class Gpu(TorchDispatchMode):
         super().__init__()
         self.waits: list[str] = []
         """What was done that waits for it, and where."""
+        self.launches = 0
+        """Operations that it was asked for, each by itself."""
         self.sync_debug_mode = "default"
         self.recording: list[Callable[[], None]] | None = None
         """What replays each operation since a recording began; None without one."""
@@ -145,6 +147,7 @@ class Gpu(TorchDispatchMode):
     def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
         args, kwargs = _host(args), _host(kwargs)
         out = func(*args, **kwargs)
+        self.launches += not func.is_view
         if self.recording is not None:
             written = _tensors(out)
 

@@ -81,7 +81,7 @@ def test_the_same_tokens_are_generated_with_one_wait_each(
 
 
 def test_recorded_step_is_replayed_without_the_model() -> None:
-    with watched():
+    with watched() as device:
         engine = gpu.engine("llama")
         model, passes = engine.backend.model, 0
 
@@ -93,8 +93,10 @@ def test_recorded_step_is_replayed_without_the_model() -> None:
         for _ in range(3):
             next(made)
         model.register_forward_pre_hook(counted)
+        before = device.launches
         assert len([*made]) > 5
         assert passes == 0
+        assert device.launches - before <= 9 * 16  # and the statistics are, too
         assert engine.backend._records
 
 

@@ -279,22 +279,27 @@ class SamplerChain:
             for token, passage in by_token.items()
         }
 
-    def ranking_inputs(self, prepared: Prepared, minimum: int = 0) -> list[Tensor]:
-        """Return the tensors of a `Ranking`, still on their device: at least `minimum`
-        tokens, and as many as the filters usually need."""
-        logits, settings = prepared.logits, self.settings
+    def ranking_inputs(self, prepared: Prepared) -> list[Tensor]:
+        """Return the tensors of a `Ranking`, still on their device: as many tokens as
+        the filters usually need, and `ranking_totals`."""
+        ranked = rank(prepared.logits, self.ranking_size(prepared))
+        return [*ranked, *self.ranking_totals(prepared)]
+
+    def ranking_size(self, prepared: Prepared, minimum: int = 0) -> int:
+        """Return how many tokens the filters usually need, `minimum` at the least."""
         first = prepared.stages[0] if prepared.stages else ""
-        size, more = FIRST_LOOK, []
-        if first == "temperature":
-            size = 1
-        elif first == "top_k":
-            size = settings.top_k
-        elif first == "top_n_sigma":
-            more.append(standard_deviation(logits))
-        elif logits.numel() > FIRST_LOOK:
-            more.append(log_total(logits, prepared.temperature))
-        ranked = rank(logits, min(max(size, minimum), logits.numel()))
-        return [*ranked, *more]
+        usual = {"temperature": 1, "top_k": self.settings.top_k}
+        size = max(usual.get(first, FIRST_LOOK), minimum)
+        return min(size, prepared.logits.numel())
+
+    def ranking_totals(self, prepared: Prepared) -> list[Tensor]:
+        """Return what the filters need of all tokens, still on their device."""
+        first = prepared.stages[0] if prepared.stages else ""
+        if first == "top_n_sigma":
+            return [standard_deviation(prepared.logits)]
+        if first in ("temperature", "top_k") or prepared.logits.numel() <= FIRST_LOOK:
+            return []
+        return [log_total(prepared.logits, prepared.temperature)]
 
     def filter(
         self,

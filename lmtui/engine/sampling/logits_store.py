@@ -28,10 +28,14 @@ from lmtui.engine.sampling.listed_rows import (
 )
 from lmtui.engine.sampling.penalties import masked
 from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
+from lmtui.engine.sampling.row_statistics import (
+    RecordedStatistics,
+    RowStatistics,
+    row_statistics,
+)
 from lmtui.engine.sampling.sampled import SampledDistribution
 from lmtui.engine.softmax import (
     log_normaliser,
-    log_normaliser_and_entropy,
     logprobs_of,
 )
 from lmtui.engine.text.detokenizer import Spelling
@@ -105,6 +109,7 @@ class StoredLogits:
     """Order of the filters that are drawn with; ours, unless a server draws."""
     draws_listed: bool = False
     """Whether nothing is drawn but tokens that are listed."""
+    statistics: Callable[[Tensor, int], RowStatistics] = row_statistics
 
     def view(self, chain: SamplerChain, count: int = 20) -> LogitsView:
         """Return the sampler's distribution and at least the first `count` tokens.
@@ -120,17 +125,22 @@ class StoredLogits:
         prepared = chain.prepare(self.logits, self.conditions)
         drawn_from, count = prepared.logits, min(count, self.logits.numel())
         same = drawn_from is self.logits
-        ids, scores, *more = chain.ranking_inputs(prepared, count)
-        values = scores
+        size = chain.ranking_size(prepared, count)
+        raw = self.statistics(self.logits, size if same else count)
+        ids, values = raw.ids, raw.logits
+        scores = values
         if not same:
-            ids = torch.cat([rank(self.logits, count)[0], ids])
+            ids = torch.cat([ids[:count], rank(drawn_from, size)[0]])
             values, scores = self.logits[ids], drawn_from[ids]
-        # 2) on the device: normaliser and entropy
-        normaliser, entropy = self._normaliser_and_entropy()
+        more = chain.ranking_totals(prepared)
+        # 2) on the device: probabilities
+        normaliser = self._own_normaliser(raw.normaliser)
         allowed_prob = self._allowed_prob(normaliser)
         # 3) copy to main memory, and check
         columns = ids, values, logprobs_of(values, normaliser), scores
-        *table, entropy, allowed_prob = to_cpu(*columns, *more, entropy, allowed_prob)
+        *table, entropy, allowed_prob = to_cpu(
+            *columns, *more, raw.entropy, allowed_prob
+        )
         rows = TokenRows(*table[:4])
         if not math.isfinite(float(rows.logprobs[0])):
             raise not_a_distribution()
@@ -166,7 +176,7 @@ class StoredLogits:
 
     def rows(self, ids: Tensor, sampled: SampledDistribution) -> TokenRows:
         """Return the rows of tokens int64 [m], by one copy from the device."""
-        normaliser, _ = self._normaliser_and_entropy()
+        normaliser = self._own_normaliser(log_normaliser(self.logits))
         there = to_device(ids, self.logits)
         logits = self.logits[there]
         columns = logits, logprobs_of(logits, normaliser), sampled.logits[there]
@@ -194,12 +204,10 @@ class StoredLogits:
         above = (self.logits > logits[:, None]).sum(1)
         return [1 + count for count in to_cpu(above)[0].tolist()]
 
-    def _normaliser_and_entropy(self) -> tuple[Tensor, Tensor]:
-        """Return the log normaliser, float64 [], and the entropy, float32 []."""
-        normaliser, entropy = log_normaliser_and_entropy(self.logits)
-        if self.top_logprobs:  # a server's log-probabilities stay as they are
-            normaliser = torch.zeros_like(normaliser)
-        return normaliser, entropy
+    def _own_normaliser(self, normaliser: Tensor) -> Tensor:
+        """Return the log normaliser, float64 []: a server's log-probabilities stay as
+        they are."""
+        return torch.zeros_like(normaliser) if self.top_logprobs else normaliser
 
     def _allowed_prob(self, normaliser: Tensor) -> Tensor:
         """Return the probability of the tokens that the grammar allows: float64 []."""
@@ -316,6 +324,7 @@ class LogitsStore:
         draws, None where tokens are drawn here."""
         self._recompute = recompute
         self._partial, self._order = partial, order
+        self._statistics = RecordedStatistics()
         self._recent: OrderedDict[int, StoredLogits] = OrderedDict()
         self._conditions: OrderedDict[int, _Conditions] = OrderedDict()
 
@@ -364,4 +373,5 @@ class LogitsStore:
             listed,
             order=self._order or "min_p_last",
             draws_listed=self._partial and self._order is None,
+            statistics=self._statistics,
         )
