@@ -74,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("error: there is no such device here", file=sys.stderr)
         print("hint: run this on a machine with a GPU", file=sys.stderr)
         sys.exit(2)
-    kind = torch.device(options.device).type
-    name = torch.cuda.get_device_name(options.device) if kind == "cuda" else kind
+    name = accelerator.described(torch.device(options.device))
     print(f"{name}, torch {torch.__version__}\n\n| what | figure | verdict |")
     print("|---|---|---|", flush=True)
     rows: list[Row] = []

@@ -75,7 +75,6 @@ def test_every_row_is_tried_on_a_gpu(
     }.items():
         monkeypatch.setattr(referee, name, value)
     for name, value in {
-        "get_device_name": lambda device: "a GPU",
         "reset_peak_memory_stats": lambda device: None,
         "max_memory_allocated": lambda device: 1 << 20,
     }.items():

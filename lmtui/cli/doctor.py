@@ -107,7 +107,7 @@ def _adapters() -> Iterator[Line]:
 
 
 def _machine(settings: Settings) -> Iterator[Line]:
-    from lmtui.models import hardware
+    from lmtui.models import accelerator, hardware
 
     chosen = hardware.choose_device(settings.device)
     computed = hardware.choose_dtype(settings.dtype, chosen, "F32")
@@ -116,10 +116,8 @@ def _machine(settings: Settings) -> Iterator[Line]:
     cores = hardware.default_threads()
     yield "memory", f"{cache_dir.size(hardware.available_ram())} free"
     yield "devices", ", ".join(hardware.devices())
-    yield (
-        "device",
-        f"{chosen}, {cache_dir.size(hardware.available_memory(chosen))} free",
-    )
+    free = cache_dir.size(hardware.available_memory(chosen))
+    yield "device", visible_line(f"{accelerator.described(chosen)}, {free} free")
     crowded = "; more threads than cores wait for each other" if count > cores else ""
     yield "threads", f"{count} ({cores} physical cores for this process{crowded})"
     yield "path", _path(str(computed).removeprefix("torch."), chosen.type, settings)

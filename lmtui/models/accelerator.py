@@ -27,6 +27,14 @@ def names() -> tuple[str, ...]:
     return (found.type, *each)
 
 
+def described(device: torch.device) -> str:
+    """Return a device by its name, with its maker's in parentheses where there is
+    one."""
+    if device.type not in ("cuda", "xpu"):
+        return str(device)
+    return f"{device} ({_module(device).get_device_name(device)})"
+
+
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes of its own memory that are free; None where it shares the
     machine's."""

@@ -18,6 +18,7 @@ from lmtui.errors import LmtuiError
 from lmtui.kernels import compiler
 from lmtui.models import catalogue
 from lmtui.models.download import default_model
+from tests.engine import gpu
 from tests.models import tiny
 from tests.models.remote.scripted import answer, scripted
 from tests.models.remote.test_lmtui_server import MODEL
@@ -160,6 +161,15 @@ def test_doctor_says_how_a_model_would_run(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "/nowhere/c++")
     why = "since there is no C++ compiler"
     assert why in told(file)["runs"]
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_doctor_names_the_gpu(kind):
+    with gpu.watched(kind):
+        result = CliRunner().invoke(app, ["doctor"])
+    told = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert told["devices"] == f"{kind}, cpu"
+    assert told["device"].startswith(f"{kind} (Example GPU), 8.6 GB free")
 
 
 def test_doctor_asks_the_server_that_has_the_model():

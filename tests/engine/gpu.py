@@ -31,7 +31,7 @@ from lmtui.models.loaded_model import LoadedModel
 from tests.engine import tiny
 
 GPU = torch.device("cuda", 0)
-"""What the program sees."""
+"""What the program sees; `watched` may name another."""
 _META = torch.device("meta", 7)
 """What torch itself sees: a device that it lets anyone put tensors on, by a number that
 nobody else gives it."""
@@ -65,7 +65,7 @@ class GpuTensor(Tensor):
 
     @property
     def is_cuda(self) -> bool:  # type: ignore[override]
-        return True
+        return GPU.type == "cuda"
 
     @classmethod
     def __torch_dispatch__(
@@ -100,8 +100,8 @@ def _indexes(index: Any) -> Any:
 
 
 def _as_meta(value: Any) -> Any:
-    is_name = isinstance(value, str) and value.startswith("cuda")
-    if is_name or (isinstance(value, torch.device) and value.type == "cuda"):
+    is_name = isinstance(value, str) and value.partition(":")[0] == GPU.type
+    if is_name or (isinstance(value, torch.device) and value.type == GPU.type):
         return _META
     return value
 
@@ -166,6 +166,8 @@ class Gpu(TorchDispatchMode):
         def placed(value: Any) -> Any:
             if not isinstance(value, Tensor):
                 return value
+            if GPU.type == "mps" and value.dtype is torch.float64:
+                raise TypeError("the MPS framework doesn't support float64")
             again = known.get(id(value))  # what was written into is itself
             return GpuTensor(value) if again is None else again
 
@@ -255,13 +257,15 @@ def _is_composite(func: Any) -> bool:
 
 
 @contextmanager
-def watched() -> Iterator[Gpu]:
-    """The GPU, while something is asked of it."""
+def watched(kind: str = "cuda") -> Iterator[Gpu]:
+    """The GPU, while something is asked of it: one of NVIDIA, `mps` or `xpu`."""
     gpu = Gpu()
     with pytest.MonkeyPatch.context() as patch, _Names(), gpu:
-        patch.setattr(accelerator, "names", lambda: ("cuda",))
+        patch.setattr(sys.modules[__name__], "GPU", torch.device(kind, 0))
+        patch.setattr(accelerator, "names", lambda: (kind,))
         patch.setattr(accelerator, "free_memory", lambda device: 8 << 30)
         patch.setattr(accelerator, "used_memory", lambda device: 1 << 20)
+        patch.setattr(accelerator, "described", "{} (Example GPU)".format)
         patch.setattr(accelerator, "computes_in_bfloat16", lambda device: True)
         patch.setattr(accelerator, "fork_rng", lambda device: torch.random.fork_rng([]))
         patch.setattr(accelerator, "recorded", gpu.recorded)

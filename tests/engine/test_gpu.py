@@ -14,6 +14,7 @@ import torch
 
 from lmtui.engine.backend import Reuse
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
+from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prefix_cache import PrefixCache
@@ -78,6 +79,23 @@ def test_the_same_tokens_are_generated_with_one_wait_each(
     # Where a penalty has moved a token far, its rank is asked for.
     most = 2 if settings.repetition_penalty != 1 else 1
     assert len(waits) <= most * (len(expected) - 3), waits
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_gpus_of_apple_and_intel_give_the_numbers_of_the_cpu(kind: str) -> None:
+    def numbers(engine: LocalEngine) -> list[Any]:
+        ids = list(engine.encode(TEXT).ids)
+        made = [(step.id, step.logprob) for step in steps(engine, DRAWN)]
+        return [*made, *((t.rank, t.logprob) for t in engine.score(ids))][:-1]
+
+    expected = numbers(tiny.engine("llama"))
+    with watched(kind):
+        engine = gpu.engine("llama")
+        assert type(engine.backend) is TransformersBackend
+        found = numbers(engine)
+    for (one, logprob), (other, wanted) in zip(found, expected, strict=True):
+        assert one == other
+        assert logprob == pytest.approx(wanted, abs=1e-4)
 
 
 def test_recorded_step_is_replayed_without_the_model() -> None:
