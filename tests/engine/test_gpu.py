@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,12 @@ TEXT = "the cat sat on the mat and the dog"
 DRAWN = SamplingSettings(seed=1, max_tokens=12)
 SETTINGS = (
     DRAWN,
-    SamplingSettings(seed=1, max_tokens=12, temperature=0),
-    SamplingSettings(seed=1, max_tokens=12, top_k=0, top_p=0.3, temperature=0.7),
-    SamplingSettings(seed=1, max_tokens=12, repetition_penalty=1.3),
+    replace(DRAWN, temperature=0),
+    replace(DRAWN, top_k=0, top_p=0.3),
+    replace(DRAWN, top_n_sigma=1.0, xtc_probability=0.5, xtc_threshold=0.05),
+    replace(DRAWN, dry_multiplier=0.8, banned_phrases=("the",)),
+    replace(DRAWN, grammar="root ::= [a-z ]*"),
+    replace(DRAWN, repetition_penalty=1.3),
 )
 
 
@@ -197,7 +200,10 @@ def test_every_verb_gives_the_numbers_of_the_cpu(family: str) -> None:
 
 def test_every_verb_runs_in_bfloat16() -> None:
     with watched():
-        assert numbers(gpu.engine("llama", torch.bfloat16))
+        engine = gpu.engine("llama", torch.bfloat16)
+        assert numbers(engine)
+        assert engine.backend.model.dtype is torch.bfloat16
+        assert engine.backend.logits([1, 2]).dtype is torch.float32
 
 
 def test_a_text_is_scored_by_few_waits() -> None:
