@@ -378,6 +378,12 @@ class FakeEngine:
             for index, (id_, data) in enumerate(zip(ids, parts, strict=True))
         )
 
+    def target_logprob(self, context: Sequence[int], target: Sequence[int]) -> float:
+        """The sum of the tokens' scores."""
+        self._begin("target", tuple(context))
+        scores = self._scores(tuple(target), tuple(context), 0)
+        return math.fsum(token.logprob or 0.0 for token in scores)
+
     def logit_lens(
         self,
         ids: Sequence[int],

@@ -22,6 +22,7 @@ from lmtui.engine.lens import LensColumn
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount
 from lmtui.engine.rows import RowItem, RowRequest, one_after_another
+from lmtui.engine.scoring.attribution import target_logprob
 from lmtui.engine.scoring.draft_scorer import DraftScorer
 from lmtui.engine.scoring.layer_scores import LensText, lens_columns
 from lmtui.engine.scoring.prompt_scores import score_prompts
@@ -327,6 +328,10 @@ class LocalEngine:
             top_n=top_n,
         )
         return self._scored(ids[start:], rows, first=start)
+
+    def target_logprob(self, context: Sequence[int], target: Sequence[int]) -> float:
+        self._require_room(len(context), spare=len(target))
+        return target_logprob(self.cache, context, target)
 
     def logit_lens(
         self,

@@ -276,6 +276,16 @@ class Engine(Protocol):
             LmtuiError: window or stride can't be used.
         """
 
+    def target_logprob(self, context: Sequence[int], target: Sequence[int]) -> float:
+        """Return log P(target | context), in nats, for a context of a token or more.
+
+        What the context has at its beginning in common with the one before is not run
+        again: of contexts that lack a part each, ask first for that without the last.
+
+        Raises:
+            LmtuiError: context and target do not fit the model's context.
+        """
+
     def logit_lens(
         self,
         ids: Sequence[int],

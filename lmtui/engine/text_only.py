@@ -391,6 +391,7 @@ class TextOnlyEngine:
     encode = tokenizer_info = tokenizer_json = raw_logits = logits_at = _refuse
     next_distribution = score_draft = prefill = reusable = _refuse
     score_prompts = describe_tokens = score = logit_lens = _refuse
+    target_logprob = _refuse
     document = property(_refuse)
 
 
