@@ -12,6 +12,9 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from lmtui.engine.backends.select import backend_of
 from lmtui.engine.document.edited import EditedDocument
 from lmtui.engine.generation.answer_row import AnswerRow, StopRules
@@ -317,6 +320,7 @@ class LocalEngine:
         stride: int | None = None,
         start: int = 0,
         top_n: int = 0,
+        word_ends: bool = False,
     ) -> Iterator[ScoredToken]:
         rows = score_rows(
             self.backend,
@@ -325,8 +329,35 @@ class LocalEngine:
             windows=self.info.windows(len(prefix), window, stride),
             start=start,
             top_n=top_n,
+            boundaries=self._word_boundaries if word_ends else None,
         )
         return self._scored(ids[start:], rows, first=start)
+
+    @cached_property
+    def _word_boundaries(self) -> Tensor:
+        """Ids of the tokens before which a word ends.
+
+        Raises:
+            LmtuiError: it can't be known that a word ends.
+        """
+        title = "the words of a text can't be scored with this model"
+        if self.backend.top_logprobs is not None:
+            raise LmtuiError(
+                title,
+                f"the server lists the {self.backend.top_logprobs} most probable "
+                "tokens; where a word ends, all count",
+                "Use lmtui serve, or a model on this machine.",
+            )
+        size = self.info.vocabulary
+        spaces = self._vocabulary.opening_with_space(size)
+        if not spaces:
+            raise LmtuiError(
+                title,
+                "no token of it begins with white space",
+                "Leave --words out; --json has the numbers of each token.",
+            )
+        ends = (token for token in self.end_ids if token < size)
+        return torch.tensor(sorted({*spaces, *ends}))
 
     def logit_lens(
         self,

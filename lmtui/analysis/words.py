@@ -1,0 +1,112 @@
+"""Probability of each word of a text, from the scores of its tokens.
+
+A word is what stands between white space (space, tab, newline; in ASCII), punctuation
+included. That it ends is part of it, and told only by the token after it: Pimentel and
+Meister, "How to Compute the Probability of a Word", EMNLP 2024; Oh and Schuler,
+"Leading Whitespaces of Language Models' Subword Vocabulary Pose a Confound for
+Calculating Word Probabilities", EMNLP 2024. Pure; knows no engine.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from lmtui.analysis.summary import Span
+from lmtui.engine.text.detokenizer import WHITE_SPACE
+from lmtui.engine.types import ScoredToken
+from lmtui.partial import exact_entropy
+
+_SPACES = WHITE_SPACE.decode()
+_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’»)\]]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word with the numbers of its tokens; these hold the white space before it, too.
+
+    Numbers are None where a token has no context, and so no probability.
+    """
+
+    text: str
+    sentence: int
+    """Number of its sentence, from 1."""
+    start: int
+    """Offset in code points."""
+    end: int
+    tokens: int
+    logprob: float | None
+    """Log-probability of the word, in nats: `naive`, times the probability that it ends
+    after its last token, over the probability that the word before it ended."""
+    naive: float | None
+    """Sum of the logprobs of its tokens, in nats."""
+    entropy: float | None
+    """Entropy of its first token's distribution, in nats."""
+
+
+def words_of(
+    text: str, tokens: Iterable[tuple[ScoredToken, Span | None]]
+) -> Iterator[Word]:
+    """Yield the words of a text.
+
+    `tokens` have their `word_end`, and are followed by one without a span, which stands
+    for what would come after the text.
+    """
+    part: list[tuple[ScoredToken, Span]] = []  # white space, and a word
+    sentence, last = 1, (0, 0)
+    # log P that a word ends before `part`, and after it: 0 at the beginning of a text
+    # and behind white space, where every token begins a word.
+    before = after = 0.0
+    has_word = is_certain = False
+    for token, span in tokens:
+        opens = span is None or token.is_control or _opens_with_space(token.bytes)
+        if has_word and (opens or is_certain):
+            after = 0.0 if is_certain else token.word_end or 0.0
+            word = _without_space(text, part[0][1][0], part[-1][1][1])
+            sentence += _ends_sentence(text[slice(*last)], text[last[1] : word[0]])
+            yield _word(part, text, word, sentence, after - before)
+            part, before, last, has_word = [], after, word, False
+        if span is None:
+            return
+        part.append((token, span))
+        has_word |= not (token.is_control or token.bytes.isspace())
+        is_certain = token.is_control or _opens_with_space(token.bytes[::-1])
+
+
+def _opens_with_space(data: bytes) -> bool:
+    return data.lstrip(WHITE_SPACE) != data
+
+
+def _without_space(text: str, start: int, end: int) -> Span:
+    """Return the span of a part of the text without the white space around it."""
+    part = text[start:end]
+    start += len(part) - len(part.lstrip(_SPACES))
+    return start, start + len(part.strip(_SPACES))
+
+
+def _ends_sentence(word: str, space: str) -> bool:
+    """Return whether a sentence ends with a word, or with an empty line in the white
+    space after it."""
+    return bool(word) and (bool(_SENTENCE_END.search(word)) or space.count("\n") > 1)
+
+
+def _word(
+    part: Sequence[tuple[ScoredToken, Span]],
+    text: str,
+    span: Span,
+    sentence: int,
+    correction: float,
+) -> Word:
+    logprobs = [token.logprob for token, _ in part if token.logprob is not None]
+    naive = math.fsum(logprobs) if len(logprobs) == len(part) else None
+    return Word(
+        text[slice(*span)],
+        sentence,
+        *span,
+        tokens=len(part),
+        logprob=None if naive is None else naive + correction,
+        naive=naive,
+        entropy=exact_entropy(part[0][0].entropy),
+    )
