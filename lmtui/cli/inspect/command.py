@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from lmtui.cli.inspect.score import (
     score_together,
 )
 from lmtui.cli.inspect.table import AGAINST, ALONE, SortKey, Table, sort_key
+from lmtui.cli.inspect.words import word_writer
 from lmtui.cli.ngram import HIGHEST_ORDER, ComparedRef, NgramRef, ngram_ref
 from lmtui.cli.output import STDIN, Output, read_document, stdin_is_terminal
 from lmtui.cli.progress import meter
@@ -113,6 +114,20 @@ Lens = Annotated[
         help="Print what each layer of the model predicts (the logit lens), as JSON.",
     ),
 ]
+Words = Annotated[
+    bool,
+    typer.Option(
+        "--words",
+        help="Print a row for each word: what stands between white space, with its "
+        "punctuation.",
+    ),
+]
+Tsv = Annotated[
+    bool,
+    typer.Option(
+        "--tsv", help="Write the rows of --words as tab-separated values, in bits."
+    ),
+]
 Window = Annotated[
     int | None,
     typer.Option(
@@ -171,6 +186,8 @@ def inspect(
     summary: Rows = False,
     html: Html = None,
     lens: Lens = False,
+    words: Words = False,
+    tsv: Tsv = False,
     sort: Sort = None,
     top: Top = None,
     window: Window = None,
@@ -207,6 +224,11 @@ def inspect(
     and the head are applied to the state after that layer. Layer 0 is the embedding;
     the last layer is the model itself.
 
+    With --words, each word has its surprisal. That a word ends is part of it: after its
+    last token, the tokens count that begin with white space or end the text (Pimentel
+    and Meister, 2024). The column naive is the plain sum over its tokens. White space
+    counts to the word behind it: see `lmtui help numbers`.
+
     \b
     Examples:
       lmtui inspect README.md
@@ -216,20 +238,21 @@ def inspect(
       lmtui inspect draft.txt --html draft.html
       lmtui inspect notes/*.md --summary --sort perplexity
       lmtui inspect draft.txt --lens --top 3
+      lmtui inspect items.txt --words --bos yes --tsv > words.tsv
       lmtui inspect --chat last --message 2
       git log -1 --format=%B | lmtui inspect
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
-    _require_one_form(json=json, plain=plain, summary=summary, html=html, lens=lens)
+    forms = {"--json": json, "--plain": plain, "--tsv": tsv, "--summary": summary,
+             "--html": html is not None}  # fmt: skip
+    mode = _mode_in(forms, {"--lens": lens, "--words": words})
     page = None if html is None else require_writable_file(html)
     settings = options.settings(ctx)
     watched = is_interactive()  # asked before stdin is read to its end
     if not files and chat is None and not stdin_is_terminal():
         files = [STDIN]
     other = _other(against, against_adapter, settings, ngram_text or [])
-    if lens and other is not None:
-        hint = "Leave out --against, or run it once for each model."
-        raise LmtuiError("--lens looks into one model", "", hint)
+    _require_use(mode, compares=other is not None, tops=top is not None)
     if sort and not summary:
         raise LmtuiError("--sort orders the rows of --summary", sort, "Add --summary.")
     columns = AGAINST if other else ALONE
@@ -240,7 +263,7 @@ def inspect(
         state.remember(each.name for each in documents if each.name != STDIN)
     _warn_counted(documents, other)
     alone = len(documents) == 1 and top is None
-    if watched and alone and not (json or plain or summary or page or lens):
+    if watched and alone and not (mode or any(forms.values())):
         open_screen(
             settings,
             first="inspect",
@@ -253,9 +276,7 @@ def inspect(
     if top is None:
         top = PAGE_TOP if page else int(lens)
     rules = Rules(window=window, stride=stride, bos=bos, top=top)
-    for document in documents:
-        if not document.text:
-            note(f"note: {_shown(document)} is empty; nothing is scored\n")
+    _note_empty(documents)
     engines = _engines(ctx, settings, other)
     if summary:
         unread = len(files or documents) - len(documents)
@@ -263,6 +284,10 @@ def inspect(
         writer = JsonRows(output, unread=unread) if json else Table(output, columns)
         write_rows(engines, documents, rules, writer, key)
         raise typer.Exit(USER if unread else DONE)
+    if words:
+        write = word_writer(Output(), json=json, tsv=tsv, heading=len(documents) > 1)
+        score_each(engines, documents, rules, write)
+        return
     _score(
         engines, documents, rules, json=json, lens=lens, page=page, no_color=no_color
     )
@@ -324,18 +349,42 @@ def _shown(document: TextSource) -> str:
     return "stdin" if document.name == STDIN else visible_line(document.name)
 
 
-def _require_one_form(
-    *, json: bool, plain: bool, summary: bool, html: str | None, lens: bool
-) -> None:
-    wanted = {"--json": json, "--plain": plain, "--summary": summary,
-              "--html": html is not None}  # fmt: skip
-    flags = [flag for flag in wanted if wanted[flag]]
-    if len(flags) > 1 and flags != ["--json", "--summary"]:
-        title = f"{flags[0]} and {flags[1]} exclude each other"
+def _note_empty(documents: Sequence[TextSource]) -> None:
+    for document in documents:
+        if not document.text:
+            note(f"note: {_shown(document)} is empty; nothing is scored\n")
+
+
+def _mode_in(forms: Mapping[str, bool], modes: Mapping[str, bool]) -> str | None:
+    """Return the mode that is on, if one is.
+
+    Raises:
+        LmtuiError: several are, or the forms of the output do not fit.
+    """
+    given = [flag for flag in forms if forms[flag]]
+    on = [mode for mode in modes if modes[mode]]
+    offered = ["--json"] if on == ["--lens"] else ["--json", "--tsv", "--plain"]
+    unfit = [*on[1:], *(flag for flag in given if on and flag not in offered)]
+    if unfit:
+        title = f"{on[0]} and {unfit[0]} exclude each other"
+        hint = f"Give {on[0]} alone, or with {' or '.join(offered)}."
+        raise LmtuiError(title, "", hint)
+    if "--tsv" in given and not on:
+        raise LmtuiError("--tsv writes the rows of --words", "", "Add --words.")
+    if len(given) > 1 and given != ["--json", "--summary"]:
+        title = f"{given[0]} and {given[1]} exclude each other"
         raise LmtuiError(title, "", "Give one.")
-    if lens and (others := [flag for flag in flags if flag != "--json"]):
-        title = f"--lens and {others[0]} exclude each other"
-        raise LmtuiError(title, "", "Give --lens alone; it prints JSON.")
+    return on[0] if on else None
+
+
+def _require_use(mode: str | None, *, compares: bool, tops: bool) -> None:
+    """Refuse what a mode would not use: another model, or alternatives of tokens."""
+    if mode and compares:
+        hint = "Leave out --against, or run it once for each model."
+        raise LmtuiError(f"{mode} looks into one model", "", hint)
+    if mode == "--words" and tops:
+        hint = "Leave out --top; --json alone lists the alternatives of tokens."
+        raise LmtuiError("--words and --top exclude each other", "", hint)
 
 
 def _other(

@@ -107,7 +107,7 @@ def summary_of(row: ScoredRow, alternatives: bool) -> list[RenderableType]:
     With `alternatives`, each of these stands beside the most probable other token.
     """
     totals = row.own.totals
-    parts: list[RenderableType] = [_numbers(row.own)]
+    parts: list[RenderableType] = [numbers(row.own)]
     if totals.scored >= _ENOUGH:
         parts.append(_calibration(totals))
     if totals.scored:
@@ -135,7 +135,7 @@ def position(text: str, offset: int) -> str:
     return f"{line}:{column}"
 
 
-def _numbers(summary: Summary) -> Text:
+def numbers(summary: Summary) -> Text:
     totals, info = summary.totals, summary.info
     known = figures(totals)
     rows = {

@@ -33,6 +33,7 @@ from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.dialects import DIALECTS as TABLE
 from lmtui.partial import Entropy, EntropyRange, RankAbove
 from tests.byte_level import trained
+from tests.cli.program import run
 from tests.engine import tiny
 from tests.models.remote.foreign import (
     VLLM_ORDER,
@@ -538,3 +539,14 @@ def test_grammar_behind_thinking_or_a_beginning_is_refused(both: Both) -> None:
     _, there = both(WithoutTokenIds)
     with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
         list(there.generate(Prompt(ids, TEXT), GRAMMAR))
+
+
+def test_ends_of_words_are_refused_where_a_server_lists_some_tokens(both: Both) -> None:
+    _, there = both(Vllm)
+    done = run("inspect", "-", "--words", "--tsv", stdin=TEXT, engine=there)
+    assert (done.code, done.out) == (2, "")
+    *_, title, hint = done.err.splitlines()
+    assert title.startswith("error: the words of a text can't be scored") and (
+        f"lists the {ROWS} most probable tokens" in title
+    )
+    assert hint == "hint: Use lmtui serve, or a model on this machine."
