@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from lmtui.analysis.summary import Span
 from lmtui.engine.text.detokenizer import WHITE_SPACE
 from lmtui.engine.types import ScoredToken
+from lmtui.notation import bits
 from lmtui.partial import exact_entropy
 
 _SPACES = WHITE_SPACE.decode()
@@ -25,23 +26,23 @@ _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’»)\]]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word with the numbers of its tokens; these hold the white space before it, too.
+    """A word with the numbers of its tokens, which hold the white space before it, too;
+    None where a token has no context, and so no probability."""
 
-    Numbers are None where a token has no context, and so no probability.
-    """
-
-    text: str
+    word: str
     sentence: int
     """Number of its sentence, from 1."""
     start: int
     """Offset in code points."""
     end: int
     tokens: int
+    surprisal: float | None
+    """That of `logprob`, in bits."""
     logprob: float | None
-    """Log-probability of the word, in nats: `naive`, times the probability that it ends
-    after its last token, over the probability that the word before it ended."""
-    naive: float | None
-    """Sum of the logprobs of its tokens, in nats."""
+    """`naive_logprob`, and that the word ends after its last token, given that the word
+    before it ended; in nats."""
+    naive_logprob: float | None
+    """Sum of the logprobs of its tokens."""
     entropy: float | None
     """Entropy of its first token's distribution, in nats."""
 
@@ -101,12 +102,14 @@ def _word(
 ) -> Word:
     logprobs = [token.logprob for token, _ in part if token.logprob is not None]
     naive = math.fsum(logprobs) if len(logprobs) == len(part) else None
+    logprob = None if naive is None else naive + correction
     return Word(
         text[slice(*span)],
         sentence,
         *span,
         tokens=len(part),
-        logprob=None if naive is None else naive + correction,
-        naive=naive,
+        surprisal=None if logprob is None else bits(logprob),
+        logprob=logprob,
+        naive_logprob=naive,
         entropy=exact_entropy(part[0][0].entropy),
     )

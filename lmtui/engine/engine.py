@@ -340,21 +340,15 @@ class LocalEngine:
         Raises:
             LmtuiError: it can't be known that a word ends.
         """
-        title = "the words of a text can't be scored with this model"
-        if self.backend.top_logprobs is not None:
-            raise LmtuiError(
-                title,
-                f"the server lists the {self.backend.top_logprobs} most probable "
-                "tokens; where a word ends, all count",
-                "Use lmtui serve, or a model on this machine.",
-            )
-        size = self.info.vocabulary
+        size, top = self.info.vocabulary, self.backend.top_logprobs
         spaces = self._vocabulary.opening_with_space(size)
-        if not spaces:
+        if top is not None or not spaces:
             raise LmtuiError(
-                title,
-                "no token of it begins with white space",
-                "Leave --words out; --json has the numbers of each token.",
+                "the words of a text can't be scored with this model",
+                f"its server lists only the {top} most probable tokens"
+                if spaces
+                else "none of its tokens begins with white space",
+                "Use another model, or --json for the numbers of each token.",
             )
         ends = (token for token in self.end_ids if token < size)
         return torch.tensor(sorted({*spaces, *ends}))

@@ -63,10 +63,10 @@ def test_words_have_the_probability_of_the_published_formula(family: str) -> Non
     ids = engine.encode(TEXT, bos="no").ids
     logprobs = tiny.reference_logprobs(family, [1, *ids])
     _, words = scored(engine, TEXT)
-    assert [word.text for word in words] == TEXT.split()
+    assert [word.word for word in words] == TEXT.split()
     expected = published(TEXT, tiny.tokenizer(), logprobs, {0})
     assert [word.logprob for word in words] == pytest.approx(expected, abs=1e-5)
-    assert any(abs(word.logprob - word.naive) > 0.1 for word in words)  # type: ignore
+    assert any(abs(word.logprob - word.naive_logprob) > 0.1 for word in words)  # type: ignore
 
 
 @pytest.mark.parametrize("windows", [{}, {"window": 16, "stride": 5}])
@@ -77,7 +77,7 @@ def test_words_and_the_end_add_up_to_the_text(
 ) -> None:
     tokens, words = scored(tiny.engine(), text, **windows)
     spelled = [text[word.start : word.end] for word in words]
-    assert spelled == [word.text for word in words] == text.split()
+    assert spelled == [word.word for word in words] == text.split()
     count = sum(word.tokens for word in words)
     rest = tokens[count:-1]  # white space behind the last word
     whole = math.fsum(t.logprob or 0.0 for t in tokens[:-1])
@@ -86,14 +86,14 @@ def test_words_and_the_end_add_up_to_the_text(
         end -= tokens[count].word_end or 0.0
     total = math.fsum(word.logprob or 0.0 for word in words)
     assert total + end == pytest.approx(whole, abs=1e-4)
-    naive = math.fsum(word.naive or 0.0 for word in words)
+    naive = math.fsum(word.naive_logprob or 0.0 for word in words)
     assert naive == pytest.approx(math.fsum(t.logprob or 0 for t in tokens[:count]))
 
 
 def test_first_word_without_context_has_no_number() -> None:
     tokens, (first, *others) = scored(tiny.engine(), "naïve fox sat", bos="no")
     assert first.tokens > 1 and tokens[1].logprob is not None
-    assert (first.logprob, first.naive, first.entropy) == (None, None, None)
+    assert (first.logprob, first.naive_logprob, first.entropy) == (None, None, None)
     assert all(word.logprob is not None for word in others)
 
 
@@ -133,13 +133,13 @@ def words_from(*parts: tuple[bytes, float]) -> list[Word]:
 def test_words_end_where_white_space_tells(
     parts: list[tuple[bytes, float]], logprobs: dict[str, float]
 ) -> None:
-    assert {word.text: word.logprob for word in words_from(*parts)} == logprobs
+    assert {word.word: word.logprob for word in words_from(*parts)} == logprobs
 
 
 def test_sentences_end_with_their_sign_or_an_empty_line() -> None:
     text = "One (two.) Three?! 四。\n\nFive\nsix\n\n\nseven"
     parts = [(data.encode(), -1.0) for data in text]
-    assert [(word.text, word.sentence) for word in words_from(*parts)] == [
+    assert [(word.word, word.sentence) for word in words_from(*parts)] == [
         ("One", 1), ("(two.)", 1), ("Three?!", 2), ("四。", 3), ("Five", 4),
         ("six", 4), ("seven", 5),
     ]  # fmt: skip

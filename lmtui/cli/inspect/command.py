@@ -17,6 +17,7 @@ from lmtui.cli.errors import DONE, USER, cancel_on_interrupt, note, print_error
 from lmtui.cli.inspect.chat_message import StoredMessageText, stored_message
 from lmtui.cli.inspect.html_output import HtmlPage, require_writable_file
 from lmtui.cli.inspect.json_output import JsonRows, lens_event, write_tokens
+from lmtui.cli.inspect.pairs import read_pairs, write_pairs
 from lmtui.cli.inspect.score import (
     ModelScores,
     Rules,
@@ -45,6 +46,21 @@ if TYPE_CHECKING:
 
 PAGE_TOP = 5
 """Default number of alternatives for each token of a page."""
+
+_EXCLUDING = {
+    "--json": "--plain --tsv --html",
+    "--plain": "--tsv --summary --html",
+    "--tsv": "--summary --html",
+    "--summary": "--html",
+    "--chat": "FILE",
+    "--against": "--against-adapter",
+    "--lens": "--plain --tsv --summary --html --words --pairs --against "
+    "--against-adapter",
+    "--words": "--summary --html --pairs --top --against --against-adapter",
+    "--pairs": "FILE --chat --message --window --stride --top --summary --html "
+    "--against --against-adapter",
+}
+"""Flags with those that each of them excludes."""
 
 Files = Annotated[
     list[str] | None,
@@ -122,10 +138,18 @@ Words = Annotated[
         "punctuation.",
     ),
 ]
+Pairs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Score minimal pairs: two sentences a line, the good one first, with a "
+        "tab between them, or JSON lines as BLiMP has; - is stdin.",
+    ),
+]
 Tsv = Annotated[
     bool,
     typer.Option(
-        "--tsv", help="Write the rows of --words as tab-separated values, in bits."
+        "--tsv", help="Write the rows of --words or --pairs as tab-separated values."
     ),
 ]
 Window = Annotated[
@@ -187,6 +211,7 @@ def inspect(
     html: Html = None,
     lens: Lens = False,
     words: Words = False,
+    pairs: Pairs = None,
     tsv: Tsv = False,
     sort: Sort = None,
     top: Top = None,
@@ -229,6 +254,9 @@ def inspect(
     and Meister, 2024). The column naive is the plain sum over its tokens. White space
     counts to the word behind it: see `lmtui help numbers`.
 
+    With --pairs, both sentences of each pair are scored: correct is a pair whose good
+    sentence is more probable. All of its numbers are in nats.
+
     \b
     Examples:
       lmtui inspect README.md
@@ -239,31 +267,38 @@ def inspect(
       lmtui inspect notes/*.md --summary --sort perplexity
       lmtui inspect draft.txt --lens --top 3
       lmtui inspect items.txt --words --bos yes --tsv > words.tsv
+      lmtui inspect --pairs adjunct_island.jsonl --bos yes
       lmtui inspect --chat last --message 2
       git log -1 --format=%B | lmtui inspect
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
-    forms = {"--json": json, "--plain": plain, "--tsv": tsv, "--summary": summary,
-             "--html": html is not None}  # fmt: skip
-    mode = _mode_in(forms, {"--lens": lens, "--words": words})
+    _require_fit(ctx.params)
     page = None if html is None else require_writable_file(html)
     settings = options.settings(ctx)
+    settings = replace(settings, quantize=bits(settings, exact=True))
     watched = is_interactive()  # asked before stdin is read to its end
+    other = _other(against, against_adapter, settings, ngram_text or [])
+    if pairs is not None:
+        listed = read_pairs(pairs)
+        (engine,) = _engines(ctx, settings, other)
+        write_pairs(engine, pairs, listed, bos, as_json=json, tsv=tsv)
+        return
     if not files and chat is None and not stdin_is_terminal():
         files = [STDIN]
-    other = _other(against, against_adapter, settings, ngram_text or [])
-    _require_use(mode, compares=other is not None, tops=top is not None)
     if sort and not summary:
         raise LmtuiError("--sort orders the rows of --summary", sort, "Add --summary.")
     columns = AGAINST if other else ALONE
     key = sort_key(sort, columns)
-    settings = replace(settings, quantize=bits(settings, exact=True))
     documents = _texts(files or [], chat, message, skip=summary)
     if watched and chat is None:
         state.remember(each.name for each in documents if each.name != STDIN)
     _warn_counted(documents, other)
     alone = len(documents) == 1 and top is None
-    if watched and alone and not (mode or any(forms.values())):
+    if (
+        watched
+        and alone
+        and not (json or plain or tsv or summary or page or lens or words)
+    ):
         open_screen(
             settings,
             first="inspect",
@@ -285,7 +320,7 @@ def inspect(
         write_rows(engines, documents, rules, writer, key)
         raise typer.Exit(USER if unread else DONE)
     if words:
-        write = word_writer(Output(), json=json, tsv=tsv, heading=len(documents) > 1)
+        write = word_writer(json=json, tsv=tsv, many=len(documents) > 1)
         score_each(engines, documents, rules, write)
         return
     _score(
@@ -355,45 +390,27 @@ def _note_empty(documents: Sequence[TextSource]) -> None:
             note(f"note: {_shown(document)} is empty; nothing is scored\n")
 
 
-def _mode_in(forms: Mapping[str, bool], modes: Mapping[str, bool]) -> str | None:
-    """Return the mode that is on, if one is.
-
-    Raises:
-        LmtuiError: several are, or the forms of the output do not fit.
-    """
-    given = [flag for flag in forms if forms[flag]]
-    on = [mode for mode in modes if modes[mode]]
-    offered = ["--json"] if on == ["--lens"] else ["--json", "--tsv", "--plain"]
-    unfit = [*on[1:], *(flag for flag in given if on and flag not in offered)]
-    if unfit:
-        title = f"{on[0]} and {unfit[0]} exclude each other"
-        hint = f"Give {on[0]} alone, or with {' or '.join(offered)}."
-        raise LmtuiError(title, "", hint)
-    if "--tsv" in given and not on:
-        raise LmtuiError("--tsv writes the rows of --words", "", "Add --words.")
-    if len(given) > 1 and given != ["--json", "--summary"]:
-        title = f"{given[0]} and {given[1]} exclude each other"
-        raise LmtuiError(title, "", "Give one.")
-    return on[0] if on else None
-
-
-def _require_use(mode: str | None, *, compares: bool, tops: bool) -> None:
-    """Refuse what a mode would not use: another model, or alternatives of tokens."""
-    if mode and compares:
-        hint = "Leave out --against, or run it once for each model."
-        raise LmtuiError(f"{mode} looks into one model", "", hint)
-    if mode == "--words" and tops:
-        hint = "Leave out --top; --json alone lists the alternatives of tokens."
-        raise LmtuiError("--words and --top exclude each other", "", hint)
+def _require_fit(given: Mapping[str, object]) -> None:
+    """Refuse flags that exclude each other."""
+    flags = {
+        "FILE" if name == "files" else f"--{name.replace('_', '-')}"
+        for name, value in given.items()
+        if value not in (None, (), []) and value is not False
+    }
+    for flag, others in _EXCLUDING.items():
+        for other in others.split():
+            if flag in flags and other in flags:
+                title = f"{flag} and {other} exclude each other"
+                raise LmtuiError(title, "", "Give one.")
+    if "--tsv" in flags and flags.isdisjoint(["--words", "--pairs"]):
+        hint = "Add --words, or --pairs FILE."
+        raise LmtuiError("--tsv writes the rows of --words or --pairs", "", hint)
 
 
 def _other(
     model: str | None, adapter: str | None, settings: Settings, counted: Sequence[str]
 ) -> ComparedRef | None:
     """Return the model to compare with, if any; `counted` are files for n-grams."""
-    if model and adapter:
-        title = "--against and --against-adapter exclude each other"
-        raise LmtuiError(title, "", "Give one; --adapter goes with both.")
     if ngrams := ngram_ref(model, counted):
         return ngrams
     if adapter:
@@ -418,8 +435,6 @@ def _texts(
             hint = "Give - once, or save the text in a file."
             raise LmtuiError("stdin can be read only once", "", hint)
         return read_documents(files, skip=skip)
-    if files:
-        raise LmtuiError("--chat and FILE exclude each other", "", "Give one.")
     return [stored_message(chat, message)]
 
 

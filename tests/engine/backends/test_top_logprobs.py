@@ -3,6 +3,7 @@ nothing where it can't."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from lmtui.cli.inspect.pairs import read_pairs, write_pairs
 from lmtui.cli.output import score_fields
 from lmtui.engine.backends.top_logprobs import TopLogprobsBackend
 from lmtui.engine.engine import LocalEngine
@@ -33,7 +35,6 @@ from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.dialects import DIALECTS as TABLE
 from lmtui.partial import Entropy, EntropyRange, RankAbove
 from tests.byte_level import trained
-from tests.cli.program import run
 from tests.engine import tiny
 from tests.models.remote.foreign import (
     VLLM_ORDER,
@@ -543,10 +544,24 @@ def test_grammar_behind_thinking_or_a_beginning_is_refused(both: Both) -> None:
 
 def test_ends_of_words_are_refused_where_a_server_lists_some_tokens(both: Both) -> None:
     _, there = both(Vllm)
-    done = run("inspect", "-", "--words", "--tsv", stdin=TEXT, engine=there)
-    assert (done.code, done.out) == (2, "")
-    *_, title, hint = done.err.splitlines()
-    assert title.startswith("error: the words of a text can't be scored") and (
-        f"lists the {ROWS} most probable tokens" in title
-    )
-    assert hint == "hint: Use lmtui serve, or a model on this machine."
+    with pytest.raises(LmtuiError, match=f"lists only the {ROWS} most") as caught:
+        there.score([5, 6], word_ends=True)
+    assert caught.value.title.startswith("the words of a text can't be scored")
+    assert "Use another model" in caught.value.hint
+
+
+@pytest.mark.parametrize("dialect", SCORING)
+def test_pairs_have_their_numbers_over_a_server(
+    both: Both,
+    dialect: type[Foreign],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "pairs"
+    file.write_text("the cat sat\tthe cat sits")
+    for engine in both(dialect):
+        pairs = read_pairs(str(file))
+        write_pairs(engine, "-", pairs, "no", as_json=True, tsv=False)
+    own, _, there, _ = map(json.loads, capsys.readouterr().out.splitlines())
+    for name in ("logprob_good", "logprob_bad", "difference"):
+        assert there[name] == pytest.approx(own[name], abs=1e-3)
