@@ -15,13 +15,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lmtui.analysis.summary import Span
-from lmtui.engine.text.detokenizer import WHITE_SPACE
 from lmtui.engine.types import ScoredToken
 from lmtui.notation import bits
 from lmtui.partial import exact_entropy
 
-_SPACES = WHITE_SPACE.decode()
-_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’»)\]]*\Z")
+_BETWEEN_SPACE = re.compile(r"\S(?:.*\S)?", re.ASCII | re.DOTALL)
+_SENTENCE_END = re.compile(
+    r"[.!?…。！？][\"'”’»)\]]*\s*\Z"  # a sign, and what closes
+    r"|\n\s*\n\s*\Z"  # an empty line
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,55 +58,40 @@ def words_of(
     for what would come after the text.
     """
     part: list[tuple[ScoredToken, Span]] = []  # white space, and a word
-    sentence, last = 1, (0, 0)
-    # log P that a word ends before `part`, and after it: 0 at the beginning of a text
-    # and behind white space, where every token begins a word.
-    before = after = 0.0
+    sentence = last = 0  # the last word's offset
+    # log P that a word ends before `part`: 0 at the beginning of a text and behind
+    # white space, where every token begins a word.
+    before = 0.0
     has_word = is_certain = False
     for token, span in tokens:
-        opens = span is None or token.is_control or _opens_with_space(token.bytes)
+        opens = span is None or token.is_control or token.bytes[:1].isspace()
         if has_word and (opens or is_certain):
             after = 0.0 if is_certain else token.word_end or 0.0
-            word = _without_space(text, part[0][1][0], part[-1][1][1])
-            sentence += _ends_sentence(text[slice(*last)], text[last[1] : word[0]])
-            yield _word(part, text, word, sentence, after - before)
-            part, before, last, has_word = [], after, word, False
+            start, end = part[0][1][0], part[-1][1][1]
+            if match := _BETWEEN_SPACE.search(text, start, end):
+                start, end = match.span()
+            sentence += not sentence or bool(_SENTENCE_END.search(text, last, start))
+            yield _word(part, text[start:end], sentence, (start, end), after - before)
+            part, before, last, has_word = [], after, start, False
         if span is None:
             return
         part.append((token, span))
         has_word |= not (token.is_control or token.bytes.isspace())
-        is_certain = token.is_control or _opens_with_space(token.bytes[::-1])
-
-
-def _opens_with_space(data: bytes) -> bool:
-    return data.lstrip(WHITE_SPACE) != data
-
-
-def _without_space(text: str, start: int, end: int) -> Span:
-    """Return the span of a part of the text without the white space around it."""
-    part = text[start:end]
-    start += len(part) - len(part.lstrip(_SPACES))
-    return start, start + len(part.strip(_SPACES))
-
-
-def _ends_sentence(word: str, space: str) -> bool:
-    """Return whether a sentence ends with a word, or with an empty line in the white
-    space after it."""
-    return bool(word) and (bool(_SENTENCE_END.search(word)) or space.count("\n") > 1)
+        is_certain = token.is_control or token.bytes[-1:].isspace()
 
 
 def _word(
     part: Sequence[tuple[ScoredToken, Span]],
-    text: str,
-    span: Span,
+    word: str,
     sentence: int,
+    span: Span,
     correction: float,
 ) -> Word:
     logprobs = [token.logprob for token, _ in part if token.logprob is not None]
     naive = math.fsum(logprobs) if len(logprobs) == len(part) else None
     logprob = None if naive is None else naive + correction
     return Word(
-        text[slice(*span)],
+        word,
         sentence,
         *span,
         tokens=len(part),

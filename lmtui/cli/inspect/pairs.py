@@ -56,12 +56,10 @@ class PairScore:
     difference: float | None
     """None where they differ in a first token without context."""
     first_difference: int
-    """Index of the first token that differs: all before it have the same scores."""
+    """Index of the first token that differs."""
     token_good: str
-    """Text of that token; empty where the sentence has ended."""
     token_bad: str
     correct: bool | None
-    """Whether the good sentence is more probable."""
 
 
 def write_pairs(
@@ -80,7 +78,6 @@ def write_pairs(
         Cancelled: Ctrl-C was pressed; complete rows were written.
     """
     output, results = Output(), list[bool | None]()
-    batches = _batches(engine, name, pairs, bos)
     table = Table(output, _COLUMNS, "first difference: good | bad")
     writer = RowWriter("pair", table, json=as_json, tsv=tsv)
     with (
@@ -88,6 +85,7 @@ def write_pairs(
         meter("scoring", unit="pairs") as shown,
         cancellation.polling(lambda: shown(len(results), len(pairs))),
     ):
+        batches = _batches(engine, name, pairs, bos)
         for row in (row for batch in batches for row in _scored(engine, batch)):
             shown.pause()
             results.append(row.correct)
@@ -150,6 +148,7 @@ def _batches(
     batches: list[Batch] = [[]]
     size = 0
     for pair in pairs:
+        cancellation.check()
         good, bad = (engine.encode(text, bos=bos) for text in pair[1:])
         longest = len(good.prefix) + max(len(good.ids), len(bad.ids))
         if 0 < engine.info.context < longest:
@@ -182,7 +181,7 @@ def _row(
 ) -> PairScore:
     at = common_prefix_len([t.id for t in good], [t.id for t in bad])
     own, other = (math.fsum(t.logprob or 0.0 for t in some) for some in (good, bad))
-    known = at > 0 or good[0].logprob is not None
+    known = at > 0 or all(t.logprob is not None for t in (*good[:1], *bad[:1]))
     return PairScore(
         *pair,
         own,

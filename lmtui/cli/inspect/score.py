@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -96,32 +97,27 @@ class ModelScores:
         self._windows = engine.info.windows(
             len(self.encoding.prefix), rules.window, rules.stride
         )
+        self._score = partial(
+            engine.score,
+            prefix=self.encoding.prefix,
+            window=self._windows.window,
+            stride=self._windows.stride,
+            top_n=max(rules.top, calibration.ROWS),
+        )
         self.totals = Totals(limit=WORST)
 
     def tokens(self) -> Iterator[PlacedToken]:
         """Yield the tokens with their spans, and add each to the totals."""
-        return self._counted(self._scored(self.encoding.ids))
+        return self._counted(self._score(self.encoding.ids))
 
     def words(self) -> Iterator[Word]:
         """Yield the words, and add each of their tokens to the totals."""
         ids = self.encoding.ids
         # Behind the text stands any token: whether the last word ends is told there.
-        scored = self._scored((*ids, 0), word_ends=True)
+        scored = self._score((*ids, 0), word_ends=True)
         tokens = self._counted(islice(scored, len(ids)))
         behind = ((token, None) for token in scored)
         return words_of(self._document.text, chain(tokens, behind))
-
-    def _scored(
-        self, ids: Sequence[int], *, word_ends: bool = False
-    ) -> Iterator[ScoredToken]:
-        return self._engine.score(
-            ids,
-            prefix=self.encoding.prefix,
-            window=self._windows.window,
-            stride=self._windows.stride,
-            top_n=max(self._rules.top, calibration.ROWS),
-            word_ends=word_ends,
-        )
 
     def _counted(self, scored: Iterator[ScoredToken]) -> Iterator[PlacedToken]:
         for token, span in zip(scored, self.encoding.spans, strict=True):

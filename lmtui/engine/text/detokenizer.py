@@ -15,9 +15,6 @@ from typing import Any, Protocol
 
 from lmtui.text import bytes_text
 
-WHITE_SPACE = b" \t\n\r\v\f"
-"""White space that ends a word, in ASCII: a token's first byte tells whether it begins
-with it."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -88,9 +85,8 @@ class Vocabulary:
         return most
 
     def opening_with_space(self, size: int) -> list[int]:
-        """Return the ids below `size` whose tokens begin with white space."""
-        firsts = ((token, self.bytes(token)[:1]) for token in range(size))
-        return [token for token, first in firsts if first and first in WHITE_SPACE]
+        """Return the ids below `size` whose tokens begin with ASCII white space."""
+        return [token for token in range(size) if self.bytes(token)[:1].isspace()]
 
     def text(self, token: int) -> str:
         """Return the token's bytes as text; bytes that are no character show as `⟨E3
