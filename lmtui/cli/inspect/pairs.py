@@ -24,7 +24,7 @@ from lmtui.engine.types import BosRule, Encoding, SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_token
 
-_BATCH_TOKENS = 256
+_BATCH_TOKENS = 512
 """Tokens of one forward pass, about: attention costs their square."""
 _KEYS = ["sentence_good", "sentence_bad"]
 _HINT = (
