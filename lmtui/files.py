@@ -58,7 +58,8 @@ def decode(name: str, data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise not_utf8(name, error.start) from None
+        line = 1 + data.count(b"\n", 0, error.start)
+        raise not_utf8(name, error.start, line) from None
 
 
 def unreadable(name: str, error: OSError | ValueError) -> LmtuiError:
@@ -91,11 +92,11 @@ def binary(name: str, place: str) -> LmtuiError:
     return LmtuiError("this is a binary file, not a text", f"{name}, {place}", hint)
 
 
-def not_utf8(name: str, position: int) -> LmtuiError:
+def not_utf8(name: str, position: int, line: int = 1) -> LmtuiError:
     """Return the error for a text that is not UTF-8; `position` is an offset in
-    bytes."""
+    bytes, `line` counts from 1."""
     return LmtuiError(
         "the text is not valid UTF-8",
-        f"{name}, byte {position}",
+        f"{name}, byte {position} (line {line})",
         _CONVERT.format("LATIN1"),
     )

@@ -57,6 +57,7 @@ from tests.fake_numbers import (
 )
 
 END, BOS, FIRST_WORD = 256, 257, 258
+WORD_END = -1.5
 _HANDLES = numbers()  # of all engines, as the real one's
 
 
@@ -354,12 +355,17 @@ class FakeEngine:
         stride: int | None = None,
         start: int = 0,
         top_n: int = 0,
+        word_ends: bool = False,
     ) -> Iterator[ScoredToken]:
         """Each token under the model that `generate` draws from."""
         self._begin("score", tuple(ids))
         windows = self.info.windows(len(prefix), window, stride)
         assert not start or start in (first for *_, first in windows.over(len(ids)))
-        return self._scores(tuple(ids), tuple(prefix), top_n, since=start)
+        scored = self._scores(tuple(ids), tuple(prefix), top_n, since=start)
+        if not word_ends:
+            return scored
+        # As if white space had a fixed share of every distribution.
+        return (replace(token, word_end=WORD_END) for token in scored)
 
     def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
         """The tokens without numbers."""

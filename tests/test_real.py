@@ -32,12 +32,15 @@ from lmtui.models.source import Quantize
 from lmtui.tui.chat.screen import TRY
 from lmtui.tui.widgets.sampler_fields import GREEDY as GREEDY_STEP
 from lmtui.tui.widgets.sampler_fields import temperature_at
+from tests.analysis.test_words import published
 from tests.serve.serving import serving
 
 pytestmark = pytest.mark.real
 
 README = Path(__file__).parent.parent / "README.md"
 GREEDY = SamplingSettings(temperature=0, max_tokens=40)
+ENDS = "<|im_end|>", "<|endoftext|>"
+"""Tokens that end a text of the default model."""
 
 
 @pytest.fixture(scope="module")
@@ -322,3 +325,21 @@ def test_served_logprobs_are_those_of_a_score(
         own = [token.logprob for token in scored][1:]
         found = choice["logprobs"]["token_logprobs"][1:-1]
         assert found == pytest.approx(own, abs=1e-4)
+
+
+def test_words_have_the_probability_of_the_published_formula(
+    lmtui: Callable[..., str], loaded: LoadedModel, tmp_path: Path
+) -> None:
+    text = "The cat that the dog chased sat on the unbelievable mat."
+    (tmp_path / "text").write_text(text)
+    flags = ["--words", "--json", "--bos", "yes"]
+    lines = lmtui("inspect", str(tmp_path / "text"), *flags).splitlines()
+    *words, _ = map(json.loads, lines)
+    tokenizer = loaded.tokenizer
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    with torch.inference_mode():
+        logits = loaded.model(torch.tensor([[tokenizer.bos_token_id, *ids]])).logits[0]
+    ends = {tokenizer.convert_tokens_to_ids(end) for end in ENDS}
+    expected = published(text, tokenizer, logits.double().log_softmax(-1), ends)
+    assert [word["word"] for word in words] == text.split()
+    assert [word["logprob"] for word in words] == pytest.approx(expected, abs=1e-5)

@@ -29,6 +29,7 @@ VERBS = {
     "chat": "chat:chat",
     "complete": "complete:complete",
     "inspect": "inspect.command:inspect",
+    "tokens": "tokens:tokens",
     "finetune": "finetune.command:finetune",
     "learn": "learn.command:learn",
     "serve": "serve:serve",

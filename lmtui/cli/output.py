@@ -6,13 +6,14 @@ terminal can't obey them), NaN and infinity become null.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 import typer
@@ -201,6 +202,14 @@ class Output:
 
     def event(self, event: JsonEvent) -> None:
         self._write(encode(event))
+
+    def tsv(self, cells: Iterable[str | float | None]) -> None:
+        """Write a row of tab-separated values, with quotes where CSV needs them."""
+        row = io.StringIO()
+        csv.writer(row, delimiter="\t", lineterminator="\n").writerow(
+            f"{cell:.6f}" if isinstance(cell, float) else cell for cell in cells
+        )
+        self.text(row.getvalue())
 
     def _write(self, text: str) -> None:
         try:

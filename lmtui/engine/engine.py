@@ -12,6 +12,9 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from lmtui.engine.backends.select import backend_of
 from lmtui.engine.document.edited import EditedDocument
 from lmtui.engine.generation.answer_row import AnswerRow, StopRules
@@ -318,6 +321,7 @@ class LocalEngine:
         stride: int | None = None,
         start: int = 0,
         top_n: int = 0,
+        word_ends: bool = False,
     ) -> Iterator[ScoredToken]:
         rows = score_rows(
             self.backend,
@@ -326,12 +330,33 @@ class LocalEngine:
             windows=self.info.windows(len(prefix), window, stride),
             start=start,
             top_n=top_n,
+            boundaries=self._word_boundaries if word_ends else None,
         )
         return self._scored(ids[start:], rows, first=start)
 
     def target_logprob(self, context: Sequence[int], target: Sequence[int]) -> float:
         self._require_room(len(context), spare=len(target))
         return target_logprob(self.cache, context, target)
+
+    @cached_property
+    def _word_boundaries(self) -> Tensor:
+        """Ids of the tokens before which a word ends.
+
+        Raises:
+            LmtuiError: it can't be known that a word ends.
+        """
+        size, top = self.info.vocabulary, self.backend.top_logprobs
+        spaces = self._vocabulary.opening_with_space(size)
+        if top is not None or not spaces:
+            raise LmtuiError(
+                "the words of a text can't be scored with this model",
+                f"its server lists only the {top} most probable tokens"
+                if spaces
+                else "none of its tokens begins with white space",
+                "Use another model, or --json for the numbers of each token.",
+            )
+        ends = (token for token in self.end_ids if token < size)
+        return torch.tensor(sorted({*spaces, *ends}))
 
     def logit_lens(
         self,

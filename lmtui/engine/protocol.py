@@ -264,16 +264,19 @@ class Engine(Protocol):
         stride: int | None = None,
         start: int = 0,
         top_n: int = 0,
+        word_ends: bool = False,
     ) -> Iterator[ScoredToken]:
         """Yield the score of each of `ids`, in order, from `start` on: the first token
         that is scored in a window.
 
         `prefix` (BOS, or a prompt) is context for every window and is not scored.
         Windows start at multiples of `stride`; a token is scored once, in the first
-        window that gives it at least `window - stride` tokens of context.
+        window that gives it at least `window - stride` tokens of context. With
+        `word_ends`, each has its `word_end`.
 
         Raises:
-            LmtuiError: window or stride can't be used.
+            LmtuiError: window or stride can't be used, or the ends of words are not
+                known: a server lists some tokens only, or none holds white space.
         """
 
     def target_logprob(self, context: Sequence[int], target: Sequence[int]) -> float:

@@ -482,6 +482,9 @@ class ScoredToken:
     """The most probable tokens at this position, as many as were asked for."""
     is_control: bool = field(default=False, compare=False)
     """Whether it is a control token; not kept in stored conversations."""
+    word_end: float | None = None
+    """Log-probability that a word ends before it: that of all tokens together that
+    begin with white space or end a text. None where that was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ def library_tokenizer(folder: Path) -> Any:
 
     # transformers takes the class by the model's type, even where the folder names a
     # class that leaves tokenizer.json as it is.
-    kind = PreTrainedTokenizerFast if _names_no_model(folder) else AutoTokenizer
+    kind = PreTrainedTokenizerFast if names_no_model(folder) else AutoTokenizer
     for file in folder.glob("tokenizer.*json"):  # of several versions of the library
         check_file(file)
     with without_labels():
@@ -191,7 +191,8 @@ def library_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _names_no_model(folder: Path) -> bool:
+def names_no_model(folder: Path) -> bool:
+    """Return whether a folder's tokenizer is tokenizer.json, whatever the model."""
     try:
         config = json.loads((folder / CONFIG).read_bytes())
     except (OSError, ValueError, RecursionError):

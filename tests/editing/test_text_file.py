@@ -94,7 +94,7 @@ def test_damaged_utf8_is_refused_where_the_damage_begins(
     path.write_bytes(start + "ü".encode() * 20 + b"\r\nf\xfcr")
     error = refused(path)
     assert error.title == "the text is not valid UTF-8"
-    assert error.detail == f"{path}, byte {len(start) + 43}"
+    assert error.detail == f"{path}, byte {len(start) + 43} (line 2)"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from lmtui.cli.errors import DONE, USER, cancel_on_interrupt, note, print_error
 from lmtui.cli.inspect.chat_message import StoredMessageText, stored_message
 from lmtui.cli.inspect.html_output import HtmlPage, require_writable_file
 from lmtui.cli.inspect.json_output import JsonRows, lens_event, write_tokens
+from lmtui.cli.inspect.pairs import read_pairs, write_pairs
 from lmtui.cli.inspect.score import (
     ModelScores,
     Rules,
@@ -27,6 +28,7 @@ from lmtui.cli.inspect.score import (
     score_together,
 )
 from lmtui.cli.inspect.table import AGAINST, ALONE, SortKey, Table, sort_key
+from lmtui.cli.inspect.words import word_writer
 from lmtui.cli.ngram import HIGHEST_ORDER, ComparedRef, NgramRef, ngram_ref
 from lmtui.cli.output import STDIN, Output, read_document, stdin_is_terminal
 from lmtui.cli.progress import meter
@@ -44,6 +46,21 @@ if TYPE_CHECKING:
 
 PAGE_TOP = 5
 """Default number of alternatives for each token of a page."""
+
+_EXCLUDING = {
+    "--json": "--plain --tsv --html",
+    "--plain": "--tsv --summary --html",
+    "--tsv": "--summary --html",
+    "--summary": "--html",
+    "--chat": "FILE",
+    "--against": "--against-adapter",
+    "--lens": "--plain --tsv --summary --html --words --pairs --against "
+    "--against-adapter",
+    "--words": "--summary --html --pairs --top --against --against-adapter",
+    "--pairs": "FILE --chat --message --window --stride --top --summary --html "
+    "--against --against-adapter",
+}
+"""Flags with those that each of them excludes."""
 
 Files = Annotated[
     list[str] | None,
@@ -113,6 +130,28 @@ Lens = Annotated[
         help="Print what each layer of the model predicts (the logit lens), as JSON.",
     ),
 ]
+Words = Annotated[
+    bool,
+    typer.Option(
+        "--words",
+        help="Print a row for each word: what stands between white space, with its "
+        "punctuation.",
+    ),
+]
+Pairs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Score minimal pairs: two sentences a line, the good one first, with a "
+        "tab between them, or JSON lines as BLiMP has; - is stdin.",
+    ),
+]
+Tsv = Annotated[
+    bool,
+    typer.Option(
+        "--tsv", help="Write the rows of --words or --pairs as tab-separated values."
+    ),
+]
 Window = Annotated[
     int | None,
     typer.Option(
@@ -171,6 +210,9 @@ def inspect(
     summary: Rows = False,
     html: Html = None,
     lens: Lens = False,
+    words: Words = False,
+    pairs: Pairs = None,
+    tsv: Tsv = False,
     sort: Sort = None,
     top: Top = None,
     window: Window = None,
@@ -207,6 +249,14 @@ def inspect(
     and the head are applied to the state after that layer. Layer 0 is the embedding;
     the last layer is the model itself.
 
+    With --words, each word has its surprisal. That a word ends is part of it: after its
+    last token, the tokens count that begin with white space or end the text (Pimentel
+    and Meister, 2024). The column naive is the plain sum over its tokens. White space
+    counts to the word behind it: see `lmtui help numbers`.
+
+    With --pairs, both sentences of each pair are scored: correct is a pair whose good
+    sentence is more probable. All of its numbers are in nats.
+
     \b
     Examples:
       lmtui inspect README.md
@@ -216,31 +266,39 @@ def inspect(
       lmtui inspect draft.txt --html draft.html
       lmtui inspect notes/*.md --summary --sort perplexity
       lmtui inspect draft.txt --lens --top 3
+      lmtui inspect items.txt --words --bos yes --tsv > words.tsv
+      lmtui inspect --pairs adjunct_island.jsonl --bos yes
       lmtui inspect --chat last --message 2
       git log -1 --format=%B | lmtui inspect
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
-    _require_one_form(json=json, plain=plain, summary=summary, html=html, lens=lens)
+    _require_fit(ctx.params)
     page = None if html is None else require_writable_file(html)
     settings = options.settings(ctx)
+    settings = replace(settings, quantize=bits(settings, exact=True))
     watched = is_interactive()  # asked before stdin is read to its end
+    other = _other(against, against_adapter, settings, ngram_text or [])
+    if pairs is not None:
+        listed = read_pairs(pairs)
+        (engine,) = _engines(ctx, settings, other)
+        write_pairs(engine, pairs, listed, bos, as_json=json, tsv=tsv)
+        return
     if not files and chat is None and not stdin_is_terminal():
         files = [STDIN]
-    other = _other(against, against_adapter, settings, ngram_text or [])
-    if lens and other is not None:
-        hint = "Leave out --against, or run it once for each model."
-        raise LmtuiError("--lens looks into one model", "", hint)
     if sort and not summary:
         raise LmtuiError("--sort orders the rows of --summary", sort, "Add --summary.")
     columns = AGAINST if other else ALONE
     key = sort_key(sort, columns)
-    settings = replace(settings, quantize=bits(settings, exact=True))
     documents = _texts(files or [], chat, message, skip=summary)
     if watched and chat is None:
         state.remember(each.name for each in documents if each.name != STDIN)
     _warn_counted(documents, other)
     alone = len(documents) == 1 and top is None
-    if watched and alone and not (json or plain or summary or page or lens):
+    if (
+        watched
+        and alone
+        and not (json or plain or tsv or summary or page or lens or words)
+    ):
         open_screen(
             settings,
             first="inspect",
@@ -253,9 +311,7 @@ def inspect(
     if top is None:
         top = PAGE_TOP if page else int(lens)
     rules = Rules(window=window, stride=stride, bos=bos, top=top)
-    for document in documents:
-        if not document.text:
-            note(f"note: {_shown(document)} is empty; nothing is scored\n")
+    _note_empty(documents)
     engines = _engines(ctx, settings, other)
     if summary:
         unread = len(files or documents) - len(documents)
@@ -263,6 +319,10 @@ def inspect(
         writer = JsonRows(output, unread=unread) if json else Table(output, columns)
         write_rows(engines, documents, rules, writer, key)
         raise typer.Exit(USER if unread else DONE)
+    if words:
+        write = word_writer(json=json, tsv=tsv, many=len(documents) > 1)
+        score_each(engines, documents, rules, write)
+        return
     _score(
         engines, documents, rules, json=json, lens=lens, page=page, no_color=no_color
     )
@@ -324,27 +384,33 @@ def _shown(document: TextSource) -> str:
     return "stdin" if document.name == STDIN else visible_line(document.name)
 
 
-def _require_one_form(
-    *, json: bool, plain: bool, summary: bool, html: str | None, lens: bool
-) -> None:
-    wanted = {"--json": json, "--plain": plain, "--summary": summary,
-              "--html": html is not None}  # fmt: skip
-    flags = [flag for flag in wanted if wanted[flag]]
-    if len(flags) > 1 and flags != ["--json", "--summary"]:
-        title = f"{flags[0]} and {flags[1]} exclude each other"
-        raise LmtuiError(title, "", "Give one.")
-    if lens and (others := [flag for flag in flags if flag != "--json"]):
-        title = f"--lens and {others[0]} exclude each other"
-        raise LmtuiError(title, "", "Give --lens alone; it prints JSON.")
+def _note_empty(documents: Sequence[TextSource]) -> None:
+    for document in documents:
+        if not document.text:
+            note(f"note: {_shown(document)} is empty; nothing is scored\n")
+
+
+def _require_fit(given: Mapping[str, object]) -> None:
+    """Refuse flags that exclude each other."""
+    flags = {
+        "FILE" if name == "files" else f"--{name.replace('_', '-')}"
+        for name, value in given.items()
+        if value not in (None, (), []) and value is not False
+    }
+    for flag, others in _EXCLUDING.items():
+        for other in others.split():
+            if flag in flags and other in flags:
+                title = f"{flag} and {other} exclude each other"
+                raise LmtuiError(title, "", "Give one.")
+    if "--tsv" in flags and flags.isdisjoint(["--words", "--pairs"]):
+        hint = "Add --words, or --pairs FILE."
+        raise LmtuiError("--tsv writes the rows of --words or --pairs", "", hint)
 
 
 def _other(
     model: str | None, adapter: str | None, settings: Settings, counted: Sequence[str]
 ) -> ComparedRef | None:
     """Return the model to compare with, if any; `counted` are files for n-grams."""
-    if model and adapter:
-        title = "--against and --against-adapter exclude each other"
-        raise LmtuiError(title, "", "Give one; --adapter goes with both.")
     if ngrams := ngram_ref(model, counted):
         return ngrams
     if adapter:
@@ -369,8 +435,6 @@ def _texts(
             hint = "Give - once, or save the text in a file."
             raise LmtuiError("stdin can be read only once", "", hint)
         return read_documents(files, skip=skip)
-    if files:
-        raise LmtuiError("--chat and FILE exclude each other", "", "Give one.")
     return [stored_message(chat, message)]
 
 

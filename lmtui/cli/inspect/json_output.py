@@ -60,7 +60,7 @@ def lens_event(placed: PlacedToken, column: LensColumn, top_n: int) -> JsonEvent
         }
         for row in column.rows
     ]
-    return {"event": "lens", **_identity(placed), "layers": layers}
+    return {"event": "lens", **identity(placed), "layers": layers}
 
 
 def _piece_events(piece: ComparedSpan, top_n: int) -> Iterator[JsonEvent]:
@@ -87,10 +87,11 @@ def _piece_events(piece: ComparedSpan, top_n: int) -> Iterator[JsonEvent]:
 
 
 def _token(placed: PlacedToken, top_n: int) -> JsonEvent:
-    return {"event": "token", **_identity(placed), **_scores(placed, top_n)}
+    return {"event": "token", **identity(placed), **_scores(placed, top_n)}
 
 
-def _identity(placed: PlacedToken) -> JsonEvent:
+def identity(placed: PlacedToken) -> JsonEvent:
+    """Return the fields that say which token of a text it is."""
     token, (start, end) = placed
     return {
         "index": token.index,

@@ -107,7 +107,7 @@ def summary_of(row: ScoredRow, alternatives: bool) -> list[RenderableType]:
     With `alternatives`, each of these stands beside the most probable other token.
     """
     totals = row.own.totals
-    parts: list[RenderableType] = [_numbers(row.own)]
+    parts: list[RenderableType] = [numbers(row.own)]
     if totals.scored >= _ENOUGH:
         parts.append(_calibration(totals))
     if totals.scored:
@@ -135,7 +135,7 @@ def position(text: str, offset: int) -> str:
     return f"{line}:{column}"
 
 
-def _numbers(summary: Summary) -> Text:
+def numbers(summary: Summary) -> Text:
     totals, info = summary.totals, summary.info
     known = figures(totals)
     rows = {
@@ -143,7 +143,7 @@ def _numbers(summary: Summary) -> Text:
         **{label.full: known[label.full] for label in _LABELS},
         "ranks": _ranks(totals),
         "entropy": _entropies(totals.entropies),
-        "model": f"{_name(info)} ({info.precision}, {info.number_format})",
+        "model": model_name(info),
         "windows": _windows(summary),
     }
     if not totals.scored:
@@ -162,9 +162,11 @@ def _scored(totals: Totals) -> str:
     return f"{totals.scored:,} scored"
 
 
-def _name(info: EngineInfo) -> str:
-    """Return the short label of a model: a path is private, and wide."""
-    return visible_line(short_label(info.label))
+def model_name(info: EngineInfo) -> str:
+    """Return the short label of a model, since a path is private, and wide; with its
+    precision and number format."""
+    label = visible_line(short_label(info.label))
+    return f"{label} ({info.precision}, {info.number_format})"
 
 
 def _windows(summary: Summary) -> str:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
+from typing import TypeVar
 
 from lmtui import cancellation
 from lmtui.analysis import calibration
@@ -19,16 +22,19 @@ from lmtui.analysis.compare import (
     unit_of,
 )
 from lmtui.analysis.summary import Summary, Totals
+from lmtui.analysis.words import Word, words_of
 from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.inspect.chat_message import StoredMessageText
 from lmtui.cli.progress import meter
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import BosRule
+from lmtui.engine.types import BosRule, ScoredToken
 from lmtui.files import TextSource
 
 WORST = 20
 """Number of most surprising tokens that the totals keep for a view."""
+
+Part = TypeVar("Part", ComparedSpan, Word)
 
 ReportScored = Callable[[int, int], None]
 """Called with (tokens done, tokens in all)."""
@@ -91,17 +97,29 @@ class ModelScores:
         self._windows = engine.info.windows(
             len(self.encoding.prefix), rules.window, rules.stride
         )
+        self._score = partial(
+            engine.score,
+            prefix=self.encoding.prefix,
+            window=self._windows.window,
+            stride=self._windows.stride,
+            top_n=max(rules.top, calibration.ROWS),
+        )
         self.totals = Totals(limit=WORST)
 
     def tokens(self) -> Iterator[PlacedToken]:
         """Yield the tokens with their spans, and add each to the totals."""
-        scored = self._engine.score(
-            self.encoding.ids,
-            prefix=self.encoding.prefix,
-            window=self._windows.window,
-            stride=self._windows.stride,
-            top_n=max(self._rules.top, calibration.ROWS),
-        )
+        return self._counted(self._score(self.encoding.ids))
+
+    def words(self) -> Iterator[Word]:
+        """Yield the words, and add each of their tokens to the totals."""
+        ids = self.encoding.ids
+        # Behind the text stands any token: whether the last word ends is told there.
+        scored = self._score((*ids, 0), word_ends=True)
+        tokens = self._counted(islice(scored, len(ids)))
+        behind = ((token, None) for token in scored)
+        return words_of(self._document.text, chain(tokens, behind))
+
+    def _counted(self, scored: Iterator[ScoredToken]) -> Iterator[PlacedToken]:
         for token, span in zip(scored, self.encoding.spans, strict=True):
             self.totals.add(token, span)
             yield token, span
@@ -168,21 +186,29 @@ class TextScores:
     def pieces(self) -> Iterator[ComparedSpan]:
         """Yield the parts of the text. Their tokens may have more alternatives than
         asked for."""
-        models, compared = self._models, self._comparison
-        whole = sum(len(model.encoding.ids) for model in models)
-        own, *others = (model.tokens() for model in models)
+        compared = self._comparison
+        own, *others = (model.tokens() for model in self._models)
         parts = pieces(own, others[0], compared.unit) if compared else alone(own)
-        begun = False
+        for piece in self._reported(parts):
+            if compared:
+                compared.add(piece)
+            yield piece
+
+    def words(self) -> Iterator[Word]:
+        """Yield the words of the text, as one model scores them."""
+        return self._reported(self._models[0].words())
+
+    def _reported(self, parts: Iterator[Part]) -> Iterator[Part]:
+        models, begun = self._models, False
+        whole = sum(len(model.encoding.ids) for model in models)
         with cancellation.polling(
             lambda: self._report(sum(model.totals.tokens for model in models), whole)
         ):
-            for piece in parts:
-                if not begun and piece.logprob is not None:
+            for part in parts:
+                if not begun and part.logprob is not None:
                     begun = True
                     self._begin()
-                if compared:
-                    compared.add(piece)
-                yield piece
+                yield part
 
     def row(self) -> ScoredRow:
         """Return the results, once all parts were read."""

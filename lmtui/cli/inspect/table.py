@@ -1,4 +1,4 @@
-"""`lmtui inspect --summary`: one row per text, and one for the total.
+"""Tables of `lmtui inspect`; for `--summary` one row per text, and one for the total.
 
 Rows are written as they are computed, unless they are sorted. The name comes last:
 in full in a pipe, cut at its beginning on a narrow terminal. Knows no engine.
@@ -24,7 +24,8 @@ class Column:
     """The heading, and the name for `--sort`."""
     width: int
     written: Callable[[Any], str]
-    value: Callable[[ScoredRow], float | None]
+    value: Callable[[Any], float | None]
+    """Returns the number of a row: of a `ScoredRow`, but for other tables."""
 
 
 def _totals(name: str, *, other: bool = False) -> Callable[[ScoredRow], float | None]:
@@ -102,26 +103,29 @@ def sort_key(column: str | None, columns: Sequence[Column]) -> SortKey | None:
 class Table:
     """Writer of rows as a table: numbers under their headings, the name at the end."""
 
-    def __init__(self, output: Output, columns: Sequence[Column]) -> None:
+    def __init__(
+        self, output: Output, columns: Sequence[Column], name: str = NAME
+    ) -> None:
         self._output = output
         self._columns = columns
+        self._name = name
         self._begun = False
 
     def row(self, row: ScoredRow) -> None:
-        self._write(row, row.document.name)
+        self.write(row, row.document.name)
 
     def total(self, row: ScoredRow, files: int) -> None:
         """Write the totals, if there are several texts."""
         if files > 1:
-            self._write(row, f"total of {files}")
+            self.write(row, f"total of {files}")
 
-    def _write(self, row: ScoredRow, name: str) -> None:
+    def write(self, row: Any, name: str) -> None:
         if not self._begun:
             self._begun = True
             heads = "".join(
                 f"{column.name:>{column.width}}" for column in self._columns
             )
-            self._output.text(f"{heads}  {NAME}\n")
+            self._output.text(f"{heads}  {self._name}\n")
         cells = "".join(
             f"{column.written(column.value(row)):>{column.width}}"
             for column in self._columns

@@ -17,7 +17,12 @@ from torch import Tensor
 from lmtui.engine.backend import AnyBackend, not_a_distribution
 from lmtui.engine.sampling.listed_rows import listed_scores
 from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
-from lmtui.engine.softmax import blocks, log_normaliser_and_entropy, logprobs_of
+from lmtui.engine.softmax import (
+    blocks,
+    log_normaliser,
+    log_normaliser_and_entropy,
+    logprobs_of,
+)
 from lmtui.engine.windows import Windows
 from lmtui.partial import Entropy, Rank
 
@@ -32,6 +37,8 @@ class TokenScore:
     entropy: Entropy | None
     top: tuple[tuple[int, float], ...] = ()
     """(id, logprob) of the most probable tokens, by (-logit, id)."""
+    word_end: float | None = None
+    """As in `ScoredToken`."""
 
 
 @runtime_checkable
@@ -60,9 +67,11 @@ def score_rows(
     windows: Windows,
     start: int = 0,
     top_n: int = 0,
+    boundaries: Tensor | None = None,
 ) -> Iterator[TokenScore]:
     """Yield one row per token of `ids`, in order, from `start` on, the first token that
-    is scored in a window; `prefix` begins every window.
+    is scored in a window; `prefix` begins every window. `boundaries` are the ids whose
+    probability together is the `word_end` of a row.
 
     Raises:
         LmtuiError: the server can't score a text.
@@ -83,16 +92,22 @@ def score_rows(
         position = 0
         for block in backend.all_logits(read[:-1], skip=skipped):
             at = skipped + position
-            yield from rows_of(block, targets[at : at + block.shape[0]], top_n)
+            own = targets[at : at + block.shape[0]]
+            yield from rows_of(block, own, top_n, boundaries=boundaries)
             position += block.shape[0]
 
 
 def rows_of(
-    block: Tensor, targets: Sequence[int], top_n: int = 0, *, partial: bool = False
+    block: Tensor,
+    targets: Sequence[int],
+    top_n: int = 0,
+    *,
+    partial: bool = False,
+    boundaries: Tensor | None = None,
 ) -> Iterator[TokenScore]:
     """Yield the rows of n target tokens, given the logits [n, V] they are predicted
     from. With `partial`, only some tokens of each row are listed; other targets have no
-    logprob then.
+    logprob then. `boundaries` are those of `score_rows`.
 
     Raises:
         LmtuiError: the logits are no distribution.
@@ -106,13 +121,18 @@ def rows_of(
     if top_n:
         ids, values = rank(block, top_n)
         best = [ids, logprobs_of(values, normaliser)]
+    word_ends: list[Tensor] = []
+    if boundaries is not None:
+        ending = block[:, to_device(boundaries, block)]  # [n, boundaries]
+        word_ends = [log_normaliser(ending) - normaliser]
     logprobs = logprobs_of(own, normaliser).squeeze(1)
-    numbers = to_cpu(logprobs, _ranks(block, own), entropies, *best)
+    numbers = to_cpu(logprobs, _ranks(block, own), entropies, *best, *word_ends)
     logprob, ranks, entropies_nats, *tops = (number.tolist() for number in numbers)
+    ends = tops.pop() if word_ends else [None] * len(block)
     if any(map(math.isnan, logprob)):
         raise not_a_distribution()
     tokens = _pairs(*tops) if top_n else [()] * len(block)
-    yield from map(TokenScore, logprob, ranks, entropies_nats, tokens)
+    yield from map(TokenScore, logprob, ranks, entropies_nats, tokens, ends)
 
 
 def _ranks(block: Tensor, own: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ def scored_tokens(
             entropy=row.entropy,
             top=candidates(vocabulary, row),
             is_control=token in vocabulary.specials,
+            word_end=row.word_end,
         )
 
 

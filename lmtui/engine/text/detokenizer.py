@@ -84,6 +84,10 @@ class Vocabulary:
                 most = max(most, len(self.bytes(token)))
         return most
 
+    def opening_with_space(self, size: int) -> list[int]:
+        """Return the ids below `size` whose tokens begin with ASCII white space."""
+        return [token for token in range(size) if self.bytes(token)[:1].isspace()]
+
     def text(self, token: int) -> str:
         """Return the token's bytes as text; bytes that are no character show as `⟨E3
         81⟩`."""

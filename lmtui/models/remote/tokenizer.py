@@ -13,16 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
-from lmtui.models import source
+from lmtui.models import digests, source
 from lmtui.models.checkpoint import has_tokenizer
 from lmtui.models.download import hub
 from lmtui.models.gguf.config_check import read_gguf_model
+from lmtui.models.gguf.convert import cached_folder
 from lmtui.models.gguf.generation import end_ids
 from lmtui.models.gguf.tokenizer import read_tokenizer, save_tokenizer
 from lmtui.models.model_info import end_ids_in
-from lmtui.models.progress import OnProgress
+from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.remote.dialects import Dialect
-from lmtui.models.tokenizer_json import TokenizersTokenizer, library_tokenizer
+from lmtui.models.tokenizer_json import (
+    TokenizersTokenizer,
+    library_tokenizer,
+    names_no_model,
+)
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
@@ -84,6 +89,9 @@ def local_tokenizer(*names: str) -> ResolvedTokenizer | None:
 
 
 def _in_gguf(path: Path) -> ResolvedTokenizer:
+    # The copy of a dequantised file has it, in half the time.
+    if digests.recall(path) and (folder := cached_folder(path, "float32", ignore)):
+        return ResolvedTokenizer(TokenizersTokenizer(folder), end_ids_in(folder))
     header = read_gguf_model(path)
     read = read_tokenizer(header)
     with tempfile.TemporaryDirectory(prefix="lmtui-") as name:
@@ -96,8 +104,10 @@ def _in_gguf(path: Path) -> ResolvedTokenizer:
 def _in_folder(folder: Path) -> ResolvedTokenizer:
     if not has_tokenizer(folder):
         raise LmtuiError("this folder has no tokenizer", str(folder))
+    # transformers, which takes seconds to import, would use these files as they are.
+    read = TokenizersTokenizer if names_no_model(folder) else library_tokenizer
     try:
-        return ResolvedTokenizer(library_tokenizer(folder), end_ids_in(folder))
+        return ResolvedTokenizer(read(folder), end_ids_in(folder))
     except Exception as error:  # transformers raises anything for a damaged one
         raise LmtuiError(
             "this tokenizer can't be read", f"{folder}: {error}"

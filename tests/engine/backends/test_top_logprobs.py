@@ -3,6 +3,7 @@ nothing where it can't."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from lmtui.cli.inspect.pairs import read_pairs, write_pairs
 from lmtui.cli.output import score_fields
 from lmtui.engine.backends.top_logprobs import TopLogprobsBackend
 from lmtui.engine.engine import LocalEngine
@@ -538,3 +540,28 @@ def test_grammar_behind_thinking_or_a_beginning_is_refused(both: Both) -> None:
     _, there = both(WithoutTokenIds)
     with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
         list(there.generate(Prompt(ids, TEXT), GRAMMAR))
+
+
+def test_ends_of_words_are_refused_where_a_server_lists_some_tokens(both: Both) -> None:
+    _, there = both(Vllm)
+    with pytest.raises(LmtuiError, match=f"lists only the {ROWS} most") as caught:
+        there.score([5, 6], word_ends=True)
+    assert caught.value.title.startswith("the words of a text can't be scored")
+    assert "Use another model" in caught.value.hint
+
+
+@pytest.mark.parametrize("dialect", SCORING)
+def test_pairs_have_their_numbers_over_a_server(
+    both: Both,
+    dialect: type[Foreign],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "pairs"
+    file.write_text("the cat sat\tthe cat sits")
+    for engine in both(dialect):
+        pairs = read_pairs(str(file))
+        write_pairs(engine, "-", pairs, "no", as_json=True, tsv=False)
+    own, _, there, _ = map(json.loads, capsys.readouterr().out.splitlines())
+    for name in ("logprob_good", "logprob_bad", "difference"):
+        assert there[name] == pytest.approx(own[name], abs=1e-3)

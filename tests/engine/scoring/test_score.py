@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +36,22 @@ def test_score_of_one_window_equals_the_naive_pass(family: str, device: str) -> 
         assert [c.logprob for c in token.top] == pytest.approx(
             best.values[:3].tolist(), abs=1e-4
         )
+
+
+@pytest.mark.parametrize("device", tiny.DEVICES)
+def test_a_word_ends_where_white_space_or_the_end_of_the_text_follows(
+    device: str,
+) -> None:
+    logprobs = tiny.reference_logprobs("llama", IDS, device)
+    spelled = {id: sign for sign, id in tiny.tokenizer().get_vocab().items()}
+    ending = [id for id, sign in spelled.items() if id == 0 or sign[0] in "ĠĊĉčċČ"]
+    first, *scored = tiny.engine("llama", device).score(IDS, word_ends=True)
+    assert first.word_end is None
+    for row, token in zip(logprobs, scored, strict=False):
+        mass = float(row[ending].exp().sum().log())
+        assert token.word_end == pytest.approx(mass, abs=1e-5)
+    without = tiny.engine("llama", device).score(IDS)
+    assert [replace(token, word_end=None) for token in scored] == list(without)[1:]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+"""Rows of `lmtui inspect --words` and `--pairs`: as a table, JSON or TSV.
+
+JSON and tab-separated values have the fields of a row's dataclass, by their names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmtui.cli.inspect.table import Table
+from lmtui.cli.output import Output
+
+
+class RowWriter:
+    """Writer of rows; the first one writes the headings."""
+
+    def __init__(self, event: str, table: Table, *, json: bool, tsv: bool) -> None:
+        self._event, self._table = event, table
+        self._json, self._tsv = json, tsv
+        self._output = Output()
+        self._begun = False
+
+    def write(self, row: Any, name: str, **more: str) -> None:
+        """Write a row; `name` is its last cell in the table, `more` are fields before
+        its own elsewhere."""
+        if not (self._json or self._tsv):
+            self._table.write(row, name)
+            return
+        fields = {**more, **{field: getattr(row, field) for field in row.__slots__}}
+        if self._json:
+            self._output.event({"event": self._event, **fields})
+            return
+        if not self._begun:
+            self._begun = True
+            self._output.tsv(fields)
+        self._output.tsv(fields.values())
