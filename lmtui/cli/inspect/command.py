@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui import cancellation, state
+from lmtui.analysis.attribution import Unit
 from lmtui.cli import completion, options
 from lmtui.cli.engine import engine_for, engines_for
 from lmtui.cli.errors import DONE, USER, cancel_on_interrupt, note, print_error
@@ -28,6 +29,7 @@ from lmtui.cli.inspect.score import (
     score_together,
 )
 from lmtui.cli.inspect.table import AGAINST, ALONE, SortKey, Table, sort_key
+from lmtui.cli.inspect.why import write_why
 from lmtui.cli.inspect.words import word_writer
 from lmtui.cli.ngram import HIGHEST_ORDER, ComparedRef, NgramRef, ngram_ref
 from lmtui.cli.output import STDIN, Output, read_document, stdin_is_terminal
@@ -57,6 +59,8 @@ _EXCLUDING = {
     "--lens": "--plain --tsv --summary --html --words --pairs --against "
     "--against-adapter",
     "--words": "--summary --html --pairs --top --against --against-adapter",
+    "--why": "--plain --summary --html --lens --words --pairs --top --window --stride "
+    "--against --against-adapter",
     "--pairs": "FILE --chat --message --window --stride --top --summary --html "
     "--against --against-adapter",
 }
@@ -149,8 +153,19 @@ Pairs = Annotated[
 Tsv = Annotated[
     bool,
     typer.Option(
-        "--tsv", help="Write the rows of --words or --pairs as tab-separated values."
+        "--tsv", help="Write the rows of --words, --pairs or --why, tab-separated."
     ),
+]
+Why = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LINE:COL[-LINE:COL]",
+        help="Leave out each part of the text before a place, and print what that does "
+        "to the probability of the token there.",
+    ),
+]
+By = Annotated[
+    Unit | None, typer.Option(help="The parts that --why leaves out; unset is word.")
 ]
 Window = Annotated[
     int | None,
@@ -212,6 +227,8 @@ def inspect(
     lens: Lens = False,
     words: Words = False,
     pairs: Pairs = None,
+    why: Why = None,
+    by: By = None,
     tsv: Tsv = False,
     sort: Sort = None,
     top: Top = None,
@@ -257,6 +274,10 @@ def inspect(
     With --pairs, both sentences of each pair are scored: correct is a pair whose good
     sentence is more probable. All of its numbers are in nats.
 
+    With --why, each word (or --by sentence, line or token) before a place is left out
+    in turn: its effect is how much likelier the token there is with it, in bits. That
+    is no explanation of the network: two words that say the same can each have none.
+
     \b
     Examples:
       lmtui inspect README.md
@@ -268,6 +289,7 @@ def inspect(
       lmtui inspect draft.txt --lens --top 3
       lmtui inspect items.txt --words --bos yes --tsv > words.tsv
       lmtui inspect --pairs adjunct_island.jsonl --bos yes
+      lmtui inspect draft.txt --why 3:14 --by sentence
       lmtui inspect --chat last --message 2
       git log -1 --format=%B | lmtui inspect
       lmtui inspect notes/*.md --json --window 1024 --stride 256
@@ -297,7 +319,7 @@ def inspect(
     if (
         watched
         and alone
-        and not (json or plain or tsv or summary or page or lens or words)
+        and not (json or plain or tsv or summary or page or lens or words or why)
     ):
         open_screen(
             settings,
@@ -319,6 +341,12 @@ def inspect(
         writer = JsonRows(output, unread=unread) if json else Table(output, columns)
         write_rows(engines, documents, rules, writer, key)
         raise typer.Exit(USER if unread else DONE)
+    if why is not None:
+        (document,) = documents if len(documents) == 1 else [None]
+        if document is None:
+            raise LmtuiError("--why asks about one text", "", "Name one file.")
+        write_why(engines[0], document, why, rules, by or "word", as_json=json, tsv=tsv)
+        return
     if words:
         write = word_writer(json=json, tsv=tsv, many=len(documents) > 1)
         score_each(engines, documents, rules, write)
@@ -402,9 +430,12 @@ def _require_fit(given: Mapping[str, object]) -> None:
             if flag in flags and other in flags:
                 title = f"{flag} and {other} exclude each other"
                 raise LmtuiError(title, "", "Give one.")
-    if "--tsv" in flags and flags.isdisjoint(["--words", "--pairs"]):
-        hint = "Add --words, or --pairs FILE."
-        raise LmtuiError("--tsv writes the rows of --words or --pairs", "", hint)
+    if "--tsv" in flags and flags.isdisjoint(["--words", "--pairs", "--why"]):
+        hint = "Add --words, --pairs FILE or --why LINE:COL."
+        raise LmtuiError("--tsv writes rows of words, pairs or parts", "", hint)
+    if "--by" in flags and "--why" not in flags:
+        hint = "Add --why LINE:COL."
+        raise LmtuiError("--by names the parts that --why leaves out", "", hint)
 
 
 def _other(
