@@ -66,7 +66,8 @@ def words_of(
     for token, span in tokens:
         opens = span is None or token.is_control or token.bytes[:1].isspace()
         if has_word and (opens or is_certain):
-            after = 0.0 if is_certain else token.word_end or 0.0
+            after = 0.0 if is_certain else token.word_end
+            assert after is not None  # there are tokens before it
             start, end = part[0][1][0], part[-1][1][1]
             if match := _BETWEEN_SPACE.search(text, start, end):
                 start, end = match.span()

@@ -86,7 +86,8 @@ def score_rows(
         if skipped < 0:
             yield UNSCORED
             skipped = 0
-        if isinstance(backend, ScoringBackend):
+        # A server's own scores leave out where words end: that takes its logits.
+        if isinstance(backend, ScoringBackend) and boundaries is None:
             yield from backend.score_tokens(read, skip=skipped, top_n=top_n)
             continue
         position = 0

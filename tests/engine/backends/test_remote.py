@@ -132,12 +132,13 @@ def test_text_has_the_same_scores(window: int | None) -> None:
     with both() as (here, there):
         ids = here.encode(TEXT).ids
         assert there.encode(TEXT) == here.encode(TEXT)
-        asked: dict[str, Any] = {"window": window, "top_n": 3}
+        asked: dict[str, Any] = {"window": window, "top_n": 3, "word_ends": True}
         expected = list(here.score(ids, **asked))
         for one, other in zip(there.score(ids, **asked), expected, strict=True):
             assert (one.rank, one.id) == (other.rank, other.id)
             assert one.logprob == pytest.approx(other.logprob, abs=1e-6)
             assert one.entropy == pytest.approx(other.entropy, abs=1e-6)
+            assert one.word_end == pytest.approx(other.word_end, abs=1e-6)
             assert [c.id for c in one.top] == [c.id for c in other.top]
 
 
