@@ -142,6 +142,8 @@ def verbs(engine: LocalEngine) -> dict[str, Callable[[], Any]]:
         "next": next_token,
         "continuations": lambda: run_continuations(engine, ids, [5, 6, 7], 6),
         "score": lambda: list(engine.score(ids, top_n=3)),
+        "words": lambda: list(engine.score([*ids, 0], word_ends=True)),
+        "target": lambda: engine.target_logprob(ids[:5], ids[5:8]),
         "windows": lambda: list(engine.score(ids * 2, window=16, stride=8)),
         "draft": drafted,
         "lens": lambda: list(engine.logit_lens(ids, range(3, 8))),
