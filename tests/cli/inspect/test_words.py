@@ -88,7 +88,7 @@ def test_ctrl_c_leaves_whole_rows(form: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
-        (["--tsv"], "--tsv writes the rows of --words or --pairs"),
+        (["--tsv"], "--tsv writes rows of words, pairs or parts"),
         (["--words", "--summary"], "--words and --summary exclude each other"),
         (["--words", "--html", "out"], "--words and --html exclude each other"),
         (["--words", "--lens"], "--lens and --words exclude each other"),
