@@ -7,20 +7,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from textual import _wait
+from textual import app, pilot
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
 from lmtui.tui import dialogs
+from tests.tui import hosts
 
 
 @pytest.fixture(autouse=True, scope="session")
-def short_waits() -> None:
-    """After each key a pilot sleeps until the process has used a twentieth of one such
-    sleep. Textual's are 20 ms long: a third of the time of these tests. Nothing here
-    relies on them: what takes time is waited for by what is seen."""
-    _wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.004, 0.0002
-    dialogs.PAUSE = 0.001
+def short_waits() -> Iterator[None]:
+    """Wait after each key only until it is answered. Nothing here relies on more: what
+    takes time is waited for by what is seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (app, pilot):
+            patch.setattr(module, "wait_for_idle", hosts.rest)
+        patch.setattr(dialogs, "PAUSE", 0.001)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -82,12 +84,25 @@ async def hosted(
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
-    """Let an app run until something is seen."""
-    for _ in range(3000):
-        if condition():
+    """Let an app run until something is seen, which is looked for where it rests."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited for in vain"
+        await asyncio.sleep(0.003)
+        await rest(max_sleep=0.03)
+        pilot.app.screen._on_timer_update()  # as `pilot.pause` draws what has changed
+
+
+async def rest(min_sleep: float = 0, max_sleep: float = 1) -> None:
+    """Wait until the process has nothing to do for two milliseconds: Textual's
+    `wait_for_idle`, whose 20 ms after each key are a third of the time of a test."""
+    loop, start = asyncio.get_running_loop(), time.monotonic()
+    while time.monotonic() < start + max_sleep:
+        used = time.process_time()
+        await asyncio.sleep(0.002)
+        rests = time.process_time() - used < 0.0005 and not loop._ready  # type: ignore[attr-defined]
+        if rests and time.monotonic() > start + min_sleep:
             return
-        await pilot.pause(0.005)
-    raise AssertionError("waited for in vain")
 
 
 async def resized(pilot: Pilot[Any], width: int, height: int) -> None:

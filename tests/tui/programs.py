@@ -23,7 +23,7 @@ from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ErrorScreen
 from tests.fakes import FakeEngine
-from tests.tui.hosts import drawn
+from tests.tui import hosts
 
 SETTINGS = SamplingSettings(temperature=0, max_tokens=50)
 ROWS = (
@@ -45,11 +45,10 @@ class Program:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Let it run until something is seen."""
-        for _ in range(3000):
-            if condition():
-                return
-            await self.pilot.pause(0.005)
-        raise AssertionError(f"waited for in vain:\n{self.seen}")
+        try:
+            await hosts.until(self.pilot, condition)
+        except AssertionError:
+            raise AssertionError(f"waited for in vain:\n{self.seen}") from None
 
     async def on(self, kind: type[S]) -> S:
         """Wait for a screen."""
@@ -111,7 +110,7 @@ class Program:
     @property
     def seen(self) -> str:
         """What stands on the screen."""
-        return "\n".join(strip.text.rstrip() for strip in drawn(self.app.screen))
+        return "\n".join(strip.text.rstrip() for strip in hosts.drawn(self.app.screen))
 
 
 @asynccontextmanager

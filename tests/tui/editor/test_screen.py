@@ -347,6 +347,7 @@ async def test_lines_are_wrapped_numbered_and_copied_by_keys(tmp_path: Path) -> 
         await writer.until(lambda: " 1  word" in writer.seen)
         await writer.press(*["shift+right"] * 4, "ctrl+c")
         assert writer.running.app.clipboard == "word"
+        await writer.expected()  # while the text is scored, Ctrl+C stops that
         await writer.press("left", "ctrl+c")
         await writer.until(lambda: "Ctrl+Q quits." in writer.running.notices)
 
