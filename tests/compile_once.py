@@ -1,4 +1,4 @@
-"""Compile and link as g++ does, but each library once in a run of the tests.
+"""Compile and link as g++ does, but each library once.
 
 Results are kept in $COMPILED_ONCE, by the command and the contents of what it reads.
 Hundreds of processes run this, so that it imports little.
@@ -28,6 +28,7 @@ def main(command: list[str]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.exists(kept):
             write(target, read(kept))
+            os.utime(kept)
             return
         if status := run(command):
             sys.exit(status)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,10 @@ settings.register_profile("quick", max_examples=40, deadline=None, derandomize=T
 settings.register_profile("full", max_examples=1000, deadline=None)
 
 
+MONTH = 30 * 24 * 3600
+"""Seconds for which what was compiled is kept after its last use."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--full` runs the property tests on many more examples."""
     parser.addoption("--full", action="store_true", help="many more random examples")
@@ -34,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full" if config.getoption("--full") else "quick")
     _outlive_hangups()
     _keep_to_one_core()
-    _compile_once()
+    _compile_once(config)
 
 
 def _outlive_hangups() -> None:
@@ -45,23 +51,32 @@ def _outlive_hangups() -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Remove what was compiled."""
+    """Remove the command that compiles once."""
     if "PYTEST_XDIST_WORKER" not in os.environ and "COMPILED_ONCE" in os.environ:
-        shutil.rmtree(os.environ.pop("COMPILED_ONCE"), ignore_errors=True)
+        del os.environ["COMPILED_ONCE"]
+        shutil.rmtree(Path(os.environ.pop("CXX")).parent, ignore_errors=True)
 
 
-def _compile_once() -> None:
-    """Let all homes of the tests share what is compiled for them."""
-    if "CXX" not in os.environ and shutil.which("g++"):
-        folder = tempfile.mkdtemp(prefix="compiled-once-")
-        script = Path(__file__).with_name("compile_once.py")
-        # Started by this Python: what looks for a `python3` can take longer than it.
-        command = Path(folder) / "c++"
-        command.write_text(
-            f"#!/bin/sh\nexec '{sys.executable}' -IS '{script}' \"$@\"\n"
-        )
-        command.chmod(0o755)
-        os.environ |= {"CXX": str(command), "COMPILED_ONCE": folder}
+def _compile_once(config: pytest.Config) -> None:
+    """Let all homes of the tests share what is compiled for them, and later runs on
+    this processor with this compiler, too: pytest's cache has it."""
+    if "CXX" in os.environ or not shutil.which("g++"):
+        return
+    asked = ["g++", "-v", "-march=native", "-E", "-x", "c++", os.devnull]
+    told = subprocess.run(asked, check=False, capture_output=True).stderr
+    digest = hashlib.sha256(told).hexdigest()[:16]
+    kept = config.cache.mkdir("compiled") / digest  # type: ignore[union-attr]
+    kept.mkdir(exist_ok=True)
+    for file in kept.iterdir():
+        if file.stat().st_mtime < time.time() - MONTH:
+            file.unlink(missing_ok=True)
+    folder = tempfile.mkdtemp(prefix="compiled-once-")
+    script = Path(__file__).with_name("compile_once.py")
+    # Started by this Python: what looks for a `python3` can take longer than it.
+    command = Path(folder) / "c++"
+    command.write_text(f"#!/bin/sh\nexec '{sys.executable}' -IS '{script}' \"$@\"\n")
+    command.chmod(0o755)
+    os.environ |= {"CXX": str(command), "COMPILED_ONCE": str(kept)}
 
 
 def pytest_collection_finish() -> None:
