@@ -26,6 +26,7 @@ from lmtui.notation import log_prob
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.screen import LOADING, READING
 from lmtui.tui.widgets.probability_panel import STALE_TITLE
+from lmtui.tui.widgets.styled_lines import StyledLines
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import Chat, chat
 
@@ -80,7 +81,9 @@ async def settled(running: Chat) -> None:
             )
         )
     )
-    await running.pilot.pause(0.1)  # longer than what is old stays bright
+    # What is old stays bright for a while.
+    lines = running.chat.query(StyledLines)
+    await running.until(lambda: not any(widget._stale_timer for widget in lines))
     await running.until(lambda: not running.state.startswith(("reading", "scoring")))
     await running.pilot.pause()
 
