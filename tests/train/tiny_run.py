@@ -151,7 +151,7 @@ def _work(
     # Each collection of garbage would go through all that was imported, and copy it.
     gc.freeze()
     # What it writes and reads is tested elsewhere, and would take most of the time.
-    evaluate.RECALLED, evaluate._RECALL, evaluate.CONTINUED = 1, 4, 4
+    evaluate.RECALLED, evaluate._RECALL, evaluate.CONTINUED = 1, 2, 2
     neutral = evaluate.neutral_text()[:_NEUTRAL]
     evaluate.neutral_text = lambda: neutral
     os.environ["LMTUI_HOME"] = home

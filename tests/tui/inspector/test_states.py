@@ -345,14 +345,13 @@ class Stroll:
         self.shadings += "m" in state.keys
         for gate in earlier:
             gate.set()
-        denied: list[str] = []
-        for _ in range(300):
-            if not (denied := [*self.denied(state)]):
-                self.before = state.name
-                return
-            await running.pilot.pause(0.005)
-        where = f"{state.name} after {self.before}"
-        raise AssertionError(f"{where}: {denied}, {self.state!r}\n{running.seen}")
+        try:
+            await running.until(lambda: not [*self.denied(state)])
+        except AssertionError:
+            where = f"{state.name} after {self.before}"
+            words = f"{where}: {[*self.denied(state)]}, {self.state!r}\n{running.seen}"
+            raise AssertionError(words) from None
+        self.before = state.name
 
     async def load(self, state: State, earlier: list[Event]) -> None:
         """Load another model, and wait for its tokens, unless it is held before."""
