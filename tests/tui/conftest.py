@@ -15,6 +15,15 @@ from lmtui.tui import dialogs
 from tests.tui import hosts
 
 
+_wait_for_screen = pilot.Pilot._wait_for_screen
+
+
+async def wait_for_screen(self: pilot.Pilot[Any], timeout: float = 30) -> bool:
+    """Wait until all messages are handled: a message to each widget, as Textual sends,
+    says so only where the process does not rest."""
+    return await hosts.rest(max_sleep=0.02) or await _wait_for_screen(self, timeout)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def short_waits() -> Iterator[None]:
     """Wait after each key only until it is answered. Nothing here relies on more: what
@@ -22,6 +31,7 @@ def short_waits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (app, pilot):
             patch.setattr(module, "wait_for_idle", hosts.rest)
+        patch.setattr(pilot.Pilot, "_wait_for_screen", wait_for_screen)
         patch.setattr(dialogs, "PAUSE", 0.001)
         yield
 
@@ -41,4 +51,6 @@ def unshared_rules() -> Iterator[Callable[..., list[RuleSet]]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stylesheet, "_parse_rules", parse_once)
+        # Textual's is the same in Python, where each rule is looked for in sets.
+        patch.setattr(RuleSet, "__hash__", object.__hash__)
         yield parse

@@ -93,16 +93,18 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
         pilot.app.screen._on_timer_update()  # as `pilot.pause` draws what has changed
 
 
-async def rest(min_sleep: float = 0, max_sleep: float = 1) -> None:
-    """Wait until the process has nothing to do for two milliseconds: Textual's
-    `wait_for_idle`, whose 20 ms after each key are a third of the time of a test."""
+async def rest(min_sleep: float = 0, max_sleep: float = 1) -> bool:
+    """Wait until the process has nothing to do for two milliseconds, and return whether
+    it has: Textual's `wait_for_idle`, whose 20 ms after each key are a third of the
+    time of a test."""
     loop, start = asyncio.get_running_loop(), time.monotonic()
     while time.monotonic() < start + max_sleep:
         used = time.process_time()
         await asyncio.sleep(0.002)
         rests = time.process_time() - used < 0.0005 and not loop._ready  # type: ignore[attr-defined]
         if rests and time.monotonic() > start + min_sleep:
-            return
+            return True
+    return False
 
 
 async def resized(pilot: Pilot[Any], width: int, height: int) -> None:

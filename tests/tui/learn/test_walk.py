@@ -141,12 +141,12 @@ def settled(tmux: Tmux) -> None:
 
 @pytest.fixture
 def course(tmp_path: Path) -> Path:
-    """The course of the program, with a training of five seconds."""
+    """The course of the program, with a training of two seconds."""
     folder = tmp_path / "course"
     shutil.copytree(first_course(), folder)
     page = folder / "09-training.md"
     text = page.read_text(encoding="utf-8")
-    page.write_text(text.replace("```scratch\n", "```scratch\nseconds: 5\n"))
+    page.write_text(text.replace("```scratch\n", "```scratch\nseconds: 2\n"))
     return folder
 
 
