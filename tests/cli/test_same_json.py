@@ -19,7 +19,10 @@ from typing import Any
 import pytest
 
 from lmtui.cli.main import main
+from lmtui.engine import engine
 from lmtui.models import hardware
+from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.progress import OnProgress
 
 WRITTEN = Path(__file__).with_name("same_json")
 FILES = {
@@ -94,6 +97,23 @@ def shared(written: Any, found: Any) -> Any:
         pairs = zip(written, found, strict=False)
         return [*(shared(*pair) for pair in pairs), *found[len(written) :]]
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once() -> Iterator[None]:
+    """Load the model once for the same options: loading takes as long as a command."""
+    load = engine.load
+    loaded: dict[str, LoadedModel] = {}
+
+    def load_once(*spec: Any, on_progress: OnProgress, **options: Any) -> LoadedModel:
+        key = repr((spec, options))
+        if key not in loaded:
+            loaded[key] = load(*spec, on_progress=on_progress, **options)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "load", load_once)
+        yield
 
 
 @pytest.mark.real
