@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from threading import Thread
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -55,6 +57,11 @@ def test_other_threads_go_on() -> None:
     assert asked == [False]
 
 
+@cache
+def written_alone() -> list[Any]:
+    return list(tiny.engine().generate(PROMPT, SETTINGS))
+
+
 @given(
     after=st.integers(0, 13),
     order=st.lists(st.integers(0, 1), min_size=30, max_size=30),
@@ -63,7 +70,7 @@ def test_of_two_generations_that_take_turns_one_is_cancelled(
     after: int, order: list[int]
 ) -> None:
     """The other has the text that it has alone, whenever that happens."""
-    alone = list(tiny.engine().generate(PROMPT, SETTINGS))
+    alone = written_alone()
     engine = tiny.engine(slots=2)
     items: list[list[object]] = [[], []]
     conditions = (lambda: len(items[0]) >= after, lambda: False)
@@ -77,7 +84,6 @@ def test_of_two_generations_that_take_turns_one_is_cancelled(
     for found in (steps, items[1][:-1]):
         same = alone[: len(found)]
         assert [(s.id, s.logprob) for s in found] == [  # type: ignore[attr-defined]
-            (s.id, s.logprob)  # type: ignore[union-attr]
-            for s in same
+            (s.id, s.logprob) for s in same
         ]
     assert len(items[1]) == len(alone)
