@@ -77,15 +77,14 @@ async def test_message_that_returns_during_an_edit_joins_the_draft() -> None:
         assert running.prompt.text == "count\na draft"
 
 
-async def test_choices_are_offered_where_the_program_stalls_before_its_pause(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    looks = count()
-    monkeypatch.setattr("textual._time.get_time", lambda: next(looks) / 100)
-    monkeypatch.setattr("lmtui.tui.dialogs.PAUSE", 0.004)
-    engines = {"default": LmtuiError("no such model")}
-    async with chat(engines=engines, ready=False) as running:
-        await running.on(ErrorScreen)
+async def test_choices_are_offered_where_the_program_stalls_before_its_pause() -> None:
+    looks, engines = count(), {"default": LmtuiError("no such model")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textual._time.get_time", lambda: next(looks) / 100)
+        patch.setattr("lmtui.tui.dialogs.PAUSE", 0.004)
+        async with chat(engines=engines, ready=False) as running:
+            await running.on(ErrorScreen)
+            patch.undo()  # the program ends by a clock that goes on
 
 
 async def test_escape_stops_the_message_that_was_on_its_way(
