@@ -13,11 +13,13 @@ import pytest
 from lmtui.cli.main import VERBS
 from tests.cli.forked import Forked
 from tests.cli.program import Process, begun, run
+from tests.models import tiny
 
 CALLS = {
     "chat": ["chat", "--once", "a"],
     "complete": ["complete", "-", "--print"],
     "inspect": ["inspect", "-", "--json"],
+    "tokens": ["tokens", "-", "--model", "NOTES"],
     "finetune": ["finetune", "NOTES", "--headless", "--dry-run"],
     "learn": ["learn", "--plain", "softmax"],
     "serve": ["serve", "--port", "-1"],
@@ -38,6 +40,8 @@ def test_each_verb_says_the_same_in_a_fresh_interpreter(
     verb: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a.md").write_text("a note")
+    if verb == "tokens":
+        tiny.save_llama(tmp_path)
     arguments = [word.replace("NOTES", str(tmp_path)) for word in CALLS[verb]]
     script = {"engine": {"answers": ["It is Paris."]}}
     started, here = (

@@ -14,7 +14,6 @@ from textual.css.stylesheet import Stylesheet
 from lmtui.tui import dialogs
 from tests.tui import hosts
 
-
 _wait_for_screen = pilot.Pilot._wait_for_screen
 
 

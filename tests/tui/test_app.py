@@ -9,6 +9,7 @@ from threading import Event
 from typing import Any, Literal
 
 import pytest
+from textual._context import active_app
 from textual.command import CommandPalette
 from textual.widgets import Input
 
@@ -30,6 +31,7 @@ from lmtui.tui.widgets.token_view import TokenView
 from lmtui.worker.generation import run_generation
 from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
+from tests.tui.hosts import drawn
 from tests.tui.programs import SETTINGS, Program, chatting, holding, program
 
 DEFAULT_NAME = "smollm2-135m-instruct"
@@ -43,7 +45,7 @@ async def test_model_is_loaded_after_the_first_frame(
     seen: list[str] = []
 
     def open_model(name: str) -> Any:
-        seen.append(running.seen)
+        seen.append("\n".join(strip.text for strip in drawn(active_app.get().screen)))
         return lambda _: FakeEngine(name=name)
 
     async with program(open_model=open_model, first=first) as running:
