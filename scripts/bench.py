@@ -30,6 +30,7 @@ from bench_serve import print_serve
 from bench_suggestions import print_suggestions
 from bench_tools import Work, compare, in_terminal, measured_by, row
 from bench_train import print_training
+from bench_why import print_why
 from bench_writing import machine, print_editor, print_pairs
 from transformers import TextIteratorStreamer
 
@@ -65,6 +66,7 @@ PARTS = (
     "chat",
     "history",
     "proofreading",
+    "why",
     "training",
 )
 """What is measured, in this order: threads slow what runs after them."""
@@ -428,6 +430,7 @@ def main() -> None:
         "inspector": lambda: print_inspector(options.model),
         "chat": lambda: print_screen(options.model, rounds, options.tokens),
         "history": print_chats,
+        "why": lambda: print_why([engine, fast], rounds),
         "training": lambda: print_training(options.model, rounds=min(rounds, 3)),
     }
     for part in PARTS:

@@ -1,0 +1,49 @@
+"""Leaving out each part of a text, against what its tokens take as one prompt."""
+
+from __future__ import annotations
+
+import time
+
+from bench_documents import cut, prose
+
+from lmtui.analysis.attribution import Attribution, Target, Unit
+from lmtui.engine.engine import LocalEngine
+
+TOKENS = 256
+_WORDS = 40  # of the last ones, which have the least behind them
+
+
+def print_why(engines: list[LocalEngine], rounds: int) -> None:
+    """A row a precision and a kind of unit; a ratio above 1 beats the prompt."""
+    print("\n| leaving out, before one token | lmtui | its tokens as prompts | ratio |")
+    print("|---|---|---|---|")
+    for engine in engines:
+        text = cut(engine, prose(), TOKENS)
+        for by in ("sentence", "word"):
+            pairs = sorted(_seconds(engine, text, by) for _ in range(rounds))
+            own, peer, units = pairs[len(pairs) // 2]
+            name = f"{engine.info.dtype}, {units} {by}s"
+            print(
+                f"| {name} | {own:.2f} s | {peer:.2f} s | {peer / own:.2f} |",
+                flush=True,
+            )
+
+
+def _seconds(engine: LocalEngine, text: str, by: Unit) -> tuple[float, float, int]:
+    """Seconds for all units, and for as many tokens as have to be read again at the
+    speed of a prompt of them."""
+    encoding = engine.encode(text)
+    last = len(encoding.ids) - 1
+    subject = Attribution(engine, text, encoding, Target(last, last))
+    units = subject.units(by)[-_WORDS:]
+    begins = [start for start, _ in encoding.spans]
+    behind = sum(sum(begin >= end for begin in begins) for _, end in units)
+    start = time.perf_counter()
+    list(subject.effects(units, tokens=False))
+    own = time.perf_counter() - start
+    prompt = encoding.ids[: max(1, behind // len(units))]
+    engine.cache.reset()
+    start = time.perf_counter()
+    engine.cache.read(prompt)
+    speed = len(prompt) / (time.perf_counter() - start)
+    return own, behind / speed, len(units)
