@@ -4,10 +4,12 @@ what the apps of all tests share."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from textual import app, pilot
+from textual.app import ScreenStackError
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
@@ -19,8 +21,17 @@ _wait_for_screen = pilot.Pilot._wait_for_screen
 
 async def wait_for_screen(self: pilot.Pilot[Any], timeout: float = 30) -> bool:
     """Wait until all messages are handled: a message to each widget, as Textual sends,
-    says so only where the process does not rest."""
-    return await hosts.rest(max_sleep=0.02) or await _wait_for_screen(self, timeout)
+    says so only where the process does not rest. A timer would draw what is due up to
+    a sixtieth of a second later."""
+    rests = await hosts.rest(max_sleep=0.02) or await _wait_for_screen(self, timeout)
+    with suppress(ScreenStackError):
+        for _ in range(3):  # a layout tells widgets their sizes, which draw again
+            screen = self.app.screen
+            if not (screen._layout_required or screen._dirty_widgets):
+                break
+            screen._on_timer_update()
+            rests = await hosts.rest(max_sleep=0.02)
+    return rests
 
 
 @pytest.fixture(autouse=True, scope="session")
