@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 
 from bench_documents import cut, prose
 
-from lmtui.analysis.attribution import Attribution, Target, Unit
+from lmtui.analysis.attribution import Attribution, Granularity
 from lmtui.engine.engine import LocalEngine
 
 TOKENS = 256
@@ -29,17 +30,19 @@ def print_why(engines: list[LocalEngine], rounds: int) -> None:
             )
 
 
-def _seconds(engine: LocalEngine, text: str, by: Unit) -> tuple[float, float, int]:
+def _seconds(
+    engine: LocalEngine, text: str, by: Granularity
+) -> tuple[float, float, int]:
     """Seconds for all units, and for as many tokens as have to be read again at the
     speed of a prompt of them."""
     encoding = engine.encode(text)
-    last = len(encoding.ids) - 1
-    subject = Attribution(engine, text, encoding, Target(last, last))
+    subject = Attribution(engine, text, encoding, len(text) - 1, len(text))
+    assert subject.logprob is not None  # the whole text is in the cache now
     units = subject.units(by)[-_WORDS:]
     begins = [start for start, _ in encoding.spans]
     behind = sum(sum(begin >= end for begin in begins) for _, end in units)
     start = time.perf_counter()
-    list(subject.effects(units, tokens=False))
+    list(islice(subject.effects(by), _WORDS))
     own = time.perf_counter() - start
     prompt = encoding.ids[: max(1, behind // len(units))]
     engine.cache.reset()

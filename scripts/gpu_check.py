@@ -20,6 +20,7 @@ import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any, NamedTuple
 
 import torch
@@ -92,7 +93,7 @@ def tried(checks: Sequence[Check], options: Namespace) -> Iterator[Row]:
     for check in checks:
         try:
             yield from check(options)
-        except (RuntimeError, LmtuiError) as error:
+        except (RuntimeError, OSError, SubprocessError, LmtuiError) as error:
             words = " ".join(str(error).split())
             yield Row(check.__name__.replace("_", " "), words[:200], False)
 
@@ -115,29 +116,27 @@ def tests_that_need_cuda(options: Namespace) -> Iterator[Row]:
 
 def exactness(options: Namespace) -> Iterator[Row]:
     """The text's log-probabilities, as they are computed in three ways."""
-    ours = opened(options, options.device, "float32")
-    ids = ours.encode(TEXT.read_text(encoding="utf-8")).ids[:_SCORED]
-    exact = logprobs(ours, ids)
-    on_cpu = logprobs(opened(options, "cpu", "float32"), ids)
-    at = torch.tensor(ids[1:])[:, None]
+    exact, at = logprobs(options, options.device, "float32")
+    on_cpu, _ = logprobs(options, "cpu", "float32")
     off = (exact.gather(1, at) - on_cpu.gather(1, at)).abs()
     figure = f"a logprob is off by {float(off.max()):.2g} nats at most"
     yield Row("float32, against the CPU", figure, float(off.max()) <= NEAR)
-    half = logprobs(opened(options, options.device, "bfloat16"), ids)
+    half, _ = logprobs(options, options.device, "bfloat16")
     divergence = float((exact.exp() * (exact - half)).sum(-1).mean())
     same = float((exact.argmax(-1) == half.argmax(-1)).double().mean())
     figure = f"{divergence:.2g} nats a token, the same first token at {same:.1%}"
     yield Row("bfloat16, against float32", figure, divergence <= NEAR_IN_HALF)
 
 
-def opened(options: Namespace, device: str, dtype: str) -> LocalEngine:
-    return LocalEngine.open(options.model, device=device, dtype=dtype)
-
-
-def logprobs(engine: LocalEngine, ids: Sequence[int]) -> torch.Tensor:
-    """Log-probabilities after each token but the last: float64 [n - 1, V]."""
+def logprobs(
+    options: Namespace, device: str, dtype: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities after each token of a text but the last: float64 [n - 1, V],
+    and the ids of the tokens there, [n - 1, 1]."""
+    engine = LocalEngine.open(options.model, device=device, dtype=dtype)
+    ids = engine.encode(TEXT.read_text(encoding="utf-8")).ids[:_SCORED]
     blocks = [block.cpu() for block in engine.backend.all_logits(ids[:-1])]
-    return torch.cat(blocks).double().log_softmax(-1)
+    return torch.cat(blocks).double().log_softmax(-1), torch.tensor(ids[1:])[:, None]
 
 
 def decoding(options: Namespace) -> Iterator[Row]:

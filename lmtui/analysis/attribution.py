@@ -12,12 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Encoding
+from lmtui.errors import LmtuiError
+from lmtui.notation import LN2
 
-Unit = Literal["word", "sentence", "line", "token"]
+Granularity = Literal["word", "sentence", "line", "token"]
 Span = tuple[int, int]
 
 # A unit holds the white space that would be left over without it: a word that before
@@ -38,99 +41,86 @@ class Effect:
     start: int
     """Offset in code points, as is `end`."""
     end: int
-    logprob: float | None
+    text: str
+    logprob_without: float | None
     """log P(target | context without the unit), in nats; None where nothing is left to
     predict it from."""
-    effect: float | None
-    """What the unit adds to log P(target | context), in nats."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Tokens of a text whose probability is asked about."""
-
-    first: int
-    """Index of the first token."""
-    last: int
-    """Index of the last one."""
-
-    @classmethod
-    def at(cls, encoding: Encoding, start: int, end: int) -> Target:
-        """Return the tokens that the characters from `start` up to `end` are in: at
-        least that of the character at `start`."""
-        spans, end = encoding.spans, max(end, start + 1)
-        inside = [i for i, (a, b) in enumerate(spans) if a < end and start < b]
-        return cls(inside[0], inside[-1])
+    bits: float | None
+    """What the unit adds to log P(target | context), in bits."""
 
 
 class Attribution:
     """Effects of the units before a target, in one text."""
 
     def __init__(
-        self, engine: Engine, text: str, encoding: Encoding, target: Target
+        self, engine: Engine, text: str, encoding: Encoding, start: int, end: int
     ) -> None:
-        """Read as much of the text before the target as fits the model's context."""
-        self._engine, self._text, self._encoding = engine, text, encoding
-        ids, self._target = encoding.ids, target
-        self._wanted = ids[target.first : target.last + 1]
-        room = engine.info.context - len(encoding.prefix) - len(self._wanted)
-        self._first = max(0, target.first - max(room, 0))
-        """Index of the first token that is read."""
-        self.span = encoding.spans[target.first][0], encoding.spans[target.last][1]
-        """Start and end of the target, in code points."""
-        self.start = encoding.spans[self._first][0]
-        """Where the text begins that is read."""
-        context = (*encoding.prefix, *ids[self._first : target.first])
-        self.logprob = self._after(context)
-        """log P(target | context), in nats; None without a context."""
-        self.without_all = self._after(encoding.prefix)
-        """log P(target) with none of the text before it; None where the model reads
-        nothing before a text."""
+        """The target are the tokens that the characters from `start` up to `end` are
+        in. As much of the text before it is read as fits the model's context.
 
-    def _after(self, context: Sequence[int]) -> float | None:
+        Raises:
+            LmtuiError: no token has these characters.
+        """
+        self._engine, self._text, self._encoding = engine, text, encoding
+        spans = encoding.spans
+        inside = [i for i, (a, b) in enumerate(spans) if a < end and start < b]
+        if not inside:
+            raise LmtuiError("there is no token", "", "Name another place.")
+        self._target = slice(inside[0], inside[-1] + 1)
+        self._wanted = encoding.ids[self._target]
+        room = engine.info.context - len(encoding.prefix) - len(self._wanted)
+        self._context = slice(max(0, inside[0] - max(room, 0)), inside[0])
+        self.span = spans[inside[0]][0], spans[inside[-1]][1]
+        """Start and end of the target, in code points."""
+        self._start = spans[self._context.start][0]
+
+    @cached_property
+    def logprob(self) -> float | None:
+        """log P(target | context), in nats; None without a context."""
+        return self._after(self._encoding.ids[self._context])
+
+    @cached_property
+    def logprob_without_all(self) -> float | None:
+        """log P(target) with none of the text before it, in nats; None where the model
+        reads nothing before a text."""
+        return self._after(())
+
+    def _after(self, ids: Sequence[int]) -> float | None:
+        context = [*self._encoding.prefix, *ids]
         return self._engine.target_logprob(context, self._wanted) if context else None
 
-    def units(self, by: Unit) -> list[Span]:
+    def units(self, by: Granularity) -> list[Span]:
         """Return start and end of each unit that is read before the target, in
         order."""
         if by == "token":
-            return list(self._encoding.spans[self._first : self._target.first])
-        matches = _UNITS[by].finditer(self._text, self.start, self.span[0])
+            return list(self._encoding.spans[self._context])
+        matches = _UNITS[by].finditer(self._text, self._start, self.span[0])
         return [match.span() for match in matches]
 
-    def effects(self, units: Sequence[Span], *, tokens: bool) -> Iterator[Effect]:
+    def effects(self, by: Granularity) -> Iterator[Effect]:
         """Yield the effect of each unit, the last one first, since all before it need
-        not be read again. With `tokens`, the tokens in a unit are left out; else its
-        text is, and the text around it is tokenized anew."""
-        for unit in reversed(units):
-            context = self._without_tokens(unit) if tokens else self._without_text(unit)
-            logprob = self._after(context)
-            known = logprob is not None and self.logprob is not None
-            effect = (self.logprob or 0.0) - (logprob or 0.0) if known else None
-            yield Effect(*unit, logprob, effect)
+        not be read again. A token is left out as it is; of other units the text is, and
+        the text around it is tokenized anew."""
+        units = self.units(by)
+        for index in reversed(range(len(units))):
+            start, end = units[index]
+            if by == "token":
+                ids = list(self._encoding.ids[self._context])
+                del ids[index]
+            else:
+                ids = self._ids_without(start, end)
+            logprob, effect = self._after(ids), None
+            if logprob is not None and self.logprob is not None:
+                effect = (self.logprob - logprob) / LN2
+            yield Effect(start, end, self._text[start:end], logprob, effect)
 
-    def _without_tokens(self, unit: Span) -> list[int]:
-        first, last = self._first, self._target.first
-        placed = zip(
-            self._encoding.ids[first:last],
-            self._encoding.spans[first:last],
-            strict=True,
-        )
-        start, end = unit
-        kept = [i for i, (a, b) in placed if not (start <= a and b <= end)]
-        return [*self._encoding.prefix, *kept]
-
-    def _without_text(self, unit: Span) -> list[int]:
-        """Return the tokens before the target of the text without a unit. They are cut
+    def _ids_without(self, start: int, end: int) -> list[int]:
+        """Return the tokens before the target of the text without a part. They are cut
         where the target begins, so that its own tokens never change."""
-        start, end = unit
-        before = self._text[self.start : start] + self._text[end : self.span[0]]
-        whole = before + self._text[self.span[0] : self.span[1]]
-        encoding = self._engine.encode(whole, bos="no")
-        for index, (begin, _) in enumerate(encoding.spans):
-            if begin >= len(before):
-                if begin == len(before):
-                    return [*self._encoding.prefix, *encoding.ids[:index]]
-                break
-        ids = self._engine.encode(before, bos="no").ids
-        return [*self._encoding.prefix, *ids]
+        first, last = self.span
+        before = self._text[self._start : start] + self._text[end:first]
+        whole = self._engine.encode(before + self._text[first:last], bos="no")
+        for index, (begin, _) in enumerate(whole.spans):
+            if begin == len(before):
+                return list(whole.ids[:index])
+        return list(self._engine.encode(before, bos="no").ids)

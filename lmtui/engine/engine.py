@@ -12,7 +12,6 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lmtui.engine.backends.select import backend_of
@@ -30,7 +29,7 @@ from lmtui.engine.scoring.draft_scorer import DraftScorer
 from lmtui.engine.scoring.layer_scores import LensText, lens_columns
 from lmtui.engine.scoring.prompt_scores import score_prompts
 from lmtui.engine.scoring.raw_logits import as_bytes, raw_logits
-from lmtui.engine.scoring.score import UNSCORED, score_rows
+from lmtui.engine.scoring.score import UNSCORED, score_rows, word_boundaries
 from lmtui.engine.scoring.scored_tokens import scored_tokens
 from lmtui.engine.servers.draws import require_drawable, server_samples
 from lmtui.engine.text.detokenizer import Vocabulary
@@ -340,23 +339,10 @@ class LocalEngine:
 
     @cached_property
     def _word_boundaries(self) -> Tensor:
-        """Ids of the tokens before which a word ends.
-
-        Raises:
-            LmtuiError: it can't be known that a word ends.
-        """
-        size, top = self.info.vocabulary, self.backend.top_logprobs
+        size = self.info.vocabulary
         spaces = self._vocabulary.opening_with_space(size)
-        if top is not None or not spaces:
-            raise LmtuiError(
-                "the words of a text can't be scored with this model",
-                f"its server lists only the {top} most probable tokens"
-                if spaces
-                else "none of its tokens begins with white space",
-                "Use another model, or --json for the numbers of each token.",
-            )
-        ends = (token for token in self.end_ids if token < size)
-        return torch.tensor(sorted({*spaces, *ends}))
+        ends = [token for token in self.end_ids if token < size]
+        return word_boundaries(self.backend, spaces, ends)
 
     def logit_lens(
         self,

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmtui.analysis.attribution import Attribution, Target
+from lmtui.analysis.attribution import Attribution
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.load import load
+from lmtui.notation import LN2
 from tests.engine import tiny
 from tests.examples import examples
 from tests.fakes import FakeEngine
@@ -31,8 +32,7 @@ def attribution(engine: LocalEngine, text: str, target: str, bos: str) -> Attrib
     """Of a part of a text."""
     encoding = engine.encode(text, bos=bos)  # type: ignore[arg-type]
     start = text.rindex(target)
-    place = Target.at(encoding, start, start + len(target))
-    return Attribution(engine, text, encoding, place)
+    return Attribution(engine, text, encoding, start, start + len(target))
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
@@ -79,26 +79,26 @@ def test_effects_are_differences_of_logprobs() -> None:
         assert subject.logprob == pytest.approx(whole, abs=1e-4)
         if prefix:
             alone = naive("llama", prefix, target)
-            assert subject.without_all == pytest.approx(alone, abs=1e-4)
+            assert subject.logprob_without_all == pytest.approx(alone, abs=1e-4)
         else:
-            assert subject.without_all is None
-        effects = list(subject.effects(subject.units("token"), tokens=True))
+            assert subject.logprob_without_all is None
+        effects = list(subject.effects("token"))
         assert [(e.start, e.end) for e in effects[::-1]] == [*encoding.spans[:first]]
         for index, effect in enumerate(reversed(effects)):
             kept = [*prefix, *ids[:index], *ids[index + 1 : first]]
             expected = whole - naive("llama", kept, target)
-            assert effect.effect == pytest.approx(expected, abs=2e-4)
+            assert effect.bits == pytest.approx(expected / LN2, abs=3e-4)
 
 
 def test_text_without_a_word_is_tokenized_anew() -> None:
     engine = tiny.engine("llama")
     subject = attribution(engine, TEXT, " mat", "yes")
     target = engine.encode(" mat").ids
-    for effect in subject.effects(subject.units("word"), tokens=False):
+    for effect in subject.effects("word"):
         left = TEXT[: effect.start] + TEXT[effect.end : TEXT.rindex(" mat")]
         context = [*engine.encode(left, bos="yes").prefix, *engine.encode(left).ids]
         expected = naive("llama", context, list(target))
-        assert effect.logprob == pytest.approx(expected, abs=1e-4)
+        assert effect.logprob_without == pytest.approx(expected, abs=1e-4)
 
 
 def test_leaving_out_one_unit_after_another_adds_up_to_all_of_them() -> None:
@@ -107,14 +107,14 @@ def test_leaving_out_one_unit_after_another_adds_up_to_all_of_them() -> None:
     encoding = engine.encode(TEXT, bos="yes")
     first = next(i for i, s in enumerate(encoding.spans) if s == subject.span)
     kept, steps, before = list(encoding.ids[:first]), [], subject.logprob
-    assert before is not None and subject.without_all is not None
+    assert before is not None and subject.logprob_without_all is not None
     while kept:
         kept.pop(len(kept) // 2)
         context = [*encoding.prefix, *kept]
         now = engine.target_logprob(context, [encoding.ids[first]])
         steps.append(before - now)
         before = now
-    whole = (subject.logprob or 0) - subject.without_all
+    whole = (subject.logprob or 0) - subject.logprob_without_all
     assert sum(steps) == pytest.approx(whole, abs=1e-4)
 
 
@@ -125,8 +125,7 @@ def test_units_are_all_of_the_text_but_white_space(by: str, text: str) -> None:
     engine = FakeEngine()
     text += "x"
     encoding = engine.encode(text)
-    last = Target(len(encoding.ids) - 1, len(encoding.ids) - 1)
-    subject = Attribution(engine, text, encoding, last)
+    subject = Attribution(engine, text, encoding, len(text) - 1, len(text))
     units = subject.units(by)  # type: ignore[arg-type]
     ends = [0, *(end for _, end in units)]
     starts = [*(start for start, _ in units), subject.span[0]]
@@ -152,15 +151,15 @@ def test_sentences_and_lines() -> None:
 def test_first_unit_without_which_nothing_is_read_has_no_effect() -> None:
     engine = tiny.engine("llama")
     subject = attribution(engine, "cat sat", " sat", "no")
-    [effect] = subject.effects(subject.units("word"), tokens=False)
-    assert (effect.logprob, effect.effect) == (None, None)
+    [effect] = subject.effects("word")
+    assert (effect.logprob_without, effect.bits) == (None, None)
 
 
 def test_context_longer_than_the_models_is_cut_at_its_beginning() -> None:
     engine = tiny.engine("llama", context=16)
     subject = attribution(engine, "the cat sat on the mat " * 20, " mat", "yes")
     assert len(subject.units("token")) == 16 - 1 - 1
-    assert len([*subject.effects(subject.units("word"), tokens=False)]) > 2
+    assert len([*subject.effects("word")]) > 2
 
 
 def test_attribution_ends_within_a_step_of_a_cancellation() -> None:
@@ -173,8 +172,13 @@ def test_attribution_ends_within_a_step_of_a_cancellation() -> None:
         return len(asked) > 30
 
     with pytest.raises(Cancelled), cancelled_when(stop):
-        list(subject.effects(subject.units("token"), tokens=True))
+        list(subject.effects("token"))
     assert len(asked) == 31
+
+
+def test_place_without_a_token_is_refused() -> None:
+    with pytest.raises(LmtuiError, match="there is no token"):
+        Attribution(FakeEngine(), "ab", FakeEngine().encode("ab"), 2, 3)
 
 
 def test_target_that_does_not_fit_is_refused() -> None:
@@ -191,7 +195,7 @@ def test_effects_of_the_default_model_are_those_of_fresh_passes(
     engine = LocalEngine(load())
     text = "The cat was hungry. It was raining in Paris. The cat ate the mouse"
     subject = attribution(engine, text, " mouse", "yes")
-    effects = list(subject.effects(subject.units("sentence"), tokens=False))
+    effects = list(subject.effects("sentence"))
     for effect in effects:
         left = text[: effect.start] + text[effect.end : -len(" mouse")]
         before = engine.encode(left, bos="yes")
@@ -199,6 +203,6 @@ def test_effects_of_the_default_model_are_those_of_fresh_passes(
             engine.encode(" mouse").ids, prefix=(*before.prefix, *before.ids)
         )
         expected = sum(token.logprob or 0.0 for token in scored)
-        assert effect.logprob == pytest.approx(expected, abs=1e-4)
-    strongest = max(effects, key=lambda effect: effect.effect or 0.0)
+        assert effect.logprob_without == pytest.approx(expected, abs=1e-4)
+    strongest = max(effects, key=lambda effect: effect.bits or 0.0)
     assert text[strongest.start : strongest.end] == "The cat ate the"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui import cancellation, state
-from lmtui.analysis.attribution import Unit
+from lmtui.analysis.attribution import Granularity
 from lmtui.cli import completion, options
 from lmtui.cli.engine import engine_for, engines_for
 from lmtui.cli.errors import DONE, USER, cancel_on_interrupt, note, print_error
@@ -29,7 +29,7 @@ from lmtui.cli.inspect.score import (
     score_together,
 )
 from lmtui.cli.inspect.table import AGAINST, ALONE, SortKey, Table, sort_key
-from lmtui.cli.inspect.why import write_why
+from lmtui.cli.inspect.why import target_span, write_why
 from lmtui.cli.inspect.words import word_writer
 from lmtui.cli.ngram import HIGHEST_ORDER, ComparedRef, NgramRef, ngram_ref
 from lmtui.cli.output import STDIN, Output, read_document, stdin_is_terminal
@@ -165,7 +165,8 @@ Why = Annotated[
     ),
 ]
 By = Annotated[
-    Unit | None, typer.Option(help="The parts that --why leaves out; unset is word.")
+    Granularity | None,
+    typer.Option(help="The parts that --why leaves out; unset is word."),
 ]
 Window = Annotated[
     int | None,
@@ -266,17 +267,9 @@ def inspect(
     and the head are applied to the state after that layer. Layer 0 is the embedding;
     the last layer is the model itself.
 
-    With --words, each word has its surprisal. That a word ends is part of it: after its
-    last token, the tokens count that begin with white space or end the text (Pimentel
-    and Meister, 2024). The column naive is the plain sum over its tokens. White space
-    counts to the word behind it: see `lmtui help numbers`.
-
-    With --pairs, both sentences of each pair are scored: correct is a pair whose good
-    sentence is more probable. All of its numbers are in nats.
-
-    With --why, each word (or --by sentence, line or token) before a place is left out
-    in turn: its effect is how much likelier the token there is with it, in bits. That
-    is no explanation of the network: two words that say the same can each have none.
+    --words has a row for each word, --pairs one for each minimal pair, and --why one
+    for each part of the text before a place. How they are counted, and what they can't
+    say, stands in `lmtui help inspect` and `lmtui help numbers`.
 
     \b
     Examples:
@@ -314,6 +307,7 @@ def inspect(
     documents = _texts(files or [], chat, message, skip=summary)
     if watched and chat is None:
         state.remember(each.name for each in documents if each.name != STDIN)
+    place = None if why is None else target_span(_only(documents).text, why)
     _warn_counted(documents, other)
     alone = len(documents) == 1 and top is None
     if (
@@ -341,11 +335,9 @@ def inspect(
         writer = JsonRows(output, unread=unread) if json else Table(output, columns)
         write_rows(engines, documents, rules, writer, key)
         raise typer.Exit(USER if unread else DONE)
-    if why is not None:
-        (document,) = documents if len(documents) == 1 else [None]
-        if document is None:
-            raise LmtuiError("--why asks about one text", "", "Name one file.")
-        write_why(engines[0], document, why, rules, by or "word", as_json=json, tsv=tsv)
+    if place is not None:
+        by = by or "word"
+        write_why(engines[0], documents[0], place, rules, by, json=json, tsv=tsv)
         return
     if words:
         write = word_writer(json=json, tsv=tsv, many=len(documents) > 1)
@@ -410,6 +402,12 @@ def _subject(
 
 def _shown(document: TextSource) -> str:
     return "stdin" if document.name == STDIN else visible_line(document.name)
+
+
+def _only(documents: Sequence[TextSource]) -> TextSource:
+    if len(documents) != 1:
+        raise LmtuiError("--why asks about one text", "", "Name one file.")
+    return documents[0]
 
 
 def _note_empty(documents: Sequence[TextSource]) -> None:

@@ -1,22 +1,21 @@
 """`lmtui inspect --why`: which parts of a text made a token of it likely.
 
-Numbers of probability are in nats in JSON and TSV, effects in bits everywhere.
+Effects are in bits, probabilities in JSON and TSV in nats.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from operator import attrgetter
 
 from lmtui import cancellation, notation
-from lmtui.analysis.attribution import Attribution, Effect, Target, Unit
+from lmtui.analysis.attribution import Attribution, Effect, Granularity
 from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.inspect.rows import RowWriter
 from lmtui.cli.inspect.score import ModelScores, Rules
 from lmtui.cli.inspect.table import Column, Table
 from lmtui.cli.output import Output, adapter_field
 from lmtui.cli.progress import meter
+from lmtui.editing.positions import offset_of, parsed
 from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
@@ -24,96 +23,90 @@ from lmtui.text import visible_token
 
 STRONGEST = 10
 """Rows of the table."""
-_SHOWN = 50  # characters of a unit in the table
-_PLACE = re.compile(r"(\d+):(\d+)(?:-(\d+):(\d+))?")
-_HINT = "Give the line and the column of a character, as 3:14, or of two, as 3:14-3:20."
+_SHOWN = 50  # cells of a unit in the table
 
 
-@dataclass(frozen=True, slots=True)
-class UnitRow:
-    """A unit of the text before the target, in the order of the fields of its row."""
+def target_span(text: str, named: str) -> tuple[int, int]:
+    """Return where a target begins and ends, named as LINE:COL or LINE:COL-LINE:COL,
+    the last character included.
 
-    start: int
-    end: int
-    text: str
-    logprob: float | None
-    """log P of the target without the unit."""
-    bits: float | None
-    """Its effect."""
+    Raises:
+        LmtuiError: it is not named so, or the text has no such place.
+    """
+    first, _, last = named.partition("-")
+    start = offset_of(text, *parsed(first))
+    end = offset_of(text, *parsed(last or first)) + 1
+    if end <= start:
+        hint = "Name the first place first."
+        raise LmtuiError("--why ends before it begins", named, hint)
+    return start, end
 
 
 def write_why(
     engine: Engine,
     document: TextSource,
-    place: str,
+    place: tuple[int, int],
     rules: Rules,
-    by: Unit,
+    by: Granularity,
     *,
-    as_json: bool,
+    json: bool,
     tsv: bool,
 ) -> None:
     """Write the effects of the units before a place, then the target's probability:
     all, as they are computed, or in a table the strongest.
 
     Raises:
-        LmtuiError: nothing is at the place, or before it.
+        LmtuiError: there is no token, or nothing before it.
         Cancelled: Ctrl-C was pressed; complete rows were written.
     """
-    text, output = document.text, Output()
-    start, end = _offsets(text, place)
+    from lmtui.cli.inspect.plain import position  # few outputs need Rich
+
+    text, output, effects = document.text, Output(), list[Effect]()
+    columns = (
+        Column("bits", 9, notation.difference, attrgetter("bits")),
+        Column("line:col", 10, lambda start: position(text, start), _first_letter),
+    )
+    writer = RowWriter("unit", Table(output, columns, by), json=json, tsv=tsv)
     with cancel_on_interrupt(), meter("leaving out", unit=f"{by}s") as shown:
         encoding = ModelScores(engine, document, rules).encoding
-        subject = Attribution(engine, text, encoding, Target.at(encoding, start, end))
-        units, rows = subject.units(by), list[UnitRow]()
-        if not units or subject.logprob is None:
-            hint = "Name a later place: the units before it are left out in turn."
-            raise LmtuiError("there is nothing before the target", place, hint)
-        table = Table(output, _columns(text), by)
-        writer = RowWriter("unit", table, json=as_json, tsv=tsv)
-        with cancellation.polling(lambda: shown(len(rows), len(units))):
-            for effect in subject.effects(units, tokens=by == "token"):
-                row = _row(text, effect)
-                rows.append(row)
-                if as_json or tsv:
+        subject = Attribution(engine, text, encoding, *place)
+        count = len(subject.units(by))
+        if not count or subject.logprob is None:
+            hint = "Name a later place, or give it a context by --bos yes."
+            raise LmtuiError("there is nothing before the target", "", hint)
+        with cancellation.polling(lambda: shown(len(effects), count)):
+            for effect in subject.effects(by):
+                effects.append(effect)
+                if json or tsv:
                     shown.pause()
-                    writer.write(row, "")
-    if as_json:
-        output.event(_summary(engine, document, subject, by))
-    elif not tsv:
-        strongest = sorted(rows, key=lambda row: -abs(row.bits or 0.0))[:STRONGEST]
-        for row in strongest:
-            writer.write(row, _short(visible_token(row.text)))
-        output.text(f"\n{_about(text, subject, by, len(rows))}\n")
+                    writer.write(effect, "")
+        if json:
+            output.event(_summary(engine, document, subject, by))
+        elif not tsv:
+            about = _about(text, subject, by, count)
+            shown.pause()
+            for effect in sorted(effects, key=_strength)[:STRONGEST]:
+                writer.write(effect, _short(effect.text))
+            output.text(f"\n{about}\n")
 
 
-def _row(text: str, effect: Effect) -> UnitRow:
-    bits = None if effect.effect is None else effect.effect / notation.LN2
-    start, end = effect.start, effect.end
-    return UnitRow(start, end, text[start:end], effect.logprob, bits)
+def _strength(effect: Effect) -> float:
+    return -abs(effect.bits or 0.0)
+
+
+def _first_letter(effect: Effect) -> int:
+    return effect.end - len(effect.text.lstrip())
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    from rich.cells import chop_cells  # imported here: not needed by JSON
 
-
-def _columns(text: str) -> tuple[Column, ...]:
-    def line(row: UnitRow) -> int:
-        start = row.end - len(row.text.lstrip())
-        return text.count("\n", 0, start) + 1
-
-    def column(row: UnitRow) -> int:
-        start = row.end - len(row.text.lstrip())
-        return start - text.rfind("\n", 0, start)
-
-    return (
-        Column("bits", 9, notation.difference, attrgetter("bits")),
-        Column("line", 6, notation.count, line),
-        Column("column", 7, notation.count, column),
-    )
+    first, *more = chop_cells(visible_token(text), _SHOWN)
+    return f"{first}…" if more else first
 
 
 def _summary(
-    engine: Engine, document: TextSource, subject: Attribution, by: Unit
+    engine: Engine, document: TextSource, subject: Attribution, by: Granularity
 ) -> dict[str, object]:
     start, end = subject.span
     about = {"event": "summary", "file": document.name, "model": engine.info.model}
@@ -125,48 +118,19 @@ def _summary(
         "end": end,
         "text": document.text[start:end],
         "logprob": subject.logprob,
-        "logprob_without_all": subject.without_all,
+        "logprob_without_all": subject.logprob_without_all,
     }
 
 
-def _about(text: str, subject: Attribution, by: Unit, count: int) -> str:
+def _about(text: str, subject: Attribution, by: Granularity, count: int) -> str:
     """Return what was asked, with its probability, and what the effects are."""
-    target = visible_token(text[slice(*subject.span)])
-    said = f"“{target}”: {notation.surprisal(subject.logprob)} bits of surprisal"
-    if subject.without_all is not None:
-        said += (
-            f"; {notation.surprisal(subject.without_all)} without any text before it"
-        )
-    more = f"; the strongest of {count:,} are shown" if count > STRONGEST else ""
-    left_out = "tokens of each" if by == "token" else "text of each"
+    target = _short(text[slice(*subject.span)])
+    said = f"“{target}”: {notation.surprisal(subject.logprob)} bits"
+    if subject.logprob_without_all is not None:
+        alone = notation.surprisal(subject.logprob_without_all)
+        said += f"; {alone} without any text before it"
+    shown = f"the strongest of {count:,}" if count > STRONGEST else "all"
     return (
-        f"{said}\nleft out in turn was the {left_out} {by}{more}\n"
+        f"{said}\neach {by} was left out in turn; {shown} are shown\n"
         "+ made it likelier, − less likely; two that say the same can each have none"
     )
-
-
-def _offsets(text: str, place: str) -> tuple[int, int]:
-    """Return where the target begins and ends, given LINE:COL or LINE:COL-LINE:COL."""
-    match = _PLACE.fullmatch(place)
-    if match is None:
-        raise LmtuiError("--why takes a place", place, _HINT)
-    line, column, last_line, last_column = match.groups()
-    start = _offset(text, int(line), int(column))
-    if last_line is None:
-        return start, start + 1
-    end = _offset(text, int(last_line), int(last_column)) + 1
-    if end <= start:
-        raise LmtuiError("--why ends before it begins", place, _HINT)
-    return start, end
-
-
-def _offset(text: str, line: int, column: int) -> int:
-    lines = text.split("\n")
-    if not 1 <= line <= len(lines):
-        raise LmtuiError("there is no such line", f"{line} of {len(lines):,}", _HINT)
-    width = len(lines[line - 1])
-    if not 1 <= column <= width:
-        raise LmtuiError(
-            "there is no such column", f"{column} of line {line}: it has {width}", _HINT
-        )
-    return sum(len(each) + 1 for each in lines[: line - 1]) + column - 1

@@ -7,7 +7,7 @@ ids only, no text and no bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -24,6 +24,7 @@ from lmtui.engine.softmax import (
     logprobs_of,
 )
 from lmtui.engine.windows import Windows
+from lmtui.errors import LmtuiError
 from lmtui.partial import Entropy, Rank
 
 
@@ -96,6 +97,27 @@ def score_rows(
             own = targets[at : at + block.shape[0]]
             yield from rows_of(block, own, top_n, boundaries=boundaries)
             position += block.shape[0]
+
+
+def word_boundaries(
+    backend: AnyBackend, spaces: Sequence[int], end_ids: Collection[int]
+) -> Tensor:
+    """Return the ids of the tokens before which a word ends: those that begin with
+    white space, and those that end a text.
+
+    Raises:
+        LmtuiError: it can't be known that a word ends.
+    """
+    top = backend.top_logprobs
+    if top is not None or not spaces:
+        raise LmtuiError(
+            "the words of a text can't be scored with this model",
+            f"its server lists only the {top} most probable tokens"
+            if spaces
+            else "none of its tokens begins with white space",
+            "Use another model, or --json for the numbers of each token.",
+        )
+    return torch.tensor(sorted({*spaces, *end_ids}))
 
 
 def rows_of(

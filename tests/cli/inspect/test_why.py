@@ -36,8 +36,8 @@ def test_json_has_each_part_and_then_the_target(
     assert [TEXT[u["start"] : u["end"]] for u in units] == parts[::-1]
     assert (summary["text"], summary["by"]) == ("mat", by)
     for unit in units:
-        if unit["logprob"] is not None:
-            nats = summary["logprob"] - unit["logprob"]
+        if unit["logprob_without"] is not None:
+            nats = summary["logprob"] - unit["logprob_without"]
             assert unit["bits"] == pytest.approx(nats / 0.6931471805599453)
     tsv = run("inspect", str(file), "--why", "2:8-2:10", "--by", by, "--tsv").out
     assert tsv.splitlines()[0].split("\t") == list(units[0])[1:]
@@ -48,21 +48,24 @@ def test_table_has_the_strongest_parts_with_their_places(file: Path) -> None:
     *units, _ = run("inspect", str(file), "--why", "2:18", "--json").events
     rows, _, about = run("inspect", str(file), "--why", "2:18").out.partition("\n\n")
     heads, *lines = rows.splitlines()
-    assert heads.split() == ["bits", "line", "column", "word"]
+    assert heads.split() == ["bits", "line:col", "word"]
     strongest = sorted(units, key=lambda unit: -abs(unit["bits"] or 0))[:10]
-    shown = [line.split()[3].lstrip("·⏎") for line in lines]
+    shown = [line.split()[2].lstrip("·⏎") for line in lines]
     assert shown == [unit["text"].strip() for unit in strongest]
-    places = {line.split()[3].lstrip("·⏎"): line.split()[1:3] for line in lines}
-    assert places["cat"] == ["1", "5"] and places["on"] == ["2", "1"]
+    places = {line.split()[2].lstrip("·⏎"): line.split()[1] for line in lines}
+    assert places["cat"] == "1:5" and places["on"] == "2:1"
     assert about.startswith("“e”: ") and "the strongest of 11 are shown" in about
 
 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (["--why", "x"], "--why takes a place: x"),
-        (["--why", "3:1"], "there is no such line: 3 of 2"),
-        (["--why", "1:99"], "there is no such column: 99 of line 1: it has 26"),
+        (["--why", "x"], "this is not a LINE:COL: x"),
+        (["--why", "3:1"], "there is no such line: line 3; the text has 2 lines"),
+        (
+            ["--why", "1:99"],
+            "there is no such column: column 99; line 1 has 26",
+        ),
         (["--why", "2:3-1:1"], "--why ends before it begins"),
         (["--why", "1:1"], "there is nothing before the target"),
         (["--by", "line"], "--by names the parts that --why leaves out"),
