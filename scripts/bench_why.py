@@ -7,7 +7,7 @@ from itertools import islice
 
 from bench_documents import cut, prose
 
-from lmtui.analysis.attribution import Attribution, Granularity
+from lmtui.analysis.attribution import Attribution, Level
 from lmtui.engine.engine import LocalEngine
 
 TOKENS = 256
@@ -30,9 +30,7 @@ def print_why(engines: list[LocalEngine], rounds: int) -> None:
             )
 
 
-def _seconds(
-    engine: LocalEngine, text: str, by: Granularity
-) -> tuple[float, float, int]:
+def _seconds(engine: LocalEngine, text: str, by: Level) -> tuple[float, float, int]:
     """Seconds for all units, and for as many tokens as have to be read again at the
     speed of a prompt of them."""
     encoding = engine.encode(text)

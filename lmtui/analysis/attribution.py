@@ -1,4 +1,4 @@
-"""Attribution by leaving out: which parts of a text made what follows them likely.
+"""Attribution by leaving out: which parts of a context made what follows them likely.
 
 The effect of a unit is log P(target | context) - log P(target | context without it):
 above 0 where it made the target likelier, below where it argued against it. That is no
@@ -11,17 +11,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import Encoding
+from lmtui.engine.text.detokenizer import spelled
+from lmtui.engine.text.thinking import thinking_in
+from lmtui.engine.types import ChatTurn, Encoding, ScoredToken
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2
 
-Granularity = Literal["word", "sentence", "line", "token"]
+Level = Literal["word", "sentence", "line", "token", "turn"]
+Granularity = Literal["word", "sentence", "line", "token", "turn", "hierarchical"]
 Span = tuple[int, int]
+NamedSpan = tuple[str, int, int]
+"""Name of a part of a text, such as a file in a message; start and end in code
+points."""
+
+STRONGEST = 3
+"""Units of a level of which the hierarchical order also leaves out the parts."""
+
+NOTHING = 0.05
+"""Bits below which an effect is shown as none."""
+
+AS_TOKENS = (
+    "some parts were left out as the tokens that they are: the tokenizer would make "
+    "others of this text"
+)
 
 # A unit holds the white space that would be left over without it: a word that before
 # it, a sentence or a line that behind it.
@@ -31,7 +50,32 @@ _UNITS = {
         r"\S.*?(?:[.!?…。！？]+[\"'”’»)\]]*(?=\s)\s+|\n\s*\n|\Z)", re.DOTALL
     ),
     "line": re.compile(r"[^\n]*\S[^\n]*\n*"),
+    "turn": re.compile(r".+", re.DOTALL),
 }
+
+
+class ContextTurn(NamedTuple):
+    """A turn of a conversation, with the files in it."""
+
+    turn: ChatTurn
+    files: Sequence[NamedSpan] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text in the context, of which parts can be left out."""
+
+    name: str
+    """Role of who said it and the number of the message, or the name of a file; "" is
+    the target's own text."""
+    start: int
+    """Where it begins and ends in all that is read, in code points."""
+    end: int
+    turn: int | None = None
+    """Index of its turn; None where it is in none."""
+    offset: int = 0
+    """Where the text of its turn or document begins."""
+    is_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +83,7 @@ class Effect:
     """What a unit of the context did to the target."""
 
     start: int
-    """Offset in code points, as is `end`."""
+    """Offset in code points, in the text of its source, as is `end`."""
     end: int
     text: str
     logprob_without: float | None
@@ -47,80 +91,330 @@ class Effect:
     predict it from."""
     bits: float | None
     """What the unit adds to log P(target | context), in bits."""
+    by: Level
+    source: int
+    """Index of its source."""
+    token: int | None
+    """Index in the context, where it is one token."""
+    as_tokens: bool
+    """Whether its tokens were left out as they are, and the text around it was not
+    tokenized anew."""
+
+
+class _Unit(NamedTuple):
+    start: int
+    """In all that is read, as is `end`."""
+    end: int
+    by: Level
+    source: int
+    token: int | None = None
+    """Index in the context, where it is one token."""
 
 
 class Attribution:
-    """Effects of the units before a target, in one text."""
+    """Effects of the units before a target."""
 
     def __init__(
-        self, engine: Engine, text: str, encoding: Encoding, start: int, end: int
+        self,
+        engine: Engine,
+        text: str,
+        encoding: Encoding,
+        start: int,
+        end: int,
+        *,
+        turns: Sequence[ContextTurn] = (),
+        files: Sequence[tuple[str, int]] = (),
+        windows: Windows | None = None,
     ) -> None:
         """The target are the tokens that the characters from `start` up to `end` are
-        in. As much of the text before it is read as fits the model's context.
+        in. Before the text, the model reads `turns`, or `files` with the number of
+        their tokens: both are in `encoding.prefix`. Of the text it reads the window
+        that the target is in.
 
         Raises:
-            LmtuiError: no token has these characters.
+            LmtuiError: no token has these characters, or the target is too long.
         """
-        self._engine, self._text, self._encoding = engine, text, encoding
-        spans = encoding.spans
+        self._engine = engine
+        prefix, spans = encoding.prefix, encoding.spans
         inside = [i for i, (a, b) in enumerate(spans) if a < end and start < b]
         if not inside:
             raise LmtuiError("there is no token", "", "Name another place.")
-        self._target = slice(inside[0], inside[-1] + 1)
-        self._wanted = encoding.ids[self._target]
-        room = engine.info.context - len(encoding.prefix) - len(self._wanted)
-        self._context = slice(max(0, inside[0] - max(room, 0)), inside[0])
-        self.span = spans[inside[0]][0], spans[inside[-1]][1]
-        """Start and end of the target, in code points."""
-        self._start = spans[self._context.start][0]
+        if windows is None:
+            room = engine.info.context - len(prefix) if turns else None
+            windows = engine.info.windows(len(prefix), room)
+        begin, first, beyond = windows.start_of(inside[-1]), inside[0], inside[-1] + 1
+        if begin > first:
+            hint = "Name a shorter one."
+            raise LmtuiError("the target is longer than a window", "", hint)
+        # 1) ids: of the context [n], and of the target, which never change
+        self.ids = (*prefix, *encoding.ids[begin:first])
+        self.target = encoding.ids[first:beyond]
+        self.span = spans[first][0], spans[beyond - 1][1]
+        """Start and end of the target in the text, in code points."""
+        # 2) text: all that is read, and where each token of the context [n] is in it
+        read = engine.describe_tokens(prefix)
+        before, known = _spelled(read)
+        at = len(before)
+        self.text = before + text[: self.span[1]]
+        """What the model reads, without control tokens, up to the target's end."""
+        self._spans = [*known, *((a + at, b + at) for a, b in spans[begin:first])]
+        self.at = at + self.span[0]
+        """Where the target begins in it."""
+        # 3) sources: parts of it that can be left out
+        self.sources: list[Source] = []
+        if turns:
+            whole = Source("prompt", 0, at)
+            self.sources += _turn_sources(engine, before, turns) or [whole]
+        index = len(prefix) - sum(count for _, count in files)
+        bounds = {index, len(prefix)}
+        for name, count in files:
+            span = known[index][0], known[index + count - 1][1]
+            self.sources.append(Source(name, *span, None, span[0], is_file=True))
+            index += count
+            bounds.add(index)
+        if begin < first:
+            own = Source("", at + spans[begin][0], self.at, None, at)
+            self.sources.append(own)
+        # 4) runs: tokens that the tokenizer makes from one text
+        controls = {i for i, token in enumerate(read) if token.is_control}
+        bounds |= {0, len(self.ids), *controls, *(i + 1 for i in controls)}
+        self._runs = [*pairwise(sorted(bounds))]
+        self._canonical: dict[Span, bool] = {}
+        self._known: dict[_Unit, float | None] = {}
+        self.planned = 0
+        """How many units are left out, as far as that is known."""
 
     @cached_property
     def logprob(self) -> float | None:
         """log P(target | context), in nats; None without a context."""
-        return self._after(self._encoding.ids[self._context])
+        return self._after(self.ids)
 
     @cached_property
     def logprob_without_all(self) -> float | None:
-        """log P(target) with none of the text before it, in nats; None where the model
-        reads nothing before a text."""
-        return self._after(())
+        """log P(target) without any of the sources, in nats; None where nothing is left
+        to predict it from."""
+        whole = [_Unit(s.start, s.end, "turn", i) for i, s in enumerate(self.sources)]
+        gone = {index for unit in whole for index in self._tokens_in(unit)}
+        return self._after([id_ for i, id_ in enumerate(self.ids) if i not in gone])
 
     def _after(self, ids: Sequence[int]) -> float | None:
-        context = [*self._encoding.prefix, *ids]
-        return self._engine.target_logprob(context, self._wanted) if context else None
+        return self._engine.target_logprob(ids, self.target) if ids else None
 
-    def units(self, by: Granularity) -> list[Span]:
-        """Return start and end of each unit that is read before the target, in
-        order."""
+    def units(self, by: Level) -> list[Span]:
+        """Return start and end of each unit before the target in `text`, in order."""
+        return [(unit.start, unit.end) for unit in self._units(by)]
+
+    def _units(self, by: Level) -> list[_Unit]:
+        return [
+            unit
+            for index, source in enumerate(self.sources)
+            for unit in self._split(by, source.start, source.end, index)
+        ]
+
+    def _split(self, by: Level, start: int, end: int, source: int) -> Iterator[_Unit]:
         if by == "token":
-            return list(self._encoding.spans[self._context])
-        matches = _UNITS[by].finditer(self._text, self._start, self.span[0])
-        return [match.span() for match in matches]
+            for index in self._tokens_in(_Unit(start, end, by, source)):
+                yield _Unit(*self._spans[index], by, source, index)
+            return
+        for match in _UNITS[by].finditer(self.text, start, end):
+            yield _Unit(*match.span(), by, source)
 
     def effects(self, by: Granularity) -> Iterator[Effect]:
-        """Yield the effect of each unit, the last one first, since all before it need
-        not be read again. A token is left out as it is; of other units the text is, and
-        the text around it is tokenized anew."""
-        units = self.units(by)
-        for index in reversed(range(len(units))):
-            start, end = units[index]
-            if by == "token":
-                ids = list(self._encoding.ids[self._context])
-                del ids[index]
-            else:
-                ids = self._ids_without(start, end)
-            logprob, effect = self._after(ids), None
-            if logprob is not None and self.logprob is not None:
-                effect = (self.logprob - logprob) / LN2
-            yield Effect(start, end, self._text[start:end], logprob, effect)
+        """Yield the effect of each unit; of a level the last one first, since all
+        before it need not be read again.
 
-    def _ids_without(self, start: int, end: int) -> list[int]:
-        """Return the tokens before the target of the text without a part. They are cut
-        where the target begins, so that its own tokens never change."""
-        first, last = self.span
-        before = self._text[self._start : start] + self._text[end:first]
-        whole = self._engine.encode(before + self._text[first:last], bos="no")
-        for index, (begin, _) in enumerate(whole.spans):
-            if begin == len(before):
-                return list(whole.ids[:index])
-        return list(self._engine.encode(before, bos="no").ids)
+        A token is left out as it is; of other units the text is, and the text around it
+        is tokenized anew, where that gives the tokens that were read. "hierarchical"
+        are the turns, or the sentences of a text alone; then the next smaller parts of
+        the strongest ones, down to words. What was computed once is known then.
+        """
+        if by != "hierarchical":
+            units = self._units(by)
+            self.planned = len(units)
+            yield from map(self._effect, reversed(units))
+            return
+        levels: list[Level] = ["sentence", "word"]
+        if len(self.sources) > 1:
+            levels.insert(0, "turn")
+        units, self.planned = self._units(levels[0]), 0
+        for level in levels[1:]:
+            self.planned += len(units)
+            effects = []
+            for unit in reversed(units):
+                effects.append((self._effect(unit), unit))
+                yield effects[-1][0]
+            effects.sort(key=lambda pair: strength(pair[0]))
+            strongest = sorted(unit for _, unit in effects[:STRONGEST])
+            units = [
+                part
+                for unit in strongest
+                for part in self._split(level, unit.start, unit.end, unit.source)
+                if part[:2] != unit[:2]
+            ]
+        self.planned += len(units)
+        yield from map(self._effect, reversed(units))
+
+    def _effect(self, unit: _Unit) -> Effect:
+        if unit not in self._known:
+            self._known[unit] = self._after(self._ids_without(unit))
+        logprob, effect = self._known[unit], None
+        if logprob is not None and self.logprob is not None:
+            effect = (self.logprob - logprob) / LN2
+        offset = self.sources[unit.source].offset
+        return Effect(
+            unit.start - offset,
+            unit.end - offset,
+            self.text[unit.start : unit.end],
+            logprob,
+            effect,
+            unit.by,
+            unit.source,
+            unit.token,
+            unit.token is not None or self._run_of(unit) is None,
+        )
+
+    # Leaving out.
+
+    def ids_without(self, effect: Effect) -> tuple[int, ...]:
+        """Return the context without the unit of an effect."""
+        offset = self.sources[effect.source].offset
+        start, end = effect.start + offset, effect.end + offset
+        unit = _Unit(start, end, effect.by, effect.source, effect.token)
+        return tuple(self._ids_without(unit))
+
+    def _ids_without(self, unit: _Unit) -> list[int]:
+        ids, run = list(self.ids), self._run_of(unit)
+        if unit.token is not None:
+            del ids[unit.token]
+        elif run is None:
+            gone = set(self._tokens_in(unit))
+            ids = [id_ for index, id_ in enumerate(ids) if index not in gone]
+        else:
+            ids[slice(*run)] = self._read(run, unit.start, unit.end)
+        return ids
+
+    def _tokens_in(self, unit: _Unit) -> list[int]:
+        """Return the tokens that end in a unit; each ends in one."""
+        return [
+            index
+            for index, (a, b) in enumerate(self._spans)
+            if a < b and unit.start < b <= unit.end
+        ]
+
+    def _run_of(self, unit: _Unit) -> Span | None:
+        """Return the run that a unit is in; None where it is in several, or where the
+        tokenizer makes other tokens of the run's text than were read."""
+        for first, beyond in self._runs:
+            a, b = self._spans[first][0], self._spans[beyond - 1][1]
+            if a <= unit.start and unit.end <= b and a < b:
+                return (first, beyond) if self._is_canonical(first, beyond) else None
+        return None
+
+    def _is_canonical(self, first: int, beyond: int) -> bool:
+        if (first, beyond) not in self._canonical:
+            at = self._spans[first][0]
+            same = self._read((first, beyond), at, at) == [*self.ids[first:beyond]]
+            self._canonical[first, beyond] = same
+        return self._canonical[first, beyond]
+
+    def _read(self, run: Span, start: int, end: int) -> list[int]:
+        """Return the tokens of a run's text without a part. What is before the target
+        is cut where that begins."""
+        first, beyond = run
+        low, high = self._spans[first][0], self._spans[beyond - 1][1]
+        kept = self.text[low:start] + self.text[end:high]
+        behind = self.text[high:] if beyond == len(self.ids) else ""
+        read = self._engine.encode(kept + behind, bos="no")
+        for index, (begin, _) in enumerate(read.spans):
+            if begin == len(kept):
+                return list(read.ids[:index])
+        return list(self._engine.encode(kept, bos="no").ids) if behind else [*read.ids]
+
+
+def strength(effect: Effect) -> float:
+    """Key that sorts effects by their size, the greatest first."""
+    return -abs(effect.bits or 0.0)
+
+
+def without_effect(sources: Sequence[Source], effects: Sequence[Effect]) -> list[str]:
+    """Return the names of the turns and files that changed nothing, neither as a whole
+    nor by a part, as far as is known."""
+    greatest: dict[int, float] = {}
+    for effect in effects:
+        size = abs(effect.bits or 0.0)
+        greatest[effect.source] = max(size, greatest.get(effect.source, 0.0))
+    return [
+        sources[index].name
+        for index, bits in sorted(greatest.items())
+        if bits < NOTHING and sources[index].name
+    ]
+
+
+def _spelled(tokens: Sequence[ScoredToken]) -> tuple[str, tuple[Span, ...]]:
+    """Return what tokens spell, control tokens left out, and the span of each."""
+    return spelled([b"" if token.is_control else token.bytes for token in tokens])
+
+
+def _turn_sources(
+    engine: Engine, read: str, turns: Sequence[ContextTurn]
+) -> list[Source]:
+    """Return the turns, and the files in them, where they stand in what was read. What
+    the template writes around each shows in a prompt of the same turns with a mark as
+    their only text. One that the template changes or leaves out is not found."""
+    mark = "qz{}zq"
+    while any(mark[:2] in turn.content for turn, _ in turns):
+        mark = f"q{mark}"
+    marked = [
+        replace(turn, content=mark.format(i), ids=())
+        for i, (turn, _) in enumerate(turns)
+    ]
+    rendered, _ = _spelled(engine.describe_tokens(engine.prompt(marked).ids))
+    pieces, rest = [], rendered
+    for turn in marked:
+        before, separator, after = rest.partition(turn.content)
+        pieces.append(before if separator else None)
+        rest = after if separator else rest
+    at, sources = 0, list[Source]()
+    for index, ((turn, files), piece) in enumerate(zip(turns, pieces, strict=True)):
+        following = next(filter(None, pieces[index + 1 :]), rest[:1])
+        if piece is None or not read.startswith(piece, at):
+            continue
+        start = at + len(piece)
+        for offset, words in _wordings(turn):
+            if read.startswith(words + following, start):
+                at = start + len(words)
+                name = _label(turn, index + (turns[0].turn.role != "system"))
+                whole = Source(name, start, at, index, start - offset)
+                sources += _parts(whole, files)
+                break
+    return sources
+
+
+def _label(turn: ChatTurn, number: int) -> str:
+    return turn.role if turn.role == "system" else f"{turn.role} {number}"
+
+
+def _wordings(turn: ChatTurn) -> Iterator[tuple[int, str]]:
+    """Yield what a template may write of a turn, and where in its text that begins."""
+    text, thought = turn.content, None
+    if turn.role == "assistant":
+        thought = thinking_in(text)
+    for offset in (0, *((thought.end,) if thought else ())):
+        words = text[offset:]
+        for kept in (words.rstrip(), words):
+            yield offset + len(kept) - len(kept.lstrip()), kept.lstrip()
+            yield offset, kept
+
+
+def _parts(turn: Source, files: Sequence[NamedSpan]) -> Iterator[Source]:
+    """Yield what stands of a turn, cut at its files."""
+    start = turn.start
+    for name, *span in files:
+        first, beyond = (min(turn.offset + at, turn.end) for at in span)
+        if start < first:
+            yield replace(turn, start=start, end=first)
+        if first < beyond:
+            yield replace(turn, name=name, start=first, end=beyond, is_file=True)
+        start = beyond
+    if start < turn.end:
+        yield replace(turn, start=start)

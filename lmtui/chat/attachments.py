@@ -27,6 +27,10 @@ _QUOTED = r'"(?P<quoted>(?:[^"\\\n]|\\.)*)(?P<end>"?)'
 _MENTION = re.compile(rf'(?<!\S)@(?:{_QUOTED}|(?P<plain>[^\s"@]\S*))')
 _DOUBLED = re.compile(r"(?<!\S)@(?=@)")
 _BEGUN = re.compile(r"(?<!\S)@(?=\S)")
+_BLOCK = re.compile(
+    r"(?:\A|\n\n)(?P<block>(?P<fence>`{3,})\w+ (?P<name>[^`\n]+)\n"
+    r"(?:(?!(?P=fence)).*\n)*?(?P=fence))\Z",
+)
 _BEHIND = ".,;:!?)]}'…"  # punctuation at the end of a path belongs to the sentence
 
 
@@ -112,6 +116,17 @@ def quoted(path: str, text: str) -> str:
     kind = suffix if suffix.isalnum() else "text"
     body = text if not text or text.endswith("\n") else f"{text}\n"
     return f"{fence}{kind} {name}\n{body}{fence}"
+
+
+def files_in(text: str) -> tuple[tuple[str, int, int], ...]:
+    """Return the files that are quoted at the end of a message: name, start and end of
+    each, in code points."""
+    files: list[tuple[str, int, int]] = []
+    end = len(text)
+    while match := _BLOCK.search(text, 0, end):
+        files.append((match["name"], match.start("block"), end))
+        end = match.start()
+    return tuple(reversed(files))
 
 
 def attach(draft: str, folder: Path) -> Attached:

@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmtui.analysis.attribution import Attribution
+from lmtui.analysis.attribution import (
+    STRONGEST,
+    Attribution,
+    ContextTurn,
+    Effect,
+    strength,
+    without_effect,
+)
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.text.detokenizer import spans_of
+from lmtui.engine.types import ChatTurn, Encoding
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.load import load
 from lmtui.notation import LN2
@@ -185,6 +194,197 @@ def test_target_that_does_not_fit_is_refused() -> None:
     engine = tiny.engine("llama", context=8)
     with pytest.raises(LmtuiError, match="does not fit the context"):
         engine.target_logprob([5] * 6, [5] * 6)
+
+
+TURNS = (
+    ChatTurn("system", "You are the user's cat."),
+    ChatTurn("user", "user"),
+    ChatTurn("assistant", "the dog sat on the log"),
+    ChatTurn("user", "assistant\nthe mat? The log!"),
+)
+
+
+def answered(
+    engine: LocalEngine,
+    turns: tuple[ChatTurn, ...] = TURNS,
+    answer: str = "the cat sat on the mat",
+    target: str = " mat",
+    ids: tuple[int, ...] | None = None,
+    files: tuple[tuple[str, int, int], ...] = (),
+) -> Attribution:
+    """Of a part of an answer, in a conversation; the last turn has the files."""
+    prompt = engine.prompt(turns)
+    ids = ids or engine.encode(answer, bos="no").ids
+    data = [token.bytes for token in engine.describe_tokens(ids)]
+    encoding = Encoding(ids, spans_of(answer, data), prompt.ids)
+    start = answer.rindex(target)
+    *others, last = map(ContextTurn, turns)
+    return Attribution(
+        engine,
+        answer,
+        encoding,
+        start,
+        start + len(target),
+        turns=[*others, last._replace(files=files)],
+    )
+
+
+def texts(subject: Attribution) -> list[str]:
+    """The texts of its sources."""
+    return [subject.text[source.start : source.end] for source in subject.sources]
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_part_of_a_turn_is_left_out_as_if_it_had_not_been_said(family: str) -> None:
+    engine = tiny.engine(family)
+    subject = answered(engine)
+    assert texts(subject) == [*(t.content for t in TURNS), "the cat sat on the"]
+    said = list(engine.encode("the cat sat on the", bos="no").ids)
+    target = list(engine.encode(" mat", bos="no").ids)
+    whole = naive(family, [*engine.prompt(TURNS).ids, *said], target)
+    assert subject.logprob == pytest.approx(whole, abs=1e-4)
+    effects = [*subject.effects("turn"), *subject.effects("word")]
+    compared = 0
+    for effect in effects:
+        turn = subject.sources[effect.source].turn
+        if turn is None:
+            continue
+        content = TURNS[turn].content
+        left = content[: effect.start] + content[effect.end :]
+        if left != left.strip():  # the template would strip it
+            continue
+        turns = list(TURNS)
+        turns[turn] = ChatTurn(TURNS[turn].role, left)
+        expected = naive(family, [*engine.prompt(turns).ids, *said], target)
+        assert effect.logprob_without == pytest.approx(expected, abs=1e-4)
+        assert not effect.as_tokens
+        compared += 1
+    assert compared > 12
+
+
+@given(
+    contents=st.lists(
+        st.text("us er\nasitn<|m_d>é", min_size=1).filter(str.strip),
+        min_size=1,
+        max_size=5,
+    )
+)
+@settings(max_examples=examples(40, 1000))
+def test_turns_are_found_where_they_stand_whatever_they_say(
+    contents: list[str],
+) -> None:
+    roles = ("user", "assistant")
+    turns = [ChatTurn(roles[i % 2], text) for i, text in enumerate(contents)]  # type: ignore[arg-type]
+    subject = answered(tiny.engine("llama"), tuple(turns))
+    assert texts(subject)[:-1] == [text.strip() for text in contents]
+    for source, turn in zip(subject.sources, turns, strict=False):
+        first = len(turn.content) - len(turn.content.lstrip())
+        assert source.start - source.offset == first
+
+
+def test_turns_that_were_dropped_from_the_prompt_are_not_looked_for() -> None:
+    engine = tiny.engine("llama")
+    kept = (TURNS[0], TURNS[3])
+    prompt = engine.prompt(kept)
+    encoding = engine.encode("the mat", bos="no")
+    encoding = Encoding(encoding.ids, encoding.spans, prompt.ids)
+    subject = Attribution(
+        engine, "the mat", encoding, 3, 7, turns=[*map(ContextTurn, TURNS)]
+    )
+    assert [source.name for source in subject.sources] == ["system", "user 3", ""]
+    assert texts(subject) == [*(turn.content for turn in kept), "the"]
+
+
+def test_file_in_a_message_is_a_part_of_its_own() -> None:
+    content = "Read this.\n\n```md a.md\nthe mat\n```"
+    span = ("a.md", content.index("```"), len(content))
+    turns = (ChatTurn("user", content),)
+    subject = answered(tiny.engine("llama"), turns, files=(span,))
+    names = [(source.name, source.is_file) for source in subject.sources]
+    assert names == [("user 1", False), ("a.md", True), ("", False)]
+    by_turn = {e.source: e for e in subject.effects("turn")}
+    assert (by_turn[1].start, by_turn[1].end) == span[1:]
+    assert by_turn[1].text == content[span[1] :]
+
+
+def test_drawn_tokens_that_the_tokenizer_does_not_make_are_left_out_as_they_are() -> (
+    None
+):
+    engine = tiny.engine("llama")
+    letters = tuple(engine.encode(c, bos="no").ids[0] for c in "the cat")
+    ids = (*letters, *engine.encode(" mat", bos="no").ids)
+    subject = answered(engine, answer="the cat mat", ids=ids)
+    own = [e for e in subject.effects("word") if not subject.sources[e.source].name]
+    assert [(e.text, e.as_tokens) for e in own] == [(" cat", True), ("the", True)]
+    kept = [*engine.prompt(TURNS).ids, *letters[:3]]
+    expected = naive("llama", kept, list(ids[len(letters) :]))
+    assert own[0].logprob_without == pytest.approx(expected, abs=1e-4)
+    assert list(subject.ids_without(own[0])) == kept
+
+
+def test_ids_without_are_those_that_the_effect_is_of() -> None:
+    engine = tiny.engine("llama")
+    for by in ("turn", "word", "token"):
+        subject = answered(engine)
+        for effect in subject.effects(by):  # type: ignore[arg-type]
+            context = subject.ids_without(effect)
+            found = engine.target_logprob(context, subject.target)
+            assert effect.logprob_without == pytest.approx(found, abs=1e-4)
+
+
+def test_hierarchical_order_is_that_of_its_levels() -> None:
+    subject = answered(tiny.engine("llama"))
+    found = list(subject.effects("hierarchical"))
+    assert subject.planned == len(found)
+    level = set(subject.effects("turn"))
+    expected = set(level)
+    for by in ("sentence", "word"):
+        strongest = sorted(level, key=strength)[:STRONGEST]
+        level = {
+            part
+            for whole in strongest
+            for part in subject.effects(by)  # type: ignore[arg-type]
+            if part.source == whole.source
+            and part.text.strip() in whole.text
+            and whole.start <= part.end - len(part.text.strip())
+            and part.end <= whole.end
+            and part.text.strip() != whole.text.strip()
+        }
+        expected |= level
+    # At the start of a sentence, a word has no space: that is the sentence's before.
+    named = [{(e.by, e.source, e.text.strip()) for e in s} for s in (found, expected)]
+    assert named[0] == named[1]
+    numbers = {(e.start, e.end, e.source): e.bits for e in expected}
+    same = [e for e in found if (e.start, e.end, e.source) in numbers]
+    assert len(same) > len(found) / 2
+    for effect in same:
+        assert effect.bits == numbers[effect.start, effect.end, effect.source]
+    alone = attribution(tiny.engine("llama"), TEXT, " mat", "yes")
+    assert {e.by for e in alone.effects("hierarchical")} == {"sentence", "word"}
+
+
+def test_what_was_computed_once_is_not_computed_again() -> None:
+    engine = FakeEngine()
+    text = "a b. c d. e"
+    subject = Attribution(engine, text, engine.encode(text), 10, 11)
+    list(subject.effects("hierarchical"))
+    asked = len(engine.calls)
+    list(subject.effects("sentence"))
+    assert [name for name, _ in engine.calls[asked:]].count("target") == 0
+
+
+def test_turn_without_effect_is_named() -> None:
+    engine = FakeEngine()
+    subject = Attribution(engine, "a b", engine.encode("a b"), 2, 3)
+    nothing = [Effect(0, 1, "a", -1.0, 0.01, "word", 0, None, as_tokens=False)]
+    something = [
+        *nothing,
+        Effect(2, 3, "b", -1.0, -2.0, "word", 0, None, as_tokens=False),
+    ]
+    assert without_effect(subject.sources, nothing) == []  # the target's own text
+    named = [source.__class__("user 1", 0, 1) for source in subject.sources]
+    assert without_effect(named, nothing) == ["user 1"]
+    assert without_effect(named, something) == []
 
 
 @pytest.mark.real

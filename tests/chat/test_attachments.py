@@ -15,6 +15,7 @@ from lmtui.chat.attachments import (
     LARGEST,
     attach,
     completions,
+    files_in,
     mention_at,
     mentions,
     quoted,
@@ -182,3 +183,20 @@ def test_long_list_of_completions_is_cut(
     for number in range(9):
         (tmp_path / str(number)).write_text("")
     assert completions("", tmp_path) == ("0", "1", "2")
+
+
+@given(st.lists(TEXTS, max_size=3))
+def test_files_of_a_message_are_found_in_it(texts: list[str]) -> None:
+    blocks = [quoted(f"{i}.md", text) for i, text in enumerate(texts)]
+    message = "\n\n".join(["Read these.", *blocks])
+    found = files_in(message)
+    assert [(name, message[a:b]) for name, a, b in found] == [
+        (f"{i}.md", block) for i, block in enumerate(blocks)
+    ]
+
+
+@pytest.mark.parametrize(
+    "message", ["", "no file", "```py\nx\n```", "```py a.py\nx\n``` and more"]
+)
+def test_message_without_a_file_has_none(message: str) -> None:
+    assert not files_in(message)

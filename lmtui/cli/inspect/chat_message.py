@@ -6,14 +6,12 @@ re-tokenised, after the earlier messages.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate
 
-from lmtui.analysis.summary import Span
 from lmtui.cli import history
 from lmtui.engine.protocol import Engine
+from lmtui.engine.text.detokenizer import spans_of
 from lmtui.engine.types import ChatTurn, Encoding, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
@@ -70,25 +68,3 @@ def stored_message(which: str, number: int | None) -> StoredMessageText:
         before=node.ids_before if whole else (),
         model=node.model,
     )
-
-
-def spans_of(text: str, tokens: Sequence[bytes]) -> tuple[Span, ...]:
-    """Return the spans, in code points, of tokens whose bytes together spell the text.
-
-    Bytes of a token that are not in the text (the end of what comes before, a control
-    token) are skipped; a token without others gets an empty span.
-    """
-    left = text.encode("utf-8")
-    starts = list(
-        accumulate((len(character.encode("utf-8")) for character in text), initial=0)
-    )
-    spans, start = [], 0
-    for data in tokens:
-        sizes = range(len(data), 0, -1)
-        fits = (size for size in sizes if left.startswith(data[-size:], start))
-        end = start + next(fits, 0)
-        first = min(bisect_right(starts, start) - 1, len(text))
-        last = bisect_right(starts, end - 1) if end > start else first
-        spans.append((first, last))
-        start = end
-    return tuple(spans)

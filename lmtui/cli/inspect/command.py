@@ -166,7 +166,10 @@ Why = Annotated[
 ]
 By = Annotated[
     Granularity | None,
-    typer.Option(help="The parts that --why leaves out; unset is word."),
+    typer.Option(
+        help="The parts that --why leaves out; unset is word. hierarchical begins with "
+        "the turns or sentences, and goes on with the parts of the strongest."
+    ),
 ]
 Window = Annotated[
     int | None,
@@ -434,6 +437,9 @@ def _require_fit(given: Mapping[str, object]) -> None:
     if "--by" in flags and "--why" not in flags:
         hint = "Add --why LINE:COL."
         raise LmtuiError("--by names the parts that --why leaves out", "", hint)
+    if given["by"] == "turn" and "--chat" not in flags:
+        hint = "Add --chat ID, or name other parts."
+        raise LmtuiError("only a conversation has turns", "", hint)
 
 
 def _other(

@@ -20,7 +20,7 @@ class RowWriter:
         self._output = Output()
         self._begun = False
 
-    def write(self, row: Any, name: str, **more: str) -> None:
+    def write(self, row: Any, name: str, **more: object) -> None:
         """Write a row; `name` is its last cell in the table, `more` are fields before
         its own elsewhere."""
         if not (self._json or self._tsv):

@@ -94,14 +94,14 @@ class ModelScores:
             self.encoding, self._has_stored_ids = document.read(engine)
         else:
             self.encoding = engine.encode(document.text, bos=rules.bos)
-        self._windows = engine.info.windows(
+        self.windows = engine.info.windows(
             len(self.encoding.prefix), rules.window, rules.stride
         )
         self._score = partial(
             engine.score,
             prefix=self.encoding.prefix,
-            window=self._windows.window,
-            stride=self._windows.stride,
+            window=self.windows.window,
+            stride=self.windows.stride,
             top_n=max(rules.top, calibration.ROWS),
         )
         self.totals = Totals(limit=WORST)
@@ -132,8 +132,8 @@ class ModelScores:
             ids,
             range(len(ids)),
             prefix=self.encoding.prefix,
-            window=self._windows.window,
-            stride=self._windows.stride,
+            window=self.windows.window,
+            stride=self.windows.stride,
             top_n=max(self._rules.top, calibration.ROWS),
         )
         tokens = self._engine.describe_tokens(ids)
@@ -151,7 +151,7 @@ class ModelScores:
         return Summary(
             info=self._engine.info,
             totals=self.totals,
-            windows=self._windows,
+            windows=self.windows,
             bos=is_file and before > 0,
             before=0 if is_file else before,
             stored=self._has_stored_ids,

@@ -5,11 +5,22 @@ Effects are in bits, probabilities in JSON and TSV in nats.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import attrgetter
 
 from lmtui import cancellation, notation
-from lmtui.analysis.attribution import Attribution, Effect, Granularity
+from lmtui.analysis.attribution import (
+    AS_TOKENS,
+    Attribution,
+    ContextTurn,
+    Effect,
+    Granularity,
+    strength,
+    without_effect,
+)
+from lmtui.chat.attachments import files_in
 from lmtui.cli.errors import cancel_on_interrupt
+from lmtui.cli.inspect.chat_message import StoredMessageText
 from lmtui.cli.inspect.rows import RowWriter
 from lmtui.cli.inspect.score import ModelScores, Rules
 from lmtui.cli.inspect.table import Column, Table
@@ -19,7 +30,7 @@ from lmtui.editing.positions import offset_of, parsed
 from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
-from lmtui.text import visible_token
+from lmtui.text import visible_line, visible_token
 
 STRONGEST = 10
 """Rows of the table."""
@@ -59,43 +70,69 @@ def write_why(
         LmtuiError: there is no token, or nothing before it.
         Cancelled: Ctrl-C was pressed; complete rows were written.
     """
-    from lmtui.cli.inspect.plain import position  # few outputs need Rich
-
-    text, output, effects = document.text, Output(), list[Effect]()
-    columns = (
-        Column("bits", 9, notation.difference, attrgetter("bits")),
-        Column("line:col", 10, lambda start: position(text, start), _first_letter),
-    )
-    writer = RowWriter("unit", Table(output, columns, by), json=json, tsv=tsv)
-    with cancel_on_interrupt(), meter("leaving out", unit=f"{by}s") as shown:
-        encoding = ModelScores(engine, document, rules).encoding
-        subject = Attribution(engine, text, encoding, *place)
-        count = len(subject.units(by))
-        if not count or subject.logprob is None:
+    output, effects = Output(), list[Effect]()
+    with cancel_on_interrupt(), meter("leaving out", unit="parts") as shown:
+        subject = _subject(engine, document, place, rules)
+        if not subject.sources or subject.logprob is None:
             hint = "Name a later place, or give it a context by --bos yes."
             raise LmtuiError("there is nothing before the target", "", hint)
-        with cancellation.polling(lambda: shown(len(effects), count)):
+        table = Table(output, _columns(subject), by)
+        writer = RowWriter("unit", table, json=json, tsv=tsv)
+        with cancellation.polling(lambda: shown(len(effects), subject.planned)):
             for effect in subject.effects(by):
                 effects.append(effect)
                 if json or tsv:
                     shown.pause()
-                    writer.write(effect, "")
+                    writer.write(effect, "", **_origin(subject, effect))
         if json:
             output.event(_summary(engine, document, subject, by))
         elif not tsv:
-            about = _about(text, subject, by, count)
+            about = _about(subject, effects, by)
             shown.pause()
-            for effect in sorted(effects, key=_strength)[:STRONGEST]:
-                writer.write(effect, _short(effect.text))
+            for effect in sorted(effects, key=strength)[:STRONGEST]:
+                name = subject.sources[effect.source].name
+                parts = [name, _short(effect.text)] if len(subject.sources) > 1 else []
+                writer.write(
+                    effect, ": ".join(filter(None, parts)) or _short(effect.text)
+                )
             output.text(f"\n{about}\n")
 
 
-def _strength(effect: Effect) -> float:
-    return -abs(effect.bits or 0.0)
+def _subject(
+    engine: Engine, document: TextSource, place: tuple[int, int], rules: Rules
+) -> Attribution:
+    scores = ModelScores(engine, document, rules)
+    turns: tuple[ContextTurn, ...] = ()
+    if isinstance(document, StoredMessageText):
+        given = document.messages(engine.info.label)
+        turns = tuple(ContextTurn(turn, files_in(turn.content)) for turn in given)
+    windows = None if turns else scores.windows
+    return Attribution(
+        engine, document.text, scores.encoding, *place, turns=turns, windows=windows
+    )
 
 
-def _first_letter(effect: Effect) -> int:
-    return effect.end - len(effect.text.lstrip())
+def _columns(subject: Attribution) -> tuple[Column, Column]:
+    from lmtui.cli.inspect.plain import position  # few outputs need Rich
+
+    def first_letter(effect: Effect) -> int:
+        indent = len(effect.text) - len(effect.text.lstrip())
+        return subject.sources[effect.source].offset + effect.start + indent
+
+    def place(at: int) -> str:
+        source = next(s for s in subject.sources if s.start <= at < s.end)
+        return position(subject.text[source.offset :], at - source.offset)
+
+    bits = Column("bits", 9, notation.difference, attrgetter("bits"))
+    return bits, Column("line:col", 10, place, first_letter)
+
+
+def _origin(subject: Attribution, effect: Effect) -> dict[str, object]:
+    """Return which message and which file a unit is in."""
+    source = subject.sources[effect.source]
+    first = subject.sources[0].name == "system"
+    number = None if source.turn is None else source.turn + 1 - first
+    return {"message": number, "file": source.name if source.is_file else None}
 
 
 def _short(text: str) -> str:
@@ -122,15 +159,22 @@ def _summary(
     }
 
 
-def _about(text: str, subject: Attribution, by: Granularity, count: int) -> str:
+def _about(subject: Attribution, effects: Sequence[Effect], by: Granularity) -> str:
     """Return what was asked, with its probability, and what the effects are."""
-    target = _short(text[slice(*subject.span)])
+    target = _short(subject.text[subject.at :])
     said = f"“{target}”: {notation.surprisal(subject.logprob)} bits"
     if subject.logprob_without_all is not None:
         alone = notation.surprisal(subject.logprob_without_all)
         said += f"; {alone} without any text before it"
+    part = "part" if by == "hierarchical" else by
+    count = len(effects)
     shown = f"the strongest of {count:,}" if count > STRONGEST else "all"
-    return (
-        f"{said}\neach {by} was left out in turn; {shown} are shown\n"
+    lines = [said, f"each {part} was left out in turn; {shown} are shown"]
+    if names := without_effect(subject.sources, effects):
+        lines.append(f"nothing changed without {', '.join(map(visible_line, names))}")
+    if any(effect.as_tokens and effect.token is None for effect in effects):
+        lines.append(AS_TOKENS)
+    meaning = (
         "+ made it likelier, − less likely; two that say the same can each have none"
     )
+    return "\n".join([*lines, meaning])

@@ -8,9 +8,11 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from copy import copy
 from functools import cache
+from itertools import accumulate
 from typing import Any, Protocol
 
 from lmtui.text import bytes_text
@@ -154,3 +156,34 @@ class TextStream:
             if text.endswith(stop[:size])
         )
         return max(lengths, default=0)
+
+
+def spelled(tokens: Sequence[bytes]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Return what tokens spell together, and the span of each in it. A byte outside
+    whole characters is a replacement character of its own."""
+    text = b"".join(tokens).decode("utf-8", "surrogateescape")
+    return re.sub("[\udc80-\udcff]", "\ufffd", text), spans_of(text, tokens)
+
+
+def spans_of(text: str, tokens: Sequence[bytes]) -> tuple[tuple[int, int], ...]:
+    """Return the spans, in code points, of tokens whose bytes together spell the text.
+
+    Bytes of a token that are not in the text (the end of what comes before, a control
+    token) are skipped; a token without others gets an empty span.
+    """
+    left = text.encode("utf-8", "surrogateescape")
+    starts = list(
+        accumulate(
+            (len(char.encode("utf-8", "surrogateescape")) for char in text), initial=0
+        )
+    )
+    spans, start = [], 0
+    for data in tokens:
+        sizes = range(len(data), 0, -1)
+        fits = (size for size in sizes if left.startswith(data[-size:], start))
+        end = start + next(fits, 0)
+        first = min(bisect_right(starts, start) - 1, len(text))
+        last = bisect_right(starts, end - 1) if end > start else first
+        spans.append((first, last))
+        start = end
+    return tuple(spans)

@@ -14,9 +14,9 @@ from lmtui import paths
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
-from lmtui.cli.inspect.chat_message import spans_of
 from lmtui.cli.main import main
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.text.detokenizer import spans_of
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.models.load import load
 from tests.cli.program import run, run_in_terminal
@@ -84,6 +84,20 @@ def test_chat_reply_is_scored_by_its_stored_ids(
     assert summary["before"] == len(reply.prompt.ids)
     assert summary["scored"] == summary["tokens"]
     assert inspected(capfd, llama, "--chat", "last")[-1] == summary
+
+
+@pytest.mark.usefixtures("kept")
+def test_turns_before_a_message_are_left_out_one_by_one(
+    llama: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--chat", "1", "--why", "1:1", "--by")
+    *units, summary = inspected(capfd, llama, *asked, "turn")
+    texts = ["be brief", "ça va? 日本語"]
+    assert {u["message"]: u["text"] for u in units} == dict(enumerate(texts))
+    *words, again = inspected(capfd, llama, *asked, "word")
+    assert again["logprob"] == pytest.approx(summary["logprob"], abs=1e-5)
+    said = ["be", " brief", "ça", " va?", " 日本語"]
+    assert [word["text"] for word in words][::-1] == said
 
 
 def test_message_without_ids_is_retokenised_in_its_context(
