@@ -123,13 +123,12 @@ class Attribution:
         end: int,
         *,
         turns: Sequence[ContextTurn] = (),
-        files: Sequence[tuple[str, int]] = (),
+        files: Sequence[NamedSpan] = (),
         windows: Windows | None = None,
     ) -> None:
         """The target are the tokens that the characters from `start` up to `end` are
-        in. Before the text, the model reads `turns`, or `files` with the number of
-        their tokens: both are in `encoding.prefix`. Of the text it reads the window
-        that the target is in.
+        in. Before the text, the model reads `turns`, or `files`, each of some tokens
+        of `encoding.prefix`. Of the text it reads the window that the target is in.
 
         Raises:
             LmtuiError: no token has these characters, or the target is too long.
@@ -165,13 +164,11 @@ class Attribution:
         if turns:
             whole = Source("prompt", 0, at)
             self.sources += _turn_sources(engine, before, turns) or [whole]
-        index = len(prefix) - sum(count for _, count in files)
-        bounds = {index, len(prefix)}
-        for name, count in files:
-            span = known[index][0], known[index + count - 1][1]
+        bounds = {len(prefix)}
+        for name, index, beyond_file in files:
+            span = known[index][0], known[beyond_file - 1][1]
             self.sources.append(Source(name, *span, None, span[0], is_file=True))
-            index += count
-            bounds.add(index)
+            bounds |= {index, beyond_file}
         if begin < first:
             own = Source("", at + spans[begin][0], self.at, None, at)
             self.sources.append(own)
@@ -183,6 +180,24 @@ class Attribution:
         self._known: dict[_Unit, float | None] = {}
         self.planned = 0
         """How many units are left out, as far as that is known."""
+
+    @classmethod
+    def of_tokens(
+        cls,
+        engine: Engine,
+        ids: Sequence[int],
+        prefix: Sequence[int],
+        target: range,
+        *,
+        turns: Sequence[ContextTurn] = (),
+        windows: Windows | None = None,
+    ) -> Attribution:
+        """Return that of some of the `ids` that were read after a prefix; the text is
+        what they spell."""
+        text, spans = spelled([token.bytes for token in engine.describe_tokens(ids)])
+        start, end = spans[target[0]][0], spans[target[-1]][1]
+        encoding = Encoding(tuple(ids), spans, tuple(prefix))
+        return cls(engine, text, encoding, start, end, turns=turns, windows=windows)
 
     @cached_property
     def logprob(self) -> float | None:

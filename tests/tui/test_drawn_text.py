@@ -142,7 +142,7 @@ async def test_token_view_draws_visible_spaces_at_every_width(
         [(width, [p.replace(" ", "·") for p in pieces]) for width, pieces in found],
         show=lambda pieces: view.show(tokens(*"".join(pieces).replace("·", " "))),
         drawn=lambda: view.query_one(TokenText),
-        press="w",
+        press="full_stop",
     )
 
 

@@ -388,11 +388,11 @@ def _subject(
 
     after = None
     if isinstance(document, StoredMessageText):
+        after = document.messages(None)
         if document.steps:
             model = document.model or ""
             known = KnownTokens(document.steps, document.before, model)
-            return InspectSource(document.name, known=known)
-        after = document.messages(None)
+            return InspectSource(document.name, known=known, after=after)
     return InspectSource(
         document.name if after is not None else Path(document.name).name,
         read=lambda: document.text,

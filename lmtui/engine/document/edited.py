@@ -72,7 +72,8 @@ class EditedDocument:
 
     def _begin(self, before: tuple[int, ...]) -> None:
         """Edit texts that begin after the tokens `before`."""
-        prefix = (*self._prompts.prefix("auto"), *before)
+        self.prefix = prefix = (*self._prompts.prefix("auto"), *before)
+        """Ids before every text: BOS, and those of other files."""
         windows = Windows.choose(context=self._context, prefix=len(prefix))
         vocabulary = self._sampler.vocabulary
         self.predictor = CursorPredictor(

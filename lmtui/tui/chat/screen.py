@@ -43,6 +43,7 @@ from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.transcript import Transcript
 from lmtui.tui.chat.version_view import VersionsView
 from lmtui.tui.chat.versions import VersionsController
+from lmtui.tui.chat.why import ChatWhyController
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
@@ -79,6 +80,9 @@ class ChatScreen(SamplingScreen):
                 " a row continues from it."),
         Binding("f3", "tokens", "Tokens", id="chat.tokens",
                 tooltip="Show the message in focus, or the last one, as tokens."),
+        Binding("w", "why", "Why", id="chat.why", show=False,
+                tooltip="On a message or among its tokens: what made it likely, by"
+                " leaving out each part before it."),
         Binding("ctrl+r", "regenerate", "Regenerate", id="chat.regenerate",
                 tooltip="Another answer in place of the last one."),
         Binding("ctrl+g", "go_on", "Continue", id="chat.continue", show=False,
@@ -144,6 +148,7 @@ class ChatScreen(SamplingScreen):
         self.draft = draft = DraftController(self.new_client(), parts)
         self.tokens = TokensController(self.new_client(), parts, draft)
         self.reply = ReplyController(self.new_client(), parts, draft, self.tokens)
+        self.why = ChatWhyController(self.new_client(), parts, self.tokens)
         self.instructions = InstructionController(parts, draft)
         self.sender = MessageSender(self.new_client(), parts, self.reply)
         self.versions = VersionsController(
@@ -171,6 +176,7 @@ class ChatScreen(SamplingScreen):
         self.controllers = (
             self.sampler, self.reply, self.tokens, self.instructions, self.sender,
             self.versions, self.draft, self.parts.chat_model, self.switcher,
+            self.why,
         )  # fmt: skip
         working = (self.versions, self.reply, self.tokens, self.draft)
         self.activity.controllers = working
@@ -297,6 +303,8 @@ class ChatScreen(SamplingScreen):
             return self.prompt.edited is not None
         if action == "alternatives":
             return self.tokens.is_shown
+        if action == "why":
+            return self.tokens.is_shown or isinstance(self.focused, MessageView)
         return super().check_action(action, parameters)
 
     def action_stop(self) -> None:
@@ -364,6 +372,9 @@ class ChatScreen(SamplingScreen):
             self.notify("There is no message yet to show as tokens.")
         else:
             self.tokens.open(node)
+
+    def action_why(self) -> None:
+        self.why.ask()
 
     def action_inspect(self) -> None:
         node = self.tokens.subject

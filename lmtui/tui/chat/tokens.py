@@ -101,10 +101,10 @@ class TokensController(Controller):
         return self.message if self.is_shown else self._branch.focused_or_last()
 
     def source_of(self, node: ChatMessage) -> InspectSource:
+        turns = self._chat_model.messages(node.parent)
         if node.steps and node.prompt is not None:
             known = KnownTokens(node.steps, node.prompt.ids, node.model or "")
-            return InspectSource("answer", known=known)
-        turns = self._chat_model.messages(node.parent)
+            return InspectSource("answer", known=known, after=turns)
         return InspectSource(node.role, read=lambda: node.content, after=turns)
 
     def show_prompt(self) -> None:

@@ -33,6 +33,7 @@ from lmtui.tui.editor.rewrite import RewriteController
 from lmtui.tui.editor.scores import ScoreController
 from lmtui.tui.editor.suggestions import SHORT_MODES, SuggestionController
 from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.editor.why import EditorWhyController
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.screen import ModelScreen
@@ -93,6 +94,9 @@ then none, then the first one again.
         Binding("f7", "replace", "Replace word", id="complete.replace",
                 priority=True,
                 tooltip="Words that could replace the one under the cursor."),
+        Binding("alt+w", "why", "Why", id="complete.why", show=False,
+                tooltip="What made the suggestion, or the word under the cursor,"
+                " likely."),
         Binding("alt+k", "proofread", "Proofread", id="complete.proofread",
                 show=False,
                 tooltip="Corrections of the text, or of the selection, to choose."),
@@ -147,6 +151,7 @@ then none, then the first one again.
         self.replacements = ReplacementController(new_client(), self, editor, ghosts)
         self.proofread = ProofreadController(new_client(), self, editor, ghosts)
         self.rewrite = RewriteController(new_client(), self, editor, ghosts, writing)
+        self.why = EditorWhyController(new_client(), self, editor, self.context)
         self.page = HeatPageController(
             new_client(), self, self.file, self.context, self.scores.text
         )
@@ -161,6 +166,7 @@ then none, then the first one again.
             self.suggestions,
             self.scores,
             self.page,
+            self.why,
         )
         self.activity.controllers = self.controllers
 
@@ -310,6 +316,9 @@ then none, then the first one again.
 
     def action_replace(self) -> None:
         self.replacements.ask()
+
+    def action_why(self) -> None:
+        self.why.ask()
 
     def action_proofread(self) -> None:
         self.proofread.ask()

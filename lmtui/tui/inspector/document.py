@@ -7,16 +7,21 @@ scores them part by part, the visible part first.
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 
+from lmtui.analysis.attribution import Attribution, ContextTurn
 from lmtui.analysis.branches import ROOT, BranchText, BranchTree, Token
 from lmtui.analysis.scored_document import ScoredDocument, WindowPart
+from lmtui.chat.attachments import files_in
+from lmtui.engine.protocol import Engine
 from lmtui.engine.scoring.passages import (
     DocumentSpan,
     DocumentTokens,
     WholeDocument,
     tokenize_document,
 )
+from lmtui.engine.text.detokenizer import spelled
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
@@ -332,6 +337,25 @@ class DocumentController(Controller):
             self._on_draw(self.view.index)
         else:
             self.draw(self.view.index)
+
+    # What made it likely.
+
+    def attribution(self, first: int, end: int) -> Callable[[Engine], Attribution]:
+        """Return a request for what is before the tokens from `first` up to `end`."""
+        ids, before = tuple(t.id for t in self.path), self.scored.before
+        windows = self.scored.windows
+        turns = tuple(
+            ContextTurn(turn, files_in(turn.content))
+            for turn in self.source.after or ()
+        )
+        return lambda engine: Attribution.of_tokens(
+            engine, ids, before, range(first, end), turns=turns, windows=windows
+        )
+
+    def select_at(self, offset: int) -> None:
+        """Select the token that has a code point of what all tokens spell."""
+        _, spans = spelled([token.bytes for token in self.path])
+        self.view.select(bisect_right(spans, offset, key=lambda span: span[0]) - 1)
 
     # Drawing.
 

@@ -30,6 +30,7 @@ from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.inspector.panel import PanelController
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.sampler import SamplingScreen
+from lmtui.tui.why import Place, WhyController
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -56,6 +57,8 @@ the one you choose; the old text stays on its own branch.
                 tooltip="Totals, histograms, calibration and the greatest surprises."),
         Binding("L", "lens", "Logit lens", id="inspect.lens",
                 tooltip="What the model would predict after each of its layers."),
+        Binding("w", "why", "Why", id="inspect.why",
+                tooltip="What before it made this token likely: leave out each part."),
         Binding("slash", "find", "Find text", id="inspect.find",
                 tooltip="Find words in the text."),
         Binding("ctrl+f", "find", "Find text", id="inspect.find-anywhere",
@@ -129,6 +132,7 @@ the one you choose; the old text stays on its own branch.
         )
         self.branch_list = BranchListController(self, self.document, self.branches)
         self.lens = LensController(self.new_client(), self, self.document)
+        self.why = WhyController(self.new_client(), self)
         self.controllers = (
             self.sampler,
             self.compare,
@@ -137,6 +141,7 @@ the one you choose; the old text stays on its own branch.
             self.branches,
             self.branch_list,
             self.lens,
+            self.why,
         )
         self.activity.controllers = (self.branches, self.compare, self.document)
 
@@ -265,6 +270,25 @@ the one you choose; the old text stays on its own branch.
             self.notify(WRITING)
         else:
             self.lens.open()
+
+    def action_why(self) -> None:
+        document, view = self.document, self.document.view
+        first, end = view.selection or (view.index, view.index + 1)
+        if not document.can_ask:
+            self.notify(document.why_not)
+        elif end > len(document.path):
+            self.notify("There is no token here.")
+        else:
+            subject = document.attribution(first, end)
+            self.why.open(subject, self._go_to_part)
+
+    def _go_to_part(self, place: Place) -> None:
+        if place.source.name:
+            self.notify(
+                f"It is in {place.source.name}, before this text.", markup=False
+            )
+        else:
+            self.document.select_at(place.start)
 
     def action_read_on(self) -> None:
         if self.document.scored.is_read and self.compare.is_missing:

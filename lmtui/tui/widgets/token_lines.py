@@ -119,30 +119,32 @@ def words_of(text: str) -> Iterator[TokenGroup]:
 
 def wrap(pieces: Iterable[TokenGroup], width: int) -> Iterator[list[GroupPart]]:
     """Yield lines of at most `width` cells, at least one; a wide character is never
-    split. On a wrapped line, a space at the beginning is drawn as a sign, to tell it
-    from an indent."""
+    split, a piece of several words between them. On a wrapped line, a space at the
+    beginning is drawn as a sign, to tell it from an indent."""
     line: list[GroupPart] = []
     used, is_wrapped = 0, False
     for index, piece in enumerate(pieces):
-        for part in _parts(piece.text, width, used):
-            if part == "\n":
-                yield line
-                is_wrapped = bool(line) and not line[-1].text.endswith(_NEWLINE)
-                line, used = [], 0
-                continue
-            if is_wrapped and not line and part.startswith(" "):
-                part = "·" + part[1:]
-            cells = cell_len(part)
-            line.append(GroupPart(used, cells, part, index))
-            used += cells
+        fits = len(piece.text) <= width - used or " " not in piece.text.strip(" ")
+        for text in (piece.text,) if fits else _WORDS.findall(piece.text):
+            for part in _parts(text, width, used):
+                if part == "\n":
+                    yield line
+                    is_wrapped = bool(line) and not line[-1].text.endswith(_NEWLINE)
+                    line, used = [], 0
+                    continue
+                if is_wrapped and not line and part.startswith(" "):
+                    part = "·" + part[1:]
+                cells = cell_len(part)
+                line.append(GroupPart(used, cells, part, index))
+                used += cells
     yield line
 
 
 def _parts(text: str, width: int, used: int) -> Iterator[str]:
     """Yield the parts of a text between line breaks, and a newline for each break."""
     part, room = "", max(0, width - used)
-    if text.isascii() and text.isprintable() and len(text) <= width:
-        if len(text) > room:  # rather on the next line than in two parts
+    if text.isprintable() and (cells := cell_len(text)) <= width:
+        if cells > room:  # rather on the next line than in two parts
             yield "\n"
         yield text
         return

@@ -420,7 +420,16 @@ async def test_tokens_of_another_model_can_only_be_read() -> None:
 async def test_inspector_handles_empty_and_huge_texts(text: str) -> None:
     async with inspecting(text) as page:
         assert page.text == text
-        for key in ("end", "n", "N", "pageup", "w", "m", "ctrl+right", "shift+left"):
+        for key in (
+            "end",
+            "n",
+            "N",
+            "pageup",
+            "full_stop",
+            "m",
+            "ctrl+right",
+            "shift+left",
+        ):
             await page.press(key)
         if not text:
             await page.press("enter", "g", "a", "u", "f", "escape", "b", "escape")

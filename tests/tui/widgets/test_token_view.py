@@ -291,7 +291,7 @@ async def test_every_measure_has_its_legend_and_spaces_can_be_seen() -> None:
             await pilot.press("m")
             await pilot.pause()
             assert measure in app.text()
-        await pilot.press("w")
+        await pilot.press("full_stop")
         await pilot.pause()
         assert "a·b→c" in app.text()
         view.compare([None, 3.0, -4.0, 0.1, 0.0])

@@ -1,0 +1,95 @@
+"""What made a message, or tokens of it, likely: the turns before it, and its own text.
+
+What the model in use wrote is asked about by its ids, all else by its text.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable
+
+from lmtui.analysis.attribution import Attribution, ContextTurn
+from lmtui.chat.attachments import files_in
+from lmtui.chat.message import ChatMessage
+from lmtui.engine.protocol import Engine
+from lmtui.engine.text.detokenizer import spelled
+from lmtui.engine.types import Encoding, SamplingSettings
+from lmtui.tui.chat.parts import BUSY, EMPTY, ChatParts
+from lmtui.tui.chat.tokens import TokensController
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.why import Place, Subject, WhyController
+
+
+class ChatWhyController(WhyController):
+    def __init__(
+        self, client: EngineClient, parts: ChatParts, tokens: TokensController
+    ) -> None:
+        super().__init__(client, parts.screen)
+        self._parts, self._tokens = parts, tokens
+
+    def ask(self) -> None:
+        """Ask about the tokens that are selected or under the cursor, else about all of
+        the message in focus."""
+        node, session = self._tokens.subject, self._parts.session
+        if node is None or session.is_answering:
+            self._screen.notify(EMPTY if node is None else BUSY)
+            return
+        node, view = session.conversation.node(node.id), self._tokens.view
+        chosen: range | None = None
+        if self._tokens.is_shown:
+            chosen = range(*(view.selection or (view.index, view.index + 1)))
+        self.open(self._subject_of(node, chosen), self._go_from(node))
+
+    def _subject_of(self, node: ChatMessage, chosen: range | None) -> Subject:
+        """`chosen` are some of the message's tokens that are known."""
+        model = self._parts.chat_model
+        own = node.own_ids if model.is_in_use(node.model) else ()
+        given = model.messages(node.parent)
+        turns = tuple(ContextTurn(turn, files_in(turn.content)) for turn in given)
+
+        _, spans = spelled([token.bytes for token in node.tokens])
+
+        def make(engine: Engine) -> Attribution:
+            if own:
+                # Where its beginning was written by hand, only the end may be known.
+                shift = len(own) - len(node.tokens)
+                target = range(len(own))
+                if chosen:
+                    target = target[shift:][chosen.start : chosen.stop]
+                return Attribution.of_tokens(
+                    engine, own, node.ids_before, target, turns=turns
+                )
+            scores = engine.score_draft(given, node.content, SamplingSettings())
+            text, read = spelled([token.bytes for token in scores.tokens])
+            ids = tuple(token.id for token in scores.tokens)
+            start, end = 0, len(text)
+            if chosen:
+                start, end = spans[chosen.start][0], spans[chosen.stop - 1][1]
+            encoding = Encoding(ids, read, scores.context)
+            return Attribution(engine, text, encoding, start, end, turns=turns)
+
+        return make
+
+    def _go_from(self, node: ChatMessage) -> Callable[[Place], Awaitable[None]]:
+        conversation = self._parts.session.conversation
+        trail = [turn for turn in conversation.trail(node.id)[:-1] if turn.content]
+
+        async def go(place: Place) -> None:
+            if place.source.turn is None:
+                self._select(node, place.start)
+            elif (turn := trail[place.source.turn]).role == "system":
+                self._screen.notify("It is in the system text.")
+            else:
+                self._tokens.close()
+                spans = ((place.start, place.end),)
+                await self._parts.branch.show(at=str(turn.id), matches=spans)
+
+        return go
+
+    def _select(self, node: ChatMessage, offset: int) -> None:
+        """Select the token of a message that has a code point of its text."""
+        if not self._tokens.is_shown:
+            self._tokens.open(node)
+        view = self._tokens.view
+        _, spans = spelled([token.bytes for token in view.tokens])
+        view.select(bisect_right(spans, offset, key=lambda span: span[0]) - 1)

@@ -1,0 +1,484 @@
+"""Why this token: which parts of what was read made a target likely.
+
+Each part is left out in turn. The page shades the text by what that does, lists the
+strongest parts, and draws the distribution with and without the one under the cursor.
+Returns the part to go to.
+"""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, groupby
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui import notation
+from lmtui.analysis.attribution import (
+    AS_TOKENS,
+    Attribution,
+    Effect,
+    Granularity,
+    Source,
+    strength,
+    without_effect,
+)
+from lmtui.engine.protocol import Engine
+from lmtui.engine.types import Distribution, SamplingSettings, ScoredToken
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line, visible_token
+from lmtui.tui.controller import Controller
+from lmtui.tui.dialogs import notify_error
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.one_shot import call_after
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.cells import clip, progress_bar
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.token_cursor import TokenText
+from lmtui.tui.widgets.token_view import TokenLegend
+from lmtui.worker.requests import Context, Slot
+
+Subject = Callable[[Engine], Attribution]
+"""Made on the worker's thread, which alone may call its methods."""
+
+STRONGEST = 10
+"""Rows of the list."""
+_REST = 0.15  # seconds at one part until its distributions are asked for
+_NAME = 40  # cells of a target
+_UNITS: tuple[Granularity, ...] = ("hierarchical", "turn", "sentence", "line", "word",
+                                   "token")  # fmt: skip
+_KEYS = frozenset(
+    f"tokens.{key}" for key in ("left", "right", "up", "down", "page-up", "page-down",
+                                "line-start", "line-end", "home", "end")
+)  # fmt: skip
+_FOOT = "t other parts · Tab list · Enter goes there · Esc closes"
+_AWAITED = "It is read first."
+_CHOOSE = "Arrows choose a part."
+_NOTHING_LEFT = "Nothing is left to predict it from."
+NOTHING_BEFORE = "There is nothing before it that could be left out."
+_CAUTION = "Two parts that say the same can each have no effect: the other stays."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A part that was read before the target."""
+
+    source: Source
+    start: int
+    """Offset in the text of its source, in code points."""
+    end: int
+
+
+class WhyController(Controller):
+    """Opens the page; a screen says what it asks about."""
+
+    def __init__(self, client: EngineClient, screen: ModelScreen) -> None:
+        self._client, self._screen = client, screen
+        self._why_not = ""
+        self._page: WhyScreen | None = None
+
+    def follow_model(self, state: ModelState) -> None:
+        self._why_not = "" if state.info else "No model is loaded yet."
+        if state.info and not state.capabilities.scores:
+            self._why_not = state.capabilities.why_not
+        if self._page is not None and self._page.is_active:
+            self._page.dismiss(None)
+
+    def open(
+        self,
+        subject: Subject,
+        then: Callable[[Place], object],
+    ) -> None:
+        """Show the page about what `subject` makes; `then` goes to a part. It may be a
+        coroutine."""
+        if self._why_not:
+            self._screen.notify(self._why_not)
+            return
+
+        def go(place: Place | None) -> None:
+            self._page = None
+            if place is not None:
+                self._screen.call_later(then, place)
+
+        self._page = WhyScreen(self._client, subject)
+        self._screen.app.push_screen(self._page, go)
+
+
+class PartsText(TokenText, inherit_bindings=False):
+    """The text that was read, its parts shaded by their effects."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        binding
+        for binding in TokenText.BINDINGS
+        if isinstance(binding, Binding) and binding.id in _KEYS
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.empty = "The text appears here once it is tokenized."
+        self._starts: list[int] = []
+
+    @property
+    def at(self) -> int:
+        """Offset of what is under the cursor, in code points."""
+        return self._starts[self.index] if self._starts else 0
+
+    def show_parts(
+        self, parts: Sequence[tuple[str, float | None]], at: int, cursor: int
+    ) -> None:
+        """Draw texts with the bits of each; what begins at offset `at` or later is the
+        target. The cursor stands on the part that has the offset `cursor`."""
+        starts = [0, *accumulate(len(text) for text, _ in parts)][: len(parts)]
+        tokens = [
+            ScoredToken(index, 0, text, text.encode(), None, None, None)
+            for index, (text, _) in enumerate(parts)
+        ]
+        self._starts, self._measure = starts, "difference"
+        self._differences = [bits for _, bits in parts]
+        index = max(0, bisect_right(starts, cursor) - 1)
+        self.show(tokens, index, own=bisect_left(starts, at))
+
+    def move_to(self, offset: int) -> None:
+        self.move(max(0, bisect_right(self._starts, offset) - 1))
+
+
+class WhyScreen(ModalScreen[Place | None]):
+    """The parts of what was read with their effects. Returns the part to go to."""
+
+    HELP = """\
+Each part of what the model read is left out in turn, and its effect is by how many bits
+that lowers log P of the target, which stands at the end in italics: + made it likelier,
+− argued against it. More colour is more bits; without colours a sign stands there too.
+The list has the strongest parts. Below is the distribution of the target's first token
+as it is, and as it would be without the part under the cursor.
+An effect is no explanation of the network. Two parts that say the same can each have
+none, since the other stays; and effects of parts do not add up to that of the whole.
+What is left out is taken from the text, which is tokenized anew; where that would not
+give the tokens that were read, they are left out as they are, as a single token is.
+In a conversation, what the template writes around a message stays.
+"""
+    CSS_PATH = "why.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "unit", "Other parts", id="why.unit",
+                tooltip="Leave out turns, sentences, lines, words or tokens."),
+        Binding("enter", "take", "Go there", id="why.take",
+                tooltip="Close the page, with the cursor at this part."),
+        Binding("escape", "close", "Close", id="why.close",
+                tooltip="Back, with the cursor where it was."),
+    ]  # fmt: skip
+
+    def __init__(self, client: EngineClient, subject: Subject) -> None:
+        super().__init__()
+        self._client, self._make = client, subject
+        self._subject: Attribution | None = None  # only its values are read here
+        self._logprob: float | None = None
+        self._without_all: float | None = None
+        self._by: Granularity = "hierarchical"
+        self._effects: dict[tuple[int, int], Effect] = {}
+        self._current: Effect | None = None
+        self._rows: list[Effect] = []
+        self._is_done = self._has_moved = False
+        self._rest_timer: TimerHandle | None = None
+        self._text, self._list = PartsText(), DialogList(id="list")
+        self._panels = (
+            ProbabilityPanel(id="with", title="As it is"),
+            ProbabilityPanel(id="without", title="Without the part"),
+        )
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog"):
+            yield Static(id="title")
+            with Horizontal(id="parts"):
+                with Vertical(id="left"):
+                    yield self._text
+                    yield TokenLegend("")
+                with Vertical(id="right"):
+                    yield Static("The strongest parts", id="heading")
+                    yield self._list
+            yield Static(id="part")
+            with Horizontal(id="panels"):
+                yield from self._panels
+            yield Static(id="notes")
+            yield Static(id="foot")
+
+    def on_mount(self) -> None:
+        self.query_one(TokenLegend).show("difference")
+        for panel in self._panels:
+            panel.can_focus = False
+            panel.clear(_AWAITED)
+        self._text.focus()
+        self._ask()
+
+    def on_unmount(self) -> None:
+        self._client.cancel()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+
+    # Asking.
+
+    def _ask(self) -> None:
+        self._effects, self._rows, self._current = {}, [], None
+        self._is_done = self._has_moved = False
+        make, by, subject = self._make, self._by, self._subject
+
+        def run(engine: Engine, context: Context) -> float | None:
+            nonlocal subject
+            if subject is None:
+                subject = make(engine)
+            context.emit(subject)
+            context.emit(subject.logprob)
+            if subject.logprob is not None:
+                for effect in subject.effects(by):
+                    context.gather(effect)
+            return subject.logprob_without_all
+
+        self._client.ask(
+            Slot.REPLACE, run, self._finish, self._fail,
+            batch=self._take, bound=True,
+        )  # fmt: skip
+        self._show()
+
+    def _take(self, values: tuple[Any, ...]) -> None:
+        for value in values:
+            if isinstance(value, Attribution):
+                if self._subject is None:
+                    self._subject = value
+                    self._look_soon()
+            elif isinstance(value, Effect):
+                self._effects[self._span(value)] = value
+            else:
+                self._logprob = value
+        self._show()
+
+    def _finish(self, without_all: float | None) -> None:
+        self._without_all, self._is_done = without_all, True
+        if self._effects and not self._has_moved:
+            self._choose(min(self._effects.values(), key=strength))
+        self._show()
+
+    def _fail(self, error: LmtuiError) -> None:
+        self._is_done = True
+        self._show()
+        notify_error(self.app, error)
+
+    def _span(self, effect: Effect) -> tuple[int, int]:
+        """Return where a part stands in all that was read."""
+        assert self._subject is not None
+        offset = self._subject.sources[effect.source].offset
+        return effect.start + offset, effect.end + offset
+
+    # The distributions at one part.
+
+    def _choose(self, effect: Effect | None) -> None:
+        self._current = effect
+        self._panels[1].outdate()
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+        self._rest_timer = call_after(self, _REST, self._look)
+
+    def _look(self) -> None:
+        subject, effect = self._subject, self._current
+        if subject is None or not subject.ids:
+            return
+
+        def run(engine: Engine, _: object) -> list[tuple[Distribution, ScoredToken]]:
+            contexts = [subject.ids]
+            if effect is not None:
+                contexts.append(subject.ids_without(effect))
+            token = engine.describe_tokens(subject.target[:1])[0]
+            shown = []
+            for ids in filter(None, contexts):
+                logprob = engine.target_logprob(ids, subject.target[:1])
+                distribution = engine.next_distribution(ids, SamplingSettings())
+                shown.append((scored(distribution), replace(token, logprob=logprob)))
+            return shown
+
+        self._client.ask(Slot.LOOK, run, self._show_panels, self._fail, bound=True)
+
+    def _show_panels(self, shown: list[tuple[Distribution, ScoredToken]]) -> None:
+        for panel, (distribution, token) in zip(self._panels, shown, strict=False):
+            panel.show(distribution, chosen=token)
+        if len(shown) < len(self._panels):
+            message = _CHOOSE if self._current is None else _NOTHING_LEFT
+            self._panels[1].clear(message)
+
+    # Drawing.
+
+    def _show(self) -> None:
+        subject = self._subject
+        if not self.is_mounted or subject is None:
+            return
+        cursor = self._text.at + self._base
+        if self._current is not None and not self._has_moved:
+            cursor = self._span(self._current)[0]
+        elif not self._has_moved:
+            cursor = subject.at
+        base = self._base
+        self._text.show_parts(self._parts(), subject.at - base, cursor - base)
+        self._show_list()
+        self._show_words()
+
+    @property
+    def _base(self) -> int:
+        """Where what is read begins: of a long text, only the end is."""
+        sources = self._subject.sources if self._subject else []
+        return sources[0].start if len(sources) == 1 else 0
+
+    def _parts(self) -> list[tuple[str, float | None]]:
+        """Return the text cut at the parts, with the effect of the smallest one that
+        each piece is in."""
+        assert self._subject is not None
+        text, base = self._subject.text, self._base
+        smallest: list[int] = [-1] * len(text)
+        effects = sorted(self._effects.items(), key=lambda item: _size(item[0]))
+        for index, ((start, end), _) in reversed([*enumerate(effects)]):
+            smallest[start:end] = [index] * (end - start)
+        at = self._subject.at
+        smallest[at:] = [-2] * (len(text) - at)
+        pieces = []
+        for index, offsets in groupby(range(base, len(text)), smallest.__getitem__):
+            piece = "".join(text[offset] for offset in offsets)
+            pieces.append((piece, effects[index][1].bits if index >= 0 else None))
+        return pieces
+
+    def _show_list(self) -> None:
+        rows = sorted(self._effects.values(), key=strength)[:STRONGEST]
+        current = rows.index(self._current) if self._current in rows else None
+        with self.prevent(OptionList.OptionHighlighted):
+            if rows != self._rows:
+                self._rows = rows
+                self._list.set_options([Option(self._row(effect)) for effect in rows])
+            self._list.highlighted = current
+
+    def _row(self, effect: Effect) -> Content:
+        assert self._subject is not None
+        source, bits = self._subject.sources[effect.source], effect.bits
+        name = f"{source.name}: " if effect.by == "turn" and source.name else ""
+        colour = "$prob-raw" if (bits or 0.0) > 0 else "$cut"
+        return Content.assemble(
+            (f"{notation.difference(bits):>6} ", colour),
+            (f"{effect.by:<9}" if self._by == "hierarchical" else "", "$quiet"),
+            f"{visible_line(name)}{_shown(effect)}",
+        )
+
+    def _show_words(self) -> None:
+        subject = self._subject
+        assert subject is not None
+        target = clip(visible_token(subject.text[subject.at :]), _NAME)
+        title = [f"Why “{target}”?"]
+        if self._logprob is not None:
+            bits = notation.surprisal(self._logprob)
+            title.append(f"{bits} bits, p {notation.probability(self._logprob)}")
+        if self._without_all is not None:
+            alone = notation.surprisal(self._without_all)
+            title.append(f"{alone} bits without any of this")
+        self._update("title", " · ".join(title))
+        self._update("part", self._part_words())
+        self._update("notes", "\n".join(self._notes()))
+        done, planned = len(self._effects), subject.planned
+        foot = _FOOT
+        if not self._is_done:
+            bar = progress_bar(done / planned) if planned else ""
+            foot = f"{bar} {done:,} of {planned:,} parts left out · Esc closes".strip()
+        self._update("foot", foot)
+
+    def _update(self, id_: str, words: str) -> None:
+        self.query_one(f"#{id_}", Static).update(Content(words))
+
+    def _part_words(self) -> str:
+        effect = self._current
+        if effect is None:
+            return _CHOOSE if self._effects else ""
+        without = notation.surprisal(effect.logprob_without)
+        difference = notation.difference(effect.bits)
+        return f"{effect.by} “{_shown(effect)}” {difference} bits: {without} without it"
+
+    def _notes(self) -> list[str]:
+        subject, effects = self._subject, [*self._effects.values()]
+        assert subject is not None
+        if not self._is_done:
+            return []
+        if not effects:
+            return [NOTHING_BEFORE]
+        notes = []
+        if names := without_effect(subject.sources, effects):
+            listed = ", ".join(map(visible_line, names))
+            notes.append(f"Nothing changed without {listed}.")
+        if any(effect.as_tokens and effect.token is None for effect in effects):
+            notes.append(f"{AS_TOKENS.capitalize()}.")
+        return [" ".join(notes) or _CAUTION]
+
+    # Keys, and what the widgets post.
+
+    @on(TokenText.CursorMoved)
+    def follow_cursor(self) -> None:
+        self._has_moved = True
+        at = self._text.at + self._base
+        over = [span for span in self._effects if span[0] <= at < span[1]]
+        self._choose(self._effects[min(over, key=_size)] if over else None)
+        self._show_list()
+        self._show_words()
+
+    @on(OptionList.OptionHighlighted)
+    def follow_list(self, event: OptionList.OptionHighlighted) -> None:
+        if self._list.has_focus and event.option_index < len(self._rows):
+            self._has_moved = True
+            self._choose(self._rows[event.option_index])
+            with self.prevent(TokenText.CursorMoved):
+                start, _ = self._span(self._rows[event.option_index])
+                self._text.move_to(start - self._base)
+            self._show_words()
+
+    @on(OptionList.OptionSelected)
+    def action_take(self) -> None:
+        subject, effect = self._subject, self._current
+        if subject is None or effect is None:
+            self.notify(_CHOOSE)
+            return
+        source = subject.sources[effect.source]
+        self.dismiss(Place(source, effect.start, effect.end))
+
+    def action_unit(self) -> None:
+        if self._subject is None:
+            return
+        units = [u for u in _UNITS if u != "turn" or len(self._subject.sources) > 1]
+        self._by = units[(units.index(self._by) + 1) % len(units)]
+        self._ask()
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+
+def scored(distribution: Distribution) -> Distribution:
+    """Return a distribution without what a sampler would do: nothing is drawn."""
+    rows = distribution.candidates
+    bare = (row._replace(sampled_prob=None, cut=None, changed=None) for row in rows)
+    return replace(distribution, candidates=tuple(bare))
+
+
+def _size(span: tuple[int, int]) -> int:
+    return span[1] - span[0]
+
+
+def _shown(effect: Effect) -> str:
+    """Return the text of a part; white space is a sign only in a token."""
+    text = effect.text.strip().replace("\n", "⏎")
+    is_token = effect.by == "token" or not text
+    return clip(visible_token(effect.text) if is_token else visible_line(text), _NAME)
