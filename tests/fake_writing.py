@@ -57,6 +57,8 @@ class FakeWriter(FakeEngine):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._suggested: dict[tuple[str, int, int | None], list[int]] = {}
+        self.prefix: tuple[int, ...] = ()
+        """Of other files, one after the other."""
         self.grammars: list[tuple[str | None, int | None]] = []
         """The grammar of each request, and where its text begins."""
 
@@ -66,6 +68,7 @@ class FakeWriter(FakeEngine):
         """All of each, a token a byte."""
         self._begin("read_with", (tuple(files), name))
         sizes = [len(file.text.encode()) for file in files]
+        self.prefix = tuple(b"".join(file.text.encode() for file in files))
         return tuple(
             ContextPart(file.name, size, size)
             for file, size in zip(files, sizes, strict=True)

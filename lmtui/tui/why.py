@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from asyncio import TimerHandle
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from typing import Any, ClassVar
@@ -59,10 +59,6 @@ _REST = 0.15  # seconds at one part until its distributions are asked for
 _NAME = 40  # cells of a target
 _UNITS: tuple[Granularity, ...] = ("hierarchical", "turn", "sentence", "line", "word",
                                    "token")  # fmt: skip
-_KEYS = frozenset(
-    f"tokens.{key}" for key in ("left", "right", "up", "down", "page-up", "page-down",
-                                "line-start", "line-end", "home", "end")
-)  # fmt: skip
 _FOOT = "t other parts · Tab list · Enter goes there · Esc closes"
 _AWAITED = "It is read first."
 _CHOOSE = "Arrows choose a part."
@@ -116,14 +112,12 @@ class WhyController(Controller):
         self._screen.app.push_screen(self._page, go)
 
 
-class PartsText(TokenText, inherit_bindings=False):
+class PartsText(TokenText):
     """The text that was read, its parts shaded by their effects."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        binding
-        for binding in TokenText.BINDINGS
-        if isinstance(binding, Binding) and binding.id in _KEYS
-    ]
+    unused_keys = ("tokens.next-surprise", "tokens.previous-surprise", "tokens.measure",
+                   "tokens.spaces", "tokens.select-left", "tokens.select-right",
+                   "tokens.select-up", "tokens.select-down")  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,6 +143,11 @@ class PartsText(TokenText, inherit_bindings=False):
         self._differences = [bits for _, bits in parts]
         index = max(0, bisect_right(starts, cursor) - 1)
         self.show(tokens, index, own=bisect_left(starts, at))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("surprise", "measure", "spaces") or True in parameters:
+            return False
+        return super().check_action(action, parameters)
 
     def move_to(self, offset: int) -> None:
         self.move(max(0, bisect_right(self._starts, offset) - 1))
@@ -310,7 +309,9 @@ In a conversation, what the template writes around a message stays.
                 shown.append((scored(distribution), replace(token, logprob=logprob)))
             return shown
 
-        self._client.ask(Slot.LOOK, run, self._show_panels, self._fail, bound=True)
+        self._client.ask(
+            Slot.LOOK, run, self._show_panels, self._show_no_panels, bound=True
+        )
 
     def _show_panels(self, shown: list[tuple[Distribution, ScoredToken]]) -> None:
         for panel, (distribution, token) in zip(self._panels, shown, strict=False):
@@ -318,6 +319,10 @@ In a conversation, what the template writes around a message stays.
         if len(shown) < len(self._panels):
             message = _CHOOSE if self._current is None else _NOTHING_LEFT
             self._panels[1].clear(message)
+
+    def _show_no_panels(self, error: LmtuiError) -> None:
+        for panel in self._panels:
+            panel.clear(f"{error}. {error.hint}")
 
     # Drawing.
 
@@ -331,7 +336,9 @@ In a conversation, what the template writes around a message stays.
         elif not self._has_moved:
             cursor = subject.at
         base = self._base
-        self._text.show_parts(self._parts(), subject.at - base, cursor - base)
+        bits = {span: effect.bits for span, effect in self._effects.items()}
+        pieces = pieces_of(subject.text, base, subject.at, bits)
+        self._text.show_parts(pieces, subject.at - base, cursor - base)
         self._show_list()
         self._show_words()
 
@@ -340,23 +347,6 @@ In a conversation, what the template writes around a message stays.
         """Where what is read begins: of a long text, only the end is."""
         sources = self._subject.sources if self._subject else []
         return sources[0].start if len(sources) == 1 else 0
-
-    def _parts(self) -> list[tuple[str, float | None]]:
-        """Return the text cut at the parts, with the effect of the smallest one that
-        each piece is in."""
-        assert self._subject is not None
-        text, base = self._subject.text, self._base
-        smallest: list[int] = [-1] * len(text)
-        effects = sorted(self._effects.items(), key=lambda item: _size(item[0]))
-        for index, ((start, end), _) in reversed([*enumerate(effects)]):
-            smallest[start:end] = [index] * (end - start)
-        at = self._subject.at
-        smallest[at:] = [-2] * (len(text) - at)
-        pieces = []
-        for index, offsets in groupby(range(base, len(text)), smallest.__getitem__):
-            piece = "".join(text[offset] for offset in offsets)
-            pieces.append((piece, effects[index][1].bits if index >= 0 else None))
-        return pieces
 
     def _show_list(self) -> None:
         rows = sorted(self._effects.values(), key=strength)[:STRONGEST]
@@ -464,6 +454,23 @@ In a conversation, what the template writes around a message stays.
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+
+def pieces_of(
+    text: str, first: int, at: int, bits: Mapping[tuple[int, int], float | None]
+) -> list[tuple[str, float | None]]:
+    """Cut a text from `first` on where parts begin and end, and the target at `at`;
+    each piece has the bits of the smallest part that it is in. Of two parts, one is in
+    the other, or they are apart."""
+    smallest: list[tuple[int, int] | None] = [None] * len(text)
+    for start, end in sorted(bits, key=_size, reverse=True):
+        smallest[start:end] = [(start, end)] * (end - start)
+    smallest[at:] = [(at, len(text))] * (len(text) - at)
+    pieces = []
+    for span, offsets in groupby(range(first, len(text)), smallest.__getitem__):
+        piece = "".join(text[offset] for offset in offsets)
+        pieces.append((piece, bits.get(span) if span else None))
+    return pieces
 
 
 def scored(distribution: Distribution) -> Distribution:

@@ -22,6 +22,7 @@ NAMES = {
     "backspace": "BSpace",
     "ctrl+@": "C-Space",
     "delete": "DC",
+    "full_stop": ".",
     "left_square_bracket": "[",
     "minus": "-",
     "pagedown": "NPage",

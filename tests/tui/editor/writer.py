@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from lmtui.config.settings import EditorSettings
 from lmtui.editing import recovery
 from lmtui.editing.text_file import load
 from lmtui.engine.document.suggestion import SuggestionRules
+from lmtui.engine.document.types import ContextFile
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen
@@ -80,6 +81,7 @@ async def writing(
     cursor: int = 0,
     delay: float = NEVER,
     rules: SuggestionRules = ALL,
+    context: Sequence[ContextFile] = (),
     **options: Any,
 ) -> AsyncIterator[Writer]:
     file = folder / "draft.txt"
@@ -90,6 +92,7 @@ async def writing(
         cursor=cursor,
         recovered=recovery.find(file),
         rules=rules,
+        context=context,
         settings=EditorSettings(ghost_delay=delay, surprise_bits=6.0),
     )
     engines = {"default": engine or FakeWriter()}
