@@ -7,11 +7,12 @@ from itertools import islice
 
 from bench_documents import cut, prose
 
-from lmtui.analysis.attribution import Attribution, Level
+from lmtui.analysis.attribution import Attribution, Granularity
 from lmtui.engine.engine import LocalEngine
 
 TOKENS = 256
-_WORDS = 40  # of the last ones, which have the least behind them
+_UNITS: tuple[Granularity, ...] = ("sentence", "word", "hierarchical")
+_MOST = 40  # parts; of words the last ones, which have the least behind them
 
 
 def print_why(engines: list[LocalEngine], rounds: int) -> None:
@@ -20,31 +21,32 @@ def print_why(engines: list[LocalEngine], rounds: int) -> None:
     print("|---|---|---|---|")
     for engine in engines:
         text = cut(engine, prose(), TOKENS)
-        for by in ("sentence", "word"):
+        for by in _UNITS:
             pairs = sorted(_seconds(engine, text, by) for _ in range(rounds))
             own, peer, units = pairs[len(pairs) // 2]
-            name = f"{engine.info.dtype}, {units} {by}s"
+            name = f"{engine.info.dtype}, {units} by {by}"
             print(
                 f"| {name} | {own:.2f} s | {peer:.2f} s | {peer / own:.2f} |",
                 flush=True,
             )
 
 
-def _seconds(engine: LocalEngine, text: str, by: Level) -> tuple[float, float, int]:
+def _seconds(
+    engine: LocalEngine, text: str, by: Granularity
+) -> tuple[float, float, int]:
     """Seconds for all units, and for as many tokens as have to be read again at the
     speed of a prompt of them."""
     encoding = engine.encode(text)
     subject = Attribution(engine, text, encoding, len(text) - 1, len(text))
     assert subject.logprob is not None  # the whole text is in the cache now
-    units = subject.units(by)[-_WORDS:]
-    begins = [start for start, _ in encoding.spans]
-    behind = sum(sum(begin >= end for begin in begins) for _, end in units)
     start = time.perf_counter()
-    list(islice(subject.effects(by), _WORDS))
+    effects = list(islice(subject.effects(by), _MOST))
     own = time.perf_counter() - start
-    prompt = encoding.ids[: max(1, behind // len(units))]
+    begins = [start for start, _ in encoding.spans]
+    behind = sum(sum(begin >= effect.end for begin in begins) for effect in effects)
+    prompt = encoding.ids[: max(1, behind // len(effects))]
     engine.cache.reset()
     start = time.perf_counter()
     engine.cache.read(prompt)
     speed = len(prompt) / (time.perf_counter() - start)
-    return own, behind / speed, len(units)
+    return own, behind / speed, len(effects)
