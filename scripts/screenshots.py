@@ -66,6 +66,9 @@ good morning in nine languages.
 Tomorrow we want to see the museum, if it is not too crowded. As you
 know, the capital of Fran
 """
+HOME = """\
+Anna grew up in Paris. Her brother has lived in Berlin for ten years. She likes to cook
+and to read. At home, the two of them still speak French"""
 NOTES = TrainSettings(block=128, batch=2, epochs=2, lr=4e-4)
 """How the notes of a picture are learned: in minutes."""
 _RANGE = re.compile(r"entropy \d+\.\d–\d")
@@ -213,6 +216,16 @@ async def inspector(drawing: Drawing) -> None:
     await drawing.shows("Enter continues from there")
 
 
+async def why(drawing: Drawing) -> None:
+    """Which parts of a text made its last word likely."""
+    await drawing.until(lambda: " ready " in drawing.seen and "⌷" in drawing.seen)
+    await drawing.press("ctrl+end", "left", "w")
+    await drawing.shows("Enter goes there")
+    await drawing.press("tab", "down", "down")
+    await drawing.shows("word “Paris.”")
+    await drawing.until(lambda: drawing.seen.count("as unsure as") == 2)
+
+
 async def training(drawing: Drawing) -> None:
     """A training, half way."""
     await drawing.until(lambda: "Enter begins" in drawing.seen, 120)
@@ -258,6 +271,7 @@ PICTURES: dict[str, Show] = {
     "versions": versions,
     "ghost": ghost,
     "inspect": inspector,
+    "why": why,
     "training": training,
     "remote": remote,
     "learn-pass": one_pass,
@@ -346,13 +360,14 @@ async def draw(show: Show, home: Path) -> str:
             load_default,
             AppOptions(sampling=SamplingSettings(), first="complete", writing=letter),
         )
-    elif show is inspector:
+    elif show in (inspector, why):
+        text = LETTER if show is inspector else HOME
         app = LmtuiApp(
             load_exact,
             AppOptions(
                 sampling=SamplingSettings(),
                 first="inspect",
-                source=InspectSource("letter.md", read=lambda: LETTER),
+                source=InspectSource("letter.md", read=lambda: text),
             ),
         )
     else:

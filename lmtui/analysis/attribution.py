@@ -177,7 +177,7 @@ class Attribution:
         bounds |= {0, len(self.ids), *controls, *(i + 1 for i in controls)}
         self._runs = [*pairwise(sorted(bounds))]
         self._canonical: dict[Span, bool] = {}
-        self._known: dict[_Unit, float | None] = {}
+        self._known: dict[tuple[int, int, int | None], float | None] = {}
         self.planned = 0
         """How many units are left out, as far as that is known."""
 
@@ -270,9 +270,10 @@ class Attribution:
         yield from map(self._effect, reversed(units))
 
     def _effect(self, unit: _Unit) -> Effect:
-        if unit not in self._known:
-            self._known[unit] = self._after(self._ids_without(unit))
-        logprob, effect = self._known[unit], None
+        part = unit.start, unit.end, unit.token
+        if part not in self._known:
+            self._known[part] = self._after(self._ids_without(unit))
+        logprob, effect = self._known[part], None
         if logprob is not None and self.logprob is not None:
             effect = (self.logprob - logprob) / LN2
         offset = self.sources[unit.source].offset

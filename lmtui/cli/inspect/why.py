@@ -76,7 +76,8 @@ def write_why(
         if not subject.sources or subject.logprob is None:
             hint = "Name a later place, or give it a context by --bos yes."
             raise LmtuiError("there is nothing before the target", "", hint)
-        table = Table(output, _columns(subject), by)
+        part = "part" if by == "hierarchical" else by
+        table = Table(output, _columns(subject), part)
         writer = RowWriter("unit", table, json=json, tsv=tsv)
         with cancellation.polling(lambda: shown(len(effects), subject.planned)):
             for effect in subject.effects(by):
