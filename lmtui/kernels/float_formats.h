@@ -56,10 +56,11 @@ static void decode_floats(const uint8_t *row, long columns, float *out) {
 // To nearest, ties to even. Bits of float16 and float32 are lost, of bfloat16 none.
 template <typename Weight>
 static void round_floats(const uint8_t *row, long columns, bf16 *out) {
+    typedef uint16_t u16v __attribute__((vector_size(2 * LANES)));
     for (long k = 0; k < columns; k += LANES) {
-        const i32v bits = (i32v)to_f32((const Weight *)row + k);
-        const i32v rounded = bits + 0x7FFF + (bits >> 16 & 1);
-        for (long i = 0; i < LANES; i++) out[k + i].bits = (uint32_t)rounded[i] >> 16;
+        const i32v rounded = round_to_bf16<i32v>(to_f32((const Weight *)row + k));
+        const u16v upper = __builtin_convertvector(rounded >> 16, u16v);
+        std::memcpy(out + k, &upper, sizeof upper);
     }
 }
 

@@ -520,20 +520,45 @@ INLINED static inline void each_pair(const uint8_t *row, long columns, const Tak
     });
 }
 
+// The lower halves of two vectors' numbers side by side, and the upper ones.
+static inline u32x16 lower_halves(u32x16 even, u32x16 odd) {
+    return (even & 0xFFFF) | odd << 16;
+}
+static inline u32x16 upper_halves(u32x16 even, u32x16 odd) {
+    return even >> 16 | (odd & 0xFFFF0000);
+}
+
 template <typename Format>
 static void decode_row(const uint8_t *row, long columns, float *out) {
+#if defined(__AVX512BW__)
+    // Halves of numbers are brought into order each for itself, words of columns 16 apart
+    // side by side, and joined.
+    static constexpr Order words = words_of<Format>();
+    static constexpr Order order = table<uint16_t, CHUNK>(
+        [](int i) { return words.at[i / WORDS * WORDS + i % 2 * 16 + i % WORDS / 2]; });
+    u16x32 found[2][VECTORS], ordered[2][VECTORS];
+    u32x16 joined[2 * VECTORS];
+    each_pair<Format>(row, columns, [&](long chunk, int v, Pair pair) INLINED {
+        found[0][v] = (u16x32)lower_halves((u32x16)pair.even, (u32x16)pair.odd);
+        found[1][v] = (u16x32)upper_halves((u32x16)pair.even, (u32x16)pair.odd);
+        if (v + 1 < VECTORS) return;
+        for (int half = 0; half < 2; half++) reorder(found[half], order, ordered[half]);
+        for (int i = 0; i < VECTORS; i++) {
+            const u32x16 low = (u32x16)ordered[0][i], high = (u32x16)ordered[1][i];
+            joined[2 * i] = lower_halves(low, high);
+            joined[2 * i + 1] = upper_halves(low, high);
+        }
+        std::memcpy(out + chunk * CHUNK, joined,
+                    std::min(CHUNK, columns - chunk * CHUNK) * sizeof(float));
+    });
+#else
     each_pair<Format>(row, columns, [&](long chunk, int v, Pair pair) INLINED {
         for (int w = 0; w < WORDS; w++) {
             const long k = chunk * CHUNK + Format::column(v, w);
             if (k < columns) out[k] = w % 2 ? pair.odd[w / 2] : pair.even[w / 2];
         }
     });
-}
-
-// The upper half of a finite float, rounded to nearest, ties to even, in its place.
-static inline u32x16 rounded(f32x16 all) {
-    const u32x16 bits = (u32x16)all;
-    return bits + 0x7FFF + (bits >> 16 & 1);
+#endif
 }
 
 template <typename Format>
@@ -541,7 +566,8 @@ static void decode_row_bf16(const uint8_t *row, long columns, bf16 *out) {
     static constexpr Order order = words_of<Format>();
     u16x32 found[VECTORS], ordered[VECTORS];
     each_pair<Format>(row, columns, [&](long chunk, int v, Pair pair) INLINED {
-        found[v] = (u16x32)(rounded(pair.even) >> 16 | (rounded(pair.odd) & 0xFFFF0000));
+        found[v] = (u16x32)upper_halves(round_to_bf16<u32x16>(pair.even),
+                                        round_to_bf16<u32x16>(pair.odd));
         if (v + 1 < VECTORS) return;
         reorder(found, order, ordered);
         std::memcpy(out + chunk * CHUNK, ordered,

@@ -7,7 +7,7 @@
 // sums over units float32. Their order depends on K alone, so an output has the same bits
 // whatever the number of inputs or threads.
 
-#include "gguf_formats.h"
+#include "float_formats.h"
 
 #if defined(__AVX2__) && !defined(__AVX512F__)
 
@@ -466,9 +466,19 @@ static void decode_row(const uint8_t *row, long columns, float *out) {
 }
 
 template <typename Format>
+static void decode_row_bf16(const uint8_t *row, long columns, bf16 *out) {
+    each_unit<Format>(row, columns, [&](long u, const uint8_t *from) INLINED {
+        float unit[Format::UNIT];
+        Format(from).decode(unit);
+        const long first = u * Format::UNIT, count = std::min(Format::UNIT, columns - first);
+        round_floats<float>((const uint8_t *)unit, count, out + first);
+    });
+}
+
+template <typename Format>
 BlockFormat format() {
     return {Format::WEIGHTS, Format::BYTES,      set_inputs<Format>,
-            dot_all<Format>, decode_row<Format>, nullptr};
+            dot_all<Format>, decode_row<Format>, decode_row_bf16<Format>};
 }
 
 #include "gguf_format_table.h"

@@ -251,7 +251,11 @@ class GgufMatmulKernel:
         self._block = bound(library, "gguf_block", *block)
         rows = ADDRESS, WHOLE, ADDRESS, WHOLE, ADDRESS
         self._rows = bound(library, "gguf_rows", *rows)
-        self._tile = bound(library, "gguf_tile", ADDRESS, WHOLE, WHOLE, ADDRESS)
+        tile = ADDRESS, WHOLE, WHOLE, ADDRESS
+        self._tiles = {
+            torch.float32: bound(library, "gguf_tile", *tile),
+            torch.bfloat16: bound(library, "gguf_tile_bf16", *tile),
+        }
         layers = ADDRESS, *[WHOLE] * 5, *[ADDRESS] * 7
         self._layers = bound(library, "llama_layers", *layers)
         # not on every processor
@@ -380,11 +384,14 @@ class GgufMatmulKernel:
         )
         return weights
 
-    def tile(self, matrix: StackedMatrix, first: int, count: int) -> Tensor:
+    def tile(
+        self, matrix: StackedMatrix, first: int, count: int, dtype: torch.dtype
+    ) -> Tensor:
         """Return `count` rows of a matrix from row `first` on, dequantised and without
-        its LoRA: float32 [count, K]."""
-        weights = torch.empty(count, matrix.columns)
-        self._tile(ctypes.byref(matrix.compiled), first, count, weights.data_ptr())
+        its LoRA: float32 or bfloat16 [count, K]."""
+        weights = torch.empty(count, matrix.columns, dtype=dtype)
+        tile = self._tiles[dtype]
+        tile(ctypes.byref(matrix.compiled), first, count, weights.data_ptr())
         return weights
 
     def require_right(self) -> None:
@@ -408,7 +415,10 @@ class GgufMatmulKernel:
             right = (
                 bool(far < _NEAR)
                 and torch.equal(torch.cat(single), outputs)
-                and torch.equal(self.tile(whole, 1, 3), plain[1:4])
+                and all(
+                    torch.equal(self.tile(whole, 1, 3, dtype), plain[1:4].to(dtype))
+                    for dtype in self._tiles
+                )
                 and self._is_gemm_right(whole, plain, inputs)
             )
             if not right:

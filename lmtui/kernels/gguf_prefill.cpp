@@ -15,12 +15,21 @@ extern "C" void gguf_rows(const RowBlocks *part, long columns, const long *row_i
 }
 
 // Rows first … first + count of W, without its LoRA: out [count, columns].
-extern "C" void gguf_tile(const Matrix *matrix, long first, long count, float *out) {
-    const std::vector<PartFormat> formats = formats_of(*matrix);
+template <typename Number>
+static void decode_tile(const Matrix &matrix, long first, long count,
+                        void (*BlockFormat::*decode)(const uint8_t *, long, Number *),
+                        Number *out) {
+    const std::vector<PartFormat> formats = formats_of(matrix);
     ThreadPool::run(count, [&](long n) {
-        const Row row = row_of(*matrix, formats.data(), first + n);
-        formats[row.part].decode(row.blocks, matrix->columns, out + n * matrix->columns);
+        const Row row = row_of(matrix, formats.data(), first + n);
+        (formats[row.part].*decode)(row.blocks, matrix.columns, out + n * matrix.columns);
     });
+}
+extern "C" void gguf_tile(const Matrix *matrix, long first, long count, float *out) {
+    decode_tile(*matrix, first, count, &BlockFormat::decode, out);
+}
+extern "C" void gguf_tile_bf16(const Matrix *matrix, long first, long count, bf16 *out) {
+    decode_tile(*matrix, first, count, &BlockFormat::decode_bf16, out);
 }
 
 #if defined(__AVX512BF16__)

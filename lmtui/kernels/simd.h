@@ -81,6 +81,14 @@ static inline f32v fmadd(f32v a, f32v b, f32v c) {
 #endif
 }
 
+// Floats rounded to bfloat16, in the upper halves of their bits: to nearest, ties to even.
+// NaN stays NaN, of which some would otherwise run over into 0.
+template <typename Bits, typename Floats>
+static inline Bits round_to_bf16(Floats all) {
+    const Bits bits = (Bits)all;
+    return all == all ? bits + 0x7FFF + (bits >> 16 & 1) : bits;
+}
+
 // Convert `count` floats, a multiple of 8, to float16, rounded to nearest.
 static inline void store_fp16(const float *from, fp16 *to, long count) {
 #if defined(__F16C__)

@@ -52,6 +52,15 @@ def floats(matrix: BlockMatrix) -> torch.Tensor:
     return torch.from_numpy(quants.dequantize(matrix.data.numpy(), kind).copy())
 
 
+def assert_tiles_are_rounded(kernel: GgufMatmulKernel, matrix: StackedMatrix) -> None:
+    """Compare the bits, for -0 equals 0."""
+    found, plain = (
+        kernel.tile(matrix, 0, matrix.rows, dtype)
+        for dtype in (torch.bfloat16, torch.float32)
+    )
+    assert torch.equal(found.view(torch.int16), plain.bfloat16().view(torch.int16))
+
+
 @pytest.mark.parametrize("blocks", [1, 2, 5, 8])
 @pytest.mark.parametrize("name", FORMATS)
 def test_products_and_rows_are_those_of_the_dequantised_matrix(
@@ -61,9 +70,12 @@ def test_products_and_rows_are_those_of_the_dequantised_matrix(
     plain, index = floats(matrix), torch.tensor([12, 0, 5, 5])
     assert torch.equal(kernel.rows(matrix, index), plain[index])
     stacked = StackedMatrix((matrix, drawn(name, 4, blocks, 1)), torch.tensor([3, 14]))
-    assert torch.equal(kernel.tile(stacked, 0, 1), plain[3:4])
-    other = floats(stacked.parts[1])[1:2]
-    assert torch.equal(kernel.tile(stacked, 1, 1), other)
+    wanted = torch.cat([plain[3:4], floats(stacked.parts[1])[1:2]])
+    for first in range(2):
+        tile = kernel.tile(stacked, first, 1, torch.float32)
+        assert torch.equal(tile, wanted[first : first + 1])
+    assert_tiles_are_rounded(kernel, stacked)
+    assert_tiles_are_rounded(kernel, StackedMatrix((matrix,)))
     for count in (1, 2, 3, 4, 7, 9):
         inputs = torch.randn(count, matrix.columns)
         found = kernel.matmul(StackedMatrix((matrix,)), inputs)
@@ -72,6 +84,16 @@ def test_products_and_rows_are_those_of_the_dequantised_matrix(
         most = inputs.abs().amax(1, keepdim=True) * plain.abs().sum(1)
         near = most / kernel.largest_input * 0.51 + 1e-6
         assert bool(((found - wanted).abs() <= near).all())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_weights_that_are_nan_stay_so_in_bfloat16(
+    name: str, kernel: GgufMatmulKernel
+) -> None:
+    matrix = drawn(name, 3, 1)
+    matrix.data.fill_(0xFF)
+    tile = kernel.tile(StackedMatrix((matrix,)), 0, 3, torch.bfloat16)
+    assert bool(tile.isnan().all())
 
 
 @pytest.mark.parametrize(("rows", "blocks"), [(1, 5), (63, 1), (64, 20), (130, 5)])
@@ -198,6 +220,7 @@ def test_every_class_of_this_processor_gives_the_same_results(
     other.require_right()
     for kind in FORMATS:
         matrix = StackedMatrix((drawn(kind, 20, 3),))
+        assert_tiles_are_rounded(other, matrix)
         inputs = torch.randn(6, matrix.columns)
         found, wanted = (each.matmul(matrix, inputs) for each in (other, kernel))
         # Sums may have another order; what is summed has not. Large terms cancel.

@@ -91,9 +91,9 @@ def _by_tiles(
     outputs = inputs.new_empty(len(inputs), matrix.rows)
     most = max(1, _TILE // matrix.columns)
     for first in range(0, matrix.rows, most):
-        tile = kernel.tile(matrix, first, min(most, matrix.rows - first))
-        out = outputs[:, first : first + len(tile)]
-        torch.mm(inputs, tile.to(inputs.dtype).t(), out=out)
+        count = min(most, matrix.rows - first)
+        tile = kernel.tile(matrix, first, count, inputs.dtype)
+        torch.mm(inputs, tile.t(), out=outputs[:, first : first + count])
     return outputs
 
 
