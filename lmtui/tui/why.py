@@ -7,6 +7,7 @@ Returns the part to go to.
 
 from __future__ import annotations
 
+import math
 from asyncio import TimerHandle
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +44,7 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.one_shot import call_after
 from lmtui.tui.screen import ModelScreen
-from lmtui.tui.widgets.cells import clip, progress_bar
+from lmtui.tui.widgets.cells import clip, fit_best, progress_bar
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.token_cursor import TokenText
@@ -56,6 +57,7 @@ Subject = Callable[[Engine], Attribution]
 STRONGEST = 10
 """Rows of the list."""
 _REST = 0.15  # seconds at one part until its distributions are asked for
+_FRAME = 4  # cells beside the text
 _NAME = 40  # cells of a target
 _UNITS: tuple[Granularity, ...] = ("hierarchical", "turn", "sentence", "line", "word",
                                    "token")  # fmt: skip
@@ -371,23 +373,36 @@ In a conversation, what the template writes around a message stays.
     def _show_words(self) -> None:
         subject = self._subject
         assert subject is not None
-        target = clip(visible_token(subject.text[subject.at :]), _NAME)
-        title = [f"Why “{target}”?"]
-        if self._logprob is not None:
-            bits = notation.surprisal(self._logprob)
-            title.append(f"{bits} bits, p {notation.probability(self._logprob)}")
-        if self._without_all is not None:
-            alone = notation.surprisal(self._without_all)
-            title.append(f"{alone} bits without any of this")
-        self._update("title", " · ".join(title))
+        self._update("title", fit_best(self._titles(), self.size.width - _FRAME)[0])
         self._update("part", self._part_words())
         self._update("notes", "\n".join(self._notes()))
         done, planned = len(self._effects), subject.planned
         foot = _FOOT
         if not self._is_done:
-            bar = progress_bar(done / planned) if planned else ""
-            foot = f"{bar} {done:,} of {planned:,} parts left out · Esc closes".strip()
+            foot = "The model reads it first · Esc closes"
+            if planned:
+                bar = progress_bar(done / planned)
+                foot = f"{bar} {done:,} of {planned:,} parts left out · Esc closes"
         self._update("foot", foot)
+
+    def _titles(self) -> list[list[str]]:
+        """Return forms of the title, from the longest to the shortest."""
+        subject = self._subject
+        assert subject is not None
+        text, is_token = subject.text[subject.at :], len(subject.target) == 1
+        name = visible_token(text) if is_token else visible_line(text.strip())
+        title = [f"Why “{clip(name, _NAME)}”?"]
+        if self._logprob is None:
+            return [title]
+        bits = f"{notation.surprisal(self._logprob)} bits"
+        forms = [[*title, bits], title]
+        if is_token:
+            percent = notation.percent(math.exp(self._logprob))
+            forms.insert(0, [*title, f"{bits}, p {percent}"])
+        if self._without_all is not None:
+            alone = notation.surprisal(self._without_all)
+            forms.insert(0, [*forms[0], f"{alone} bits without any of this"])
+        return forms
 
     def _update(self, id_: str, words: str) -> None:
         self.query_one(f"#{id_}", Static).update(Content(words))
