@@ -9,6 +9,7 @@ from lmtui.learn.instruments.bars import BarsInstrument
 from lmtui.learn.instruments.chain import ChainInstrument
 from lmtui.learn.instruments.continuations import DecodingInstrument
 from lmtui.learn.instruments.counts import CountsInstrument
+from lmtui.learn.instruments.effects import EffectsInstrument
 from lmtui.learn.instruments.guess import GuessInstrument
 from lmtui.learn.instruments.lens import LensInstrument
 from lmtui.learn.instruments.passes import PassesInstrument
@@ -29,5 +30,6 @@ INSTRUMENTS: Mapping[str, type[Instrument]] = {
         DecodingInstrument,
         ScratchInstrument,
         LensInstrument,
+        EffectsInstrument,
     )
 }

@@ -112,6 +112,21 @@ PAGES: Sequence[Steps] = (
         ),
         ("Press ↑ or ↓ to look at another token", ["Down"]),
     ),
+    (
+        ("Which word does most for “mat”? Press ↑ or ↓ to mark", ["Down", "F2"]),
+        (
+            "Put it back by F2. Then leave out, alone, a word",
+            ["F2", "Down", "Down", "F2"],
+        ),
+        (
+            "Put that back. Leave out one “cat”, then the other one",
+            ["F2", "Up", "Up", "F2", *["Down"] * 4, "F2"],
+        ),
+        (
+            "Write a text of your own that ends in a clear word, and press Enter",
+            [CLEAR, "=Two plus two equals four", "Enter"],
+        ),
+    ),
 )
 
 
@@ -132,7 +147,7 @@ def obey(tmux: Tmux, keys: Sequence[str]) -> None:
 
 def settled(tmux: Tmux) -> None:
     """Wait until the model is not at work, as the last line says."""
-    busy = ("computing", "counting", "looking into", "loading", "guessing")
+    busy = "computing", "counting", "looking into", "leaving out", "loading", "guessing"
     tmux.until(
         lambda screen: not any(word in screen.splitlines()[-1] for word in busy),
         PATIENCE,
@@ -167,10 +182,10 @@ def tmux(
 
 
 def test_printed_words_complete_every_page(tmux: Tmux, course: Path) -> None:
-    assert len(PAGES) == 10
+    assert len(PAGES) == 11
     tmux.start("learn", str(course), real=True)
     for number, steps in enumerate(PAGES, 1):
-        tmux.until(lambda screen, n=number: f" {n} of 10 " in screen, PATIENCE)
+        tmux.until(lambda screen, n=number: f" {n} of 11 " in screen, PATIENCE)
         for words, keys in steps:
             # On a page that is done, all exercises may stand in its text, ticked.
             words = f"☐ {words}"
@@ -180,6 +195,6 @@ def test_printed_words_complete_every_page(tmux: Tmux, course: Path) -> None:
             tmux.until(lambda screen, w=words: w not in words_of(screen), PATIENCE)
         tmux.until(lambda screen: "This page is done." in screen, PATIENCE)
         tmux.press("F8")
-    tmux.shows("☑" * 10)
+    tmux.shows("☑" * 11)
     tmux.press("C-q")
     tmux.shows("left with 0")
