@@ -10,10 +10,10 @@ the other stays. Cohen-Wang and others, "ContextCite", NeurIPS 2024; Liu and oth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Literal, NamedTuple
 
 from lmtui.engine.protocol import Engine
@@ -364,6 +364,27 @@ def without_effect(sources: Sequence[Source], effects: Sequence[Effect]) -> list
         for index, bits in sorted(greatest.items())
         if bits < NOTHING and sources[index].name
     ]
+
+
+def size_of(span: Span) -> int:
+    return span[1] - span[0]
+
+
+def pieces_of(
+    text: str, first: int, at: int, bits: Mapping[Span, float | None]
+) -> list[tuple[str, float | None]]:
+    """Cut a text from `first` on where parts begin and end, and the target at `at`;
+    each piece has the bits of the smallest part that it is in. Of two parts, one is in
+    the other, or they are apart."""
+    smallest: list[Span | None] = [None] * len(text)
+    for start, end in sorted(bits, key=size_of, reverse=True):
+        smallest[start:end] = [(start, end)] * (end - start)
+    smallest[at:] = [(at, len(text))] * (len(text) - at)
+    pieces = []
+    for span, offsets in groupby(range(first, len(text)), smallest.__getitem__):
+        piece = "".join(text[offset] for offset in offsets)
+        pieces.append((piece, bits.get(span) if span else None))
+    return pieces
 
 
 def _spelled(tokens: Sequence[ScoredToken]) -> tuple[str, tuple[Span, ...]]:

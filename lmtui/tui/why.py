@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from asyncio import TimerHandle
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import Any, ClassVar
 
 from textual import on
@@ -31,6 +31,8 @@ from lmtui.analysis.attribution import (
     Effect,
     Granularity,
     Source,
+    pieces_of,
+    size_of,
     strength,
     without_effect,
 )
@@ -437,7 +439,7 @@ In a conversation, what the template writes around a message stays.
         self._has_moved = True
         at = self._text.at + self._base
         over = [span for span in self._effects if span[0] <= at < span[1]]
-        self._choose(self._effects[min(over, key=_size)] if over else None)
+        self._choose(self._effects[min(over, key=size_of)] if over else None)
         self._show_list()
         self._show_words()
 
@@ -471,32 +473,11 @@ In a conversation, what the template writes around a message stays.
         self.dismiss(None)
 
 
-def pieces_of(
-    text: str, first: int, at: int, bits: Mapping[tuple[int, int], float | None]
-) -> list[tuple[str, float | None]]:
-    """Cut a text from `first` on where parts begin and end, and the target at `at`;
-    each piece has the bits of the smallest part that it is in. Of two parts, one is in
-    the other, or they are apart."""
-    smallest: list[tuple[int, int] | None] = [None] * len(text)
-    for start, end in sorted(bits, key=_size, reverse=True):
-        smallest[start:end] = [(start, end)] * (end - start)
-    smallest[at:] = [(at, len(text))] * (len(text) - at)
-    pieces = []
-    for span, offsets in groupby(range(first, len(text)), smallest.__getitem__):
-        piece = "".join(text[offset] for offset in offsets)
-        pieces.append((piece, bits.get(span) if span else None))
-    return pieces
-
-
 def scored(distribution: Distribution) -> Distribution:
     """Return a distribution without what a sampler would do: nothing is drawn."""
     rows = distribution.candidates
     bare = (row._replace(sampled_prob=None, cut=None, changed=None) for row in rows)
     return replace(distribution, candidates=tuple(bare))
-
-
-def _size(span: tuple[int, int]) -> int:
-    return span[1] - span[0]
 
 
 def _shown(effect: Effect) -> str:

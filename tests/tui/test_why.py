@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.widgets import Static
 
-from lmtui.analysis.attribution import Attribution, Effect, strength
+from lmtui.analysis.attribution import Attribution, Effect, pieces_of, strength
 from lmtui.chat.attachments import quoted
 from lmtui.engine.document.types import ContextFile
 from lmtui.engine.types import Capabilities, ChatTurn, SamplingSettings
@@ -18,7 +18,7 @@ from lmtui.errors import LmtuiError
 from lmtui.notation import difference
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.inspect_source import InspectSource
-from lmtui.tui.why import NOTHING_BEFORE, STRONGEST, WhyScreen, pieces_of
+from lmtui.tui.why import NOTHING_BEFORE, STRONGEST, WhyScreen
 from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import Chat, chat

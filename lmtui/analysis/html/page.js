@@ -4,7 +4,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const LN2 = Math.LN2;
 const SURPRISE = 10, CHANGE = 1; // bits at which n and N stop
 const $ = (id) => document.getElementById(id);
-const LINE = 1, COLUMN = 2, TOKENS = 3, OTHERS = 4; // of a cell, after its text
+const LINE = 1, COLUMN = 2, TOKENS = 3, OTHERS = 4, PART = 5; // of a cell, after its text
 const VIEW = 0, LOGPROB = 1, RANK = 2, ENTROPY = 3, TOP = 4, BOUNDS = 5; // of a token
 const ABOVE = 0, LEAST = 1, MOST = 2; // of bounds, where a server lists only some tokens
 
@@ -40,6 +40,10 @@ const gain = (cell) => {
   const own = sum(cell[TOKENS]), other = sum(cell[OTHERS] || []);
   return own === null || other === null ? null : (other - own) / LN2;
 };
+// What the part of the text that a cell is in does to the target, in bits; the target
+// is the last part.
+const effect = (cell) => (text.why && text.why.bits[cell[PART]]) ?? null;
+const isTarget = (cell) => Boolean(text.why) && cell[PART] === text.why.bits.length;
 
 // A measure: the value of a cell; bounds, words and classes of its steps are data.
 const VALUES = {
@@ -54,12 +58,15 @@ const VALUES = {
     return total === null ? null : Math.exp(total);
   },
   difference: gain,
+  effect,
 };
 const MEASURES = {};
 for (const scale of DATA.scales) {
-  if (scale.name === "difference" && !DATA.texts.some((text) => text.other)) continue;
+  const isSigned = scale.name === "difference";
+  if (isSigned && DATA.texts.some((text) => text.why)) scale.name = "effect";
+  else if (isSigned && !DATA.texts.some((text) => text.other)) continue;
   const classes = scale.names.map((_, place) =>
-    scale.name === "difference" ? `d${place - (scale.names.length - 1) / 2}` : `s${place}`);
+    isSigned ? `d${place - (scale.names.length - 1) / 2}` : `s${place}`);
   MEASURES[scale.name] = { ...scale, value: VALUES[scale.name], classes };
 }
 const step = (measure, value) => {
@@ -69,7 +76,7 @@ const step = (measure, value) => {
   return measure.classes[measure.bounds.filter(reached).length];
 };
 
-let text, cells, spans, measure, pinned = -1, shown = -1;
+let text, cells, spans, measure, before, pinned = -1, shown = -1;
 
 const make = (name, className, content) => {
   const element = document.createElement(name);
@@ -106,6 +113,7 @@ const ofEntropy = (token, form) => {
   const high = form(bits(-most));
   return low === high ? low : `${low}–${high}`;
 };
+const flat = (words) => words.replaceAll("\n", "⏎").replaceAll(" ", "·");
 const label = (model) => model.adapter ? `${model.model} + ${model.adapter}` : model.model;
 
 // The text.
@@ -124,7 +132,7 @@ const shade = () => {
   spans.forEach((span, index) => {
     const cell = cells[index];
     const name = cell[TOKENS].length ? step(measure, measure.value(cell)) : "";
-    span.className = `c ${name}${index === shown ? " here" : ""}`;
+    span.className = `c ${name}${isTarget(cell) ? " target" : ""}${index === shown ? " here" : ""}`;
   });
 };
 const chooseMeasure = (name) => {
@@ -174,8 +182,9 @@ const show = (index) => {
   }
   spans[index].classList.add("here");
   const cell = cells[index], parts = [];
-  parts.push(make("div", "token", cell[0].replaceAll("\n", "⏎").replaceAll(" ", "·") || "∅"));
+  parts.push(make("div", "token", flat(cell[0]) || "∅"));
   parts.push(make("div", "", `line ${cell[LINE]}, column ${cell[COLUMN]}`));
+  if (isTarget(cell)) parts.push(...drawEffects());
   if (cell[OTHERS]) {
     const more = gain(cell);
     parts.push(facts([["difference", more === null ? "–" : `${signed(more)} bits`]]));
@@ -192,6 +201,19 @@ const facts = (pairs) => {
   const list = make("dl");
   for (const [name, value] of pairs) list.append(make("dt", "", name), make("dd", "", value));
   return list;
+};
+const drawEffects = () => {
+  const { by, logprob, rows, count } = text.why;
+  const at = (part) => part === null ? -1 : cells.findIndex((cell) => cell[PART] === part);
+  const target = cells.filter(isTarget).map((cell) => cell[0]).join("");
+  const from = rows.length < count ? `, the strongest of ${number(count, 0)}` : "";
+  return [
+    make("h2", "", `Effect of each ${by}${from}`),
+    make("div", "", `${flat(target)}: ${number(bits(logprob), 1)} bits`),
+    placeTable(rows.map(([part, ...rest]) => [at(part), ...rest]), signed, "bits",
+      (index) => spans[index].scrollIntoView({ block: "center" })),
+    make("p", "", "+ made it likelier, − less likely. An effect is no explanation: of two that say the same, each can have none."),
+  ];
 };
 const drawToken = (token, several) => {
   const parts = several ? [make("div", "token", token[VIEW])] : [];
@@ -228,7 +250,15 @@ const drawToken = (token, several) => {
 const pin = (index) => {
   pinned = index;
   show(index);
-  if (index >= 0) spans[index].scrollIntoView({ block: "nearest" });
+  if (index < 0) return;
+  spans[index].scrollIntoView({ block: "nearest" });
+  // The effects are those on the target, so they are shown while it is chosen.
+  if (isTarget(cells[index])) {
+    if (measure !== MEASURES.effect) before = measure.name;
+    chooseMeasure("effect");
+  } else if (measure === MEASURES.effect) {
+    chooseMeasure(before || "surprisal");
+  }
 };
 const walk = (by, wanted = () => true) => {
   for (let index = shown + by; cells[index]; index += by) {
@@ -357,16 +387,21 @@ const reliability = (bins) => {
 const places = (value, order, form, head) => {
   const found = cells.map((cell, index) => [index, cell[TOKENS].length ? value(cell) : null])
     .filter(([, each]) => each !== null && order(each) > 0)
-    .sort((a, b) => order(b[1]) - order(a[1]) || a[0] - b[0]).slice(0, 20);
+    .sort((a, b) => order(b[1]) - order(a[1]) || a[0] - b[0]).slice(0, 20)
+    .map(([index, each]) => [index, each, cells[index][0]]);
+  return placeTable(found, form, head, (index) => { pin(index); $("text").focus({ preventScroll: true }); });
+};
+const placeTable = (found, form, head, open) => {
   const table = make("table"), heads = make("tr");
   heads.append(make("th", "n", "line:col"), make("th", "n", head), make("th", "", "text"));
   table.append(heads);
-  for (const [index, each] of found) {
-    const cell = cells[index], row = make("tr"), go = make("button", "go"), last = make("td", "t");
-    go.textContent = cell[0].replaceAll("\n", "⏎").replaceAll(" ", "·").slice(0, 40);
-    go.addEventListener("click", () => { pin(index); $("text").focus({ preventScroll: true }); });
+  for (const [index, each, words] of found) {
+    const cell = cells[index], row = make("tr"), last = make("td", "t");
+    const go = make(cell ? "button" : "span", cell ? "go" : "", flat(words).slice(0, 40));
+    if (cell) go.addEventListener("click", () => open(index));
     last.append(go);
-    row.append(make("td", "n", `${cell[LINE]}:${cell[COLUMN]}`), make("td", "n", form(each)), last);
+    const place = cell ? `${cell[LINE]}:${cell[COLUMN]}` : "–"; // – is before the text
+    row.append(make("td", "n", place), make("td", "n", form(each)), last);
     table.append(row);
   }
   return table;
@@ -460,3 +495,4 @@ $("texts").hidden = DATA.texts.length < 2;
 measure = MEASURES.surprisal;
 chooseText(0);
 chooseMeasure(MEASURES.difference ? "difference" : "surprisal");
+if (MEASURES.effect) pin(cells.findIndex(isTarget));

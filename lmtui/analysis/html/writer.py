@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
@@ -23,22 +24,40 @@ from lmtui.text import visible_flow, visible_line, visible_token
 _IN_ELEMENT = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
 
-def cells(text: str, spans: Iterable[ComparedSpan], *, top_n: int) -> str:
+def cells(
+    text: str,
+    spans: Iterable[ComparedSpan],
+    *,
+    top_n: int,
+    parts: Sequence[tuple[int, int]] = (),
+) -> str:
     """Return the cells of a text as JSON: the units that the page shades and walks.
 
     A cell holds a part of the text, its line and column, and its tokens by each model;
-    a part that no token covers has none.
+    a part that no token covers has none. With `parts`, ranges of code points in order,
+    it has the number of the one that its first letter is in, too.
     """
-    drawn, line, column = list[str](), 1, 1
+    drawn, start, line, column = list[str](), 0, 1, 1
     for part, together in covered(text, spans):
         tokens = [_token(t, top_n) for span in together for t in span.tokens]
         others = [_token(t, top_n) for span in together for t in span.others]
         cell = [part, line, column, tokens]
-        drawn.append(_json([*cell, others] if others else cell))
+        if others:
+            cell.append(others)
+        elif parts:
+            letter = (len(part) - len(part.lstrip())) % max(1, len(part))
+            cell += [None, _part_at(parts, start + letter)]
+        drawn.append(_json(cell))
+        start += len(part)
         line += part.count("\n")
         after = part.rfind("\n")
         column = len(part) - after + (column - 1 if after < 0 else 0)
     return f"[{','.join(drawn)}]"
+
+
+def _part_at(parts: Sequence[tuple[int, int]], at: int) -> int | None:
+    index = bisect_right(parts, at, key=lambda part: part[0]) - 1
+    return index if index >= 0 and at < parts[index][1] else None
 
 
 def _token(placed: PlacedToken, top_n: int) -> list[Any]:

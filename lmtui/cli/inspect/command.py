@@ -59,7 +59,7 @@ _EXCLUDING = {
     "--lens": "--plain --tsv --summary --html --words --pairs --against "
     "--against-adapter",
     "--words": "--summary --html --pairs --top --against --against-adapter",
-    "--why": "--plain --summary --html --lens --words --pairs --top --window --stride "
+    "--why": "--plain --summary --lens --words --pairs --top --window --stride "
     "--against --against-adapter",
     "--pairs": "FILE --chat --message --window --stride --top --summary --html "
     "--against --against-adapter",
@@ -291,7 +291,7 @@ def inspect(
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
     _require_fit(ctx.params)
-    page = None if html is None else require_writable_file(html)
+    target = None if html is None else require_writable_file(html)
     settings = options.settings(ctx)
     settings = replace(settings, quantize=bits(settings, exact=True))
     watched = is_interactive()  # asked before stdin is read to its end
@@ -316,7 +316,7 @@ def inspect(
     if (
         watched
         and alone
-        and not (json or plain or tsv or summary or page or lens or words or why)
+        and not (json or plain or tsv or summary or html or lens or words or why)
     ):
         open_screen(
             settings,
@@ -328,8 +328,9 @@ def inspect(
         )
         return
     if top is None:
-        top = PAGE_TOP if page else int(lens)
+        top = PAGE_TOP if html else int(lens)
     rules = Rules(window=window, stride=stride, bos=bos, top=top)
+    page = None if target is None else HtmlPage(documents, target, top_n=top)
     _note_empty(documents)
     engines = _engines(ctx, settings, other)
     if summary:
@@ -340,8 +341,11 @@ def inspect(
         raise typer.Exit(USER if unread else DONE)
     if place is not None:
         by = by or "word"
-        write_why(engines[0], documents[0], place, rules, by, json=json, tsv=tsv)
-        return
+        write_why(
+            engines[0], documents[0], place, rules, by, json=json, tsv=tsv, page=page
+        )
+        if not page:
+            return
     if words:
         write = word_writer(json=json, tsv=tsv, many=len(documents) > 1)
         score_each(engines, documents, rules, write)
@@ -358,17 +362,16 @@ def _score(
     *,
     json: bool,
     lens: bool,
-    page: Path | None,
+    page: HtmlPage | None,
     no_color: bool,
 ) -> None:
     if lens:
         for document in documents:
             write_layers(engines[0], document, rules, Output())
     elif page:
-        whole = HtmlPage(documents, top_n=rules.top)
-        score_together(engines, documents, rules, whole.add)
-        whole.write(page)
-        note(f"wrote {visible_line(str(page))}\n")
+        score_together(engines, documents, rules, page.add)
+        page.write()
+        note(f"wrote {visible_line(str(page.target))}\n")
     elif json:
         write = partial(write_tokens, Output(), rules.top)
         score_each(engines, documents, rules, write)

@@ -21,6 +21,7 @@ from lmtui.analysis.attribution import (
 from lmtui.chat.attachments import files_in
 from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.inspect.chat_message import StoredMessageText
+from lmtui.cli.inspect.html_output import HtmlPage
 from lmtui.cli.inspect.rows import RowWriter
 from lmtui.cli.inspect.score import ModelScores, Rules
 from lmtui.cli.inspect.table import Column, Table
@@ -62,9 +63,10 @@ def write_why(
     *,
     json: bool,
     tsv: bool,
+    page: HtmlPage | None = None,
 ) -> None:
     """Write the effects of the units before a place, then the target's probability:
-    all, as they are computed, or in a table the strongest.
+    all, as they are computed, or in a table the strongest; or put them on a page.
 
     Raises:
         LmtuiError: there is no token, or nothing before it.
@@ -85,7 +87,9 @@ def write_why(
                 if json or tsv:
                     shown.pause()
                     writer.write(effect, "", **_origin(subject, effect))
-        if json:
+        if page:
+            page.explain(subject, effects, by)
+        elif json:
             output.event(_summary(engine, document, subject, by))
         elif not tsv:
             about = _about(subject, effects, by)

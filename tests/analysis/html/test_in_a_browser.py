@@ -46,14 +46,14 @@ def write_page(file: Path, *, compares: bool) -> Path:
     return file
 
 
-def page_of(cells: str, totals: Totals, *, compares: bool = False) -> str:
+def page_of(cells: str, totals: Totals, *, compares: bool = False, **more: Any) -> str:
     """The page of such cells."""
     entropies = None if totals.has_ranges_only else totals.entropies
     counts = {"ranks": dict(enumerate(totals.ranks)), "entropy_bits": entropies}
     counts |= {"scored": totals.scored, "unlisted": totals.unlisted}
     told = {"accuracy": {"1": 0.5, "5": 0.6, "10": 1}, "confidence": [], "claims": []}
     own = FACTS | counts | told | {"figures": figures(totals)}
-    facts: dict[str, Any] = {"file": "a.txt", "own": own}
+    facts: dict[str, Any] = {"file": "a.txt", "own": own, **more}
     if compares:
         comparison = {"unit": "token", "bits": 0.0, "compared": 9, "more": 0, "less": 0}
         facts |= {"other": own, "comparison": comparison}
@@ -139,6 +139,52 @@ def test_hovering_a_token_shows_its_alternatives_in_the_panel(
     browser.ask("Input.dispatchMouseEvent", type="mouseMoved", **middle)
     assert place(browser) == "line 1, column 6"
     assert browser.value('document.querySelectorAll("#detail .top tr").length') == 3
+
+
+def test_effects_are_shown_while_the_target_is_chosen(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """“another” is the target, and what stands before it are three parts."""
+    totals, spans = Totals(), []
+    for piece in pieces_of(TEXT):
+        totals.add(*piece.tokens[0])
+        spans.append(ComparedSpan(piece.tokens))
+    parts = [(0, 3), (3, 8), (8, 9), (9, 16)]
+    drawn = cells(TEXT, spans, top_n=3, parts=parts)
+    rows = [[1, 5.5, " line"], [None, 3.0, "user 1: one"], [0, -0.7, "one"]]
+    why = {"by": "word", "logprob": -2 * LN2, "bits": [-0.7, 5.5, None]}
+    why |= {"rows": rows, "count": 4}
+    file = tmp_path / "page.html"
+    file.write_text(page_of(drawn, totals, why=why), "utf-8")
+    browser.open(file)
+    classes = '[...document.querySelectorAll("#text .c")].map((e) => e.classList[1])'
+    legend = 'document.querySelector("#legend b").innerText'
+    shown = 'document.querySelector("#detail").innerText'
+    shades = ["d-1"] * 3 + ["d3"] * 5 + [None] + ["target"] * 7
+
+    def is_explained() -> bool:
+        told = json.loads(browser.value(f"JSON.stringify({classes})"))
+        assert (told[: len(shades)] == shades) == (told[0] == "d-1")
+        assert (browser.value(legend) == "effect") == (told[0] == "d-1")
+        return bool(told[0] == "d-1")
+
+    assert is_explained()  # from the beginning
+    assert place(browser) == "line 2, column 1"
+    text = browser.value(shown)
+    assert (
+        "another: 2.0 bits\nline:col\tbits\ttext\n1:4\t+5.5\t·line\n"
+        "–\t+3.0\tuser·1:·one\n1:1\t−0.7\tone\n" in text
+    )
+    sign = (
+        'getComputedStyle(document.querySelectorAll("#text .c")[3], "::after").content'
+    )
+    assert browser.value(sign) == '"⁺"'
+    browser.press("End")
+    assert not is_explained() and "Effect" not in browser.value(shown)
+    click = 'document.querySelectorAll("#text .c")[12].click()'
+    browser.value(click)
+    assert is_explained() and "Effect of each word" in browser.value(shown)
+    assert not [e for e in browser.events if e["method"] == "Runtime.exceptionThrown"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -80,9 +80,9 @@ def scored(
 
 def page_of(file: Path, own: FakeEngine, other: FakeEngine) -> str:
     """The page of what both score."""
-    page = HtmlPage([TextSource("-", TEXT)], top_n=0)
+    page = HtmlPage([TextSource("-", TEXT)], file, top_n=0)
     scored(page.add, own, other)
-    page.write(file)
+    page.write()
     return file.read_text("utf-8")
 
 

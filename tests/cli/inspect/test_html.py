@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lmtui import paths
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.store import Store
+from lmtui.chat.summary import ConversationMeta
 from tests.analysis.html.test_writer import data_of
 from tests.cli.program import run
 
@@ -75,6 +79,55 @@ def test_page_compares_two_models(files: list[str], tmp_path: Path) -> None:
     compared = run(*ask, "--json", "--summary", script=OTHER).events[2]
     assert text["comparison"].items() <= compared.items()
     assert all(len(cell) == 5 for cell in text["cells"])
+
+
+@pytest.mark.parametrize("by", ["word", "sentence", "line", "token", "hierarchical"])
+def test_page_has_the_effects_of_json(by: str, tmp_path: Path) -> None:
+    file, out = tmp_path / "a.txt", tmp_path / "out.html"
+    text = "The cat. It sat\non the  mat.\n\nIt ate, and slept"
+    file.write_text(text, encoding="utf-8")
+    ask = ("inspect", str(file), "--why", "4:5-4:9", "--by", by)
+    done = run(*ask, "--html", str(out))
+    assert (done.code, done.out, done.err) == (0, "", f"wrote {out}\n")
+    *units, summary = run(*ask, "--json").events
+    page = data_of(out.read_text(encoding="utf-8"))["texts"][0]
+    why = page["why"]
+    assert why["logprob"] == summary["logprob"] and why["count"] == len(units)
+    known = [unit["bits"] for unit in units if unit["bits"] is not None]
+    strongest = sorted(known, key=abs, reverse=True)[:10]
+    assert [abs(bits) for _, bits, _ in why["rows"]] == list(map(abs, strongest))
+    start = 0
+    for cell in page["cells"]:  # a letter is in the smallest part it was left out with
+        part = cell[5]
+        for place in range(start, start := start + len(cell[0])):
+            if text[place].isspace() or place >= summary["end"]:
+                continue
+            over = [unit for unit in units if unit["start"] <= place < unit["end"]]
+            least = min(over, key=lambda unit: unit["end"] - unit["start"], default={})
+            if place >= summary["start"]:
+                assert part == len(why["bits"])
+            else:
+                assert why["bits"][part] == least.get("bits")
+    assert start == len(text)
+    for part, bits, words in why["rows"]:
+        starts = [unit["text"] for unit in units if unit["bits"] == bits]
+        assert words in starts
+        first = next(cell[0] for cell in page["cells"] if cell[5] == part)
+        assert first.strip() in words
+
+
+@pytest.mark.usefixtures("home")
+def test_parts_before_a_message_are_listed_without_a_place(tmp_path: Path) -> None:
+    out = tmp_path / "out.html"
+    store, chat = Store(paths.chats_file()), Conversation("be brief")
+    chat.say("what is it?")
+    store.add("a", chat, ConversationMeta("Question"))
+    store.close()
+    ask = ("inspect", "--chat", "1", "--why", "1:6-1:7", "--by", "turn")
+    assert run(*ask, "--html", str(out)).code == 0
+    page = data_of(out.read_text(encoding="utf-8"))["texts"][0]
+    rows = {words: part for part, _, words in page["why"]["rows"]}
+    assert rows == {"system: be brief": None, "what ": 0}
 
 
 def test_ctrl_c_leaves_the_file_as_it_was(files: list[str], tmp_path: Path) -> None:
