@@ -34,6 +34,14 @@ class Position:
         """In nats."""
         return -math.fsum(math.exp(logprob) * logprob for _, logprob in self.ranked)
 
+    @property
+    def varentropy(self) -> float:
+        """In nats²."""
+        return math.fsum(
+            math.exp(logprob) * (logprob + self.entropy) ** 2
+            for _, logprob in self.ranked
+        )
+
     def logprob(self, token: int) -> float:
         """Of one token."""
         return next(logprob for id_, logprob in self.ranked if id_ == token)

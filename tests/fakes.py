@@ -433,6 +433,7 @@ class FakeEngine:
             logprob=None if following is None else position.logprob(following),
             rank=None if following is None else position.rank(following),
             entropy=position.entropy,
+            varentropy=position.varentropy,
         )
 
     def _begin(self, verb: str, question: object) -> None:
@@ -554,6 +555,7 @@ class FakeEngine:
                 logprob=position.logprob(token) if position else None,
                 rank=position.rank(token) if position else None,
                 entropy=position.entropy if position else None,
+                varentropy=position.varentropy if position else None,
                 top=tuple(
                     self._candidate(*row)
                     for row in (position.ranked[:top] if position else ())
@@ -600,6 +602,7 @@ class FakeEngine:
             remaining=kept,
             remaining_prob=math.fsum(model_probs[:kept]),
             entropy=position.entropy,
+            varentropy=position.varentropy,
             handle=handle,
         )
 

@@ -338,6 +338,7 @@ def as_scored(token: Token, index: int) -> ScoredToken:
         rank=token.rank,
         entropy=token.entropy,
         top=token.distribution.candidates,
+        varentropy=token.varentropy,
     )
 
 

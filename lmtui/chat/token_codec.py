@@ -265,5 +265,6 @@ def _not_kept(token: ScoredToken) -> Distribution:
         0.0,
         token.entropy,
         NO_VALUE,
+        token.varentropy,
         getattr(token.rank, "listed", None),
     )

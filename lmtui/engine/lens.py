@@ -27,6 +27,8 @@ class LensRow:
     rank: int | None
     entropy: float
     """Of the layer's probabilities, in nats."""
+    varentropy: float | None = None
+    """Of the same, in nats²."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +51,6 @@ class LensColumn:
             logprob=last.logprob,
             rank=last.rank,
             entropy=last.entropy,
+            varentropy=last.varentropy,
             top=last.top,
         )

@@ -32,18 +32,29 @@ def log_total(logits: Tensor, temperature: float) -> Tensor:
     return _sum(exps).log()[0]
 
 
-def log_normaliser_and_entropy(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `log_normaliser`, float64 [...], and the entropy in nats, float32 [...].
-    Tokens of probability 0 add nothing."""
-    normalisers, entropies = [], []
+def log_normaliser_and_moments(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `log_normaliser`, float64 [...], and mean and variance of the surprisal:
+    the entropy in nats and the varentropy in nats², float32 [...]. Tokens of
+    probability 0 add nothing."""
+    normalisers, entropies, varentropies = [], [], []
     for greatest, below, exps in _exponentials(logits):
         total = _sum(exps)
         log_total = total.log()
+        mean = _sum_of_products(exps, below) / total
+        # Of the distances from the mean: squares would round too much of a row whose
+        # tokens are all far below the greatest.
+        rounded = mean.float()
+        _subtract(below, rounded.unsqueeze(-1))
+        variance = _sum_of_products(exps, below) / total - mean * (mean - rounded)
         normalisers.append(greatest + log_total)
-        entropies.append(log_total - _sum_of_products(exps, below) / total)
+        entropies.append(log_total - mean)
+        varentropies.append(variance.clamp_(min=0))
     # Stored as float32, which is the same on every device; the last bits of the sums
     # are not.
-    return _joined(normalisers, logits), _joined(entropies, logits).float()
+    entropy, varentropy = (
+        _joined(parts, logits).float() for parts in (entropies, varentropies)
+    )
+    return _joined(normalisers, logits), entropy, varentropy
 
 
 def logprobs_of(logits: Tensor, normaliser: Tensor) -> Tensor:
@@ -109,6 +120,15 @@ def greatest_of(logits: Tensor) -> Tensor:
     if logits.device.type == "cpu":
         return torch.from_numpy(np.asarray(logits.numpy().max(-1)))
     return logits.amax(-1)
+
+
+def _subtract(numbers: Tensor, less: Tensor) -> None:
+    """Subtract a number [n, 1] from each of rows [n, V]."""
+    if numbers.device.type == "cpu":
+        rows = numbers.numpy()
+        np.subtract(rows, less.numpy(), out=rows)
+    else:
+        numbers.sub_(less)
 
 
 def _sum_of_products(numbers: Tensor, factors: Tensor) -> Tensor:

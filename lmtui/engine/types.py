@@ -311,6 +311,9 @@ class Distribution:
     """Of the model's probabilities; None where nothing of them is known."""
     handle: int
     """Names the position for `preview`."""
+    varentropy: float | None = None
+    """Variance of the surprisal under the model's probabilities, in nats²; None where
+    not all of these are known."""
     top_logprobs: int | None = None
     """Number of the most probable tokens that a server tells, where it is fewer than
     the vocabulary; nothing is known of each of the others but their sum."""
@@ -410,6 +413,10 @@ class Step:
         """The model's own probability."""
         return None if self.logprob is None else math.exp(self.logprob)
 
+    @property
+    def varentropy(self) -> float | None:
+        return self.distribution.varentropy
+
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
@@ -485,6 +492,8 @@ class ScoredToken:
     word_end: float | None = None
     """Log-probability that a word ends before it: that of all tokens together that
     begin with white space or end a text. None where that was not asked for."""
+    varentropy: float | None = None
+    """As in `Distribution`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,7 @@ class Answers(ABC):
             fields["prompt_logprobs"] = prompt_logprobs(rows, self.names)
             if self.body.return_entropies:
                 fields["prompt_entropies"] = [row.entropy for row in rows]
+                fields["prompt_varentropies"] = [row.varentropy for row in rows]
         return fields
 
 

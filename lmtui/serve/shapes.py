@@ -40,6 +40,7 @@ class Row:
     logprob: float | None
     rank: int | None
     entropy: float | None
+    varentropy: float | None
     top: Sequence[Candidate]
 
 
@@ -51,6 +52,7 @@ def row_of(token: ScoredToken | Step, top_n: int) -> Row:
         token.logprob,
         exact_rank(token.rank),
         exact_entropy(token.entropy),
+        token.varentropy,
         top[:top_n],
     )
 

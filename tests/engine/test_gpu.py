@@ -77,6 +77,7 @@ def test_the_same_tokens_are_generated_with_one_wait_each(
         assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
         assert one.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
         assert one.entropy == pytest.approx(other.entropy, abs=1e-4)
+        assert one.varentropy == pytest.approx(other.varentropy, abs=1e-4)
         shown, wanted = one.distribution.candidates, other.distribution.candidates
         assert [row.cut for row in shown] == [row.cut for row in wanted]
     # Where a penalty has moved a token far, its rank is asked for.

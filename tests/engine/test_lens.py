@@ -95,6 +95,8 @@ def assert_last_layer_is(
         last = column.rows[-1]
         assert last.logprob == pytest.approx(token.logprob, abs=near)
         assert last.entropy == pytest.approx(token.entropy, abs=near)
+        assert last.varentropy == pytest.approx(token.varentropy, abs=10 * near)
+        assert column.scored(token).varentropy == last.varentropy
         assert last.rank == token.rank
         assert [each.id for each in last.top] == [each.id for each in token.top]
         assert last.top[0].logprob == pytest.approx(token.top[0].logprob, abs=near)

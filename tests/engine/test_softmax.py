@@ -29,12 +29,13 @@ class Found(NamedTuple):
 
     logprob: float
     entropy: float | None
+    varentropy: float | None
 
 
 def scored(logits: Tensor, tokens: Sequence[int]) -> list[Found]:
     """As a text is scored: several rows at once."""
     rows = rows_of(logits, tokens)
-    return [Found(row.logprob or 0.0, row.entropy) for row in rows]
+    return [Found(row.logprob or 0.0, row.entropy, row.varentropy) for row in rows]
 
 
 def drawn(logits: Tensor, tokens: Sequence[int]) -> list[Found]:
@@ -45,14 +46,14 @@ def drawn(logits: Tensor, tokens: Sequence[int]) -> list[Found]:
         position = StoredLogits(row, DrawConditions(ids_array([])))
         look = position.view(chain)
         (logprob,) = position.rows(torch.tensor([token]), look.sampled).logprobs
-        found.append(Found(float(logprob), look.entropy))
+        found.append(Found(float(logprob), look.entropy, look.varentropy))
     return found
 
 
 def whole(logits: Tensor, tokens: Sequence[int]) -> list[Found]:
     """As half-typed words are completed: the log-probabilities of all tokens."""
     rows = log_softmax(logits)
-    return [Found(float(r[t]), None) for r, t in zip(rows, tokens, strict=True)]
+    return [Found(float(r[t]), None, None) for r, t in zip(rows, tokens, strict=True)]
 
 
 VERBS = [scored, drawn, whole]
@@ -64,10 +65,12 @@ def rounding(value: float) -> float:
     return 2.0 ** (math.frexp(value)[1] - 25)
 
 
-def reference(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities [n, V] and entropies [n] in float64."""
+def reference(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities [n, V], entropies [n] and varentropies [n] in float64."""
     logprobs = logits.double().log_softmax(-1)
-    return logprobs, -(logprobs.exp() * logprobs).nan_to_num(0.0).sum(-1)
+    entropies = -(logprobs.exp() * logprobs).nan_to_num(0.0).sum(-1)
+    away = (logprobs + entropies.unsqueeze(-1)).square()
+    return logprobs, entropies, (logprobs.exp() * away).nan_to_num(0.0).sum(-1)
 
 
 def random_logits(rows: int, size: int, seed: int, scale: float) -> Tensor:
@@ -98,15 +101,16 @@ def test_numbers_equal_the_softmax_in_float64(
     if forbids:
         logits[:, (seed + 1) % size] = -math.inf
     tokens = [seed % size, (seed + 7) % size if size > 7 else seed % size]
-    logprobs, entropies = reference(logits)
+    logprobs, *moments = reference(logits)
     found = verb(logits, tokens)
-    for row, token, entropy, numbers in zip(
-        logprobs, tokens, entropies.tolist(), found, strict=True
+    for row, token, entropy, varentropy, numbers in zip(
+        logprobs, tokens, *(each.tolist() for each in moments), found, strict=True
     ):
         exact = float(row[token])
         assert numbers.logprob == pytest.approx(exact, abs=NEAR + rounding(exact))
         if numbers.entropy is not None:
             assert numbers.entropy == pytest.approx(entropy, abs=NEAR)
+            assert numbers.varentropy == pytest.approx(varentropy, rel=NEAR, abs=NEAR)
 
 
 @pytest.mark.parametrize("size", [LARGE, 262_144])
@@ -116,7 +120,7 @@ def test_errors_have_no_sign(verb: Verb, size: int) -> None:
     rows = 40
     logits = random_logits(rows, size, 1, 3.0)
     tokens = [(i * 977) % size for i in range(rows)]
-    logprobs, entropies = reference(logits)
+    logprobs, entropies, _ = reference(logits)
     exact = [float(row[token]) for row, token in zip(logprobs, tokens, strict=True)]
     found = verb(logits, tokens)
     errors = [a.logprob - b for a, b in zip(found, exact, strict=True)]

@@ -70,10 +70,14 @@ def test_tokenizer_is_sent_whole(served: Served) -> None:
 def test_entropies_are_added_to_prompt_logprobs(served: Served) -> None:
     asked = {"prompt": IDS, "max_tokens": 0, "prompt_logprobs": 0}
     (choice,) = served.complete(**asked, return_entropies=True).json["choices"]
-    expected = [token.entropy for token in tiny.engine().score(IDS)]
-    found = choice["prompt_entropies"]
-    assert found[0] is None and expected[0] is None
-    assert found[1:] == pytest.approx(expected[1:], abs=1e-5)
+    scored = list(tiny.engine().score(IDS))
+    for name, expected in (
+        ("prompt_entropies", [token.entropy for token in scored]),
+        ("prompt_varentropies", [token.varentropy for token in scored]),
+    ):
+        found = choice[name]
+        assert found[0] is None and expected[0] is None
+        assert found[1:] == pytest.approx(expected[1:], abs=1e-5)
     (without,) = served.complete(**asked).json["choices"]
     assert "prompt_entropies" not in without
 

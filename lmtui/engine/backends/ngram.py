@@ -141,10 +141,14 @@ class NgramBackend:
         for index in range(skip + 1, len(ids)):
             cancellation.check()
             before = ids[max(0, index - self._width) : index]
-            probs, entropy = self._ngrams.row(before)
+            probs, entropy, varentropy = self._ngrams.row(before)
             above = int(np.count_nonzero(probs > probs[ids[index]]))
             yield TokenScore(
-                logprobs[index], 1 + above, entropy, _top_logprobs(probs, top_n)
+                logprobs[index],
+                1 + above,
+                entropy,
+                _top_logprobs(probs, top_n),
+                varentropy=varentropy,
             )
 
     def _last_tokens(self, ids: Sequence[int], end: int | None = None) -> list[int]:

@@ -75,11 +75,11 @@ class NgramModel:
         self._levels = levels
         self._no_context = np.full(vocabulary, 1 / vocabulary)
         """[V] probabilities without context, with which all others are mixed."""
-        self._entropy = math.log(vocabulary)
-        """Their entropy in nats."""
+        self._moments = np.array([math.log(vocabulary), math.log(vocabulary) ** 2])
+        """Their `_moments`."""
         if levels:
             self._mix(levels[0], self._no_context, _ROOT)
-            self._entropy = _entropy(self._no_context)
+            self._moments = _moments(self._no_context)
 
     @classmethod
     def count(
@@ -134,23 +134,25 @@ class NgramModel:
             contexts = np.concatenate([[_UNSEEN], ngrams])[: len(tokens)]
         return torch.from_numpy(np.log(probs))
 
-    def row(self, context: Sequence[int]) -> tuple[Floats, float]:
-        """Probability of each token after `context`, float64 [V], and their entropy in
-        nats. Only the tokens that were seen after it are looked at for that."""
+    def row(self, context: Sequence[int]) -> tuple[Floats, float, float]:
+        """Probability of each token after `context`, float64 [V], their entropy in nats
+        and varentropy in nats². Only the tokens that were seen after it are looked at
+        for these."""
         width = self.order - 1
         end = context[max(0, len(context) - width) :] if width > 0 else ()
         last = _ids(end, self.vocabulary).tolist()
-        probs, entropy = self._no_context.copy(), self._entropy
+        probs, (mean, square) = self._no_context.copy(), self._moments
         for size in range(1, len(last) + 1):
             longer = self._context(last[-size:])
             if longer == _UNSEEN:  # then no longer one was seen
                 break
             weight = float(self._levels[size].weights[longer])
             before, after = self._mix(self._levels[size], probs, longer)
-            # -Σ wp log wp = w · entropy - w log w, but for the tokens that changed
-            entropy = weight * (entropy - math.log(weight))
-            entropy += _entropy(after) - _entropy(before)
-        return probs, entropy
+            # Σ wp (-log wp)ⁿ = w Σ p (-log p - log w)ⁿ, but for the tokens that changed
+            log = math.log(weight)
+            mixed = weight * np.array([mean - log, square - 2 * log * mean + log**2])
+            mean, square = mixed + _moments(after) - _moments(before)
+        return probs, float(mean), max(0.0, float(square - mean**2))
 
     def _mix(self, level: _Level, probs: Floats, context: int) -> tuple[Floats, Floats]:
         """Turn the distribution of the order below [V] into that of a context. Return
@@ -246,8 +248,10 @@ def _smoothed(keys: Ints, counts: Ints, contexts: int, vocabulary: int) -> _Leve
     )
 
 
-def _entropy(probs: Floats) -> float:
-    return -float(probs.dot(np.log(probs)))
+def _moments(probs: Floats) -> Floats:
+    """Return Σ p (-log p)ⁿ for n of 1 and 2, [2]."""
+    surprisals = -np.log(probs)
+    return np.array([probs.dot(surprisals), probs.dot(surprisals**2)])
 
 
 def _discount(counts: Ints) -> float:

@@ -139,9 +139,9 @@ class LmtuiServerBackend(ServerBackend):
         """Yield the scores of all of `ids` but the first `skip` + 1, as the server
         computes them: a hundredth of the bytes of their logits."""
         scores = self._model.scores(ids, top_n=top_n)
-        for index, (logprob, rank, entropy, top) in enumerate(scores):
+        for index, (logprob, rank, entropy, varentropy, top) in enumerate(scores):
             if index >= skip:
-                yield TokenScore(logprob, rank, entropy, top)
+                yield TokenScore(logprob, rank, entropy, top, varentropy=varentropy)
 
     def draw(self, ids: Sequence[int], options: DrawOptions) -> Generator[DrawnToken]:
         for token, row in self._model.draw(ids, draw_settings(options)):

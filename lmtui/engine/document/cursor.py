@@ -342,6 +342,7 @@ class CursorPredictor:
             remaining=self._size,
             remaining_prob=1.0,
             entropy=healed.entropy,
+            varentropy=healed.varentropy,
             handle=next(_handles),
             top_logprobs=self._backend.top_logprobs,
         )

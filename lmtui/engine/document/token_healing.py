@@ -62,6 +62,8 @@ class HealedDistribution:
     """Upper bound of the share of P(r) that is missing from the rows."""
     entropy: float | None
     """Entropy of all rows, in nats; None where some tokens are not listed."""
+    varentropy: float | None
+    """Variance of the surprisal of all rows, in nats²; None as `entropy` is."""
     _tokens: TokenBytes = field(repr=False, compare=False)
     _logprobs: Tensor = field(repr=False, compare=False)  # float64 [keys]
 
@@ -262,11 +264,14 @@ class _Covers:
         total = known.logsumexp(0)
         shares = known - total
         entropy = max(0.0, -float((shares.exp() * shares).sum()))
+        varentropy = float((shares.exp() * (shares + entropy).square()).sum())
+        is_whole = self._unlisted == -math.inf
         return HealedDistribution(
             rows=self._rows(logprobs, top_n),
             logprob=min(0.0, self.logprob),  # float32 sums can pass 1
             unexplored=self.unexplored(self.open, unlisted=self._unlisted),
-            entropy=entropy if self._unlisted == -math.inf else None,
+            entropy=entropy if is_whole else None,
+            varentropy=varentropy if is_whole else None,
             _tokens=self._tokens,
             _logprobs=logprobs,
         )

@@ -87,6 +87,8 @@ class LogitsView:
     """Rows of the tokens that can be drawn."""
     entropy: Entropy
     """Entropy over all tokens."""
+    varentropy: float | None
+    """As in `Distribution`."""
     is_certain: bool = True
     """Whether `sampled` does not depend on tokens that are not listed."""
     allowed_prob: float = 1.0
@@ -138,8 +140,8 @@ class StoredLogits:
         allowed_prob = self._allowed_prob(normaliser)
         # 3) copy to main memory, and check
         columns = ids, values, logprobs_of(values, normaliser), scores
-        *table, entropy, allowed_prob = to_cpu(
-            *columns, *more, raw.entropy, allowed_prob
+        *table, entropy, varentropy, allowed_prob = to_cpu(
+            *columns, *more, raw.entropy, raw.varentropy, allowed_prob
         )
         rows = TokenRows(*table[:4])
         if not math.isfinite(float(rows.logprobs[0])):
@@ -157,6 +159,7 @@ class StoredLogits:
             if ready
             else self.rows(kept.ids, kept),
             entropy=float(entropy),
+            varentropy=float(varentropy),
             allowed_prob=min(1.0, float(allowed_prob)),
         )
         if self.top_logprobs is None:
@@ -164,6 +167,7 @@ class StoredLogits:
         return replace(
             look,
             entropy=entropy_range(self.logits, self.size),
+            varentropy=None,
             is_certain=not self.conditions.bias
             and is_certain(self.logits, chain.settings, self.size, self.order),
         )
@@ -249,6 +253,7 @@ def distribution(
         remaining=len(kept),
         remaining_prob=float(look.sampled_rows.logprobs.double().exp().sum()),
         entropy=look.entropy,
+        varentropy=look.varentropy,
         handle=position.handle,
         is_certain=look.is_certain,
         top_logprobs=listed,

@@ -1,4 +1,5 @@
-"""What is shown of every position: its first tokens, normaliser and entropy.
+"""What is shown of every position: its first tokens, normaliser, entropy and
+varentropy.
 
 On a CUDA device these are two dozen kernels, whose launch takes longer than they do:
 they are recorded once for a model, and replayed.
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from lmtui.engine.sampling.ranked_tokens import FIRST_LOOK
 from lmtui.engine.sampling.ranks import rank
-from lmtui.engine.softmax import log_normaliser_and_entropy
+from lmtui.engine.softmax import log_normaliser_and_moments
 from lmtui.models import accelerator
 
 _log = logging.getLogger(__name__)
@@ -32,11 +33,13 @@ class RowStatistics(NamedTuple):
     """float64 [], the log normaliser."""
     entropy: Tensor
     """float32 [], in nats."""
+    varentropy: Tensor
+    """float32 [], in nats²."""
 
 
 def row_statistics(logits: Tensor, count: int) -> RowStatistics:
     """Return the statistics of logits [V] with `count` tokens, or more."""
-    return RowStatistics(*rank(logits, count), *log_normaliser_and_entropy(logits))
+    return RowStatistics(*rank(logits, count), *log_normaliser_and_moments(logits))
 
 
 class RecordedStatistics:

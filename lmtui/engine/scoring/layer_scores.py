@@ -122,6 +122,7 @@ def _column(
                 logprob=None if is_end else row.logprob,
                 rank=None if is_end else exact_rank(row.rank),
                 entropy=exact_entropy(row.entropy) or 0.0,
+                varentropy=row.varentropy,
             )
             for layer, row in enumerate(rows)
         ),

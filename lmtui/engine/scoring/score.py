@@ -20,7 +20,7 @@ from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
 from lmtui.engine.softmax import (
     blocks,
     log_normaliser,
-    log_normaliser_and_entropy,
+    log_normaliser_and_moments,
     logprobs_of,
 )
 from lmtui.engine.windows import Windows
@@ -39,6 +39,8 @@ class TokenScore:
     top: tuple[tuple[int, float], ...] = ()
     """(id, logprob) of the most probable tokens, by (-logit, id)."""
     word_end: float | None = None
+    """As in `ScoredToken`."""
+    varentropy: float | None = None
     """As in `ScoredToken`."""
 
 
@@ -139,7 +141,7 @@ def rows_of(
         yield from (TokenScore(*score) for score in listed_scores(block, targets))
         return
     own = block.gather(1, to_device(targets, block).unsqueeze(1))  # [n, 1]
-    normaliser, entropies = log_normaliser_and_entropy(block)
+    normaliser, *moments = log_normaliser_and_moments(block)
     best: list[Tensor] = []
     if top_n:
         ids, values = rank(block, top_n)
@@ -149,13 +151,15 @@ def rows_of(
         ending = block[:, to_device(boundaries, block)]  # [n, boundaries]
         word_ends = [log_normaliser(ending) - normaliser]
     logprobs = logprobs_of(own, normaliser).squeeze(1)
-    numbers = to_cpu(logprobs, _ranks(block, own), entropies, *best, *word_ends)
-    logprob, ranks, entropies_nats, *tops = (number.tolist() for number in numbers)
+    numbers = to_cpu(logprobs, _ranks(block, own), *moments, *best, *word_ends)
+    logprob, ranks, entropies, varentropies, *tops = (
+        number.tolist() for number in numbers
+    )
     ends = tops.pop() if word_ends else [None] * len(block)
     if any(map(math.isnan, logprob)):
         raise not_a_distribution()
     tokens = _pairs(*tops) if top_n else [()] * len(block)
-    yield from map(TokenScore, logprob, ranks, entropies_nats, tokens, ends)
+    yield from map(TokenScore, logprob, ranks, entropies, tokens, ends, varentropies)
 
 
 def _ranks(block: Tensor, own: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ def scored_tokens(
             top=candidates(vocabulary, row),
             is_control=token in vocabulary.specials,
             word_end=row.word_end,
+            varentropy=row.varentropy,
         )
 
 

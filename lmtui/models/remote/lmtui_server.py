@@ -9,6 +9,7 @@ import math
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,9 +29,9 @@ _TOKENIZER_BYTES = 1 << 27
 _ENTRY_BYTES = 1 << 12  # of one logprob in JSON, at the most
 
 
-Score = tuple[float, int, float, tuple[tuple[int, float], ...]]
-"""Log-probability, rank and entropy of a token, and (id, logprob) of the most probable
-tokens there, by (-logprob, id)."""
+Score = tuple[float, int, float, float | None, tuple[tuple[int, float], ...]]
+"""Log-probability, rank, entropy and varentropy of a token, and (id, logprob) of the
+most probable tokens there, by (-logprob, id)."""
 
 
 @dataclass(frozen=True)
@@ -123,21 +124,24 @@ class LmtuiServerModel:
         with checked(self.connection, "its scores"):
             choice = answer["choices"][0]
             rows, entropies = choice["prompt_logprobs"], choice["prompt_entropies"]
-            if not len(rows) == len(entropies) == len(ids):
+            # Earlier versions send none.
+            varentropies = choice.get("prompt_varentropies", [None] * len(ids))
+            if not len(rows) == len(entropies) == len(varentropies) == len(ids):
                 raise ValueError(f"{len(rows)} scores of {len(ids)} tokens")
-            for token, row, entropy in zip(
-                ids[1:], rows[1:], entropies[1:], strict=True
-            ):
-                yield self._score(token, row, entropy, top_n)
+            columns = zip(ids, rows, entropies, varentropies, strict=True)
+            for token, row, *moments in islice(columns, 1, None):
+                yield self._score(token, row, moments, top_n)
 
-    def _score(self, token: int, row: Any, entropy: Any, top_n: int) -> Score:
+    def _score(self, token: int, row: Any, moments: Sequence[Any], top_n: int) -> Score:
         logprobs = {int(i): checks.logprob(told["logprob"]) for i, told in row.items()}
         ranked = sorted(logprobs.items(), key=lambda pair: (-pair[1], pair[0]))
         rank = checks.count(row[str(token)]["rank"], self.facts.vocabulary)
-        nats = float(entropy)
-        if not 0 <= nats < math.inf:
-            raise ValueError(f"an entropy of {nats}")
-        return logprobs[token], rank, nats, tuple(ranked[:top_n])
+        entropy, varentropy = (None if n is None else float(n) for n in moments)
+        if entropy is None or not 0 <= entropy < math.inf:
+            raise ValueError(f"an entropy of {entropy}")
+        if varentropy is not None and not 0 <= varentropy < math.inf:
+            raise ValueError(f"a varentropy of {varentropy}")
+        return logprobs[token], rank, entropy, varentropy, tuple(ranked[:top_n])
 
 
 def open_model(connection: Connection, about: Mapping[str, Any]) -> LmtuiServerModel:

@@ -179,6 +179,7 @@ class BranchController(Controller):
             rank=rank,
             entropy=distribution.entropy,
             top=distribution.candidates,
+            varentropy=distribution.varentropy,
         )
         branch = branches.take(self._document.scored.branch, index, token)
         self.go_to(branch, index + 1)

@@ -267,6 +267,7 @@ def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:
         remaining=vocabulary,
         remaining_prob=1.0,
         entropy=token.entropy,
+        varentropy=token.varentropy,
         handle=-1 - token.index,
         top_logprobs=token.rank.listed if isinstance(token.rank, RankAbove) else None,
     )

@@ -113,6 +113,8 @@ def test_scores_of_a_text_are_those_of_the_model(order: int) -> None:
         assert token.rank == 1 + int((row > row[token.id]).sum())
         entropy = float(-(row.exp() * row).sum())
         assert token.entropy == pytest.approx(entropy, abs=1e-12)
+        varentropy = float((row.exp() * (row + entropy).square()).sum())
+        assert token.varentropy == pytest.approx(varentropy, abs=1e-12)
         best = row.sort(descending=True, stable=True)
         assert [c.id for c in token.top] == best.indices[:3].tolist()
         assert [c.logprob for c in token.top] == pytest.approx(

@@ -134,6 +134,8 @@ def test_whole_search_equals_brute_force(case: Case) -> None:
     assert shares(found) == pytest.approx(expected, rel=1e-5)
     entropy = -sum(p * math.log(p) for p in expected.values())
     assert found.entropy == pytest.approx(entropy, abs=1e-5)
+    varentropy = sum(p * (math.log(p) + entropy) ** 2 for p in expected.values())
+    assert found.varentropy == pytest.approx(varentropy, rel=1e-5, abs=1e-5)
     if expected:
         assert math.fsum(shares(found).values()) == pytest.approx(1, abs=1e-9)
 

@@ -34,6 +34,7 @@ def test_growing_draft_has_the_scores_of_a_whole_scoring(history: list[str]) -> 
         ):
             assert traced.logprob == pytest.approx(scored.logprob, abs=1e-4)
             assert traced.entropy == pytest.approx(scored.entropy, abs=1e-3)
+            assert traced.varentropy == pytest.approx(scored.varentropy, abs=1e-3)
         expected = tiny.engine().next_distribution([*context, *ids], PLAIN)
         assert [c.logprob for c in trace.distribution.candidates] == pytest.approx(
             [c.logprob for c in expected.candidates], abs=1e-4

@@ -64,8 +64,10 @@ def test_prompts_together_have_the_scores_of_each_alone(
         (alone,) = scored(engine, ids, top_n=2)
         for one, other in zip(found.tokens, alone.tokens, strict=True):
             assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+            assert one.varentropy == pytest.approx(other.varentropy, abs=1e-4)
         ours, theirs = found.following, alone.following
         assert ours.entropy == pytest.approx(theirs.entropy, abs=1e-4)
+        assert ours.varentropy == pytest.approx(theirs.varentropy, abs=1e-4)
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)

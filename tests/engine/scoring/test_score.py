@@ -25,12 +25,17 @@ IDS = [3 + (7 * i * i + i) % 200 for i in range(100)]
 def test_score_of_one_window_equals_the_naive_pass(family: str, device: str) -> None:
     logprobs = tiny.reference_logprobs(family, IDS, device)
     scored = list(tiny.engine(family, device).score(IDS, top_n=3))
-    assert (scored[0].logprob, scored[0].rank, scored[0].entropy) == (None, None, None)
+    first = scored[0]
+    numbers = first.logprob, first.rank, first.entropy, first.varentropy
+    assert numbers == (None, None, None, None)
     assert [token.id for token in scored] == IDS
     for row, token in zip(logprobs, scored[1:], strict=False):
         assert token.logprob == pytest.approx(float(row[token.id]), abs=1e-4)
         assert token.rank == 1 + int((row > row[token.id]).sum())
-        assert token.entropy == pytest.approx(float(-(row.exp() * row).sum()), abs=1e-3)
+        entropy = float(-(row.exp() * row).sum())
+        assert token.entropy == pytest.approx(entropy, abs=1e-3)
+        varentropy = float((row.exp() * (row + entropy).square()).sum())
+        assert token.varentropy == pytest.approx(varentropy, abs=1e-5)
         best = row.sort(descending=True, stable=True)
         assert [c.id for c in token.top] == best.indices[:3].tolist()
         assert [c.logprob for c in token.top] == pytest.approx(

@@ -92,8 +92,14 @@ def test_logits_of_another_size_are_an_error() -> None:
             ask(bytes(size), use)
 
 
-def scored(row: object, entropy: object = 1.5, ids: tuple[int, ...] = (1, 2)) -> Any:
-    choice = {"prompt_logprobs": [None, row], "prompt_entropies": [None, entropy]}
+def scored(
+    row: object, entropy: object = 1.5, ids: tuple[int, ...] = (1, 2), **more: object
+) -> Any:
+    choice = {
+        "prompt_logprobs": [None, row],
+        "prompt_entropies": [None, entropy],
+        **more,
+    }
 
     def use(connection: Connection) -> Any:
         model = LmtuiServerModel(connection, "tiny", FACTS, "float32", "cpu")
@@ -107,9 +113,10 @@ def entry(logprob: object, rank: object = 1) -> dict[str, object]:
 
 
 def test_scores_are_those_of_the_rows() -> None:
-    assert scored({"2": entry(-2.0, 2), "3": entry(-1.0)}) == [
-        (-2.0, 2, 1.5, ((3, -1.0),))
-    ]
+    rows = {"2": entry(-2.0, 2), "3": entry(-1.0)}
+    assert scored(rows) == [(-2.0, 2, 1.5, None, ((3, -1.0),))]
+    [(_, _, *moments, _)] = scored(rows, prompt_varentropies=[None, 0.5])
+    assert moments == [1.5, 0.5]
     [(impossible, *_)] = scored({"2": entry(-9999.0, 5)})
     assert impossible == -math.inf
 
@@ -133,6 +140,14 @@ def test_scores_are_those_of_the_rows() -> None:
 def test_scores_that_are_none_are_an_error(row: object, entropy: object) -> None:
     with pytest.raises(LmtuiError, match="its scores"):
         scored(row, entropy)
+
+
+@pytest.mark.parametrize(
+    "varentropies", [[None], [None, -1], [None, math.inf], [0, "x"]]
+)
+def test_varentropies_that_are_none_are_an_error(varentropies: list[object]) -> None:
+    with pytest.raises(LmtuiError, match="its scores"):
+        scored({"2": entry(-1)}, prompt_varentropies=varentropies)
 
 
 def test_scores_of_fewer_tokens_are_an_error() -> None:
