@@ -1,6 +1,6 @@
 """Packs the tokens of a message into few bytes, and unpacks them.
 
-`TOKEN_COLUMNS` says what is kept of each token: about fifteen bytes. Alternatives are
+`TOKEN_COLUMNS` says what is kept of each token: about nineteen bytes. Alternatives are
 not kept: they would take ten times as much, and the model can compute them again. Knows
 no store.
 """
@@ -36,6 +36,7 @@ TOKEN_COLUMNS: Mapping[str, tuple[str, Callable[[Any], float | None]]] = {
     "entropies_least": ("f", lambda token: getattr(token.entropy, "least", None)),
     "entropies_most": ("f", lambda token: getattr(token.entropy, "most", None)),
     "forced": ("I", lambda token: getattr(token, "forced", False)),
+    "varentropies": ("f", lambda token: token.varentropy),
 }
 """Of each column its type, unsigned or float32, and the value of a token: unknown ranks
 are 0, other unknown numbers None, stored as NaN. `pieces` are the code points that a
@@ -44,10 +45,13 @@ token added to the text."""
 _HEAD = struct.Struct("<II")
 _LEVEL = 1  # the fastest: most of the data is incompressible
 _NAMES = tuple(TOKEN_COLUMNS)
-_ALWAYS, BOUNDS, FORCED = _NAMES[:7], _NAMES[7:10], _NAMES[10:]
-"""Columns that are always there, where a server lists only some tokens, and where a
-grammar forced a token."""
-OPTIONAL = (BOUNDS, FORCED)
+_ALWAYS, BOUNDS, FORCED, BEHIND = (
+    _NAMES[:7], _NAMES[7:10], _NAMES[10:11], _NAMES[11:],
+)  # fmt: skip
+"""Columns that are always there, where a server lists only some tokens, where a grammar
+forced a token, and where all probabilities are known: the last are compressed apart,
+behind the others, and earlier versions read over them."""
+OPTIONAL = (BOUNDS, FORCED, BEHIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,13 @@ class TokenColumns:
             for name, (kind, value) in TOKEN_COLUMNS.items()
         }
         ranges = any(isinstance(token.entropy, EntropyRange) for token in tokens)
-        for names in OPTIONAL:
-            if not any(numbers[names[0]]) and not (names is BOUNDS and ranges):
+        needed = (
+            ranges or any(numbers["ranks_above"]),
+            any(numbers["forced"]),
+            any(token.varentropy is not None for token in tokens),
+        )
+        for names, is_needed in zip(OPTIONAL, needed, strict=True):
+            if not is_needed:
                 for name in names:
                     del numbers[name]
         return cls(numbers, b"".join(token.bytes for token in tokens))
@@ -112,14 +121,17 @@ class TokenColumns:
         )
 
     def scored(self) -> tuple[ScoredToken, ...]:
-        floats = (map(_known, self.numbers[n]) for n in ("logprobs", "entropies"))
-        columns = zip(self.numbers["ids"], self.spelled(), self.numbers["ranks"],
+        ids = self.numbers["ids"]
+        unknown = [math.nan] * len(ids)
+        names = ("logprobs", "entropies", "varentropies")
+        floats = (map(_known, self.numbers.get(name, unknown)) for name in names)
+        columns = zip(ids, self.spelled(), self.numbers["ranks"],
                       *floats, self._bounds(), strict=True)  # fmt: skip
         return tuple(
             ScoredToken(index, id_, bytes_text(data) if data else f"⟨unused {id_}⟩",
                         data, logprob, rank or above,
-                        spread or entropy)
-            for index, (id_, data, rank, logprob, entropy, (above, spread))
+                        spread or entropy, varentropy=varentropy)
+            for index, (id_, data, rank, logprob, entropy, varentropy, (above, spread))
             in enumerate(columns)
         )  # fmt: skip
 
@@ -138,10 +150,15 @@ class TokenColumns:
         if not self.numbers["ids"]:
             return b""
         parts = [_HEAD.pack(len(self.numbers["ids"]), len(self.data))]
-        parts += [_bytes(self.numbers[name]) for name in _ALWAYS]
-        parts.append(self.data)
-        parts += [_bytes(self.numbers[n]) for n in _NAMES[7:] if n in self.numbers]
-        return zlib.compress(b"".join(parts), _LEVEL)
+        parts += [self._joined(_ALWAYS), self.data]
+        parts += [self._joined(BOUNDS), self._joined(FORCED)]
+        behind = self._joined(BEHIND)
+        return zlib.compress(b"".join(parts), _LEVEL) + (
+            zlib.compress(behind, _LEVEL) if behind else b""
+        )
+
+    def _joined(self, names: Sequence[str]) -> bytes:
+        return b"".join(_bytes(self.numbers[n]) for n in names if n in self.numbers)
 
 
 def column(kind: str, values: Sequence[Any] | map[Any]) -> array[Any]:
@@ -163,7 +180,7 @@ def unpack(data: bytes) -> TokenColumns:
     Raises:
         ValueError: the bytes are not packed columns.
     """
-    whole = _decompressed(data)
+    whole, behind = _decompressed(data)
     if len(whole) < _HEAD.size:
         raise ValueError("cut off")
     count, size = _HEAD.unpack_from(whole)
@@ -175,7 +192,10 @@ def unpack(data: bytes) -> TokenColumns:
     # How many more columns there are tells which.
     more = {0: (), 1: FORCED, 3: BOUNDS, 4: (*BOUNDS, *FORCED)}
     names = more.get(len(rest) // (4 * count) if count else 0, BOUNDS)
-    return TokenColumns(numbers | _read_columns(rest, count, names), joined)
+    numbers |= _read_columns(rest, count, names)
+    if behind:
+        numbers |= _read_columns(_decompressed(behind)[0], count, BEHIND)
+    return TokenColumns(numbers, joined)
 
 
 def _read_columns(
@@ -206,7 +226,7 @@ def unpack_prompt(data: bytes) -> Prompt:
     Raises:
         ValueError: the bytes are not a packed prompt.
     """
-    whole = _decompressed(data)
+    whole, _ = _decompressed(data)
     count, texts, *_ = (*_numbers("I", whole[:8]), 0, 0)
     sizes = _numbers("I", whole[8 : 8 + 4 * texts])
     start = 8 + 4 * texts + 4 * count
@@ -220,11 +240,16 @@ def unpack_prompt(data: bytes) -> Prompt:
     return Prompt(tuple(ids), text, tuple(stops))
 
 
-def _decompressed(data: bytes) -> bytes:
+def _decompressed(data: bytes) -> tuple[bytes, bytes]:
+    """Return what is packed, and the bytes behind it."""
+    stream = zlib.decompressobj()
     try:
-        return zlib.decompress(data)
+        whole = stream.decompress(data)
     except zlib.error as error:
         raise ValueError("not packed") from error
+    if not stream.eof:
+        raise ValueError("cut off")
+    return whole, stream.unused_data
 
 
 def _bytes(numbers: array[Any]) -> bytes:
@@ -254,7 +279,7 @@ def _range(least: float, most: float) -> EntropyRange | None:
 
 
 def _not_kept(token: ScoredToken) -> Distribution:
-    """Return a distribution of which only its entropy is known."""
+    """Return a distribution of which only entropy and varentropy are known."""
     return Distribution(
         (),
         0,

@@ -54,6 +54,7 @@ def test_packed_steps_unpack_to_the_same_tokens(
             sampled_prob=kept(step.sampled_prob),
             distribution=again.distribution,
         )
+        assert again.varentropy == kept(step.varentropy)
 
 
 def test_unpacked_steps_keep_a_character_of_several_tokens_split() -> None:
@@ -65,12 +66,12 @@ def test_unpacked_steps_keep_a_character_of_several_tokens_split() -> None:
 
 NUMBERS = st.none() | st.floats(-100, 0, width=32)
 SCORED = st.builds(
-    lambda id_, data, logprob, rank: ScoredToken(
+    lambda id_, data, logprob, rank, varentropy: ScoredToken(
         0, id_, bytes_text(data) if data else f"⟨unused {id_}⟩", data, logprob, rank,
-        None if logprob is None else -logprob,
+        None if logprob is None else -logprob, varentropy=varentropy,
     ),
     st.integers(0, 2**32 - 1), st.binary(max_size=5), NUMBERS,
-    st.none() | st.integers(1, 300_000),
+    st.none() | st.integers(1, 300_000), st.none() | st.floats(0, 100, width=32),
 )  # fmt: skip
 
 
@@ -78,6 +79,18 @@ SCORED = st.builds(
 def test_packed_scored_tokens_unpack_unchanged(tokens: list[ScoredToken]) -> None:
     numbered = tuple(replace(token, index=i) for i, token in enumerate(tokens))
     assert unpack(pack(numbered)).scored() == numbered
+
+
+@given(st.lists(SCORED, min_size=1, max_size=9))
+def test_tokens_of_earlier_versions_have_no_varentropy(
+    tokens: list[ScoredToken],
+) -> None:
+    packed = pack(tokens)
+    # As these wrote it, and as they read what is written now.
+    before = zlib.compress(zlib.decompress(packed), 1)
+    assert packed.startswith(before)
+    for token, again in zip(tokens, unpack(before).scored(), strict=True):
+        assert again == replace(token, index=again.index, varentropy=None)
 
 
 ABOVE = st.none() | st.builds(RankAbove, st.integers(1, 5000))
