@@ -1,4 +1,5 @@
-"""The scale of the heat map: six steps of surprisal, rank, entropy or probability.
+"""The scale of the heat map: six steps of surprisal, rank, entropy, probability or
+typicality.
 
 Bounds and legends of each measure. The screens, the shell and the HTML page add the
 colours. Knows no widget and no output.
@@ -11,10 +12,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from lmtui.notation import LN2, bits
+from lmtui.notation import LN2, bits, number
 from lmtui.partial import Entropy, EntropyRange, Rank, RankAbove
 
-Measure = Literal["surprisal", "rank", "entropy", "probability"]
+Measure = Literal["surprisal", "rank", "entropy", "probability", "typicality"]
 """A measure of a token with six steps, from expected to surprising."""
 
 Shade = Measure | Literal["difference"]
@@ -30,6 +31,9 @@ RANKS = (1, 3, 10, 100, 1000)
 
 PROBS = (0.9, 0.5, 0.2, 0.05, 0.01)
 """The least probability of each step but the last."""
+
+TYPICALITIES = (0.0, -1.0, -2.0, -3.0, -4.0)
+"""The least typicality of each step but the last, in standard deviations."""
 
 DIFFERENCES = (-5.0, -2.0, -0.5, 0.5, 2.0, 5.0)
 """Bits of difference at which each step but the first begins; the middle step is
@@ -47,8 +51,9 @@ def step(value: float | None, measure: Measure) -> int:
         return 0
     if measure == "rank":
         return sum(value > last for last in RANKS)
-    if measure == "probability":
-        return sum(value < bound for bound in PROBS)
+    if measure in ("probability", "typicality"):
+        bounds = PROBS if measure == "probability" else TYPICALITIES
+        return sum(value < bound for bound in bounds)
     return bisect_right(BOUNDS, value)
 
 
@@ -88,6 +93,9 @@ def legend(measure: Shade) -> Sequence[str]:
         return ("1", *(f"≤{last:,}" for last in RANKS[1:]), f">{RANKS[-1]:,}")
     if measure == "probability":
         return (*(f"≥{bound:.0%}" for bound in PROBS), f"<{PROBS[-1]:.0%}")
+    if measure == "typicality":
+        bounds = [number(bound, ".0f") for bound in TYPICALITIES]
+        return (*(f"≥{bound}" for bound in bounds), f"<{bounds[-1]}")
     return (*(f"<{bound:.2g}" for bound in BOUNDS), f"≥{BOUNDS[-1]:.2g}")
 
 
@@ -99,4 +107,6 @@ def explained(measure: Shade) -> Sequence[str]:
 
 def unit(measure: Shade) -> str:
     """Return the unit of a measure; empty for ranks and probabilities."""
+    if measure == "typicality":
+        return "σ"
     return "" if measure in ("rank", "probability") else "bits"

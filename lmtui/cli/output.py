@@ -19,6 +19,8 @@ from typing import Any, TextIO
 import typer
 
 from lmtui.cli.errors import note, output_failed
+from lmtui.engine.lens import LensRow
+from lmtui.engine.scoring.totals import perplexity, typicality
 from lmtui.engine.types import (
     Candidate,
     EngineInfo,
@@ -134,13 +136,18 @@ def sampling_fields(sampling: SamplingSettings) -> JsonEvent:
     return {name: getattr(sampling, name) for name in sampling.__slots__}
 
 
-def score_fields(token: Step | ScoredToken) -> JsonEvent:
-    """Return log-probability, rank and entropy of a token; where a server lists only
-    the most probable ones, what is known of the latter two beside null."""
+def score_fields(token: Step | ScoredToken | LensRow) -> JsonEvent:
+    """Return log-probability and rank of a token, and the numbers of its distribution;
+    where a server lists only the most probable ones, what is known of rank and entropy
+    beside null."""
+    entropy = exact_entropy(token.entropy)
     fields: dict[str, Any] = {
         "logprob": token.logprob,
         "rank": exact_rank(token.rank),
-        "entropy": exact_entropy(token.entropy),
+        "entropy": entropy,
+        "varentropy": token.varentropy,
+        "effective_choices": perplexity(entropy),
+        "typicality": typicality(token),
     }
     if isinstance(token.rank, RankAbove):
         fields["rank_above"] = token.rank.listed

@@ -22,7 +22,8 @@ from tests.fakes import END, FakeEngine
 PARIS = {"engine": {"answers": ["It is Paris."]}}
 START = ["event", "model", "precision", "dtype", "device", "prompt_ids", "prefill"]
 TOKEN = ["event", "index", "id", "text", "bytes", "piece", "logprob", "rank"]
-TOKEN += ["entropy", "sampled_prob", "guessed", "top"]
+TOKEN += ["entropy", "varentropy", "effective_choices", "typicality"]
+TOKEN += ["sampled_prob", "guessed", "top"]
 ROW = ["id", "text", "logprob", "sampled_prob", "cut"]
 ENDING = ["event", "finish", "piece", "tokens", "logprob", "perplexity"]
 ENDING += ["prompt_tokens", "reused_tokens", "prompt_seconds"]

@@ -20,7 +20,8 @@ from tests.tui.terminal import running
 TEXT = "The quick brown fox jumps over the lazy dog.\nThe qui"
 START = ["event", "model", "precision", "dtype", "device", "prompt_ids", "typed"]
 TOKEN = ["event", "index", "id", "text", "bytes", "piece", "logprob", "rank"]
-TOKEN += ["entropy", "sampled_prob", "guessed", "top"]
+TOKEN += ["entropy", "varentropy", "effective_choices", "typicality"]
+TOKEN += ["sampled_prob", "guessed", "top"]
 
 
 @pytest.fixture

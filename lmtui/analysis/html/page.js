@@ -5,7 +5,8 @@ const LN2 = Math.LN2;
 const SURPRISE = 10, CHANGE = 1; // bits at which n and N stop
 const $ = (id) => document.getElementById(id);
 const LINE = 1, COLUMN = 2, TOKENS = 3, OTHERS = 4, PART = 5; // of a cell, after its text
-const VIEW = 0, LOGPROB = 1, RANK = 2, ENTROPY = 3, TOP = 4, BOUNDS = 5; // of a token
+const VIEW = 0, LOGPROB = 1, RANK = 2, ENTROPY = 3; // of a token
+const TYPICALITY = 4, TOP = 5, BOUNDS = 6;
 const ABOVE = 0, LEAST = 1, MOST = 2; // of bounds, where a server lists only some tokens
 
 const sum = (tokens) => {
@@ -57,6 +58,10 @@ const VALUES = {
     const total = sum(cell[TOKENS]);
     return total === null ? null : Math.exp(total);
   },
+  typicality: (cell) => {
+    const known = cell[TOKENS].map((token) => token[TYPICALITY]).filter((z) => z !== null);
+    return known.length ? Math.min(...known) : null;
+  },
   difference: gain,
   effect,
 };
@@ -71,7 +76,8 @@ for (const scale of DATA.scales) {
 }
 const step = (measure, value) => {
   if (value === null) return "";
-  const beyond = { rank: (bound) => value > bound, probability: (bound) => value < bound };
+  const below = (bound) => value < bound;
+  const beyond = { rank: (bound) => value > bound, probability: below, typicality: below };
   const reached = beyond[measure.name] || ((bound) => value >= bound);
   return measure.classes[measure.bounds.filter(reached).length];
 };
@@ -228,6 +234,7 @@ const drawToken = (token, several) => {
     ["rank", rank(token)],
     ["entropy", entropy === "–" ? entropy : `${entropy} bits`],
     ["perplexity here", ofEntropy(token, (value) => number(2 ** value, 1))],
+    ["typicality", number(token[TYPICALITY], 1)],
   ]));
   if (token[TOP] && token[TOP].length) {
     const table = make("table", "top");

@@ -17,6 +17,7 @@ from typing import Any
 from lmtui import html_page, surprisal_scale
 from lmtui.analysis.compare import ComparedSpan, PlacedToken, alone, covered
 from lmtui.analysis.summary import Summary, page_fields
+from lmtui.engine.scoring.totals import typicality
 from lmtui.partial import EntropyRange, RankAbove, exact_entropy, exact_rank
 from lmtui.text import visible_flow, visible_line, visible_token
 
@@ -67,7 +68,8 @@ def _token(placed: PlacedToken, top_n: int) -> list[Any]:
         for row in token.top[:top_n]
     ]
     rank, entropy = exact_rank(token.rank), exact_entropy(token.entropy)
-    numbers = [visible_token(token.text), token.logprob, rank, entropy]
+    z = typicality(token)
+    numbers = [visible_token(token.text), token.logprob, rank, entropy, z]
     if rank == token.rank and entropy == token.entropy:
         return [*numbers, rows] if rows else numbers
     # What is known of rank and entropy where a server lists only some tokens: a number
@@ -89,6 +91,7 @@ def scales() -> list[dict[str, Any]]:
         "rank": surprisal_scale.RANKS,
         "entropy": surprisal_scale.BOUNDS,
         "probability": surprisal_scale.PROBS,
+        "typicality": surprisal_scale.TYPICALITIES,
         "difference": surprisal_scale.DIFFERENCES,
     }
     return [

@@ -53,9 +53,7 @@ def lens_event(placed: PlacedToken, column: LensColumn, top_n: int) -> JsonEvent
     layers = [
         {
             "layer": row.layer,
-            "logprob": row.logprob,
-            "rank": row.rank,
-            "entropy": row.entropy,
+            **score_fields(row),
             "top": scored_rows(row.top[:top_n]),
         }
         for row in column.rows

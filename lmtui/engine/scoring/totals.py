@@ -1,4 +1,5 @@
-"""Totals of log-probabilities: mean, perplexity, bits per unit of text.
+"""Totals of log-probabilities: mean, perplexity, bits per unit of text; and what one
+log-probability is beside its distribution.
 
 Each is None where it is undefined. Pure functions; knows no engine and no screen.
 """
@@ -8,7 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lmtui.engine.lens import LensRow
+from lmtui.engine.types import ScoredToken, Step
 from lmtui.notation import bits
+from lmtui.partial import exact_entropy
 
 
 def mean_nll(logprob: float, scored: int) -> float | None:
@@ -27,6 +31,16 @@ def perplexity(mean: float | None) -> float | None:
 def bits_per(logprob: float | None, units: int) -> float | None:
     """Return a sum in nats as bits per unit (byte or character)."""
     return None if logprob is None or not units else bits(logprob) / units
+
+
+def typicality(token: ScoredToken | Step | LensRow) -> float | None:
+    """Return by how many standard deviations a token is more probable than the model
+    expects of its own draws, z = (log p + H) / √varentropy; None also where all of
+    these are equally probable."""
+    entropy = exact_entropy(token.entropy)
+    if token.logprob is None or entropy is None or not token.varentropy:
+        return None
+    return (token.logprob + entropy) / math.sqrt(token.varentropy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from lmtui import surprisal_scale
+from lmtui.engine.scoring.totals import typicality
 from lmtui.engine.types import ScoredToken, Step
 from lmtui.surprisal_scale import STEPS, Measure
 
@@ -29,6 +30,8 @@ def level_of(token: ScoredToken | Step, measure: Measure) -> int:
         return surprisal_scale.entropy_step(token.entropy)
     if measure == "rank":
         return surprisal_scale.rank_step(token.rank)
+    if measure == "typicality":
+        return surprisal_scale.step(typicality(token), measure)
     prob = None if token.logprob is None else math.exp(min(0.0, token.logprob))
     return surprisal_scale.step(prob, measure)
 

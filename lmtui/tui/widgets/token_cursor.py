@@ -63,7 +63,7 @@ class TokenText(TokenLines, can_focus=True):
                 id="tokens.previous-surprise",
                 tooltip="The previous token of three bits or more"),
         Binding("m", "measure", "Measure", id="tokens.measure", show=False,
-                tooltip="Shade by surprisal, rank, entropy or probability"),
+                tooltip="Shade by surprisal, rank, entropy, probability or typicality"),
         Binding("full_stop", "spaces", "White space", id="tokens.spaces", show=False,
                 tooltip="Draw spaces as signs, or not"),
     ]  # fmt: skip

@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from lmtui import notation, surprisal_scale
+from lmtui.engine.scoring.totals import typicality
 from lmtui.surprisal_scale import Shade
 from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import Forms, clip, fit_best
@@ -307,5 +308,11 @@ def detail_lines(
         f"p {notation.percent(prob)}",
         f"rank {notation.rank(token.rank)}",
     )
-    below = (*((*likely, *form) for form in sums), *sums[-1:])
+    z = typicality(token)
+    typical = () if z is None else (f"typicality {notation.number(z, '.1f')}",)
+    below = (
+        (*likely, *typical, *sums[0]),
+        *((*likely, *form) for form in sums),
+        *sums[-1:],
+    )
     return above, below

@@ -115,7 +115,7 @@ def test_keys_move_the_cursor_without_errors_or_requests(
         browser.value('document.querySelectorAll("#text b, #text script").length') == 0
     )
     names = ["difference"] * compares
-    names += ["surprisal", "rank", "entropy", "probability"]
+    names += ["surprisal", "rank", "entropy", "probability", "typicality"]
     for name in names:
         assert browser.value('document.querySelector("#legend b").innerText') == name
         browser.press("s")

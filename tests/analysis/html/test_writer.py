@@ -82,8 +82,8 @@ def test_text_outside_every_token_becomes_cells_without_numbers() -> None:
 @pytest.mark.parametrize("top", [0, 1, 5])
 def test_top_n_sets_the_number_of_alternatives(top: int) -> None:
     first, second = cells_of("ab", top=top)
-    assert len(first[3][0]) == 4  # nothing is before it: there are no rows
-    rows = second[3][0][4:]
+    assert len(first[3][0]) == 5  # nothing is before it: there are no rows
+    rows = second[3][0][5:]
     assert rows == [] if not top else len(rows[0]) == top
 
 
@@ -103,8 +103,8 @@ def test_a_token_that_is_not_listed_keeps_what_is_known_of_it() -> None:
     )
     placed = ((listed, (0, 1)), (beyond, (1, 2)))
     first, second = drawn("ab", list(alone(placed)), top=2)
-    assert first[3][0][2:] == [2, None, [], [None, 1.5, 2.0]]
-    assert second[3][0][2:] == [None, None, [], [500, 1.5, None]]
+    assert first[3][0][2:] == [2, None, None, [], [None, 1.5, 2.0]]
+    assert second[3][0][2:] == [None, None, None, [], [500, 1.5, None]]
 
 
 def hostile_page() -> str:

@@ -33,6 +33,7 @@ from tests.models import tiny
 
 TOKEN = ["event", "index", "start", "end", "id", "text", "bytes"]
 TOKEN += ["logprob", "rank", "entropy"]
+TOKEN += ["varentropy", "effective_choices", "typicality"]
 SUMMARY = ["event", "file", "model", "precision", "dtype", "tokens", "scored"]
 SUMMARY += ["logprob", "mean_nll", "perplexity", "bits_per_byte", "window", "stride"]
 SUMMARY += ["bos", "bits_per_character", "characters", "bytes", "ranks"]

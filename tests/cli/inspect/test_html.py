@@ -45,12 +45,13 @@ def test_page_of_one_text_has_the_numbers_of_json(
     assert {"event": "summary", "file": files[0], **text["own"]} == summary
     tokens = [token for cell in text["cells"] for token in cell[3]]
     *told, _ = run("inspect", files[0], "--json").events
-    assert [token[1:4] for token in tokens] == [
-        [event["logprob"], event["rank"], event["entropy"]] for event in told
+    assert [token[1:5] for token in tokens] == [
+        [event[name] for name in ("logprob", "rank", "entropy", "typicality")]
+        for event in told
     ]
-    assert {len(token[4]) for token in tokens[1:]} == {5}
+    assert {len(token[5]) for token in tokens[1:]} == {5}
     assert run("inspect", files[0], "--html", str(out), "--top", "0").code == 0
-    assert len(data_of(out.read_text())["texts"][0]["cells"][-1][3][0]) == 4
+    assert len(data_of(out.read_text())["texts"][0]["cells"][-1][3][0]) == 5
 
 
 def test_page_of_several_texts_has_a_total_and_short_names(tmp_path: Path) -> None:

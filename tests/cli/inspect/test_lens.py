@@ -9,7 +9,8 @@ import pytest
 from tests.cli.program import run
 
 FIELDS = ["event", "index", "start", "end", "id", "text", "bytes", "layers"]
-ROW = ["layer", "logprob", "rank", "entropy", "top"]
+ROW = ["layer", "logprob", "rank", "entropy"]
+ROW += ["varentropy", "effective_choices", "typicality", "top"]
 TEXT = "Naïve café\n\tBrücke 橋"
 
 
@@ -39,7 +40,7 @@ def test_lens_lines_have_the_numbers_of_the_token_lines(file: Path) -> None:
             assert list(row) == ROW and len(row["top"]) == 1
             assert list(row["top"][0]) == ["id", "text", "logprob"]
             assert (row["rank"] == 1) == (row["top"][0]["id"] == column["id"])
-        last = {name: rows[-1][name] for name in ("logprob", "rank", "entropy")}
+        last = {name: rows[-1][name] for name in ROW[1:-1]}
         assert last == {name: token[name] for name in last}
 
 

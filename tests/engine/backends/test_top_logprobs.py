@@ -162,7 +162,8 @@ def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(
         assert [c.id for c in token.top] == [c.id for c in other.top]
         assert other.rank is not None
         fields = score_fields(token)
-        assert fields["entropy"] is None
+        for unknown in "entropy", "varentropy", "effective_choices", "typicality":
+            assert fields[unknown] is None
         assert fields["entropy_range"] == [*token.entropy]
         if isinstance(token.rank, RankAbove):
             assert dialect is not Vllm

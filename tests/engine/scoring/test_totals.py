@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.scoring.totals import Sums, bits_per, mean_nll, perplexity
+from lmtui.engine.scoring.totals import (
+    Sums,
+    bits_per,
+    mean_nll,
+    perplexity,
+    typicality,
+)
+from lmtui.partial import EntropyRange
+from tests.analysis.scored import token
 
 LOGPROBS = st.lists(st.floats(-50, 0), min_size=1, max_size=30)
 
@@ -48,3 +57,23 @@ def test_undefined_measures_are_none() -> None:
     assert perplexity(1e4) is None
     assert bits_per(-1.0, 0) is None
     assert bits_per(None, 3) is None
+
+
+@given(
+    logprob=st.floats(-30, 0),
+    entropy=st.floats(0, 12),
+    varentropy=st.floats(1e-6, 30),
+)
+def test_typicality_is_the_distance_from_the_mean_in_standard_deviations(
+    logprob: float, entropy: float, varentropy: float
+) -> None:
+    told = replace(token(0, logprob, entropy=entropy), varentropy=varentropy)
+    z = (logprob - -entropy) / varentropy**0.5
+    assert typicality(told) == pytest.approx(z)
+    for unknown in (
+        replace(told, varentropy=None),
+        replace(told, varentropy=0.0),
+        replace(told, logprob=None),
+        replace(told, entropy=EntropyRange(0.5, 1.0)),
+    ):
+        assert typicality(unknown) is None

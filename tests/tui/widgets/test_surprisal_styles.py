@@ -30,3 +30,12 @@ def test_a_range_of_entropy_has_the_step_of_its_middle(
     shown = replace(token(0, -9.0), entropy=EntropyRange(least * LN2, most * LN2))
     assert level_of(shown, "entropy") == step
     assert level_of(replace(shown, entropy=0.0), "entropy") == 0
+
+
+@pytest.mark.parametrize(
+    ("z", "step"), [(1.5, 0), (0.0, 0), (-0.5, 1), (-1.0, 1), (-3.5, 4), (-9.0, 5)]
+)
+def test_a_token_that_is_less_typical_has_a_higher_step(z: float, step: int) -> None:
+    shown = replace(token(0, 2 * z - 3.0, entropy=3.0), varentropy=4.0)
+    assert level_of(shown, "typicality") == step
+    assert level_of(replace(shown, varentropy=None), "typicality") == 0

@@ -287,7 +287,9 @@ async def test_every_measure_has_its_legend_and_spaces_can_be_seen() -> None:
     async with hosted(view := TokenView(), (60, 14)) as (app, pilot):
         view.show(list(FakeEngine().score(b"a b\tc")))
         view.focus()
-        for measure in ("rank", "entropy", "probability", "surprisal"):
+        for measure in (
+            *("rank", "entropy", "probability", "typicality", "surprisal"),
+        ):
             await pilot.press("m")
             await pilot.pause()
             assert measure in app.text()
