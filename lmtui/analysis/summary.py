@@ -1,4 +1,4 @@
-"""Totals over the scored tokens of a text, in constant memory.
+"""Totals over the scored tokens of a text, in eight bytes for each.
 
 Totals of several texts can be merged; means are then over all their tokens. Pure; knows
 no engine and no output.
@@ -7,6 +7,9 @@ no engine and no output.
 from __future__ import annotations
 
 import heapq
+import math
+import zlib
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +18,7 @@ from typing import Any
 from lmtui import notation
 from lmtui.analysis.calibration import RANKS as WITHIN
 from lmtui.analysis.calibration import Bin, Calibration
-from lmtui.engine.scoring.totals import bits_per, mean_nll, perplexity
+from lmtui.engine.scoring.totals import bits_per, mean_nll, perplexity, typicality
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.models.source import short_labels
@@ -53,8 +56,11 @@ class Totals:
     tokens: int = 0
     scored: int = 0
     characters: int = 0
-    """Characters of the scored text, once `measure` was called; `bytes` likewise."""
+    """Characters of the scored text, once `measure` was called; `bytes` and
+    `zlib_bytes` likewise."""
     bytes: int = 0
+    zlib_bytes: int = 0
+    """What zlib compresses these bytes to."""
     ranks: list[int] = field(default_factory=lambda: [0] * (len(RANKS) + 1))
     """Tokens in each bin of `rank_bin`."""
     unlisted: int = 0
@@ -63,6 +69,8 @@ class Totals:
     """Tokens in each bin of `entropy_bin`."""
     calibration: Calibration = field(default_factory=Calibration)
     _sum: float = 0.0
+    _logprobs: array[float] = field(default_factory=lambda: array("f"))
+    _typicalities: array[float] = field(default_factory=lambda: array("f"))
     _unscored: list[ScoredToken] = field(default_factory=list)
     _worst: list[tuple[float, int, ScoredToken, Span]] = field(default_factory=list)
 
@@ -73,6 +81,9 @@ class Totals:
             return
         self.scored += 1
         self._sum += token.logprob
+        self._logprobs.append(token.logprob)
+        if (z := typicality(token)) is not None:
+            self._typicalities.append(z)
         if isinstance(token.rank, RankAbove):
             self.unlisted += 1
         elif token.rank is not None:
@@ -95,10 +106,18 @@ class Totals:
         `spans` are those of all its tokens.
         """
         self.characters, self.bytes = scored_size(text, spans, self._unscored)
+        self.compress(text, self.bytes)
+
+    def compress(self, text: str, size: int) -> None:
+        """Count what zlib compresses the last `size` bytes of `text` to, which are the
+        scored ones."""
+        data = text.encode("utf-8", "surrogatepass")
+        self.zlib_bytes = len(zlib.compress(data[len(data) - size :]))
 
     def merge(self, other: Totals) -> None:
         """Add the totals of another text, without its most surprising tokens."""
-        for name in ("tokens", "scored", "characters", "bytes", "unlisted", "_sum"):
+        for name in ("tokens", "scored", "characters", "bytes", "zlib_bytes",
+                     "unlisted", "_sum", "_logprobs", "_typicalities"):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.ranks[:] = map(int.__add__, self.ranks, other.ranks)
         self.entropies[:] = map(int.__add__, self.entropies, other.entropies)
@@ -131,6 +150,23 @@ class Totals:
     @property
     def bits_per_character(self) -> float | None:
         return bits_per(self.logprob, self.characters)
+
+    @property
+    def min_k(self) -> float | None:
+        """Min-K%: mean logprob of the fifth of the tokens that are least probable, in
+        nats."""
+        return _mean_of_lowest(self._logprobs)
+
+    @property
+    def min_k_plus_plus(self) -> float | None:
+        """Min-K%++: mean of the lowest fifth of `typicality`; None where a server lists
+        only some tokens."""
+        return _mean_of_lowest(self._typicalities)
+
+    @property
+    def bits_per_zlib_bit(self) -> float | None:
+        """Surprisal over the size of the text as zlib compresses it."""
+        return bits_per(self.logprob, 8 * self.zlib_bytes)
 
     def worst(self) -> list[tuple[ScoredToken, Span]]:
         return [(token, span) for _, _, token, span in sorted(self._worst)[::-1]]
@@ -169,6 +205,9 @@ def summary_fields(summary: Summary) -> dict[str, Any]:
         "bos": summary.bos,
         **({"rewritten": summary.rewritten} if summary.rewritten else {}),
         "bits_per_character": totals.bits_per_character,
+        "min_k": totals.min_k,
+        "min_k_plus_plus": totals.min_k_plus_plus,
+        "bits_per_zlib_bit": totals.bits_per_zlib_bit,
         "characters": totals.characters,
         "bytes": totals.bytes,
         **_counts(totals),
@@ -212,11 +251,33 @@ def figures(totals: Totals) -> dict[str, str]:
         notation.PERPLEXITY.full: notation.perplexity(totals.perplexity),
         notation.PER_BYTE.full: notation.rate(totals.bits_per_byte),
         notation.PER_CHARACTER.full: notation.rate(totals.bits_per_character),
+        "Min-K%, nats": notation.number(totals.min_k),
+        "Min-K%++": notation.number(totals.min_k_plus_plus),
+        "bits/zlib bit": notation.rate(totals.bits_per_zlib_bit),
         "right at once": notation.percent(calibration.accuracy(1)),
         "in the first 5": notation.percent(calibration.accuracy(5)),
         "in the first 10": notation.percent(calibration.accuracy(10)),
         "calibration error": notation.percent(calibration.expected_error),
     }
+
+
+def known_by_heart(totals: Totals) -> str:
+    """Return the numbers that hint at a text the model was trained on, in a sentence
+    with what they can't show; "" where nothing was scored."""
+    if not totals.scored:
+        return ""
+    known = figures(totals)
+    return (
+        f"Min-K% {known['Min-K%, nats']} nats, Min-K%++ {known['Min-K%++']}, "
+        f"{known['bits/zlib bit']} bits a zlib bit: a hint beside similar "
+        "texts, no proof: common phrases look known"
+    )
+
+
+def _mean_of_lowest(values: Sequence[float]) -> float | None:
+    """Return the mean of the lowest fifth, rounded down, but one at the least."""
+    lowest = sorted(values)[: max(1, len(values) // 5)]
+    return math.fsum(lowest) / len(lowest) if lowest else None
 
 
 def scored_size(
@@ -243,6 +304,11 @@ def page_fields(*summaries: Summary) -> list[dict[str, Any]]:
     # A page is shared: a path in a label would be, too.
     labels = short_labels(*(summary.info.model for summary in summaries))
     return [
-        {**summary_fields(each), "model": label, "figures": figures(each.totals)}
+        {
+            **summary_fields(each),
+            "model": label,
+            "figures": figures(each.totals),
+            "known_by_heart": known_by_heart(each.totals),
+        }
         for each, label in zip(summaries, labels, strict=True)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import replace
 from itertools import pairwise
 
@@ -144,6 +145,74 @@ def test_merged_totals_weight_texts_by_their_tokens(
     assert (merged.tokens, merged.scored) == (whole.tokens, whole.scored)
     assert merged.perplexity == pytest.approx(whole.perplexity)
     assert merged.logprob == pytest.approx(whole.logprob)
+
+
+NUMBERS = st.lists(
+    st.tuples(st.floats(-50, 0), st.floats(0, 12), st.floats(0.01, 30)), max_size=30
+)
+
+
+def typical(numbers: list[tuple[float, float, float]]) -> Totals:
+    """The totals of tokens with these logprobs, entropies and varentropies."""
+    result = Totals()
+    for logprob, entropy, varentropy in numbers:
+        scored = token(0, logprob, entropy=entropy)
+        result.add(replace(scored, varentropy=varentropy))
+    return result
+
+
+def lowest_fifth(values: list[float]) -> float:
+    """As in the code of both papers, but that a short text has one token."""
+    values.sort()
+    count = int(len(values) * 0.2) or 1
+    return sum(values[:count]) / count
+
+
+@given(NUMBERS, NUMBERS)
+def test_min_k_is_the_mean_of_the_lowest_fifth(
+    one: list[tuple[float, float, float]], other: list[tuple[float, float, float]]
+) -> None:
+    result = typical(one)
+    result.merge(typical(other))
+    numbers = [*one, *other]
+    if not numbers:
+        assert result.min_k is result.min_k_plus_plus is None
+        return
+    logprobs = [logprob for logprob, _, _ in numbers]
+    assert result.min_k == pytest.approx(lowest_fifth(logprobs), rel=1e-5, abs=1e-6)
+    scores = [(log + mean) / math.sqrt(square) for log, mean, square in numbers]
+    assert result.min_k_plus_plus == pytest.approx(
+        lowest_fifth(scores), rel=1e-5, abs=1e-6
+    )
+
+
+def test_min_k_plus_plus_is_not_known_where_no_varentropy_is() -> None:
+    assert totals([-1.0]).min_k == -1
+    assert totals([-1.0]).min_k_plus_plus is None
+
+
+@given(st.text(min_size=1, max_size=40), st.integers(0, 3))
+def test_surprisal_is_compared_with_the_scored_text_in_zlib(
+    text: str, unscored: int
+) -> None:
+    data = text.encode()
+    count = min(unscored, len(data))
+    result = Totals()
+    for index, byte in enumerate(data):
+        result.add(token(index, None if index < count else -1.0, bytes([byte])))
+    assert result.bits_per_zlib_bit is None
+    spans = FakeEngine().encode(text).spans
+    result.measure(text, spans)
+    size = 8 * len(zlib.compress(data[count:]))
+    if count == len(data):
+        assert result.bits_per_zlib_bit is None
+    else:
+        nats = len(data) - count
+        assert result.bits_per_zlib_bit == pytest.approx(nats / LN2 / size)
+    merged = Totals()
+    for _ in range(2):
+        merged.merge(result)
+    assert merged.bits_per_zlib_bit == result.bits_per_zlib_bit
 
 
 def test_rank_bins_include_upper_and_entropy_bins_lower_edges() -> None:

@@ -453,6 +453,10 @@ const drawSummary = () => {
   const models = [text.own, ...(text.other ? [text.other] : [])];
   const heads = text.other ? ["", ...models.map(label)] : null;
   const parts = [card("Totals", measured(models, heads))];
+  for (const model of models.filter((each) => each.known_by_heart)) {
+    const name = text.other ? `, ${label(model)}` : "";
+    parts.push(card(`Known by heart${name}?`, make("p", "", model.known_by_heart)));
+  }
   if (text.comparison) {
     const told = text.comparison;
     parts.push(card("Difference", rows([

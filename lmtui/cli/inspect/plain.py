@@ -7,6 +7,7 @@ Knows no engine.
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NoReturn
@@ -27,7 +28,7 @@ from lmtui.analysis.compare import (
     common_figures,
     covered,
 )
-from lmtui.analysis.summary import RANKS, Summary, Totals, figures
+from lmtui.analysis.summary import RANKS, Summary, Totals, figures, known_by_heart
 from lmtui.cli.inspect.score import ScoredRow, TextScores
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.models.source import short_label, short_labels
@@ -141,13 +142,14 @@ def numbers(summary: Summary) -> Text:
     rows = {
         "tokens": f"{totals.tokens:,}, {_scored(totals)}",
         **{label.full: known[label.full] for label in _LABELS},
+        "known by heart?": _wrapped(known_by_heart(totals)),
         "ranks": _ranks(totals),
         "entropy": _entropies(totals.entropies),
         "model": model_name(info),
         "windows": _windows(summary),
     }
     if not totals.scored:
-        del rows["ranks"], rows["entropy"]
+        del rows["known by heart?"], rows["ranks"], rows["entropy"]
     elif not any(totals.entropies):
         rows["entropy"] = "a range for each token, as the server lists only some"
     if summary.rewritten:
@@ -180,6 +182,14 @@ def _before(summary: Summary) -> str:
         return "with BOS" if summary.bos else "without BOS"
     ids = "kept ids" if summary.stored else "re-tokenised"
     return f"after {summary.before:,} tokens, {ids}"
+
+
+def _wrapped(sentence: str) -> str:
+    """Wrap a sentence behind the column of names."""
+    margin = " " * _NAMED
+    return textwrap.fill(
+        sentence, 80, initial_indent=margin, subsequent_indent=margin
+    ).strip()
 
 
 def _rows(rows: dict[str, str]) -> Text:

@@ -6,6 +6,7 @@ Returns the token to go to. Knows no engine.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import ClassVar
@@ -26,7 +27,7 @@ from lmtui.analysis import calibration
 from lmtui.analysis.branches import BranchText, Token
 from lmtui.analysis.calibration import Bin
 from lmtui.analysis.compare import ComparedSpan, Comparison
-from lmtui.analysis.summary import RANKS, Totals
+from lmtui.analysis.summary import RANKS, Totals, known_by_heart
 from lmtui.chart import (
     ACROSS,
     DOWN,
@@ -73,10 +74,11 @@ class SummaryFigures(StyledLines):
 
     def __init__(self, sums: Sums, totals: Totals, *, id: str) -> None:
         super().__init__(id=id)
-        self._sums, self._totals = sums, totals
+        self.show(sums, totals)
 
     def show(self, sums: Sums, totals: Totals) -> None:
         self._sums, self._totals = sums, totals
+        self._by_heart = known_by_heart(totals)  # sorts all tokens
         self.refresh(layout=True)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -84,7 +86,7 @@ class SummaryFigures(StyledLines):
 
     def lines(self, width: int, height: int) -> list[Line]:
         parts = (
-            totals_lines(self._sums),
+            [*totals_lines(self._sums), *by_heart_lines(self._by_heart, width)],
             rank_lines(self._totals, width),
             entropy_lines(self._totals, width),
             calibration_lines(self._totals.calibration, width),
@@ -101,6 +103,12 @@ def totals_lines(sums: Sums) -> list[Line]:
         [(f"{label.full:<{_NAME}}", "quiet"), (f"{cell:>12}", "")]
         for label, cell in rows
     ]
+
+
+def by_heart_lines(sentence: str, width: int) -> list[Line]:
+    """Return what hints at a text that the model was trained on."""
+    told = f"known by heart? {sentence}" if sentence else ""
+    return [[(line, "quiet")] for line in textwrap.wrap(told, width)]
 
 
 def rank_lines(totals: Totals, width: int) -> list[Line]:
@@ -289,6 +297,8 @@ that ends before the mark means that the model was too sure.
     def _set_totals(self, written: BranchText, totals: Totals) -> None:
         self._tokens, self._totals = written.tokens, totals
         self._sums = written.sums("text", 0, len(written.tokens))
+        if self._sums.whole:
+            totals.compress(written.whole_text(), self._sums.bytes)
         self._surprises = [token.index for token, _ in totals.worst()]
 
     def compose(self) -> ComposeResult:

@@ -36,7 +36,8 @@ TOKEN += ["logprob", "rank", "entropy"]
 TOKEN += ["varentropy", "effective_choices", "typicality"]
 SUMMARY = ["event", "file", "model", "precision", "dtype", "tokens", "scored"]
 SUMMARY += ["logprob", "mean_nll", "perplexity", "bits_per_byte", "window", "stride"]
-SUMMARY += ["bos", "bits_per_character", "characters", "bytes", "ranks"]
+SUMMARY += ["bos", "bits_per_character", "min_k", "min_k_plus_plus"]
+SUMMARY += ["bits_per_zlib_bit", "characters", "bytes", "ranks"]
 SUMMARY += ["entropy_bits", "accuracy", "expected_calibration_error", "confidence"]
 SUMMARY += ["claims"]
 OTHER = {"models": {"other": {"seed": 5, "name": "other"}}}
@@ -77,6 +78,20 @@ def test_the_totals_follow_from_the_tokens(file: Path) -> None:
         assert summary["perplexity"] == pytest.approx(math.exp(mean))
         in_bits = -math.fsum(scored) / math.log(2)
         assert summary["bits_per_byte"] == pytest.approx(in_bits / size)
+        scored.sort()
+        lowest = math.fsum(scored[: size // 5]) / (size // 5)
+        assert summary["min_k"] == pytest.approx(lowest, abs=1e-6)
+
+
+def test_numbers_of_a_distribution_follow_from_its_entropy_and_varentropy(
+    file: Path,
+) -> None:
+    first, *tokens, _ = run("inspect", str(file), "--json").events
+    assert first["varentropy"] is first["effective_choices"] is None
+    for token in tokens:
+        assert token["effective_choices"] == pytest.approx(math.exp(token["entropy"]))
+        z = (token["logprob"] + token["entropy"]) / math.sqrt(token["varentropy"])
+        assert token["typicality"] == pytest.approx(z)
 
 
 def test_top_gives_alternatives(file: Path) -> None:

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from lmtui.analysis.branches import BranchText
 from lmtui.analysis.compare import ComparedSpan
 from lmtui.analysis.scored_document import MOST
-from lmtui.analysis.summary import Totals
+from lmtui.analysis.summary import Totals, known_by_heart
 from lmtui.engine.types import ScoredToken
 from lmtui.notation import perplexity
 from lmtui.tui.inspector.overview import (
@@ -21,6 +21,7 @@ from lmtui.tui.inspector.overview import (
     SummaryFigures,
     SurprisalPlot,
     bar,
+    by_heart_lines,
     calibration_lines,
     changed_rows,
     entropy_lines,
@@ -88,9 +89,11 @@ def test_overview_lines_fit_the_width_and_add_up(width: int) -> None:
     for token in tokens:
         totals.add(token)
     way = BranchText(tokens, TEXT, FakeEngine().encode(TEXT).spans, len(tokens))
+    told_at_once = by_heart_lines(known_by_heart(totals), width)
+    assert "no proof" in " ".join(as_text(told_at_once))  # type: ignore[arg-type]
     ranks, entropies = rank_lines(totals, width), entropy_lines(totals, width)
     told = calibration_lines(totals.calibration, width)
-    for line in as_text([*ranks, *entropies, *told]):  # type: ignore[list-item]
+    for line in as_text([*told_at_once, *ranks, *entropies, *told]):  # type: ignore[list-item]
         assert cell_len(line) <= max(width, 31)
     for lines in (ranks, entropies):
         seen = [int(as_text([line])[0].split()[-2]) for line in lines[1:]]  # type: ignore[list-item]
@@ -102,6 +105,7 @@ def test_overview_lines_fit_the_width_and_add_up(width: int) -> None:
 
 def test_overview_without_scored_tokens_has_no_bars() -> None:
     totals = Totals()
+    assert by_heart_lines(known_by_heart(totals), 40) == []
     assert rank_lines(totals, 40) == entropy_lines(totals, 40) == []
     assert calibration_lines(totals.calibration, 40) == []
     assert SurprisalPlot(id="plot").lines(60, 7)[1:] == []
