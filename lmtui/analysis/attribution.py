@@ -135,14 +135,11 @@ class Attribution:
         """
         self._engine = engine
         prefix, spans = encoding.prefix, encoding.spans
-        inside = [i for i, (a, b) in enumerate(spans) if a < end and start < b]
-        if not inside:
-            raise LmtuiError("there is no token", "", "Name another place.")
+        first, beyond = _tokens_at(spans, start, end)
         if windows is None:
             room = engine.info.context - len(prefix) if turns else None
             windows = engine.info.windows(len(prefix), room)
-        begin, first, beyond = windows.start_of(inside[-1]), inside[0], inside[-1] + 1
-        if begin > first:
+        if (begin := windows.start_of(beyond - 1)) > first:
             hint = "Name a shorter one."
             raise LmtuiError("the target is longer than a window", "", hint)
         # 1) ids: of the context [n], and of the target, which never change
@@ -160,22 +157,17 @@ class Attribution:
         self.at = at + self.span[0]
         """Where the target begins in it."""
         # 3) sources: parts of it that can be left out
-        self.sources: list[Source] = []
+        self.sources = [*_file_sources(files, known)]
         if turns:
             whole = Source("prompt", 0, at)
-            self.sources += _turn_sources(engine, before, turns) or [whole]
-        bounds = {len(prefix)}
-        for name, index, beyond_file in files:
-            span = known[index][0], known[beyond_file - 1][1]
-            self.sources.append(Source(name, *span, None, span[0], is_file=True))
-            bounds |= {index, beyond_file}
+            self.sources = _turn_sources(engine, before, turns) or [whole]
         if begin < first:
             own = Source("", at + spans[begin][0], self.at, None, at)
             self.sources.append(own)
         # 4) runs: tokens that the tokenizer makes from one text
         controls = {i for i, token in enumerate(read) if token.is_control}
-        bounds |= {0, len(self.ids), *controls, *(i + 1 for i in controls)}
-        self._runs = [*pairwise(sorted(bounds))]
+        bounds = {0, len(prefix), len(self.ids), *controls, *(i + 1 for i in controls)}
+        self._runs = [*pairwise(sorted(bounds.union(*(span for _, *span in files))))]
         self._canonical: dict[Span, bool] = {}
         self._known: dict[tuple[int, int, int | None], float | None] = {}
         self.planned = 0
@@ -390,6 +382,26 @@ def pieces_of(
 def _spelled(tokens: Sequence[ScoredToken]) -> tuple[str, tuple[Span, ...]]:
     """Return what tokens spell, control tokens left out, and the span of each."""
     return spelled([b"" if token.is_control else token.bytes for token in tokens])
+
+
+def _tokens_at(spans: Sequence[Span], start: int, end: int) -> Span:
+    """Return the first token that is in a part of a text, and the one behind the last.
+
+    Raises:
+        LmtuiError: there is none.
+    """
+    inside = [i for i, (a, b) in enumerate(spans) if a < end and start < b]
+    if not inside:
+        raise LmtuiError("there is no token", "", "Name another place.")
+    return inside[0], inside[-1] + 1
+
+
+def _file_sources(
+    files: Sequence[NamedSpan], tokens: Sequence[Span]
+) -> Iterator[Source]:
+    for name, first, beyond in files:
+        start, end = tokens[first][0], tokens[beyond - 1][1]
+        yield Source(name, start, end, None, start, is_file=True)
 
 
 def _turn_sources(

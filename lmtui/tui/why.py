@@ -11,7 +11,7 @@ import math
 from asyncio import TimerHandle
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, ClassVar
 
@@ -55,6 +55,7 @@ from lmtui.worker.requests import Context, Slot
 
 Subject = Callable[[Engine], Attribution]
 """Made on the worker's thread, which alone may call its methods."""
+Part = tuple[Source, Effect]
 
 STRONGEST = 10
 """Rows of the list."""
@@ -69,16 +70,6 @@ _CHOOSE = "Arrows choose a part."
 _NOTHING_LEFT = "Nothing is left to predict it from."
 NOTHING_BEFORE = "There is nothing before it that could be left out."
 _CAUTION = "Two parts that say the same can each have no effect: the other stays."
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A part that was read before the target."""
-
-    source: Source
-    start: int
-    """Offset in the text of its source, in code points."""
-    end: int
 
 
 class WhyController(Controller):
@@ -99,7 +90,7 @@ class WhyController(Controller):
     def open(
         self,
         subject: Subject,
-        then: Callable[[Place], object],
+        then: Callable[[Source, Effect], object],
     ) -> None:
         """Show the page about what `subject` makes; `then` goes to a part. It may be a
         coroutine."""
@@ -107,10 +98,10 @@ class WhyController(Controller):
             self._screen.notify(self._why_not)
             return
 
-        def go(place: Place | None) -> None:
+        def go(part: Part | None) -> None:
             self._page = None
-            if place is not None:
-                self._screen.call_later(then, place)
+            if part is not None:
+                self._screen.call_later(then, *part)
 
         self._page = WhyScreen(self._client, subject)
         self._screen.app.push_screen(self._page, go)
@@ -157,7 +148,7 @@ class PartsText(TokenText):
         self.move(max(0, bisect_right(self._starts, offset) - 1))
 
 
-class WhyScreen(ModalScreen[Place | None]):
+class WhyScreen(ModalScreen[Part | None]):
     """The parts of what was read with their effects. Returns the part to go to."""
 
     HELP = """\
@@ -459,8 +450,7 @@ In a conversation, what the template writes around a message stays.
         if subject is None or effect is None:
             self.notify(_CHOOSE)
             return
-        source = subject.sources[effect.source]
-        self.dismiss(Place(source, effect.start, effect.end))
+        self.dismiss((subject.sources[effect.source], effect))
 
     def action_unit(self) -> None:
         if self._subject is None:

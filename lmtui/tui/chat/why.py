@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 
-from lmtui.analysis.attribution import Attribution, ContextTurn
+from lmtui.analysis.attribution import Attribution, ContextTurn, Effect, Source
 from lmtui.chat.attachments import files_in
 from lmtui.chat.message import ChatMessage
 from lmtui.engine.protocol import Engine
@@ -17,7 +17,7 @@ from lmtui.engine.types import Encoding, SamplingSettings
 from lmtui.tui.chat.parts import BUSY, EMPTY, ChatParts
 from lmtui.tui.chat.tokens import TokensController
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.why import Place, Subject, WhyController
+from lmtui.tui.why import Subject, WhyController
 
 
 class ChatWhyController(WhyController):
@@ -70,18 +70,20 @@ class ChatWhyController(WhyController):
 
         return make
 
-    def _go_from(self, node: ChatMessage) -> Callable[[Place], Awaitable[None]]:
+    def _go_from(
+        self, node: ChatMessage
+    ) -> Callable[[Source, Effect], Awaitable[None]]:
         conversation = self._parts.session.conversation
         trail = [turn for turn in conversation.trail(node.id)[:-1] if turn.content]
 
-        async def go(place: Place) -> None:
-            if place.source.turn is None:
-                self._select(node, place.start)
-            elif (turn := trail[place.source.turn]).role == "system":
+        async def go(source: Source, part: Effect) -> None:
+            if source.turn is None:
+                self._select(node, part.start)
+            elif (turn := trail[source.turn]).role == "system":
                 self._screen.notify("It is in the system text.")
             else:
                 self._tokens.close()
-                spans = ((place.start, place.end),)
+                spans = ((part.start, part.end),)
                 await self._parts.branch.show(at=str(turn.id), matches=spans)
 
         return go

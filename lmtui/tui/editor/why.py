@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lmtui.analysis.attribution import Attribution
+from lmtui.analysis.attribution import Attribution, Effect, Source
 from lmtui.engine.document.words import word_at
 from lmtui.engine.protocol import Engine
 from lmtui.tui.editor.context import ContextController
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.screen import ModelScreen
-from lmtui.tui.why import Place, WhyController
+from lmtui.tui.why import WhyController
 
 
 class EditorWhyController(WhyController):
@@ -49,9 +49,9 @@ class EditorWhyController(WhyController):
 
         self.open(make, self._go_to)
 
-    def _go_to(self, place: Place) -> None:
-        if place.source.name:
-            words = f"It is in {place.source.name}, which is read before this text."
+    def _go_to(self, source: Source, part: Effect) -> None:
+        if source.name:
+            words = f"It is in {source.name}, which is read before this text."
             self._screen.notify(words, markup=False)
         else:
-            self._editor.go_to(place.start, place.end)
+            self._editor.go_to(part.start, part.end)

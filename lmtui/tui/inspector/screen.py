@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
+from lmtui.analysis.attribution import Effect, Source
 from lmtui.analysis.branches import ROOT, as_scored
 from lmtui.analysis.scored_document import MOST
 from lmtui.analysis.summary import Totals
@@ -30,7 +31,7 @@ from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.inspector.panel import PanelController
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.sampler import SamplingScreen
-from lmtui.tui.why import Place, WhyController
+from lmtui.tui.why import WhyController
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -282,13 +283,11 @@ the one you choose; the old text stays on its own branch.
             subject = document.attribution(first, end)
             self.why.open(subject, self._go_to_part)
 
-    def _go_to_part(self, place: Place) -> None:
-        if place.source.name:
-            self.notify(
-                f"It is in {place.source.name}, before this text.", markup=False
-            )
+    def _go_to_part(self, source: Source, part: Effect) -> None:
+        if source.name:
+            self.notify(f"It is in {source.name}, before this text.", markup=False)
         else:
-            self.document.select_at(place.start)
+            self.document.select_at(part.start)
 
     def action_read_on(self) -> None:
         if self.document.scored.is_read and self.compare.is_missing:
