@@ -406,7 +406,8 @@ In a conversation, what the template writes around a message stays.
             return _CHOOSE if self._effects else ""
         without = notation.surprisal(effect.logprob_without)
         difference = notation.difference(effect.bits)
-        return f"{effect.by} “{_shown(effect)}” {difference} bits: {without} bits without it"
+        part = f"{effect.by} “{_shown(effect)}”"
+        return f"{part} {difference} bits: {without} bits without it"
 
     def _notes(self) -> list[str]:
         subject, effects = self._subject, [*self._effects.values()]

@@ -79,6 +79,10 @@ class TokensController(Controller):
         if state.info is not None and self.close():
             self._screen.focus_text()
 
+    def resume(self) -> None:
+        if self.is_shown and self._screen.panel.stale:
+            self.show_position(self.view.index)
+
     def stop(self) -> bool:
         stopped = self._client.cancel(Slot.SCORE)
         self._screen.activity.update()
