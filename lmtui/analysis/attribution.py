@@ -34,6 +34,8 @@ points."""
 STRONGEST = 3
 """Units of a level of which the hierarchical order also leaves out the parts."""
 
+LISTED = 10
+"""Effects in a list of the strongest."""
 NOTHING = 0.05
 """Bits below which an effect is shown as none."""
 

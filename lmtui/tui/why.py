@@ -27,6 +27,7 @@ from textual.widgets.option_list import Option
 from lmtui import notation
 from lmtui.analysis.attribution import (
     AS_TOKENS,
+    LISTED,
     Attribution,
     Effect,
     Granularity,
@@ -57,8 +58,6 @@ Subject = Callable[[Engine], Attribution]
 """Made on the worker's thread, which alone may call its methods."""
 Part = tuple[Source, Effect]
 
-STRONGEST = 10
-"""Rows of the list."""
 _REST = 0.15  # seconds at one part until its distributions are asked for
 _FRAME = 4  # cells beside the text
 _NAME = 40  # cells of a target
@@ -344,7 +343,7 @@ In a conversation, what the template writes around a message stays.
         return sources[0].start if len(sources) == 1 else 0
 
     def _show_list(self) -> None:
-        rows = sorted(self._effects.values(), key=strength)[:STRONGEST]
+        rows = sorted(self._effects.values(), key=strength)[:LISTED]
         current = rows.index(self._current) if self._current in rows else None
         with self.prevent(OptionList.OptionHighlighted):
             if rows != self._rows:

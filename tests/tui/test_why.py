@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.widgets import Static
 
-from lmtui.analysis.attribution import Attribution, Effect, pieces_of, strength
+from lmtui.analysis.attribution import (
+    LISTED,
+    Attribution,
+    Effect,
+    pieces_of,
+    strength,
+)
 from lmtui.chat.attachments import quoted
 from lmtui.engine.document.types import ContextFile
 from lmtui.engine.types import Capabilities, ChatTurn, SamplingSettings
@@ -18,7 +24,7 @@ from lmtui.errors import LmtuiError
 from lmtui.notation import difference
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.inspect_source import InspectSource
-from lmtui.tui.why import NOTHING_BEFORE, STRONGEST, WhyScreen
+from lmtui.tui.why import NOTHING_BEFORE, WhyScreen
 from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import Chat, chat
@@ -99,7 +105,7 @@ async def test_inspector_leaves_out_what_is_before_the_token() -> None:
         subject = Attribution(engine, TEXT, encoding, index, index + 1)
         expected = list(subject.effects("hierarchical"))
         assert set(shown(page)) == set(expected)
-        best = sorted(expected, key=strength)[:STRONGEST]
+        best = sorted(expected, key=strength)[:LISTED]
         assert [row.split()[0] for row in rows(page)] == [
             difference(effect.bits) for effect in best
         ]

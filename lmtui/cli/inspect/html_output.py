@@ -11,6 +11,7 @@ from typing import Any
 
 from lmtui import paths
 from lmtui.analysis.attribution import (
+    LISTED,
     Attribution,
     Effect,
     Granularity,
@@ -25,9 +26,6 @@ from lmtui.cli.inspect.score import ScoredRow, TextScores, merged
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.text import visible_flow, visible_line
-
-STRONGEST = 10
-"""Effects that the page lists."""
 
 
 class HtmlPage:
@@ -58,7 +56,7 @@ class HtmlPage:
         self._parts = [*pairwise(bounds), subject.span]
         rows = []
         known = [effect for effect in effects if effect.bits is not None]
-        for effect in sorted(known, key=strength)[:STRONGEST]:
+        for effect in sorted(known, key=strength)[:LISTED]:
             is_own = effect.source not in named
             part = bisect_right(bounds, effect.start) - 1 if is_own else None
             name = subject.sources[effect.source].name

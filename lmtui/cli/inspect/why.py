@@ -11,6 +11,7 @@ from operator import attrgetter
 from lmtui import cancellation, notation
 from lmtui.analysis.attribution import (
     AS_TOKENS,
+    LISTED,
     Attribution,
     ContextTurn,
     Effect,
@@ -33,8 +34,6 @@ from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.text import visible_line, visible_token
 
-STRONGEST = 10
-"""Rows of the table."""
 _SHOWN = 50  # cells of a unit in the table
 
 
@@ -94,7 +93,7 @@ def write_why(
         elif not tsv:
             about = _about(subject, effects, by)
             shown.pause()
-            for effect in sorted(effects, key=strength)[:STRONGEST]:
+            for effect in sorted(effects, key=strength)[:LISTED]:
                 name = subject.sources[effect.source].name
                 parts = [name, _short(effect.text)] if len(subject.sources) > 1 else []
                 writer.write(
@@ -173,7 +172,7 @@ def _about(subject: Attribution, effects: Sequence[Effect], by: Granularity) -> 
         said += f"; {alone} without any text before it"
     part = "part" if by == "hierarchical" else by
     count = len(effects)
-    shown = f"the strongest of {count:,}" if count > STRONGEST else "all"
+    shown = f"the strongest of {count:,}" if count > LISTED else "all"
     lines = [said, f"each {part} was left out in turn; {shown} are shown"]
     if names := without_effect(subject.sources, effects):
         lines.append(f"nothing changed without {', '.join(map(visible_line, names))}")
