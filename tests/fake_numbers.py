@@ -37,9 +37,9 @@ class Position:
     @property
     def varentropy(self) -> float:
         """In nats²."""
+        entropy = self.entropy
         return math.fsum(
-            math.exp(logprob) * (logprob + self.entropy) ** 2
-            for _, logprob in self.ranked
+            math.exp(logprob) * (logprob + entropy) ** 2 for _, logprob in self.ranked
         )
 
     def logprob(self, token: int) -> float:
