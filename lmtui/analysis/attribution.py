@@ -360,10 +360,6 @@ def without_effect(sources: Sequence[Source], effects: Sequence[Effect]) -> list
     ]
 
 
-def size_of(span: Span) -> int:
-    return span[1] - span[0]
-
-
 def pieces_of(
     text: str, first: int, at: int, bits: Mapping[Span, float | None]
 ) -> list[tuple[str, float | None]]:
@@ -371,7 +367,7 @@ def pieces_of(
     each piece has the bits of the smallest part that it is in. Of two parts, one is in
     the other, or they are apart."""
     smallest: list[Span | None] = [None] * len(text)
-    for start, end in sorted(bits, key=size_of, reverse=True):
+    for start, end in sorted(bits, key=lambda span: span[0] - span[1]):
         smallest[start:end] = [(start, end)] * (end - start)
     smallest[at:] = [(at, len(text))] * (len(text) - at)
     pieces = []

@@ -33,7 +33,6 @@ from lmtui.analysis.attribution import (
     Granularity,
     Source,
     pieces_of,
-    size_of,
     strength,
     without_effect,
 )
@@ -42,7 +41,6 @@ from lmtui.engine.types import Distribution, SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line, visible_token
 from lmtui.tui.controller import Controller
-from lmtui.tui.dialogs import notify_error
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.one_shot import call_after
@@ -181,7 +179,9 @@ In a conversation, what the template writes around a message stays.
         self._logprob: float | None = None
         self._without_all: float | None = None
         self._by: Granularity = "hierarchical"
-        self._effects: dict[tuple[int, int], Effect] = {}
+        self._effects: dict[tuple[int, int, int | None], Effect] = {}
+        """By start and end in all that was read, and the token where it is one."""
+        self._error: LmtuiError | None = None
         self._current: Effect | None = None
         self._rows: list[Effect] = []
         self._is_done = self._has_moved = False
@@ -226,6 +226,7 @@ In a conversation, what the template writes around a message stays.
     def _ask(self) -> None:
         self._effects, self._rows, self._current = {}, [], None
         self._is_done = self._has_moved = False
+        self._error = None
         make, by, subject = self._make, self._by, self._subject
 
         def run(engine: Engine, context: Context) -> float | None:
@@ -252,7 +253,7 @@ In a conversation, what the template writes around a message stays.
                     self._subject = value
                     self._look_soon()
             elif isinstance(value, Effect):
-                self._effects[self._span(value)] = value
+                self._effects[*self._span(value), value.token] = value
             else:
                 self._logprob = value
         self._show()
@@ -264,9 +265,8 @@ In a conversation, what the template writes around a message stays.
         self._show()
 
     def _fail(self, error: LmtuiError) -> None:
-        self._is_done = True
+        self._is_done, self._error = True, error
         self._show()
-        notify_error(self.app, error)
 
     def _span(self, effect: Effect) -> tuple[int, int]:
         """Return where a part stands in all that was read."""
@@ -322,7 +322,8 @@ In a conversation, what the template writes around a message stays.
 
     def _show(self) -> None:
         subject = self._subject
-        if not self.is_mounted or subject is None:
+        self._show_words()
+        if subject is None:
             return
         cursor = self._text.at + self._base
         if self._current is not None and not self._has_moved:
@@ -330,11 +331,10 @@ In a conversation, what the template writes around a message stays.
         elif not self._has_moved:
             cursor = subject.at
         base = self._base
-        bits = {span: effect.bits for span, effect in self._effects.items()}
+        bits = {key[:2]: effect.bits for key, effect in self._effects.items()}
         pieces = pieces_of(subject.text, base, subject.at, bits)
         self._text.show_parts(pieces, subject.at - base, cursor - base)
         self._show_list()
-        self._show_words()
 
     @property
     def _base(self) -> int:
@@ -363,24 +363,25 @@ In a conversation, what the template writes around a message stays.
         )
 
     def _show_words(self) -> None:
-        subject = self._subject
-        assert subject is not None
         self._update("title", fit_best(self._titles(), self.size.width - _FRAME)[0])
         self._update("part", self._part_words())
-        self._update("notes", "\n".join(self._notes()))
-        done, planned = len(self._effects), subject.planned
+        self._update("notes", self._notes())
+        done, planned = (
+            len(self._effects),
+            self._subject.planned if self._subject else 0,
+        )
         foot = _FOOT
-        if not self._is_done:
+        if not self._is_done and not planned:
             foot = "The model reads it first · Esc closes"
-            if planned:
-                bar = progress_bar(done / planned)
-                foot = f"{bar} {done:,} of {planned:,} parts left out · Esc closes"
+        elif not self._is_done:
+            bar = progress_bar(done / planned)
+            foot = f"{bar} {done:,} of {planned:,} parts left out · Esc closes"
         self._update("foot", foot)
 
     def _titles(self) -> list[list[str]]:
         """Return forms of the title, from the longest to the shortest."""
-        subject = self._subject
-        assert subject is not None
+        if (subject := self._subject) is None:
+            return [["Why?"]]
         text, is_token = subject.text[subject.at :], len(subject.target) == 1
         name = visible_token(text) if is_token else visible_line(text.strip())
         title = [f"Why “{clip(name, _NAME)}”?"]
@@ -408,20 +409,21 @@ In a conversation, what the template writes around a message stays.
         part = f"{effect.by} “{_shown(effect)}”"
         return f"{part} {difference} bits: {without} bits without it"
 
-    def _notes(self) -> list[str]:
+    def _notes(self) -> str:
         subject, effects = self._subject, [*self._effects.values()]
-        assert subject is not None
-        if not self._is_done:
-            return []
+        if self._error is not None:
+            return visible_line(f"{self._error}. {self._error.hint}")
+        if not self._is_done or subject is None:
+            return ""
         if not effects:
-            return [NOTHING_BEFORE]
+            return NOTHING_BEFORE
         notes = []
         if names := without_effect(subject.sources, effects):
             listed = ", ".join(map(visible_line, names))
             notes.append(f"Nothing changed without {listed}.")
         if any(effect.as_tokens and effect.token is None for effect in effects):
             notes.append(f"{AS_TOKENS.capitalize()}.")
-        return [" ".join(notes) or _CAUTION]
+        return " ".join(notes) or _CAUTION
 
     # Keys, and what the widgets post.
 
@@ -429,8 +431,9 @@ In a conversation, what the template writes around a message stays.
     def follow_cursor(self) -> None:
         self._has_moved = True
         at = self._text.at + self._base
-        over = [span for span in self._effects if span[0] <= at < span[1]]
-        self._choose(self._effects[min(over, key=size_of)] if over else None)
+        over = [key for key in self._effects if key[0] <= at < key[1]]
+        smallest = min(over, key=lambda key: key[1] - key[0], default=None)
+        self._choose(self._effects[smallest] if smallest else None)
         self._show_list()
         self._show_words()
 
@@ -472,6 +475,7 @@ def scored(distribution: Distribution) -> Distribution:
 
 def _shown(effect: Effect) -> str:
     """Return the text of a part; white space is a sign only in a token."""
-    text = effect.text.strip().replace("\n", "⏎")
+    text = effect.text[: 4 * _NAME].strip().replace("\n", "⏎")
     is_token = effect.by == "token" or not text
-    return clip(visible_token(effect.text) if is_token else visible_line(text), _NAME)
+    shown = visible_token(effect.text[:_NAME]) if is_token else visible_line(text)
+    return clip(shown, _NAME)

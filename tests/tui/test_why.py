@@ -215,8 +215,8 @@ async def test_error_is_shown_and_the_page_can_be_closed() -> None:
         engine.error = LmtuiError("the server is gone", "", "Start it.")
         await inspector.press("w")
         page = await inspector.running.on(WhyScreen)
-        await inspector.until(lambda: "the server is gone" in inspector.running.notices)
-        assert page._is_done
+        await inspector.until(lambda: "Start it." in of(page, "notes"))
+        assert of(page, "notes").startswith("the server is gone")
         await inspector.press("escape")
         await inspector.until(lambda: inspector.screen.is_current)
 
@@ -369,7 +369,7 @@ async def test_attached_file_without_effect_is_named() -> None:
             )
             for span, e in page._effects.items()
         }  # fmt: skip
-        assert page._notes() == ["Nothing changed without user 1, a.md."]
+        assert page._notes() == "Nothing changed without user 1, a.md."
 
 
 # In the editor.
