@@ -358,7 +358,7 @@ In a conversation, what the template writes around a message stays.
         colour = "$prob-raw" if (bits or 0.0) > 0 else "$cut"
         return Content.assemble(
             (f"{notation.difference(bits):>6} ", colour),
-            (f"{effect.by:<9}" if self._by == "hierarchical" else "", "$quiet"),
+            (f"{self._kind(effect):<9}", "$quiet"),
             f"{visible_line(name)}{_shown(effect)}",
         )
 
@@ -405,9 +405,21 @@ In a conversation, what the template writes around a message stays.
         if effect is None:
             return _CHOOSE if self._effects else ""
         without = notation.surprisal(effect.logprob_without)
-        difference = notation.difference(effect.bits)
-        part = f"{effect.by} “{_shown(effect)}”"
-        return f"{part} {difference} bits: {without} bits without it"
+        difference = f"{notation.difference(effect.bits)} bits"
+        kind, name = self._kind(effect), f"“{_shown(effect)}”"
+        forms = (
+            [f"{kind} {name} {difference}: {without} bits without it"],
+            [f"{kind} {difference}: {without} bits without it"],
+        )
+        return fit_best(forms, self.size.width - _FRAME)[0]
+
+    def _kind(self, effect: Effect) -> str:
+        """Return what a part is: a file and the target's own text are no turns."""
+        assert self._subject is not None
+        source = self._subject.sources[effect.source]
+        if effect.by != "turn":
+            return effect.by
+        return "file" if source.is_file else "turn" if source.name else "text"
 
     def _notes(self) -> str:
         subject, effects = self._subject, [*self._effects.values()]

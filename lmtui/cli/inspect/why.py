@@ -173,7 +173,7 @@ def _about(subject: Attribution, effects: Sequence[Effect], by: Granularity) -> 
     part = "part" if by == "hierarchical" else by
     count = len(effects)
     shown = f"the strongest of {count:,}" if count > LISTED else "all"
-    lines = [said, f"each {part} was left out in turn; {shown} are shown"]
+    lines = [said, f"each {part} was left out by itself; {shown} are shown"]
     if names := without_effect(subject.sources, effects):
         lines.append(f"nothing changed without {', '.join(map(visible_line, names))}")
     if any(effect.as_tokens and effect.token is None for effect in effects):
