@@ -209,10 +209,6 @@ class Attribution:
     def _after(self, ids: Sequence[int]) -> float | None:
         return self._engine.target_logprob(ids, self.target) if ids else None
 
-    def units(self, by: Level) -> list[Span]:
-        """Return start and end of each unit before the target in `text`, in order."""
-        return [(unit.start, unit.end) for unit in self._units(by)]
-
     def _units(self, by: Level) -> list[_Unit]:
         return [
             unit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from lmtui.engine.document.types import ContextFile
 from lmtui.engine.types import Capabilities, ChatTurn, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.notation import difference
+from lmtui.surprisal_scale import SIGNED
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.why import NOTHING_BEFORE, WhyScreen
@@ -29,7 +31,7 @@ from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import Chat, chat
 from tests.tui.editor.writer import writing
-from tests.tui.hosts import HOSTILE, safe
+from tests.tui.hosts import HOSTILE, drawn, safe
 from tests.tui.inspecting import Inspecting, inspecting
 from tests.tui.programs import Program, assert_laid_out
 
@@ -230,16 +232,28 @@ async def test_server_of_texts_alone_is_refused_in_a_sentence() -> None:
 
 
 async def test_closing_the_page_ends_what_is_computed() -> None:
-    reached: list[int] = []
+    reached, go_on = Event(), Event()
     engine = FakeEngine(name="default")
+
+    def hold(_: int) -> None:
+        reached.set()
+        assert go_on.wait(20)
+
     async with inspecting(TEXT, engine) as inspector:
         await inspector.to(len(TEXT) - 1)
-        engine.on_token = reached.append
+        before = len(engine.calls)
+        engine.on_token = hold
         await inspector.press("w")
         page = await inspector.running.on(WhyScreen)
+        await inspector.until(reached.is_set)
+        assert page._client.is_pending(Slot.REPLACE)
         await inspector.press("escape")
         await inspector.until(lambda: inspector.screen.is_current)
         assert not page._client.is_pending(Slot.REPLACE)
+        go_on.set()
+        await inspector.idle()
+        left_out = [name for name, _ in engine.calls[before:] if name == "target"]
+        assert len(left_out) <= 1  # with none left out: the token's own probability
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -267,10 +281,17 @@ async def test_signs_stand_beside_parts_without_colours(
     monkeypatch.setenv("NO_COLOR", "1")
     async with inspecting(TEXT) as inspector:
         page = await asked(inspector, len(TEXT) - 1)
-        strong = [e for e in shown(page) if abs(e.bits or 0.0) >= 2.0]
-        signs = {"⁺" if (e.bits or 0.0) > 0 else "⁻" for e in strong}
-        assert {sign for sign in "⁺⁻" if sign in inspector.running.seen} <= signs
-        assert not strong or signs
+        for _ in range(3):
+            await inspector.press("t")
+        await inspector.until(lambda: page._is_done)
+        signs = [
+            "⁺" if effect.bits > 0 else "⁻"
+            for effect in sorted(shown(page), key=lambda effect: effect.start)
+            if effect.bits is not None and abs(effect.bits) >= SIGNED
+        ]
+        assert signs
+        seen = "\n".join(strip.text for strip in drawn(page))
+        assert [letter for letter in seen if letter in "⁺⁻"] == signs
 
 
 # In the chat.
