@@ -15,8 +15,7 @@ from string import Template
 from typing import Any
 
 from lmtui import html_page, surprisal_scale
-from lmtui.analysis.compare import ComparedSpan, PlacedToken, alone, covered
-from lmtui.analysis.summary import Summary, page_fields
+from lmtui.analysis.compare import ComparedSpan, PlacedToken, covered
 from lmtui.engine.scoring.totals import typicality
 from lmtui.partial import EntropyRange, RankAbove, exact_entropy, exact_rank
 from lmtui.text import visible_flow, visible_line, visible_token
@@ -116,16 +115,6 @@ def page(title: str, texts: Iterable[str], total: Sequence[Mapping[str, Any]]) -
     return html_page.page(
         visible_line(title), body, style=style, script=_asset("page.js")
     )
-
-
-def page_of_text(
-    name: str, text: str, tokens: Sequence[PlacedToken], summary: Summary
-) -> str:
-    """Return the page of one text, all of whose tokens are scored."""
-    drawn = cells(text, alone(tokens), top_n=0)
-    (own,) = page_fields(summary)
-    facts = {"file": visible_line(name), "own": own}
-    return page(name, [text_data(drawn, facts)], [])
 
 
 def _asset(name: str) -> str:

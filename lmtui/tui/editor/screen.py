@@ -20,8 +20,6 @@ from lmtui.editing.positions import offset_named
 from lmtui.tui.app_messages import SubjectChosen
 from lmtui.tui.editor.context import ContextController
 from lmtui.tui.editor.file import FileController
-from lmtui.tui.editor.heat_page import QUESTION as PAGE
-from lmtui.tui.editor.heat_page import HeatPageController
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.passages import QUESTION as PASSAGE
 from lmtui.tui.editor.passages import PassageController
@@ -110,8 +108,6 @@ then none, then the first one again.
         Binding("alt+i", "context", "Files read first", id="complete.context",
                 show=False,
                 tooltip="Other files that the model reads before the text."),
-        Binding("alt+h", "page", "Heat as a page", id="watch.page", show=False,
-                tooltip="Write the shaded text as an HTML page."),
         Binding("alt+e", "rows", "Panel rows", id="complete.rows", show=False,
                 tooltip="To the panel, whose rows can be taken; Esc leads back."),
         Binding("alt+z", "wrap", "Wrap lines", id="complete.wrap", show=False,
@@ -152,9 +148,6 @@ then none, then the first one again.
         self.proofread = ProofreadController(new_client(), self, editor, ghosts)
         self.rewrite = RewriteController(new_client(), self, editor, ghosts, writing)
         self.why = EditorWhyController(new_client(), self, editor, self.context)
-        self.page = HeatPageController(
-            new_client(), self, self.file, self.context, self.scores.text
-        )
         self.controllers = (
             self.context,
             self.file,
@@ -165,7 +158,6 @@ then none, then the first one again.
             self.passages,
             self.suggestions,
             self.scores,
-            self.page,
             self.why,
         )
         self.activity.controllers = self.controllers
@@ -305,9 +297,6 @@ then none, then the first one again.
     def action_passage(self) -> None:
         self.passages.ask(self._prompt)
 
-    def action_page(self) -> None:
-        self.page.ask(self._prompt)
-
     def action_context(self) -> None:
         self.context.list_files()
 
@@ -365,7 +354,6 @@ then none, then the first one again.
             "path": self.file.save_under,
             "open": self.file.open_named,
             "place": self._go_to_line,
-            PAGE.id: self.page.write,
             PASSAGE.id: self.passages.write,
             REWRITE.id: self.rewrite.write,
         }

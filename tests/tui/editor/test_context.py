@@ -39,11 +39,6 @@ async def test_files_are_read_before_anything_is_asked(tmp_path: Path) -> None:
         assert verbs[0] == "read_with"
         assert engine.calls[0][1] == (FILES, "own.txt")
         await running.until(lambda: "2 files read first" in running.seen)
-        await running.until(lambda: not screen.scores.text.stale())
-        await running.press("alt+h", "enter")
-        await running.until(lambda: "wrote own.html" in running.seen)
-        page = (tmp_path / "own.html").read_text(encoding="utf-8")
-        assert "own.txt (reads 2 files first: 8 tokens)" in page
         await running.press("alt+i")
         await running.on(PageScreen)
         await running.until(lambda: "a.txt" in running.seen)
