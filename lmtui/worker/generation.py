@@ -9,13 +9,11 @@ from lmtui.engine.rows import RowRequest, steps_of
 from lmtui.engine.text.drop_turns import prompt_of
 from lmtui.engine.types import (
     ChatTurn,
-    FinishReason,
     GenerationResult,
     Prompt,
     SamplingSettings,
     Step,
 )
-from lmtui.errors import Cancelled
 from lmtui.worker.events import CountReported, PromptReady
 from lmtui.worker.requests import Context
 
@@ -102,29 +100,3 @@ def run_continuations(
 
 def _progress(context: Context) -> ReportCount:
     return lambda done, total: context.emit(CountReported(done, total))
-
-
-def run_completion(
-    engine: Engine,
-    context: Context,
-    text: str,
-    cursor: int,
-    settings: SamplingSettings,
-) -> GenerationResult:
-    """Continue a text at a cursor; return how that ended. Gathers the decode steps. A
-    grammar is that of the whole text.
-
-    Raises:
-        Cancelled: it was interrupted, and begins anew unless it was stopped.
-        LmtuiError: there is nothing to continue.
-    """
-    for item in engine.document.complete(
-        text, cursor, settings, grammar_from=0, top_n=1
-    ):
-        if not isinstance(item, GenerationResult):
-            context.gather(item)
-        elif item.reason is FinishReason.CANCELLED:
-            raise Cancelled
-        else:
-            return item
-    raise AssertionError("a continuation ends with its result")

@@ -27,7 +27,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.worker.events import CountReported, PromptReady
-from lmtui.worker.generation import run_completion, run_generation, run_versions
+from lmtui.worker.generation import run_generation, run_versions
 from lmtui.worker.partial_answers import (
     emit_each,
     lens_parts,
@@ -135,16 +135,6 @@ def test_an_interrupted_score_of_a_part_begins_anew() -> None:
     engine = FakeWriter()
     tokens = interrupted(engine, score_parts(whole_part(engine, 9)))
     assert [token and token.index for token in tokens] == [0, 1, None, *range(9)]
-
-
-def test_an_interrupted_completion_begins_anew() -> None:
-    def run(engine: Engine, context: Context) -> GenerationResult:
-        return run_completion(engine, context, TEXT, 3, PLAIN)
-
-    steps = interrupted(FakeWriter([ANSWER]), run)
-    pieces = [step and step.piece for step in steps]
-    assert pieces[:2] == pieces[3:5] and pieces[2] is None
-    assert "".join(pieces[3:]) == ANSWER
 
 
 def test_a_part_of_a_document_is_scored_token_by_token() -> None:

@@ -3,7 +3,7 @@ left."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 from textual.screen import ModalScreen
@@ -23,10 +23,10 @@ class OfferController(Controller):
         client: EngineClient,
         screen: ModelScreen,
         editor: GhostEditor,
-        ghosts: Sequence[Controller],
+        ghost: Controller,
     ) -> None:
         self._client, self._screen, self._editor = client, screen, editor
-        self._ghosts = ghosts
+        self._ghost = ghost
         self._model = ModelState()
 
     def follow_model(self, state: ModelState) -> None:
@@ -37,8 +37,7 @@ class OfferController(Controller):
     ) -> None:
         """Show a dialog; `accept` gets the choice. The model works for it until it is
         closed."""
-        for controller in self._ghosts:
-            controller.stop()
+        self._ghost.stop()
 
         def answer(chosen: T | None) -> None:
             self._client.cancel()

@@ -27,6 +27,6 @@ class Writing:
     settings: EditorSettings = field(default_factory=EditorSettings)
     context: tuple[ContextFile, ...] = ()
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    """How passages are drawn."""
+    """How versions are drawn."""
     sampling_for: SamplingFor | None = None
     """Returns the same with what a model recommends; None where all of it is set."""

@@ -231,10 +231,10 @@ class RewriteController(OfferController):
         client: EngineClient,
         screen: ModelScreen,
         editor: GhostEditor,
-        ghosts: Sequence[Controller],
+        ghost: Controller,
         writing: Writing,
     ) -> None:
-        super().__init__(client, screen, editor, ghosts)
+        super().__init__(client, screen, editor, ghost)
         self._sampling, self._sampling_for = writing.sampling, writing.sampling_for
         self._part: _RewrittenPart | None = None
 

@@ -21,8 +21,6 @@ from lmtui.tui.app_messages import SubjectChosen
 from lmtui.tui.editor.context import ContextController
 from lmtui.tui.editor.file import FileController
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.passages import QUESTION as PASSAGE
-from lmtui.tui.editor.passages import PassageController
 from lmtui.tui.editor.predictions import TITLE, PredictionController
 from lmtui.tui.editor.proofread import ProofreadController
 from lmtui.tui.editor.replacements import ReplacementController
@@ -100,9 +98,6 @@ then none, then the first one again.
                 tooltip="Corrections of the text, or of the selection, to choose."),
         Binding("ctrl+t", "inspect", "Inspect", id="complete.inspect", priority=True,
                 show=False, tooltip="Inspect the text, or the selection."),
-        Binding("alt+g", "passage", "Write a passage", id="complete.passage",
-                show=False,
-                tooltip="A passage of some tokens as ghost text, or another one."),
         Binding("alt+r", "rewrite", "Rewrite", id="complete.rewrite", show=False,
                 tooltip="Have the selection or the paragraph rewritten, as you say."),
         Binding("alt+i", "context", "Files read first", id="complete.context",
@@ -140,13 +135,10 @@ then none, then the first one again.
         self.suggestions = SuggestionController(
             new_client(), self, editor, self.predictions, writing
         )
-        self.passages = PassageController(
-            new_client(), self, editor, writing, before=self.suggestions.cancel
-        )
-        ghosts = self.suggestions, self.passages
-        self.replacements = ReplacementController(new_client(), self, editor, ghosts)
-        self.proofread = ProofreadController(new_client(), self, editor, ghosts)
-        self.rewrite = RewriteController(new_client(), self, editor, ghosts, writing)
+        ghost = self.suggestions
+        self.replacements = ReplacementController(new_client(), self, editor, ghost)
+        self.proofread = ProofreadController(new_client(), self, editor, ghost)
+        self.rewrite = RewriteController(new_client(), self, editor, ghost, writing)
         self.why = EditorWhyController(new_client(), self, editor, self.context)
         self.controllers = (
             self.context,
@@ -155,7 +147,6 @@ then none, then the first one again.
             self.proofread,
             self.rewrite,
             self.predictions,
-            self.passages,
             self.suggestions,
             self.scores,
             self.why,
@@ -200,7 +191,6 @@ then none, then the first one again.
 
     def action_stop(self) -> None:
         self.suggestions.stop()
-        self.passages.stop()
         for bar in (self._find_bar, self._prompt):
             if bar.is_open:
                 bar.action_close()
@@ -218,8 +208,6 @@ then none, then the first one again.
     def follow_edit(self, event: GhostEditor.Edited) -> None:
         self._search_again()
         self.predictions.ask()  # before a suggestion, which it would interrupt
-        if not event.ghost_stays:
-            self.passages.forget()
         self.suggestions.follow_edit(event)
         self.scores.follow_edit()
         self.activity.clear_outdated_notice(still_holds=event.ghost_stays)
@@ -228,14 +216,12 @@ then none, then the first one again.
     def follow_cursor(self) -> None:
         self._search_again()
         self.predictions.ask()
-        self.passages.forget()
         self.suggestions.follow_cursor()
         self.scores.outdate_totals()
         self.activity.clear_outdated_notice()
 
     @on(GhostEditor.GhostDismissed)
     def dismiss_suggestion(self) -> None:
-        self.passages.forget()
         self.suggestions.dismiss()
 
     @on(GhostEditor.SuggestionRequested)
@@ -294,9 +280,6 @@ then none, then the first one again.
     def action_mode(self) -> None:
         self.suggestions.next_mode()
 
-    def action_passage(self) -> None:
-        self.passages.ask(self._prompt)
-
     def action_context(self) -> None:
         self.context.list_files()
 
@@ -354,7 +337,6 @@ then none, then the first one again.
             "path": self.file.save_under,
             "open": self.file.open_named,
             "place": self._go_to_line,
-            PASSAGE.id: self.passages.write,
             REWRITE.id: self.rewrite.write,
         }
         handlers[event.question](event.text)

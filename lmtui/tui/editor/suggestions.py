@@ -46,6 +46,7 @@ _STOPPED = {
     SuggestionEnd.CONTEXT,
 }
 _COUNT = 5  # alternatives
+_MOST = 1024  # tokens of the longest suggestion that a user can ask for
 _DRAWN_IN = 0.01  # seconds until ghost text is drawn, which belong to the pause
 
 
@@ -58,6 +59,10 @@ class _Request:
     rules: SuggestionRules
     by_user: bool = False
     """Whether the user asked for it, so that there has to be one."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.revision, self.cursor
 
 
 class SuggestionController(Controller):
@@ -85,6 +90,7 @@ class SuggestionController(Controller):
         self._after_pause_call: Callable[[], object] | None = None
         self._has_model = False
         self._capabilities = Capabilities()
+        self._last_request: _Request | None = None
         self._alternatives: tuple[Suggestion, ...] = ()
         self._alternative_index = 0  # index of the one that is shown
         self._wants_alternatives = False  # and not for one suggestion
@@ -168,14 +174,19 @@ class SuggestionController(Controller):
             return
         self.cancel()
         rules = replace(self._rules, min_prob=None, seconds=None)
-        self._ask(replace(self._request(rules), by_user=True))
+        request, last = self._request(rules), self._last_request
+        if last is not None and last.place == request.place and self._editor.ghost:
+            tokens = min(2 * last.rules.max_tokens, _MOST)
+            rules = replace(rules, max_tokens=tokens, single_line=False)
+            request = replace(request, rules=rules)
+        self._ask(replace(request, by_user=True))
 
     def _request(self, rules: SuggestionRules) -> _Request:
         rules = replace(rules, single_line=self.mode != "multi")
         return _Request(self._editor.revision, self._editor.cursor_index, rules)
 
     def _ask(self, request: _Request) -> None:
-        self._wants_alternatives = False
+        self._wants_alternatives, self._last_request = False, request
         text = self._editor.text
         self._client.ask(
             Slot.SUGGEST,
@@ -187,13 +198,18 @@ class SuggestionController(Controller):
                 partial(self._show_why_not, request, error)
             ),
             batch=longest_text(
-                lambda text: self._after_pause(partial(self._show, request, text))
+                lambda text: self._after_pause(partial(self._show_part, request, text))
             ),
         )
         if request.by_user:
             self._activity.clear_notice()
 
     # What comes.
+
+    def _show_part(self, request: _Request, text: str) -> None:
+        """Show what is written so far, where it is more than is shown already."""
+        if not self._editor.ghost.startswith(text):
+            self._show(request, text)
 
     def _show(self, request: _Request, text: str) -> None:
         self._editor.show_ghost(text, revision=request.revision, cursor=request.cursor)

@@ -170,7 +170,8 @@ class GhostEditor(LineArea):
 The model's suggestion is shown as ghost text at the cursor: Tab takes all of it,
 Ctrl+Right a word, Alt+Right a line, Esc dismisses it. Typing the same letters keeps it,
 typing others dismisses it. Alt+N and Alt+P show other suggestions, Ctrl+Space asks for
-one. Enter goes on with the indentation or the list of the line; in code a block begins
+one, then for a longer one.
+Enter goes on with the indentation or the list of the line; in code a block begins
 one step deeper. The bracket at the cursor and its partner are marked. In code, the heat
 map leaves the colours alone: it underlines what surprised the model, and tints what
 surprised it most. A row that continues the line above shows ↳ instead of a line number;
@@ -193,7 +194,7 @@ in code and in lists it is indented like its line.
                 id="editor.previous-ghost", show=False,
                 tooltip="Show the previous alternative"),
         Binding("ctrl+@", "ask", "Suggest", id="editor.suggest", show=False,
-                tooltip="Ask for a suggestion here"),
+                tooltip="Ask for a suggestion here, or for a longer one"),
     ]  # fmt: skip
 
     PASSED_ON: ClassVar[frozenset[str]] = frozenset({"editor.dismiss"})

@@ -1,4 +1,4 @@
-"""A grammar of the whole text: in ghost text, passages and the panel."""
+"""A grammar of the whole text: in ghost text and the panel."""
 
 from __future__ import annotations
 
@@ -33,14 +33,12 @@ async def test_a_free_text_has_no_marks(tmp_path: Path) -> None:
         assert "Next at the cursor" in writer.seen and "regex" not in writer.seen
 
 
-async def test_ghost_text_and_passages_follow_it_from_the_beginning(
+async def test_ghost_text_follows_it_from_the_beginning(
     tmp_path: Path,
 ) -> None:
-    engine = FakeWriter(answers=["84", "85"])
+    engine = FakeWriter(answers=["84"])
     async with writing(
         tmp_path, engine, text="19", cursor=2, delay=0, rules=RULES
     ) as writer:
         await writer.until(lambda: writer.editor.ghost == "84")
-        await writer.press("alt+g", "enter")
-        await writer.until(lambda: writer.editor.ghost == "85")
         assert set(engine.grammars) == {(YEAR, 0)}

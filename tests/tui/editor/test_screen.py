@@ -271,6 +271,19 @@ async def test_requested_ghost_is_shown_where_none_would_be(
         await writer.until(lambda: writer.editor.ghost == ghost)
 
 
+async def test_a_ghost_that_is_requested_again_is_twice_as_long(tmp_path: Path) -> None:
+    rules = SuggestionRules(max_tokens=2, seconds=None, min_prob=None, single_line=True)
+    engine = FakeWriter([" one two three\nfour five"])
+    async with writing(tmp_path, engine, cursor=22, rules=rules) as writer:
+        await writer.press("ctrl+@")
+        await writer.until(lambda: writer.editor.ghost == " one")
+        await writer.press("ctrl+@")
+        await writer.until(lambda: writer.editor.ghost == " one two three")
+        await writer.press("ctrl+@")
+        await writer.until(lambda: writer.editor.ghost.endswith("\nfour five"))
+        assert writer.editor.text == TEXT
+
+
 async def test_ghost_is_written_at_once_but_not_shown_before_the_pause_ends(
     tmp_path: Path,
 ) -> None:

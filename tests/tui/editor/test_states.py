@@ -61,8 +61,6 @@ STATES = (
     State("stopped, then F3", ["x", "ctrl+c", "f3"], "heat: ", note=UNTIL,
           holds=["heat"]),
     State("suggesting", ["ctrl+@"], "writing a suggestion", holds=["complete"]),
-    State("writing a passage", ["alt+g", "enter"], "writing a passage",
-          holds=["complete"]),
     State("asking for words", ["f7"], "asking for words", holds=["words"],
           dialog="In place of"),
     State("proofreading", ["alt+k"], "proofreading", holds=["proofread"],

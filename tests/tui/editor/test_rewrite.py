@@ -1,4 +1,4 @@
-"""Passages as ghost text, rows of the panel, and versions by instruction."""
+"""Rows of the panel, and versions by instruction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from hypothesis import strategies as st
 from lmtui.editing.diff import word_diff
 from lmtui.engine.document.types import ScoredSpan
 from lmtui.engine.types import (
-    SamplingSettings,
     ScoredToken,
 )
-from lmtui.errors import LmtuiError
-from lmtui.tui.editor.passages import settings_named
 from lmtui.tui.editor.predictions import whole_text
 from lmtui.tui.editor.rewrite import (
     RewriteScreen,
@@ -24,64 +21,11 @@ from lmtui.tui.editor.rewrite import (
     version_bits,
     with_outer_space,
 )
-from lmtui.tui.widgets.line_prompt import LinePrompt
 from tests.fake_writing import FakeWriter
 from tests.tui.editor.writer import TEXT, writing
 from tests.tui.texts import texts
 
-END = len(TEXT)
-
-
 pytestmark = pytest.mark.usefixtures("home")
-
-
-# Passages.
-
-
-async def test_passage_is_ghost_text_and_the_same_key_writes_another(
-    tmp_path: Path,
-) -> None:
-    engine = FakeWriter(["", "Once upon", "One day\nthey", "and more"])
-    async with writing(tmp_path, engine, cursor=END) as writer:
-        await writer.expected()
-        await writer.press("alt+g")
-        await writer.answer("90 1.3")
-        await writer.until(lambda: writer.editor.ghost == "Once upon")
-        await writer.until(lambda: "passage: 3 tokens, seed" in writer.seen)
-        await writer.press("alt+g")
-        await writer.until(lambda: writer.editor.ghost == "One day\nthey")
-        await writer.press("ctrl+right")
-        assert writer.editor.text == f"{TEXT}One"
-        assert writer.editor.ghost == " day\nthey"
-        await writer.press("tab")
-        assert writer.editor.text == f"{TEXT}One day\nthey"
-
-
-async def test_passage_is_forgotten_when_the_text_changes(tmp_path: Path) -> None:
-    engine = FakeWriter(["", "Once upon", "no", "no", "no"])
-    async with writing(tmp_path, engine, cursor=END) as writer:
-        await writer.expected()
-        await writer.press("alt+g")
-        await writer.answer("90")
-        await writer.until(lambda: writer.editor.ghost == "Once upon")
-        await writer.type("x")
-        assert not writer.editor.ghost
-        await writer.press("alt+g")
-        await writer.until(lambda: writer.screen.query_one(LinePrompt).is_open)
-        prompt = writer.screen.query_one(LinePrompt)
-        assert prompt.field.value == "90 tokens, temperature 0.7"
-
-
-@pytest.mark.parametrize("wrong", ["", "0", "5000", "some", "10 -1", "10 hot", "1 2 3"])
-def test_passage_has_a_length_and_perhaps_a_temperature(wrong: str) -> None:
-    given = SamplingSettings(temperature=0.5)
-    assert settings_named("7", given).temperature == 0.5
-    assert settings_named(" 40 0 ", given).temperature == 0
-    assert settings_named("40 .9", given).max_tokens == 40
-    words = settings_named("40 tokens, temperature 0.9", given)
-    assert (words.max_tokens, words.temperature) == (40, 0.9)
-    with pytest.raises(LmtuiError):
-        settings_named(wrong, given)
 
 
 # Rows of the panel.
