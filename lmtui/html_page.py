@@ -24,7 +24,7 @@ def page(title: str, body: str, *, style: str, script: str | None = None) -> str
 
     It runs only this script, and works without network.
     """
-    rules = policy(style=style, script=script)
+    rules = _policy(style=style, script=script)
     end = "" if script is None else f"<script>{script}</script>\n"
     return f"""<!doctype html>
 <html lang="en">
@@ -43,7 +43,7 @@ def page(title: str, body: str, *, style: str, script: str | None = None) -> str
 """
 
 
-def policy(*, style: str, script: str | None = None) -> str:
+def _policy(*, style: str, script: str | None = None) -> str:
     """Return a policy that allows only this style and this script, and no address."""
     rules = {
         "default-src": "'none'",

@@ -6,12 +6,11 @@ A page is CommonMark: a title, paragraphs and lists with `**strong**`, `*emphasi
     ```bars
     text: The cat sat on the
     - typed: Write one more word.
-    - paper: Which token is the most probable one?
     ```
 
-`text:` is an option, `- typed:` an exercise, `- paper:` a question of the handout. A
-paragraph that begins with `In a textbook:` is folded. Control characters are made
-visible, but in options. Knows no engine.
+`text:` is an option, `- typed:` an exercise. A paragraph that begins with `In a
+textbook:` is folded. Control characters are made visible, but in options. Knows no
+engine.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ _EXERCISE = re.compile(r"- ([a-z-]+):\s+(\S.*)")
 _OPTION = re.compile(r"([a-z-]+):(?:\s+(.*))?")
 _KEY = re.compile(r"\{([a-z-]+)\}")
 TEXTBOOK = "In a textbook:"
-_PAPER = "paper"
 _KEYS = ("enter", "next", "back", "pages", "help")
 """Keys of every page that its text can name."""
 _FENCE = "Write ```NAME, its options and exercises, and ``` below."
@@ -98,8 +96,6 @@ class Page:
     exercises: list[Exercise] = field(default_factory=list)
     textbook: Sentence = ()
     """The same in the symbols of a textbook; folded until the learner asks for it."""
-    questions: list[Sentence] = field(default_factory=list)
-    """What a handout asks, to be answered on paper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,9 +306,6 @@ def _fill(file: _File, page: Page, fence: Token, kind: type[Instrument]) -> None
         text = line.strip()
         if match := _EXERCISE.fullmatch(text):
             sentence = file.sentence(match[2])
-            if match[1] == _PAPER:
-                page.questions.append(sentence)
-                continue
             if match[1] not in kind.EXERCISES:
                 known = (f"{name}: {what}" for name, what in kind.EXERCISES.items())
                 raise file.unknown(f"{kind.NAME} knows no exercise {match[1]}", known)

@@ -1,6 +1,6 @@
 """The drawing of a figure: lines of styled texts for a width, and sentences.
 
-The screen and the handout show the lines. The sentences, for shells and screen readers,
+The screen shows the lines. The sentences, for shells and screen readers,
 say the same without bars, colours and positions: each number with its heading. Whatever
 a terminal would obey is made visible. Knows no instrument.
 """
@@ -42,11 +42,6 @@ from lmtui.text import visible_flow, visible_line, visible_token
 Line = list[tuple[str, str]]
 """Texts, each with the name of its style."""
 
-STYLES = (
-    "title", "token", "strong", "quiet", "warning", "cursor", "raw", "sampled", "cut",
-    "line", *(f"surprise-{step}" for step in range(surprisal_scale.STEPS)),
-)  # fmt: skip
-"""Names of all styles."""
 _GAP = 2  # cells between two columns
 _WIDEST_CELL = 28
 _LEAST_BAR, _LEAST_TEXT = 6, 24

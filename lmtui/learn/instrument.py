@@ -2,7 +2,7 @@
 
 An instrument is a state machine: what the learner enters changes its state, or asks for
 a measurement; its figure shows the state. It knows neither screen nor shell, so that
-the pages on a screen, the plain mode and the handout show the same numbers.
+the pages on a screen and the plain mode show the same numbers.
 """
 
 from __future__ import annotations
@@ -152,10 +152,6 @@ class Instrument:
     """Whether what is entered is gone from the field."""
     SLIDES: ClassVar[str] = ""
     """What the slider changes; empty where there is none."""
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = ()
-    """What is done before its figure is printed in a handout: `("enter", text)`, which
-    is typed and entered, `("act", id)` or `("slide", "±N")`, in order. A name in braces
-    is an option, and `{entered}` what stands in the field."""
 
     def __init__(self, options: Options, material: Material) -> None:
         self.options = options

@@ -56,14 +56,11 @@ def test_lists_and_wrapped_paragraphs(tmp_path: Path) -> None:
     ]
 
 
-def test_textbook_and_questions_stand_apart(tmp_path: Path) -> None:
-    page = PAGE.replace("- typed", "- paper: Which is the *first*?\n- typed").replace(
+def test_textbook_stands_apart(tmp_path: Path) -> None:
+    page = PAGE.replace(
         "Done.", "Done.\n\nIn a textbook: P(x_t | x_<t) is\n**this**.\n\nMore."
     )
     (whole,) = read(tmp_path / "c", page).pages
-    assert [exercise.id for exercise in whole.exercises] == ["typed"]
-    (question,) = whole.questions
-    assert sentence_text(question, {}) == "Which is the first?"
     assert sentence_text(whole.textbook, {}) == "In a textbook: P(x_t | x_<t) is this."
     assert [sentence_text(p.spans, {}) for p in whole.after] == ["Done.", "More."]
 

@@ -13,8 +13,7 @@ from lmtui.analysis.attribution import Attribution
 from lmtui.engine.engine import LocalEngine
 from lmtui.learn.course import first_course, read_course
 from lmtui.learn.figure_lines import figure_text
-from lmtui.learn.handout.worksheet import worksheet
-from lmtui.learn.instrument import Material, run_inline
+from lmtui.learn.instrument import run_inline
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.instruments.effects import EffectsInstrument
 from lmtui.models.load import load
@@ -136,7 +135,3 @@ def test_page_shows_a_guess_a_word_against_and_a_redundant_pair(
     leave_out(model, instrument, 5)
     assert "both" in instrument.done
     assert " an effect of +7.0; one by one +0.2, +0.3." in instrument.message
-    sheet = worksheet(EffectsInstrument, page, Material("", ""), model)
-    assert [*figure_text(sheet.result)] == [*figure_text(instrument.figure)]
-    assert sheet.message == instrument.message
-    assert "?" in "\n".join(figure_text(sheet.start))

@@ -1,4 +1,4 @@
-"""`lmtui learn`: a course on a screen, as plain text, or as handouts."""
+"""`lmtui learn`: a course on a screen or as plain text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.errors import LmtuiError
 
 if TYPE_CHECKING:
-    from lmtui.learn.course import Course
     from lmtui.learn.instrument import Material
     from lmtui.learn.lesson import Lesson
 
@@ -42,14 +41,6 @@ Plain = Annotated[
         "default in a pipe.",
     ),
 ]
-Html = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="OUT",
-        help="Write the course as web pages into this folder, with the numbers of the "
-        "model.",
-    ),
-]
 
 
 @options.with_settings(*options.MODEL, "theme")
@@ -59,7 +50,6 @@ def learn(
     text: Text = None,
     *,
     plain: Plain = False,
-    html: Html = None,
     no_color: options.NoColor = False,
 ) -> None:
     """Learn how a language model works, by doing.
@@ -76,14 +66,8 @@ def learn(
       lmtui learn the-chain-rule --text my-essay.txt
       lmtui learn my-course/
       lmtui learn --plain
-      lmtui learn --html handouts/
     """
     settings = options.settings(ctx)
-    if html is not None and plain:
-        raise LmtuiError("--plain and --html exclude each other", "", "Give one.")
-    if html is not None:
-        _write_pages(ctx, which or [], text, html)
-        return
     lesson = open_lesson(which or [], text)
     if not plain and is_interactive():
         open_screen(
@@ -100,35 +84,11 @@ def learn(
     Dialog(lesson, engine).run()
 
 
-def _write_pages(
-    ctx: typer.Context, which: Sequence[str], text: str | None, out: Path
-) -> None:
-    from lmtui.cli.learn.handout import require_folder, write_handout
-    from lmtui.learn.instrument import Material
-    from lmtui.learn.instruments.catalogue import INSTRUMENTS
-
-    course, page = _course_and_page(which)
-    if page is not None:
-        detail = course.pages[page].id
-        raise LmtuiError("--html writes all pages", detail, "Leave out the page.")
-    material = _own_text(text) or Material(course.text, course.text_name)
-    require_folder(out)
-    engine = engine_for(ctx, options.settings(ctx))
-    write_handout(course, material, INSTRUMENTS, engine=engine, out=out)
-
-
 def open_lesson(which: Sequence[str], text: str | None) -> Lesson:
     """Return the course that the arguments name, at the page that they name."""
-    from lmtui.learn.instruments.catalogue import INSTRUMENTS
-    from lmtui.learn.lesson import Lesson
-
-    course, page = _course_and_page(which)
-    return Lesson(course, INSTRUMENTS, own=_own_text(text), start=page)
-
-
-def _course_and_page(which: Sequence[str]) -> tuple[Course, int | None]:
     from lmtui.learn.course import first_course, read_course
     from lmtui.learn.instruments.catalogue import INSTRUMENTS
+    from lmtui.learn.lesson import Lesson
 
     given = list(which)
     folder = Path(given.pop(0)) if given and _is_folder(given[0]) else first_course()
@@ -136,7 +96,7 @@ def _course_and_page(which: Sequence[str]) -> tuple[Course, int | None]:
     page = course.number_of(given.pop(0)) if given else None
     if given:
         raise LmtuiError("too many arguments", given[0], "Give [COURSE] [PAGE].")
-    return course, page
+    return Lesson(course, INSTRUMENTS, own=_own_text(text), start=page)
 
 
 def _own_text(text: str | None) -> Material | None:

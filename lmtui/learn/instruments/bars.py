@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -57,7 +57,6 @@ class BarsInstrument(TextInstrument):
     }
     ASKS = "Text"
     LIVE = True
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("enter", "{entered} {word}"),)
 
     _shown: _Expected | None = None
 

@@ -28,7 +28,6 @@ class ChainInstrument(TextInstrument):
     NAME = "chain"
     OPTIONS: ClassVar[Mapping[str, Option]] = {
         "text": Option("The sentence at the beginning."),
-        "other": Option("The sentence that a handout compares it with."),
     }
     EXERCISES: ClassVar[Mapping[str, str]] = {
         "own": "a sentence was entered that is not the one of the page",
@@ -40,7 +39,6 @@ class ChainInstrument(TextInstrument):
                "others."),
     )  # fmt: skip
     ASKS = "Sentence"
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("enter", "{other}"),)
 
     _shown: ScoredExcerpt | None = None
     """The sentence as it was entered."""

@@ -89,7 +89,6 @@ class DecodingInstrument(TextInstrument):
     )
     ASKS = "Text"
     SLIDES = "top-p"
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("slide", "-2"), ("act", "long"))
 
     def __init__(self, options: Options, material: Material) -> None:
         super().__init__(options, material)

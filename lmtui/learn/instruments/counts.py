@@ -87,7 +87,6 @@ class CountsInstrument(TextInstrument):
     }
     ASKS = "Words"
     SLIDES = "the model"
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("slide", "-2"),)
 
     _counted: CountedModels | None = None
     _shown: _Expected | None = None

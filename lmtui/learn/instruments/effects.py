@@ -45,9 +45,6 @@ class EffectsInstrument(TextInstrument):
     )
     ASKS = "Text"
     SLIDES = "the word"
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (
-        ("slide", "-1"), ("act", "out"), ("slide", "-4"), ("act", "out"),
-    )  # fmt: skip
 
     _shown: _Attributed | None = None
     _at = 0

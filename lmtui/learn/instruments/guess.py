@@ -85,7 +85,6 @@ class GuessInstrument(Instrument):
         "text": Option("The text that is guessed."),
         "given": Option("Number of words that are given.", int, 3, low=1, high=20),
         "guesses": Option("Most guesses at a word.", int, 3, low=1, high=9),
-        "try": Option("The guess that is shown in a handout."),
     }
     EXERCISES: ClassVar[Mapping[str, str]] = {
         "guessed": "a word was guessed, right or wrong",
@@ -94,7 +93,6 @@ class GuessInstrument(Instrument):
     }
     ASKS = "Next word"
     EMPTIES = True
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("enter", "{try}"),)
 
     _text_number = 0
     """Number of the text, from 0."""

@@ -107,7 +107,6 @@ class PassesInstrument(TextInstrument):
     )
     ASKS = "Text"
     LIVE = True
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "generate"),)
 
     _compared_text = ""
     """The text that was entered last, with which others are compared."""

@@ -61,7 +61,6 @@ class ScratchInstrument(Instrument):
         Action("train", "train", "Train from new random weights, for a minute."),
     )
     SLIDES = "the snapshot"
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "train"),)
 
     def __init__(self, options: Options, material: Material) -> None:
         super().__init__(options, material)

@@ -93,7 +93,6 @@ class SoftmaxInstrument(TextInstrument):
     ASKS = "Text"
     LIVE = True
     SLIDES = "confidence"
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "draw"),)
 
     _shown: _Logits | None = None
     _softmax: _Softmax | None = None

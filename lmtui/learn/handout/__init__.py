@@ -1,1 +1,0 @@
-"""Handouts: the pages of a course with the numbers of a model, as web pages."""
