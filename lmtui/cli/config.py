@@ -13,7 +13,6 @@ from lmtui import paths
 from lmtui.cli import options
 from lmtui.cli.errors import note
 from lmtui.cli.output import Output, table
-from lmtui.config.load import load
 from lmtui.config.servers import ADDRESS, KEY
 from lmtui.config.settings import (
     PRESETS,
@@ -63,7 +62,7 @@ def config(keys: Keys = False, json: options.Json = False) -> None:
       lmtui config --keys
       LMTUI_SEED=7 lmtui config --json
     """
-    settings = load()
+    settings = options.loaded()
     output = Output()
     if keys:
         _show_keys(settings, output, json=json)

@@ -117,11 +117,11 @@ def lmtui(
     """
     if ctx.invoked_subcommand is not None:
         return
+    from lmtui.cli import options
     from lmtui.cli.screen import is_interactive, open_screen
-    from lmtui.config.load import load
 
     if is_interactive():
-        open_screen(load(), first="start", open_engine=ctx.obj)
+        open_screen(options.loaded(), first="start", open_engine=ctx.obj)
     else:
         typer.echo(ctx.get_help())
 

@@ -14,7 +14,6 @@ import typer
 from lmtui import cache_dir, paths
 from lmtui.cli import completion, options
 from lmtui.cli.output import JsonEvent, Output, confirm_removal, table
-from lmtui.config.load import load
 from lmtui.models import catalogue, inventory, source
 from lmtui.notation import percent
 from lmtui.text import visible_line
@@ -57,7 +56,7 @@ def show_list(json: options.Json = False) -> None:
       lmtui models list --json
     """
     output = Output()
-    items, servers = list(inventory.inventory()), load().servers.values()
+    items, servers = list(inventory.inventory()), options.loaded().servers.values()
     here = {item.name.lower() for item in items if item.complete}
     if json:
         for event in _list_events(items, here):

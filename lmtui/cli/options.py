@@ -7,7 +7,7 @@ the settings are built, alike for flags, environment variables and the settings 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any, TypeVar
 
@@ -15,10 +15,12 @@ import typer
 
 from lmtui import paths
 from lmtui.cli import completion
+from lmtui.cli.errors import note
 from lmtui.config import load
 from lmtui.config.settings import SAMPLING as SAMPLING_SECTION
 from lmtui.config.settings import Settings, item, names
 from lmtui.setting_field import Kind, SettingValue
+from lmtui.text import visible_line
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -112,13 +114,25 @@ def group(help: str, *examples: str) -> typer.Typer:
     )
 
 
+def loaded(flags: Mapping[str, SettingValue] | None = None) -> Settings:
+    """Load the settings; what is unknown in the file or the environment is warned of.
+
+    Raises:
+        LmtuiError: a value can't be used, or the file is broken.
+    """
+    settings_in_force = load.load(flags)
+    for warning in settings_in_force.warnings:
+        note(f"warning: {visible_line(warning)}\n")
+    return settings_in_force
+
+
 def settings(context: typer.Context, **more: SettingValue) -> Settings:
     """Return the settings from flags, environment variables and the settings file.
 
     `more` are settings that several flags make.
     """
     given = {**context.params, **more}
-    settings_in_force = load.load({name: given.get(name) for name in names()})
+    settings_in_force = loaded({name: given.get(name) for name in names()})
     if settings_in_force.origin("theme").source == "flag":
         from lmtui.tui.themes import load_themes
 

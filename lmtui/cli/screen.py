@@ -209,6 +209,7 @@ def _preferences(settings: Settings) -> Preferences:
         settings.theme,
         folder,
         settings.keys,
+        settings.warnings,
         save_theme,
         settings_file=SettingsFile(settings),
         first_time=state.first_time,

@@ -14,7 +14,6 @@ from lmtui import paths
 from lmtui.cli import completion, options
 from lmtui.cli.errors import note
 from lmtui.cli.output import JsonEvent, Output, table
-from lmtui.config import load
 from lmtui.config.settings import Settings
 from lmtui.text import visible, visible_line
 
@@ -59,7 +58,7 @@ def themes(
     from lmtui.cli.inspect.plain import terminal_console
     from lmtui.tui.themes import load_themes
 
-    settings = load.load()
+    settings = options.loaded()
     loaded = load_themes(paths.themes_folder())
     output = Output()
     if show is not None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lmtui import paths
-from lmtui.config import toml_file
+from lmtui.config import servers, toml_file
 from lmtui.config.presets import presets_in
-from lmtui.config.servers import servers_in
+from lmtui.config.settings import KEYS as PRESET_KEYS
 from lmtui.config.settings import (
     PREFIX,
     PRESETS,
@@ -31,8 +31,6 @@ from lmtui.models.remote.address import KEY_VARIABLE
 from lmtui.setting_field import SettingValue
 
 _NOT_SETTINGS = {"LMTUI_HOME", KEY_VARIABLE}
-_RETIRED = {"complete.ghost_mean_prob", "LMTUI_GHOST_MEAN_PROB"}
-"""Settings of earlier versions, which are accepted and change nothing."""
 KEYS = "keys"
 """The table of the user's key bindings."""
 
@@ -43,27 +41,35 @@ def load(
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
 ) -> Settings:
-    """Load all settings; a flag of None was not given.
+    """Load all settings; a flag of None was not given. What is unknown is left out,
+    with a warning.
 
     Raises:
-        LmtuiError: a value can't be used, a key is unknown, or the file is broken.
+        LmtuiError: a value can't be used, or the file is broken.
     """
     file = file or paths.config_file()
     table = toml_file.read(file)
+    variables = os.environ if environment is None else environment
     keys = _keys(table.pop(KEYS, {}), file)
-    presets = presets_in(table.pop(PRESETS, {}), file)
-    servers = servers_in(table.pop(SERVERS, {}), file)
+    own_presets = presets_in(table.get(PRESETS, {}), file)
+    own_servers = servers.servers_in(table.get(SERVERS, {}), file)
+    others = {server.key_variable for server in own_servers.values()} | _NOT_SETTINGS
+    warnings = (*_unknown_keys(table, file), *_misspelt(variables, others))
     found: dict[str, tuple[SettingValue, Origin]] = {}
     found.update(_from_file(table, file))
-    variables = os.environ if environment is None else environment
-    with_keys = {server.key_variable for server in servers.values()}
-    found.update(_from_environment(variables, _NOT_SETTINGS | with_keys))
+    found.update(_from_environment(variables))
     found.update(_from_flags(flags or {}))
     for name, (value, origin) in found.items():
         _check(name, value, origin)
     values: dict[str, Any] = {name: value for name, (value, _) in found.items()}
     origins = {name: found[name][1] for name in found}
-    own = Settings(keys=keys, presets=presets, servers=servers, origins=origins)
+    own = Settings(
+        keys=keys,
+        presets=own_presets,
+        servers=own_servers,
+        origins=origins,
+        warnings=warnings,
+    )
     return own.changed(values)
 
 
@@ -84,28 +90,22 @@ def _from_flags(flags: Mapping[str, SettingValue]) -> Iterable[tuple[str, Any]]:
         yield name, (value, Origin("flag", flag))
 
 
-def _from_environment(
-    environment: Mapping[str, str], others: Set[str]
-) -> Iterable[tuple[str, Any]]:
-    """Yield the values of `LMTUI_<NAME>`; an empty one counts as unset, and `others`
-    are no settings.
+def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
+    """Yield the values of `LMTUI_<NAME>`; an empty one counts as unset."""
+    for setting in items():
+        if text := environment.get(setting.variable):
+            value = parse(setting.name, text, setting.variable)
+            yield setting.name, (value, Origin("environment", setting.variable))
 
-    Only a likely misspelling is refused: other variables with the prefix may belong to
-    other programs.
-    """
-    variables = {setting.variable: setting.name for setting in items()}
-    for written in sorted(environment):
-        text = environment[written]
-        if not written.startswith(PREFIX) or written in others or not text:
-            continue
-        if written in _RETIRED:
-            continue
-        if name := variables.get(written):
-            yield name, (parse(name, text, written), Origin("environment", written))
-        elif close := get_close_matches(written, variables, n=1, cutoff=0.8):
-            raise LmtuiError(
-                "unknown environment variable", written, f"Did you mean {close[0]}?"
-            )
+
+def _misspelt(environment: Mapping[str, str], others: Set[str]) -> Iterable[str]:
+    """Yield a warning for each variable that is likely a misspelt setting; `others` are
+    no settings. Further variables with the prefix may belong to other programs."""
+    known = {setting.variable for setting in items()}
+    for written in sorted(environment.keys() - known - others):
+        close = get_close_matches(written, known, n=1, cutoff=0.8)
+        if written.startswith(PREFIX) and environment[written] and close:
+            yield f"unknown variable {written}: did you mean {close[0]}?"
 
 
 def _keys(table: object, file: Path) -> Mapping[str, str]:
@@ -136,30 +136,28 @@ def _not_text(name: str, value: object, file: Path) -> LmtuiError:
 
 
 def _from_file(table: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]]:
-    in_sections = {setting.key: setting.name for setting in items()}
-    for written, value in _flatten(table):
-        if written in _RETIRED:
-            continue
-        if written not in in_sections:
-            raise _unknown_key(written, in_sections, file)
-        name = in_sections[written]
-        yield name, (typed(name, value, str(file)), Origin("file", str(file)))
+    for setting in items():
+        inside = table.get(setting.section) if setting.section else table
+        if isinstance(inside, dict) and setting.own_name in inside:
+            value = typed(setting.name, inside[setting.own_name], str(file))
+            yield setting.name, (value, Origin("file", str(file)))
 
 
-def _flatten(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from ((f"{name}.{inner}", leaf) for inner, leaf in value.items())
-        else:
-            yield name, value
-
-
-def _unknown_key(written: str, known: Mapping[str, str], file: Path) -> LmtuiError:
-    # A sampling key outside its section matches the same key with the section.
-    close = [key for key in known if key.rpartition(".")[2] == written]
-    close = close or get_close_matches(written, known, n=1, cutoff=0.5)
-    where = f"Did you mean {close[0]}?" if close else "See `lmtui config`."
-    return LmtuiError("unknown key in the settings", f"{written} in {file}", where)
+def _unknown_keys(table: Mapping[str, Any], file: Path) -> Iterable[str]:
+    """Yield a warning for each key of the file that is no setting, with the closest
+    that is one."""
+    known = [setting.key for setting in items()]
+    for kind, keys in ((PRESETS, PRESET_KEYS), (SERVERS, servers.KEYS)):
+        known += [
+            f"{kind}.{name}.{key}" for name in table.get(kind, {}) for key in keys
+        ]
+    for written, _ in _leaves(table):
+        if written not in known:
+            # A sampling key outside its section matches the same key with the section.
+            close = [key for key in known if key.rpartition(".")[2] == written]
+            close = close or get_close_matches(written, known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]}?" if close else "see `lmtui config`"
+            yield f"unknown setting {written} in {file}: {hint}"
 
 
 def _check(name: str, value: SettingValue, origin: Origin) -> None:

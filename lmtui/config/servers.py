@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,6 @@ def _server(name: str, said: object, file: Path) -> Server:
         raise _no_table(f"{SERVERS}.{name}", file)
     try:
         _check_name(name)
-        _check_keys(name, said)
         variable = _variable(name, said)
         address = _address(name, said, variable)
         return Server(name, address, variable, dict(_values(name, said, file)))
@@ -63,14 +61,6 @@ def _check_name(name: str) -> None:
     if name == "default":
         hint = "Choose another name: default is the default model."
         raise LmtuiError("the name of the server can't be used", name, hint)
-
-
-def _check_keys(name: str, said: Mapping[str, object]) -> None:
-    for key in said:
-        if key not in KEYS:
-            close = get_close_matches(key, KEYS, n=1, cutoff=0.5)
-            hint = f"Did you mean {close[0]}?" if close else f"Use {', '.join(KEYS)}."
-            raise LmtuiError("unknown key in a server", f"{SERVERS}.{name}.{key}", hint)
 
 
 def _variable(name: str, said: Mapping[str, object]) -> str:

@@ -300,6 +300,8 @@ class Settings:
     """The tables `[servers.NAME]` of the file, in its order."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """The origin of each value that is not a default."""
+    warnings: tuple[str, ...] = ()
+    """A sentence for each name in the file or the environment that is no setting."""
 
     def value(self, name: str) -> SettingValue:
         setting = item(name)

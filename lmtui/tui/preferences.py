@@ -51,6 +51,8 @@ class Preferences:
     theme_folder: Path | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     """The user's keys by binding id."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what is unknown in the settings."""
     save_theme: Callable[[str], str] = _save_nothing
     """Saves a chosen theme and returns a remark for the user, or ""; raises LmtuiError
     if it can't be saved."""
@@ -133,6 +135,8 @@ class PreferencesApp(ColourlessApp):
         return themes.variable_defaults(self._themes)
 
     def follow_preferences(self) -> None:
+        for warning in self._preferences.warnings:
+            self._warn("The settings name what there is not", warning)
         for skipped in self._themes.notices:
             self._warn("A theme was skipped", f"{skipped.path}: {skipped.reason}")
         if self._themes.get(self._preferences.theme) is None:

@@ -106,6 +106,17 @@ def test_usage_errors_have_the_same_form(
     assert second == f"hint: {hint}"
 
 
+def test_an_unknown_setting_is_a_warning_and_stops_no_verb(empty_home: Path) -> None:
+    (empty_home / "config.toml").write_text(
+        '[chat]\nstreem = "\x1b[31m"\n'.replace("\x1b", "\\u001b")
+    )
+    for verb in (["chat", "--once", "a"], ["models", "list"], ["config"], ["themes"]):
+        done = run(*verb)
+        assert done.code == 0
+        assert done.err.startswith("warning: unknown setting chat.streem in ")
+        assert "\x1b" not in done.err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_verb_with_its_number(number: signal.Signals) -> None:
     """As a shell reports it: 128 and the number."""

@@ -59,7 +59,6 @@ def test_applied_preset_changes_only_its_own_settings() -> None:
             "temperature is out of range",
             "from 0 to 100",
         ),
-        ("[presets.x]\ntemprature = 1", "unknown key in a preset", "temperature?"),
         ("[presets.'']\nseed = 1", "a preset needs a name", ""),
         ('[presets."\\u001b"]\nseed = 1', "can't be typed", ""),
         (f"[presets.{'x' * 41}]\nseed = 1", "too long", "at most 40"),
