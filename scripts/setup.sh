@@ -51,7 +51,7 @@ ensure() {
     base=$(find_python)
     "$base" -m venv "$venv" >&2 || fail "the virtual environment can't be made" \
         "install the venv module of $base (Debian: python3-venv)"
-    local what=("$root[grammar]") constraints=()
+    local what=("$root") constraints=()
     if [ "$wanted" = test ]; then
         what=("$root[test]")
         constraints=(-c "$root/tests/constraints.txt")

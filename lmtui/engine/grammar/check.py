@@ -32,7 +32,7 @@ def compile_check(grammar: Grammar, seconds: float = SECONDS) -> tuple[str, ...]
     compiled within `seconds`.
 
     Raises:
-        LmtuiError: llguidance is missing or refuses the grammar, or the grammar takes
+        LmtuiError: llguidance refuses the grammar, or the grammar takes
             too much time or memory.
         Unavailable: no process can begin.
     """

@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from lmtui.engine.grammar.compile import compiled, require_llguidance
+from lmtui.engine.grammar.compile import compiled
 from lmtui.engine.grammar.text import Grammar
 from lmtui.errors import LmtuiError
 
@@ -52,7 +52,6 @@ def main() -> None:
 
 def _outcome(request: dict[str, str]) -> dict[str, Any]:
     try:
-        require_llguidance()
         from llguidance import LLTokenizer, TokenizerWrapper
 
         grammar = Grammar(request["kind"], request["text"])  # type: ignore[arg-type]

@@ -47,10 +47,9 @@ def compiled(
     leaves out.
 
     Raises:
-        LmtuiError: llguidance is missing or refuses the grammar, or no token of
+        LmtuiError: llguidance refuses the grammar, or no token of
             `tokenizer` can begin a text of it.
     """
-    require_llguidance()
     from llguidance import LLMatcher, LLParserLimits
 
     limits = LLParserLimits(max_lexer_states=_STATES, verbose_errors=False)
@@ -64,22 +63,6 @@ def compiled(
         why = reason(begun.get_error())
         raise LmtuiError(f"the {NAMES[grammar.kind]} allows no text", why, _CORRECT)
     return matcher, (*_left_out(grammar), *matcher.get_grammar_warnings())
-
-
-def require_llguidance() -> None:
-    """Check that llguidance is installed.
-
-    Raises:
-        LmtuiError: it is not.
-    """
-    try:
-        import llguidance  # noqa: F401
-    except ImportError as error:
-        raise LmtuiError(
-            "grammars need the package llguidance",
-            str(error),
-            "Install it: pip install 'lmtui[grammar]'",
-        ) from error
 
 
 def reason(message: str) -> str:

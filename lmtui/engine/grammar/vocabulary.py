@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from lmtui.engine.grammar.compile import compiled, require_llguidance
+from lmtui.engine.grammar.compile import compiled
 from lmtui.engine.grammar.matcher import CompiledGrammar
 from lmtui.engine.grammar.text import Grammar
 from lmtui.engine.text.detokenizer import Vocabulary
@@ -30,12 +30,7 @@ class GrammarVocabulary:
 
     def __init__(self, tokenizer: Any, vocabulary: Vocabulary, size: int) -> None:
         """`size` is the number of tokens that the model chooses from. Those that the
-        tokenizer lacks are never allowed.
-
-        Raises:
-            LmtuiError: llguidance is not installed.
-        """
-        require_llguidance()
+        tokenizer lacks are never allowed."""
         from llguidance import LLTokenizer, TokenizerWrapper
 
         self._size = size

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
-from typing import Any
-
 import pytest
 
 from lmtui.engine.grammar import check
 from lmtui.engine.grammar.check import compile_check
-from lmtui.engine.grammar.compile import require_llguidance
 from lmtui.engine.grammar.text import Grammar
 from lmtui.errors import LmtuiError
 
@@ -70,17 +66,3 @@ def test_process_that_stands_still_is_killed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(check, "_PATIENCE", 0.1)
     with pytest.raises(LmtuiError, match="takes more than 2 seconds"):
         compile_check(Grammar("schema", SLOW), seconds=2)
-
-
-def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **options: Any) -> Any:
-        if name == "llguidance":
-            raise ImportError("No module named 'llguidance'")
-        return real(name, *rest, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(LmtuiError, match="need the package llguidance") as caught:
-        require_llguidance()
-    assert "pip install 'lmtui[grammar]'" in caught.value.hint
