@@ -34,8 +34,6 @@ _NAMES = sorted(
 _PASSED_ON = "ctrl+z"
 """Undo in a text field, which passes the key on if there is nothing to undo."""
 _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
-_SHOWN_AS = {"ctrl+@": "Ctrl+Space", "ctrl+slash": "Ctrl+/",
-             "ctrl+underscore": "Ctrl+/"}  # fmt: skip
 _SHOWN = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn",
           "plus": "+", "minus": "-",
           "up": "↑", "down": "↓", "left": "←", "right": "→"}  # fmt: skip
@@ -123,8 +121,8 @@ def shown_actions(screen: Screen[object]) -> Iterator[tuple[Binding, str]]:
 
 def key_display(key: str) -> str:
     """Return a key as the user reads it: `Ctrl+R`, `Esc`, `[`."""
-    if key in _SHOWN_AS:
-        return _SHOWN_AS[key]
+    if key == "ctrl+@":
+        return "Ctrl+Space"
     *modifiers, name = key.split("+")
     character = key_to_character(name)
     if character is None or not character.isprintable() or character == " ":

@@ -31,14 +31,12 @@ NAMES = {
     "right_square_bracket": "]",
     "shift+tab": "BTab",
     "slash": "/",
-    "underscore": "_",
 }
 """Names of keys in tmux, where they are not those of Textual."""
 MODIFIERS = {"alt": "M", "ctrl": "C", "shift": "S"}
 OTHERS = {
     "alt+enter": "enter",
     "alt+f": "ctrl+right",
-    "ctrl+slash": "ctrl+underscore",
     "shift+enter": "enter",
 }
 """Keys that plain tmux sends as others, or that Textual reads as others."""

@@ -62,8 +62,6 @@ _KIND_OF = {
     "toml": "number",
     "string": "string", "escape": "string", "text": "string", "link": "string",
 }  # fmt: skip
-_NO_CODE = {"comment": " ", "string": '"'}
-"""Kinds of syntax without code, and the character that stands for theirs."""
 _BLOCK = 64
 
 
@@ -122,16 +120,6 @@ class SyntaxParts:
                 block * _BLOCK, (block + 1) * _BLOCK
             )
         return self._blocks[block].get(line, [])
-
-    def code_of(self, line: int, start: int, end: int) -> str:
-        """Return a line between two columns, with spaces in place of its comments, and
-        quotation marks in place of its strings."""
-        characters = list(self._document[line][start:end])
-        for low, high, kind in self.of(line):
-            low, high = max(0, low - start), min(len(characters), high - start)
-            if kind in _NO_CODE and low < high:
-                characters[low:high] = _NO_CODE[kind] * (high - low)
-        return "".join(characters)
 
     def _query_parts(self, first: int, beyond: int) -> dict[int, list[SyntaxPart]]:
         parts: dict[int, list[SyntaxPart]] = {}

@@ -303,7 +303,6 @@ class ScoreController(Controller):
         line, column = editor.cursor_location
         file, unsaved = self._file.current, self._file.unsaved
         change = self._file.known_change
-        step = editor.indent_step
         self.file_line.show(
             FileStatus(
                 name=file.name,
@@ -313,7 +312,6 @@ class ScoreController(Controller):
                 endings=file.endings.name,
                 encoding=ENCODING_NAMES[file.encoding],
                 bom=file.bom,
-                indent="tabs" if step == "\t" else f"spaces {len(step)}",
                 line=line + 1,
                 column=column + 1,
                 words=editor.words,

@@ -108,8 +108,6 @@ class FileStatus:
     """The line endings: LF, CRLF, CR or mixed."""
     encoding: str = "UTF-8"
     bom: bool = False
-    indent: str = "spaces 4"
-    """Written by Tab: tabs, or how many spaces."""
     line: int = 1
     column: int = 1
     words: int = 0
@@ -196,8 +194,8 @@ def forms(status: FileStatus) -> Forms:
 
 
 def _format(status: FileStatus, *, plain: bool) -> tuple[str, ...]:
-    """Return encoding, line endings, byte-order mark and indent; unless `plain`,
-    without LF and four spaces, which most files have. UTF-8 is not named."""
+    """Return encoding, line endings and byte-order mark; unless `plain`, without LF,
+    which most files have. UTF-8 is not named."""
     usual = FileStatus()
     mixed = status.endings == "mixed"
     endings = "mixed line endings" if mixed else status.endings
@@ -206,7 +204,6 @@ def _format(status: FileStatus, *, plain: bool) -> tuple[str, ...]:
         *([] if is_usual else [status.encoding]),
         *([endings] if plain or status.endings != usual.endings else []),
         *(["BOM"] if status.bom and is_usual else []),
-        *([status.indent] if plain or status.indent != usual.indent else []),
     )
 
 

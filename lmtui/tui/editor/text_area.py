@@ -29,7 +29,7 @@ from textual.widgets import TextArea
 from textual.widgets.text_area import EditResult
 
 from lmtui.editing.find import Matches
-from lmtui.editing.indent import is_prose, step_of
+from lmtui.editing.indent import leading, new_line
 from lmtui.editing.undo_file import MOST_STEPS, UndoEdit, UndoStep
 from lmtui.engine.document.words import can_cut
 from lmtui.tui.editor.document import (
@@ -47,7 +47,6 @@ from lmtui.tui.editor.layout import (
     room_for,
     steps,
 )
-from lmtui.tui.editor.line_area import LineArea
 from lmtui.tui.editor.row_strip import StyleSpan, bar, draw, gutter
 from lmtui.tui.editor.word_history import WordHistory, batch_of, undo_step_of
 from lmtui.tui.widgets.cells import cells_of, drawn
@@ -162,7 +161,7 @@ _PARTS: dict[str, Callable[[str], str]] = {
 }  # fmt: skip
 
 
-class GhostEditor(LineArea):
+class GhostEditor(TextArea):
     """A text area for whole files that draws itself, with ghost text at the cursor and
     a heat map over its characters."""
 
@@ -170,17 +169,15 @@ class GhostEditor(LineArea):
 The model's suggestion is shown as ghost text at the cursor: Tab takes all of it,
 Ctrl+Right a word, Alt+Right a line, Esc dismisses it. Typing the same letters keeps it,
 typing others dismisses it. Alt+N and Alt+P show other suggestions, Ctrl+Space asks for
-one, then for a longer one.
-Enter goes on with the indentation or the list of the line; in code a block begins
-one step deeper. The bracket at the cursor and its partner are marked. In code, the heat
-map leaves the colours alone: it underlines what surprised the model, and tints what
-surprised it most. A row that continues the line above shows ↳ instead of a line number;
-in code and in lists it is indented like its line.
+one, then for a longer one. Enter goes on with the indentation or the list of the line.
+In code, the heat map leaves the colours alone: it underlines what surprised the model,
+and tints what surprised it most. A row that continues the line above shows ↳ instead of
+a line number; in code and in lists it is indented like its line.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "take('all')", "Take all", id="editor.take-all",
-                tooltip="Take the whole suggestion, or indent"),
+                tooltip="Take the whole suggestion, or insert a tab"),
         Binding("ctrl+right", "take('word')", "Take word", id="editor.take-word",
                 show=False,
                 tooltip="Take a word of the suggestion, or move a word on"),
@@ -195,6 +192,18 @@ in code and in lists it is indented like its line.
                 tooltip="Show the previous alternative"),
         Binding("ctrl+@", "ask", "Suggest", id="editor.suggest", show=False,
                 tooltip="Ask for a suggestion here, or for a longer one"),
+        Binding("ctrl+home", "text_edge('start')", "Text start", show=False,
+                id="editor.text-start", tooltip="To the beginning of the text"),
+        Binding("ctrl+end", "text_edge('end')", "Text end", show=False,
+                id="editor.text-end", tooltip="To the end of the text"),
+        Binding("ctrl+shift+home", "text_edge('start', True)", "Select to start",
+                show=False, id="editor.select-start",
+                tooltip="Select up to the beginning of the text"),
+        Binding("ctrl+shift+end", "text_edge('end', True)", "Select to end",
+                show=False, id="editor.select-end",
+                tooltip="Select up to the end of the text"),
+        Binding("alt+a", "select_all", "Select all", show=False,
+                id="editor.select-all", tooltip="Select the whole text"),
     ]  # fmt: skip
 
     PASSED_ON: ClassVar[frozenset[str]] = frozenset({"editor.dismiss"})
@@ -267,7 +276,6 @@ in code and in lists it is indented like its line.
         self._rows = WrappedLines(self._lines)
         self._syntax: SyntaxParts | None = None
         self._change_depth = 0
-        self._bracket_cache: tuple[object, tuple[Location, ...]] | None = None
         self._ghosts = Ghosts()
         self._ghost_at: Location = (0, 0)
         self._ghost_layout: tuple[object, str, GhostRows] | None = None
@@ -311,7 +319,6 @@ in code and in lists it is indented like its line.
         self.set_reactive(TextArea.language, language)
         with self._changing():
             self._set_document(text, language)
-        self.indent_step = step_of(self._lines.lines)
         self.refresh()
 
     def load_text(self, text: str) -> None:
@@ -331,11 +338,6 @@ in code and in lists it is indented like its line.
         self.history.checkpoint()
         self.replace(text, location(start), location(end))
         self.history.checkpoint()
-
-    def code_of(self, line: int, start: int, end: int) -> str:
-        if self._syntax is None or is_prose(self.language):
-            return super().code_of(line, start, end)
-        return self._syntax.code_of(line, start, end)
 
     def undo_steps(self) -> list[UndoStep]:
         return [undo_step_of(batch) for batch in self.history.undo_stack[-MOST_STEPS:]]
@@ -389,7 +391,31 @@ in code and in lists it is indented like its line.
         def write(text: str) -> None:
             self._replace_via_keyboard(text, *self.selection)
 
+        if event.key == "enter":
+            self._begin_line()
+            event.stop()
+            event.prevent_default()
+            return
         await handle_key(self, event, write)
+
+    def _begin_line(self) -> None:
+        low, high = sorted(self.selection)
+        before = self._lines[low[0]][: low[1]]
+        after = self._lines[high[0]][high[1] :]
+        text = new_line(before, after, self.language)
+        if not text or leading(before) == before:
+            low = low[0], 0  # a mark without an item, or blanks, don't stay behind
+        self.history.checkpoint()
+        self._replace_via_keyboard(text, low, high)
+        self.history.checkpoint()
+
+    def action_text_edge(self, edge: str, select: bool = False) -> None:
+        location = (0, 0) if edge == "start" else self.document.end
+        self.selection = Selection(
+            self.selection.start if select else location, location
+        )
+        self.record_cursor_width()
+        self.history.checkpoint()
 
     async def _on_paste(self, event: events.Paste) -> None:
         """The text is one undo step, with newlines instead of carriage returns."""
@@ -463,9 +489,16 @@ in code and in lists it is indented like its line.
             self.insert(text)
             self.history.checkpoint()
         elif part == "all":
-            self.indent()
+            self._insert_tab()
         elif part == "word":
             self.action_cursor_word_right()
+
+    def _insert_tab(self) -> None:
+        """Insert a tab if lines of the text begin with one, else spaces up to the next
+        stop."""
+        has_tabs = "\n\t" in self.text
+        tab = "\t" if has_tabs else " " * self._find_columns_to_next_tab_stop()
+        self._replace_via_keyboard(tab, *self.selection)
 
     def action_dismiss(self) -> None:
         self._ghosts.dismiss(self._around())
@@ -697,9 +730,8 @@ in code and in lists it is indented like its line.
         layers = [
             *self._layers(row),
             *self._match_styles(row),
-            *self._bracket_styles(row),
+            *self._selection_styles(row),
         ]
-        layers += self._selection_styles(row)
         if self._draw_cursor:
             cursor_row, index = layout.location_of(self.cursor_location)
             if cursor_row == number:
@@ -728,20 +760,6 @@ in code and in lists it is indented like its line.
                 columns = first + part.column, first + part.last_column
                 for start, end in self.matches.within(*columns):
                     yield part.layer(start - first, end - first, style)
-
-    def _bracket_styles(self, row: GhostRow) -> Iterator[StyleSpan]:
-        if not self.selection.is_empty or not self.has_focus:
-            return
-        key = (self.revision, self.cursor_location)
-        if self._bracket_cache is None or self._bracket_cache[0] != key:
-            self._bracket_cache = (key, self.bracket_pair() or ())
-        full = self.get_component_rich_style("text-area--matching-bracket")
-        style = Style(bgcolor=full.bgcolor, bold=True)  # over any syntax colour
-        for line, column in self._bracket_cache[1]:
-            if line == row.line:
-                for part in row.parts:
-                    if part.column is not None:
-                        yield part.layer(column, column + 1, style)
 
     def _selection_styles(self, row: GhostRow) -> Iterator[StyleSpan]:
         if self.selection.is_empty:

@@ -789,7 +789,7 @@ async def test_another_file_is_opened_and_scored(
         await writer.until(lambda: writer.editor.text == "\tone = 1\n")
         assert writer.editor.language == "python"
         await writer.until(lambda: "other.py · line 1, column 1" in writer.seen)
-        await writer.until(lambda: "CRLF · tabs" in writer.seen)
+        await writer.until(lambda: "CRLF" in writer.seen)
         await writer.expected()
         assert writer.screen.scores.text.text == "\tone = 1\n"
         assert writer.screen.scores.text.sum().tokens == len("\tone = 1\n")
@@ -1093,7 +1093,7 @@ def test_file_status_has_forms_from_full_to_short() -> None:
 def test_file_format_never_displaces_sum_or_cursor(
     plain: FileStatus, width: int
 ) -> None:
-    odd = replace(plain, endings="CRLF", bom=True, indent="tabs")
+    odd = replace(plain, endings="CRLF", bom=True)
     shown, before = (fit_best(forms(each), width)[0] for each in (odd, plain))
     usual = fit_best([parts for parts in forms(plain) if "LF" not in parts], width)[0]
     cursor = f"line {plain.line:,}, column 1", f" {plain.line}:1"
@@ -1101,15 +1101,16 @@ def test_file_format_never_displaces_sum_or_cursor(
         if any(part in usual for part in parts):
             assert any(part in shown for part in parts)
             assert any(part in before for part in parts)
-    assert ("CRLF · BOM · tabs" in shown) == ("CRLF" in shown)
+    assert ("CRLF · BOM" in shown) == ("CRLF" in shown)
 
 
 def test_file_format_is_shown_where_it_is_odd_or_width_allows() -> None:
     plain = FileStatus(name="draft.txt", words=11, characters=46, logprob=-300.1)
     assert "LF" not in fit_best(forms(plain), 78)[0]
-    assert fit_best(forms(plain), 118)[0].endswith("nats · LF · spaces 4")
-    odd = replace(plain, endings="mixed", indent="spaces 2")
+    assert fit_best(forms(plain), 118)[0].endswith("nats · LF")
+    odd = replace(plain, endings="mixed")
     shown = fit_best(forms(odd), 78)[0]
-    assert shown == (
-        "draft.txt · 1:1 · Σ log P −300.10 nats · mixed line endings · spaces 2"
+    assert (
+        shown
+        == "draft.txt · 1:1 · 11 words · Σ log P −300.10 nats · mixed line endings"
     )

@@ -51,14 +51,6 @@ def test_syntax_parts_are_counted_in_characters() -> None:
     assert parts.of(99) == []
 
 
-def test_code_of_a_line_has_neither_strings_nor_comments() -> None:
-    parts = parts_of("é = f('(')  # 漢:\n" + 'x = """a:\nb)"""\n')
-    assert parts.code_of(0, 0, 99) == 'é = f(""")      '
-    assert parts.code_of(1, 0, 99) == 'x = """""'
-    assert parts.code_of(1, 2, 6) == '= ""'
-    assert parts.code_of(2, 0, 99) == '"""""'
-
-
 def test_syntax_part_over_several_lines_is_cut_by_line() -> None:
     parts = parts_of('x = """one\n\ntwo"""\n')
     assert (4, 10, "string") in parts.of(0)

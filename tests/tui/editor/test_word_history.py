@@ -109,7 +109,7 @@ def _common(first: str, second: str) -> int:
 
 KEYS = (
     "a", "b", "space", "full_stop", "enter", "backspace", "delete", "left", "right",
-    "ctrl+w", "home", "end", "up", "tab", "shift+tab", "ctrl+z", "ctrl+y",
+    "ctrl+w", "home", "end", "up", "tab", "ctrl+z", "ctrl+y",
 )  # fmt: skip
 
 
