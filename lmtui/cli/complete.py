@@ -1,7 +1,7 @@
 """`lmtui complete`: open the editor, or print a continuation at a cursor with --print.
 
-Never writes to the file. Cursor offsets count code points of the text with `\\n` line
-endings, which is also what the model reads.
+Never writes to the file. Cursor offsets count code points of the text with `\\n` for
+its line ending, which is also what the model reads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lmtui.cli.screen import is_interactive, keys_from_terminal, open_screen
 from lmtui.config.settings import Settings
 from lmtui.editing import positions, text_file
 from lmtui.editing.context_files import read_context
-from lmtui.editing.text_file import TextFile, taken_off
+from lmtui.editing.text_file import TextFile, split_ending
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.document.types import (
     ContextFile,
@@ -129,7 +129,7 @@ def complete(
     without the text itself, and ends with a newline; the file is not changed. It stops
     at an end token, after --max-tokens, when the context is full, or with --single-line
     at a newline. A half-typed word is completed. A model that can also read the text
-    after the cursor does so. Line endings are read as \\n, whatever the file has.
+    after the cursor does so. Line endings are read as \\n, unless the file mixes them.
     Ctrl-C stops the continuation; a second Ctrl-C exits at once.
 
     With a grammar, the whole text is to follow it: what is printed finishes it. A text
@@ -181,7 +181,7 @@ def read_request(
     """Return the text and the cursor that the command line names."""
     position = positions.parsed(at) if at else None
     if file == STDIN:
-        text = taken_off(read_stdin().removeprefix(_BOM))[0]
+        text = split_ending(read_stdin().removeprefix(_BOM))[0]
     else:
         text = _from_file(file)
     cursor = positions.offset_of(text, *position) if position else len(text)

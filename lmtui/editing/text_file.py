@@ -1,7 +1,8 @@
 """Text files: loading, saving, encoding, line endings, changes on disk.
 
 Saving an unedited text writes the very bytes that were read: the encoding, a byte-order
-mark, line endings and a missing final newline are kept. Knows no screen.
+mark, the line ending and a missing final newline are kept. A file has one line ending;
+in a text that mixes them `\\n` ends lines, and `\\r` is a character. Knows no screen.
 """
 
 from __future__ import annotations
@@ -13,10 +14,7 @@ import os
 import re
 import stat
 import time
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,136 +49,6 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, slots=True)
-class Endings:
-    main: str = "\n"
-    """The ending of most lines; the first in the file where two are equally
-    frequent."""
-    own: tuple[str, ...] = ()
-    """The ending of every line, in order; empty where all lines have `main`."""
-
-    @property
-    def name(self) -> str:
-        """A name for a status line: LF, CRLF, CR or mixed."""
-        return "mixed" if self.own else _NAMES[self.main]
-
-    def of(self, line: int | None) -> str:
-        """Return the ending of a line of the file; `main` for a line without a
-        counterpart."""
-        if line is None or line >= len(self.own):
-            return self.main
-        return self.own[line]
-
-
-def taken_off(raw: str) -> tuple[str, Endings]:
-    """Return `raw` with `\\n` for every line ending, and its endings."""
-    if "\r" not in raw:
-        return raw, Endings()
-    endings = _ANY.findall(raw)
-    counts = Counter(
-        endings
-    )  # in order of appearance; `max` returns the first of equals
-    main = max(counts, key=lambda ending: counts[ending])
-    own = tuple(endings) if len(counts) > 1 else ()
-    return _ANY.sub("\n", raw), Endings(main, own)
-
-
-def put_back(text: str, before: str, endings: Endings) -> str:
-    """Return `text` with the line endings of its file, which held `before` when read.
-
-    A `\\r` in `text` is a line break like `\\n`: the file could not tell them apart.
-    """
-    text = _ANY.sub("\n", text) if "\r" in text else text
-    if not endings.own:
-        return text if endings.main == "\n" else text.replace("\n", endings.main)
-    lines = text.split("\n")
-    partners = partners_of(lines, before.split("\n"))
-    parts: list[str] = []
-    last = ""
-    for line, partner in zip(lines[:-1], partners[:-1], strict=True):
-        ending = endings.of(partner)
-        if not line and last == "\r" and ending == "\n":
-            ending = "\r"
-        parts += (line, ending)
-        last = ending
-    return "".join((*parts, lines[-1]))
-
-
-def partners_of(new: Sequence[str], old: Sequence[str]) -> list[int | None]:
-    """Return for every line of `new` its line in `old`, or None for an added line.
-
-    Partners increase, so that no line has two and the order is kept. Equal lines at
-    both ends are paired, then the patience diff's anchors, then the lines between them.
-    """
-    partners: list[int | None] = [None] * len(new)
-    whole = range(len(old)), range(len(new))
-    inner_old, inner_new = _pair_ends(old, new, *whole, partners)
-    low_old, low_new = inner_old.start, inner_new.start
-    end = inner_old.stop, inner_new.stop
-    for at_old, at_new in (*_anchors(old, new, inner_old, inner_new), end):
-        stretch = range(low_old, at_old), range(low_new, at_new)
-        for edited_old, edited_new in zip(
-            *_pair_ends(old, new, *stretch, partners), strict=False
-        ):
-            partners[edited_new] = edited_old
-        if (at_old, at_new) != end:
-            partners[at_new] = at_old
-        low_old, low_new = at_old + 1, at_new + 1
-    return partners
-
-
-def _pair_ends(
-    old: Sequence[str],
-    new: Sequence[str],
-    in_old: range,
-    in_new: range,
-    partners: list[int | None],
-) -> tuple[range, range]:
-    """Pair equal lines at both ends of two ranges; return the ranges between them."""
-    count = min(len(in_old), len(in_new))
-    first = 0
-    while first < count and old[in_old[first]] == new[in_new[first]]:
-        partners[in_new[first]] = in_old[first]
-        first += 1
-    last = 0
-    while last < count - first and old[in_old[-1 - last]] == new[in_new[-1 - last]]:
-        partners[in_new[-1 - last]] = in_old[-1 - last]
-        last += 1
-    return in_old[first : len(in_old) - last], in_new[first : len(in_new) - last]
-
-
-def _anchors(
-    old: Sequence[str], new: Sequence[str], in_old: range, in_new: range
-) -> Iterator[tuple[int, int]]:
-    """Return pairs of lines that are unique in both ranges.
-
-    They are the longest increasing sequence of such pairs, as in the patience diff.
-    """
-    once_old = _once(old, in_old)
-    once_new = _once(new, in_new)
-    pairs = [(once_old[line], at) for line, at in once_new.items() if line in once_old]
-    # `ends[n]` is the smallest last element of an increasing sequence of n + 1 pairs.
-    ends: list[int] = []
-    last: list[int] = []  # the pair that this end belongs to
-    before: list[int | None] = []  # for every pair, its predecessor in the sequence
-    for number, (at_old, _) in enumerate(pairs):
-        index = bisect_left(ends, at_old)
-        before.append(last[index - 1] if index else None)
-        ends[index : index + 1] = [at_old]
-        last[index : index + 1] = [number]
-    row: list[tuple[int, int]] = []
-    step = last[-1] if last else None
-    while step is not None:
-        row.append(pairs[step])
-        step = before[step]
-    return reversed(row)
-
-
-def _once(lines: Sequence[str], within: range) -> dict[str, int]:
-    counts = Counter(lines[at] for at in within)
-    return {lines[at]: at for at in within if counts[lines[at]] == 1}
-
-
-@dataclass(frozen=True, slots=True)
 class Stamp:
     """The state of a file on disk, by which a change of its content is noticed."""
 
@@ -203,9 +71,9 @@ class TextFile:
     path: Path
     """Absolute path as it was named; links are not resolved."""
     text: str
-    """The text, with `\\n` for every line ending and without a byte-order mark."""
+    """The text, with `\\n` for the line ending and without a byte-order mark."""
     bom: bool = False
-    endings: Endings = field(default_factory=Endings)
+    ending: str = "\n"
     stamp: Stamp | None = None
     """The file's state on disk; None for a new file that was not saved yet."""
     read_only: bool = False
@@ -218,6 +86,11 @@ class TextFile:
     def name(self) -> str:
         """The name of the file, or what stands for it."""
         return self.path.name if self.is_named else "text from stdin"
+
+    @property
+    def endings(self) -> str:
+        """A name for a status line: LF, CRLF, CR or mixed."""
+        return "mixed" if "\r" in self.text else _NAMES[self.ending]
 
     @property
     def saved_text(self) -> str:
@@ -253,12 +126,12 @@ def load(path: str | os.PathLike[str]) -> TextFile:
     data = files.read_bytes(str(path), lambda: path.open("rb"), nul=True)
     require_size(path, len(data))  # stat may report less, as for a growing file
     encoding = encoding_of(str(path), data)
-    text, bom, its_endings = from_bytes(data, encoding)
+    text, bom, ending = from_bytes(data, encoding)
     return TextFile(
         path,
         text,
         bom,
-        its_endings,
+        ending,
         stamp_of(info, data),
         _is_read_only(path, info),
         encoding,
@@ -273,8 +146,8 @@ def piped(data: bytes) -> TextFile:
     """
     require_size(Path("stdin"), len(data))
     files.decode("stdin", data)
-    text, bom, its_endings = from_bytes(data, "utf-8")
-    return TextFile(Path("-").absolute(), text, bom, its_endings, is_named=False)
+    text, bom, ending = from_bytes(data, "utf-8")
+    return TextFile(Path("-").absolute(), text, bom, ending, is_named=False)
 
 
 def to_bytes(file: TextFile, text: str) -> bytes:
@@ -283,7 +156,7 @@ def to_bytes(file: TextFile, text: str) -> bytes:
     Raises:
         LmtuiError: a character can't be encoded.
     """
-    raw = put_back(text, file.text, file.endings)
+    raw = text.replace("\n", file.ending)
     try:
         return ((_BOM if file.bom else "") + raw).encode(file.encoding)
     except UnicodeEncodeError as error:
@@ -292,7 +165,7 @@ def to_bytes(file: TextFile, text: str) -> bytes:
 
 def _not_encoded(file: TextFile, raw: str, offset: int) -> LmtuiError:
     title = "a character of the text can't be saved"
-    character, line = raw[offset], len(_ANY.findall(raw, 0, offset)) + 1
+    character, line = raw[offset], raw.count(file.ending, 0, offset) + 1
     code = f"U+{ord(character):04X}"
     if "\ud800" <= character <= "\udfff":
         detail = f"{code}, half of a UTF-16 pair, in {file.path}, line {line:,}"
@@ -336,12 +209,22 @@ def _can_be(encoding: Encoding, data: bytes) -> bool:
     return True
 
 
-def from_bytes(data: bytes, encoding: Encoding) -> tuple[str, bool, Endings]:
-    """Return the text in `data`, whether it has a byte-order mark, and its endings."""
+def from_bytes(data: bytes, encoding: Encoding) -> tuple[str, bool, str]:
+    """Return the text in `data`, whether it has a byte-order mark, and its line
+    ending."""
     raw = data.decode(encoding)
-    bom = raw.startswith(_BOM)
-    text, its_endings = taken_off(raw.removeprefix(_BOM))
-    return text, bom, its_endings
+    text, ending = split_ending(raw.removeprefix(_BOM))
+    return text, raw.startswith(_BOM), ending
+
+
+def split_ending(raw: str) -> tuple[str, str]:
+    """Return `raw` with `\\n` for its line ending, and that ending. A text that mixes
+    endings stays as it is, with `\\n` as the ending."""
+    if "\r" not in raw:
+        return raw, "\n"
+    found = set(_ANY.findall(raw))
+    ending = found.pop() if len(found) == 1 else "\n"
+    return raw.replace(ending, "\n"), ending
 
 
 def require_regular(path: Path, info: os.stat_result) -> None:
@@ -458,14 +341,10 @@ def save(
         after = target.stat()
     except (OSError, ValueError) as error:
         raise _not_saved(path, error) from error
-    text, _, endings = from_bytes(data, file.encoding)
-    # A text without line breaks keeps the main ending of its file.
-    endings = endings if "\n" in text else replace(file.endings, own=())
     saved = replace(
         file,
         path=path,
         text=text,
-        endings=endings,
         stamp=stamp_of(after, data),
         read_only=False,
         is_named=True,

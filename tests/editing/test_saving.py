@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from lmtui.editing.text_file import (
-    Endings,
     FileChange,
     TextFile,
     changed_on_disk,
@@ -60,11 +59,11 @@ def test_save_writes_the_text_and_returns_its_state(file: TextFile) -> None:
     assert changed_on_disk(saved) is None
 
 
-def test_an_emptied_file_remembers_its_endings(tmp_path: Path) -> None:
+def test_an_emptied_file_remembers_its_ending(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"a\r\nb\r\n")
     emptied = save(load(path), "").file
-    assert emptied.endings == Endings("\r\n")
+    assert (emptied.ending, emptied.endings) == ("\r\n", "CRLF")
     save(emptied, "c\n")
     assert path.read_bytes() == b"c\r\n"
 

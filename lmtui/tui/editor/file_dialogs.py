@@ -7,11 +7,12 @@ asks for another name, R takes what is there, V shows a diff. Knows no editor.
 from __future__ import annotations
 
 import time
+from difflib import unified_diff
+from itertools import islice
 from pathlib import Path
 
 from textual.content import Content
 
-from lmtui.editing.diff import hunks
 from lmtui.editing.lock_file import Holder
 from lmtui.editing.recovery import Recovered
 from lmtui.editing.text_file import FileChange, TextFile
@@ -20,7 +21,7 @@ from lmtui.text import visible_line
 from lmtui.tui.dialogs import Choice, ConfirmDialog, PageScreen
 from lmtui.tui.widgets.cells import clip
 
-_STYLES = {" ": "", "-": "$error", "+": "$success"}
+_STYLES = {"@": "$accent", " ": "", "-": "$error", "+": "$success", "…": "$quiet"}
 _DIFF_LINES = 2000
 _WIDTH = 500  # cells of a line of a diff
 
@@ -102,17 +103,15 @@ def diff_page(
 
 
 def diff_words(on_disk: str, text: str) -> Content:
-    lines: list[tuple[str, str]] = []
-    for header, part in hunks(on_disk, text):
-        lines.append((header, "$accent"))
-        lines += ((f"{line.sign}{line.text}", _STYLES[line.sign]) for line in part)
-        if len(lines) > _DIFF_LINES:
-            lines[_DIFF_LINES:] = [("… there are more differences", "$quiet")]
-            break
+    diff = unified_diff(on_disk.split("\n"), text.split("\n"), lineterm="")
+    lines = list(islice(diff, 2, _DIFF_LINES + 3))  # without the names of the files
+    if len(lines) > _DIFF_LINES:
+        lines[_DIFF_LINES:] = ["… there are more differences"]
     if not lines:
-        lines = [("The lines are equal; only their endings differ.", "$quiet")]
-    styled = (Content.styled(clip(visible_line(line), _WIDTH), style)
-             for line, style in lines)  # fmt: skip
+        words = "The lines are equal; only their endings differ."
+        return Content.styled(words, "$quiet")
+    styled = (Content.styled(clip(visible_line(line), _WIDTH), _STYLES[line[0]])
+             for line in lines)  # fmt: skip
     return Content("\n").join(styled)
 
 

@@ -309,7 +309,7 @@ class ScoreController(Controller):
                 modified=unsaved,
                 read_only=file.read_only,
                 change=change.words if change else "",
-                endings=file.endings.name,
+                endings=file.endings,
                 encoding=ENCODING_NAMES[file.encoding],
                 bom=file.bom,
                 line=line + 1,

@@ -773,6 +773,16 @@ async def test_encoding_is_shown_and_stays(
         await writer.until(lambda: not writer.screen.file.unsaved)
 
 
+async def test_carriage_return_is_a_character_where_endings_are_mixed(
+    tmp_path: Path,
+) -> None:
+    async with writing(tmp_path, text=b"one\r\ntwo\n", size=(120, 40)) as writer:
+        await writer.until(lambda: "mixed line endings" in writer.seen)
+        assert "one␍" in writer.seen
+        await writer.press("end", "left", "x", "enter", "ctrl+s")
+        await writer.until(lambda: writer.file.read_bytes() == b"onex\n\r\ntwo\n")
+
+
 # Another file.
 
 
