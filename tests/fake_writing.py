@@ -59,8 +59,6 @@ class FakeWriter(FakeEngine):
         self._suggested: dict[tuple[str, int, int | None], list[int]] = {}
         self.prefix: tuple[int, ...] = ()
         """Of other files, one after the other."""
-        self.grammars: list[tuple[str | None, int | None]] = []
-        """The grammar of each request, and where its text begins."""
 
     def read_with(
         self, files: Sequence[ContextFile], *, name: str = ""
@@ -75,18 +73,13 @@ class FakeWriter(FakeEngine):
         )
 
     def predict_at(
-        self, text: str, cursor: int, *, top_n: int = 20, grammar: str | None = None
+        self, text: str, cursor: int, *, top_n: int = 20
     ) -> CursorPrediction:
         """The distribution after the bytes before the cursor."""
         self._begin("expect", (text, cursor))
         cancellation.check()
         before, after = text[:cursor].encode(), text[cursor:].encode()
         shown = self._after(before, top_n) if before else None
-        if shown is not None and grammar is not None:
-            first, *others = shown.candidates
-            rows = (first._replace(cut="s"), *others)
-            shown = replace(shown, candidates=rows)
-        self.grammars.append((grammar, 0))
         return CursorPrediction(
             distribution=shown,
             typed="",
@@ -125,14 +118,12 @@ class FakeWriter(FakeEngine):
         cursor: int,
         settings: SamplingSettings,
         *,
-        grammar_from: int | None = None,
         top_n: int = 20,
         single_line: bool = False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """The scripted answer of this place and an end token."""
         self.calls.append(("go_on", (text, cursor)))
-        self.grammars.append((settings.grammar, grammar_from))
         ids = self.completion_context(text, cursor, settings).ids
         place = text, cursor, settings.seed
         if place not in self._suggested:

@@ -132,8 +132,7 @@ def complete(
     after the cursor does so. Line endings are read as \\n, unless the file mixes them.
     Ctrl-C stops the continuation; a second Ctrl-C exits at once.
 
-    With a grammar, the whole text is to follow it: what is printed finishes it. A text
-    that breaks it so far is an error; in the panel, s marks rows that it forbids.
+    With a grammar, what is printed follows it, and no half-typed word is completed.
 
     \b
     Examples:
@@ -143,18 +142,19 @@ def complete(
       lmtui complete draft.txt --print
       lmtui complete main.py --print --at 12:5 --single-line
       printf "The capital of Fran" | lmtui complete - --print --max-tokens 8
-      printf '{"name": "Jo' | lmtui complete - --print --schema schema.json
+      printf "Anna, 31, as JSON: " | lmtui complete - --print --schema schema.json
       lmtui complete notes.md --json --top 3
-      lmtui complete person.json --schema schema.json
       lmtui complete main.py --with helpers.py --with docs/
     """
     follows = grammar_setting(schema, regex, grammar)
-    settings = options.settings(ctx, grammar=follows if print_ or json else None)
+    settings = options.settings(ctx, grammar=follows)
     most = max_tokens or settings.suggestions.max_tokens
     if not (print_ or json):
+        if follows is not None:
+            raise LmtuiError("the editor follows no grammar", "", "Give --print.")
         changed = settings.changed({"ghost_tokens": most})
         writing = read_writing(file, at, changed, with_=with_ or ())
-        rules = replace(writing.rules, single_line=single_line, grammar=follows)
+        rules = replace(writing.rules, single_line=single_line)
         _open_editor(ctx, settings, replace(writing, rules=rules), no_color=no_color)
         return
     request = read_request(file, at, single_line=single_line, with_=with_ or ())
@@ -273,7 +273,6 @@ def go_on(
             text,
             cursor,
             settings,
-            grammar_from=0,
             top_n=max(1, view.top),
             single_line=request.single_line,
             progress=progress,

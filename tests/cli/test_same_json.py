@@ -62,7 +62,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "complete": (*COMPLETE, "8", "cat.txt", "--top", "2"),
     "complete-half": (*COMPLETE, "6", "half.txt", "--top", "2"),
     "complete-hole": (*COMPLETE, "8", "hole.py", "--at", "2:12", "--single-line"),
-    "complete-regex": (*COMPLETE, "8", "half.txt", "--regex", "The capital of .*\\."),
+    "complete-regex": (*COMPLETE, "8", "cat.txt", "--regex", "The cat .*\\."),
 }  # fmt: skip
 VARIES = frozenset({"guessed", "guessed_tokens", "precision", "dtype", "device"})
 """Fields that depend on the processor, or on how fast it is."""

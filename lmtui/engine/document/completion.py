@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from lmtui.engine.document.cursor import CursorPredictor
 from lmtui.engine.document.fill_in_the_middle import Infill
@@ -25,13 +24,11 @@ from lmtui.engine.document.types import (
     MOSTLY,
     CompletionContext,
     CursorContext,
-    CursorPrediction,
 )
 from lmtui.engine.generation.answer_row import AnswerRow, FirstStep, StopRules
 from lmtui.engine.generation.generate import generate, generate_rows
 from lmtui.engine.generation.sampler import Sampler
 from lmtui.engine.grammar.answer import AnswerGrammar
-from lmtui.engine.grammar.document import DocumentGrammar
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount
 from lmtui.engine.rows import steps_of
@@ -124,21 +121,14 @@ class CompletionModel:
     def context(self) -> int:
         return self.planner.context
 
-    def greedy(
-        self,
-        start: Sequence[int],
-        more: int,
-        grammar: AnswerGrammar | None = None,
-    ) -> AnswerRow:
-        """Return an answer of `start` and up to `more` greedy tokens; a grammar is
-        where `start` ends."""
+    def greedy(self, start: Sequence[int], more: int) -> AnswerRow:
+        """Return an answer of `start` and up to `more` greedy tokens."""
         return AnswerRow(
             self.sampler,
             SamplingSettings(temperature=0),
             StopRules(self.end_ids, len(start) + max(0, more), self.context),
             top_n=1,
             start=start,
-            grammar=grammar,
             is_stored=False,
         )
 
@@ -148,42 +138,22 @@ class Completer:
 
     def __init__(self, model: CompletionModel) -> None:
         self._model = model
-        self._grammar = DocumentGrammar(
-            lambda setting: model.sampler.text_grammar(setting, model.end_ids)
-        )
-
-    def mark_forbidden(
-        self, prediction: CursorPrediction, setting: str | None, before: str
-    ) -> CursorPrediction:
-        """Return a prediction whose rows are marked that a grammar forbids behind the
-        text before the cursor; as it is, where that does not follow the grammar."""
-        shown = prediction.distribution
-        if shown is None or setting is None:
-            return prediction
-        try:
-            grammar = self._grammar.at(setting, before)
-        except LmtuiError:
-            return prediction
-        controls = prediction.control_ids
-        rows = tuple(
-            row
-            if grammar.allows(None if row.id in controls else row.bytes)
-            else row._replace(cut="s")
-            for row in shown.candidates
-        )
-        return replace(prediction, distribution=replace(shown, candidates=rows))
 
     def completion_context(
-        self, text: str, cursor: int, max_new_tokens: int
+        self, text: str, cursor: int, max_new_tokens: int, *, heals: bool = True
     ) -> CompletionContext:
-        """Return the context for `max_new_tokens` new tokens at a cursor."""
+        """Return the context for `max_new_tokens` new tokens at a cursor. Unless it
+        `heals`, the tokens of the typed part of a word stand as they are."""
+        reader = self._model.reader
+        context = reader.context_at(text, cursor)
+        if not heals:
+            typed = reader.part(text, context.start, cursor).ids
+            context = replace(context, before=(*context.before, *typed), typed=b"")
 
         def after(count: int) -> list[int]:
             return self.after(text, cursor, count) if text[cursor:].strip() else []
 
-        return self._model.planner.completion_context(
-            self._model.reader.context_at(text, cursor), after, max_new_tokens
-        )
+        return self._model.planner.completion_context(context, after, max_new_tokens)
 
     def after(self, text: str, cursor: int, count: int) -> list[int]:
         """Return the first `count` tokens after a cursor."""
@@ -195,15 +165,13 @@ class Completer:
         read: CompletionContext,
         settings: SamplingSettings,
         *,
-        begun: str = "",
         lookup_ids: Sequence[int] = (),
         top_n: int,
         single_line: bool,
         progress: ReportCount | None,
     ) -> Iterator[Step | GenerationResult]:
-        """Continue a context: yield each step, then the result. `begun` is the text
-        before the cursor that the grammar also describes; prompt lookup also searches
-        the tokens `lookup_ids`."""
+        """Continue a context: yield each step, then the result. Prompt lookup also
+        searches the tokens `lookup_ids`."""
         model = self._model
         rules = StopRules(
             end_ids=model.end_ids,
@@ -214,7 +182,8 @@ class Completer:
         require_drawable(model.cache.backend, model.sampler.chain(settings).settings)
         grammar = None
         if settings.grammar is not None:
-            grammar = self._grammar.at(settings.grammar, begun)
+            compiled = model.sampler.compiled(settings.grammar)
+            grammar = AnswerGrammar(compiled, model.end_ids)
         answer = AnswerRow(model.sampler, settings, rules, top_n=top_n, grammar=grammar)
 
         # The first step is drawn from the healed distribution of the typed bytes.
@@ -224,16 +193,16 @@ class Completer:
                 model.cache.read(read.ids, progress=progress)
             drawn_from = settings.top_k or _DRAWN_FROM if settings.temperature else 1
             healed = self._continuations(read, max(top_n, drawn_from))
-            allowed = None
-            if grammar is not None:
-                healed, allowed = self._grammar_mask(read, healed, grammar)
-            row, step = self._draw_first_row(healed, allowed, settings, top_n, random)
-            if grammar is not None and row.special is None:
-                grammar.accept_bytes(row.beyond)
+            row, step = self._draw_first_row(healed, settings, top_n, random)
             return FirstStep(row.cover.ids, step, reused)
 
         return generate(
-            model.cache, answer, read.ids, open_with=open_with, lookup_ids=lookup_ids
+            model.cache,
+            answer,
+            read.ids,
+            open_with=None if grammar else open_with,
+            lookup_ids=lookup_ids,
+            progress=progress,
         )
 
     def alternatives(
@@ -245,51 +214,29 @@ class Completer:
         read = self.completion_context(text, cursor, rules.max_tokens)
         rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))
         # 1) rows of the healed distribution that may begin a suggestion
-        before, after = text[:cursor], text[cursor:]
+        after = text[cursor:]
         branches = [
-            (row, builder, grammar)
-            for row, grammar in self._rows(read, before, rules, count)
-            if (builder := _builder_beginning_with(row, rules, after, read)).suggestion
+            (row, builder)
+            for row in self._continuations(read, count).rows
+            if row.special is None
+            and (builder := _builder_beginning_with(row, rules, after, read)).suggestion
             is None
         ][: min(count, MOST)]
         # 2) decode all branches as one batch, each until its suggestion ends
-        longest = max((len(row.cover.ids) for row, *_ in branches), default=0)
+        longest = max((len(row.cover.ids) for row, _ in branches), default=0)
         more = min(rules.max_tokens - 1, model.context - len(read.ids) - longest)
-        answers = [
-            model.greedy(row.cover.ids, more, grammar) for row, _, grammar in branches
-        ]
+        answers = [model.greedy(row.cover.ids, more) for row, _ in branches]
         for index, step in steps_of(generate_rows(model.cache, answers, read.ids)):
-            row, builder, grammar = branches[index]
+            row, builder = branches[index]
             if step.index < len(row.cover.ids):
                 continue
             if step.id in model.end_ids:
                 builder.finish(SuggestionEnd.STOP)
                 continue
-            # Under a grammar, none is too improbable.
-            prob = 1.0 if grammar is not None else step.prob or 0.0
-            answers[index].is_stopped = not builder.feed(step.bytes, prob)
+            answers[index].is_stopped = not builder.feed(step.bytes, step.prob or 0.0)
         # 3) finish those that the rules have not ended
-        finished = [builder.finish(SuggestionEnd.CONTEXT) for _, builder, _ in branches]
+        finished = [builder.finish(SuggestionEnd.CONTEXT) for _, builder in branches]
         return [suggestion for suggestion in finished if suggestion.text]
-
-    def _rows(
-        self, read: CompletionContext, before: str, rules: SuggestionRules, count: int
-    ) -> list[tuple[HealedRow, AnswerGrammar | None]]:
-        """Return rows that the rules' grammar allows behind the text before the cursor,
-        `count` or more of them where there are so many, and the grammar behind each."""
-        if rules.grammar is None:
-            healed = self._continuations(read, count)
-            return [(row, None) for row in healed.rows if row.special is None]
-        grammar = self._grammar.at(rules.grammar, before)
-        healed = self._continuations(read, _DRAWN_FROM)
-        healed, allowed = self._grammar_mask(read, healed, grammar)
-        rows = list[tuple[HealedRow, AnswerGrammar | None]]()
-        for row, possible in zip(healed.rows, allowed.tolist(), strict=True):
-            if possible and row.special is None and len(rows) < MOST:
-                behind = grammar.copy()
-                behind.accept_bytes(row.beyond)
-                rows.append((row, behind))
-        return rows
 
     def _continuations(self, read: CompletionContext, count: int) -> HealedDistribution:
         top = max(count, ROWS)
@@ -302,39 +249,18 @@ class Completer:
             )
         return healed
 
-    def _grammar_mask(
-        self,
-        read: CompletionContext,
-        healed: HealedDistribution,
-        grammar: AnswerGrammar,
-    ) -> tuple[HealedDistribution, Tensor]:
-        """Return the rows, and which of them a grammar allows, bool [rows]. There are
-        more rows than were found where it allows none of these."""
-        counts = iter((_DRAWN_FROM, self._model.sampler.lookup.size))
-        while True:
-            allowed = [
-                grammar.allows(None if row.special is not None else row.beyond)
-                for row in healed.rows
-            ]
-            count = None if any(allowed) else next(counts, None)
-            if count is None:
-                return healed, torch.tensor(allowed, dtype=torch.bool)
-            healed = self._continuations(read, count)
-
     def _draw_first_row(
         self,
         healed: HealedDistribution,
-        allowed: Tensor | None,
         settings: SamplingSettings,
         top_n: int,
         random: torch.Generator,
     ) -> tuple[HealedRow, Step]:
-        """Draw one of the rows, of those that are allowed, bool [rows]; return it and
-        its step."""
+        """Draw one of the rows; return it and its step."""
         if not healed.rows:
             raise LmtuiError("the model has no tokens for this text")
         logprobs = torch.tensor([row.logprob for row in healed.rows])
-        kept = filter_logits(logprobs, settings, allowed=allowed)
+        kept = filter_logits(logprobs, settings)
         choice = draw(kept, random)
         row = healed.rows[int(kept.ids[choice])]
         vocabulary = self._model.sampler.vocabulary

@@ -118,17 +118,14 @@ class EditedDocument:
         return parts
 
     def predict_at(
-        self, text: str, cursor: int, *, top_n: int = 20, grammar: str | None = None
+        self, text: str, cursor: int, *, top_n: int = 20
     ) -> CursorPrediction:
         """Return the prediction at a cursor, with token healing where that is within a
         word (see `token_healing`).
 
-        A cursor whose neighbourhood was scored before costs no forward pass. Rows that
-        a `grammar` of the whole text forbids are marked; none are where the text does
-        not follow it.
+        A cursor whose neighbourhood was scored before costs no forward pass.
         """
-        prediction = self.predictor.predict_at(text, cursor, top_n=top_n)
-        return self._completer.mark_forbidden(prediction, grammar, text[:cursor])
+        return self.predictor.predict_at(text, cursor, top_n=top_n)
 
     def score_span(self, text: str, start: int, end: int) -> Iterator[ScoredSpan]:
         """Yield the scores of the tokens from `start` to `end` of a text, in order;
@@ -140,7 +137,9 @@ class EditedDocument:
         self, text: str, cursor: int, settings: SamplingSettings
     ) -> CompletionContext:
         """Return the context that `complete` would read, without running it."""
-        return self._completer.completion_context(text, cursor, settings.max_tokens)
+        return self._completer.completion_context(
+            text, cursor, settings.max_tokens, heals=settings.grammar is None
+        )
 
     def complete(
         self,
@@ -148,7 +147,6 @@ class EditedDocument:
         cursor: int,
         settings: SamplingSettings,
         *,
-        grammar_from: int | None = None,
         top_n: int = 20,
         single_line: bool = False,
         progress: ReportCount | None = None,
@@ -160,17 +158,14 @@ class EditedDocument:
         It is drawn from the rows of `predict_at` by the same sampler, without the
         repetition penalty. Control tokens end the continuation. Where
         `capabilities.infill` says so, the model reads the text after the cursor as
-        well. `grammar_from` is where the text begins that the grammar describes; None
-        is the cursor.
+        well. A grammar begins at the cursor, and no word is healed then.
 
         Raises:
-            LmtuiError: there is nothing to continue, or the text before the cursor does
-                not follow the grammar.
+            LmtuiError: there is nothing to continue.
         """
         return self._completer.steps(
             self.completion_context(text, cursor, settings),
             settings,
-            begun=text[cursor if grammar_from is None else grammar_from : cursor],
             lookup_ids=self._completer.after(text, cursor, _BESIDE),
             top_n=top_n,
             single_line=single_line,

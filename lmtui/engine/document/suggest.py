@@ -22,7 +22,6 @@ _ENDS = {
     FinishReason.LENGTH: SuggestionEnd.LENGTH,
     FinishReason.CONTEXT: SuggestionEnd.CONTEXT,
     FinishReason.NEWLINE: SuggestionEnd.NEWLINE,
-    FinishReason.BLOCKED: SuggestionEnd.BLOCKED,
 }
 
 
@@ -40,19 +39,16 @@ def suggest(
     after = text[cursor:]
     sees_after = engine.capabilities.infill and bool(after.strip())
     builder = SuggestionBuilder(rules, after, sees_after=sees_after)
-    greedy = SamplingSettings(
-        temperature=0, max_tokens=rules.max_tokens, grammar=rules.grammar
-    )
+    greedy = SamplingSettings(temperature=0, max_tokens=rules.max_tokens)
     shown = ""
     pending: Step | None = None
-    items = engine.document.complete(text, cursor, greedy, grammar_from=0, top_n=1)
-    for item in items:
+    for item in engine.document.complete(text, cursor, greedy, top_n=1):
         if isinstance(item, GenerationResult):
-            return _finish(builder, item, pending, rules)
+            return _finish(builder, item, pending)
         steps = [step for step in (pending, item) if step is not None]
         # A step without text is half a character, or the end: the next item tells.
         pending = None if item.piece else steps.pop()
-        if not all(builder.feed(step.bytes, _prob(step, rules)) for step in steps):
+        if not all(builder.feed(step.bytes, step.prob or 0.0) for step in steps):
             break
         if builder.shown != shown:
             shown = builder.shown
@@ -62,22 +58,10 @@ def suggest(
 
 
 def _finish(
-    builder: SuggestionBuilder,
-    finish: GenerationResult,
-    pending: Step | None,
-    rules: SuggestionRules,
+    builder: SuggestionBuilder, finish: GenerationResult, pending: Step | None
 ) -> Suggestion:
     if finish.reason is FinishReason.CANCELLED:
         raise Cancelled
     if pending is not None and finish.reason is not FinishReason.STOP:
-        builder.feed(pending.bytes, _prob(pending, rules))
+        builder.feed(pending.bytes, pending.prob or 0.0)
     return builder.finish(_ENDS[finish.reason])
-
-
-def _prob(step: Step, rules: SuggestionRules) -> float:
-    """Return how probable a step is among what the grammar allows. The first one, which
-    may end a half-typed word, counts as certain under a grammar."""
-    if rules.grammar is not None and step.index == 0:
-        return 1.0
-    shown = step.distribution
-    return (step.prob or 0.0) / ((shown.allowed_prob if shown else 1.0) or 1.0)

@@ -54,8 +54,6 @@ class SuggestionRules:
     )
     spare_following: bool = True
     """Never suggest what already follows the cursor."""
-    grammar: str | None = None
-    """Grammar, as in `SamplingSettings`, that the text follows from its beginning."""
 
 
 class SuggestionEnd(StrEnum):
@@ -70,7 +68,6 @@ class SuggestionEnd(StrEnum):
     characters."""
     REPEATS = "repeats what follows"
     CONTEXT = "context full"
-    BLOCKED = "grammar leaves no token"
     CANCELLED = "interrupted"
     NOTHING = "no whole word"
     """No whole word was left, or it would run into the following word."""
@@ -82,7 +79,6 @@ _UNDONE = {
     SuggestionEnd.TIME,
     SuggestionEnd.UNSURE,
     SuggestionEnd.CONTEXT,
-    SuggestionEnd.BLOCKED,
     SuggestionEnd.CANCELLED,
 }
 

@@ -62,15 +62,6 @@ class Sampler:
         drawn = effective_settings(self._backend, settings)
         return SamplerChain(drawn, self.lookup, until=until)
 
-    def text_grammar(self, setting: str, end_ids: Collection[int]) -> AnswerGrammar:
-        """Return the grammar of a setting at the beginning of a text, which `end_ids`
-        end.
-
-        Raises:
-            LmtuiError: it can't be used here.
-        """
-        return AnswerGrammar(self.compiled(setting), end_ids)
-
     def answer_grammar(
         self,
         settings: SamplingSettings,

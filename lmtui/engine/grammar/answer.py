@@ -142,17 +142,6 @@ class AnswerGrammar:
         if not self._matcher.accept_bytes(rest.encode()):
             raise GrammarStuck("the answer does not begin as the grammar says")
 
-    def accept_bytes(self, data: bytes) -> bool:
-        """Move on by a text; return whether the grammar allows it. If not, nothing
-        changes."""
-        return self._matcher.accept_bytes(data)
-
-    def allows(self, data: bytes | None) -> bool:
-        """Return whether a text can follow; None is the end."""
-        if data is None:
-            return self._matcher.is_accepting
-        return self._matcher.copy().accept_bytes(data)
-
 
 def answer_grammar(
     compiled: CompiledGrammar,

@@ -26,13 +26,6 @@ NAMES: dict[Kind, str] = {
     "gbnf": "GBNF grammar",
 }
 """What each kind is called."""
-SHORT_NAMES: dict[Kind, str] = {
-    "schema": "schema",
-    "regex": "regex",
-    "lark": "Lark",
-    "gbnf": "GBNF",
-}
-"""The same, where there is little room."""
 
 _GBNF_RULE = re.compile(r"^[ \t]*[\w-]+[ \t]*::=", re.MULTILINE)
 

@@ -383,14 +383,12 @@ def filter_logits(
     context: Iterable[int] = (),
     *,
     coin: float | None = None,
-    allowed: Tensor | None = None,
 ) -> SampledDistribution:
     """Apply all stages but the draw to raw logits [V], without bias and breakers;
-    `context` are the tokens before, `allowed` those that a grammar allows, bool
-    [V]."""
+    `context` are the tokens before."""
     chain = SamplerChain(settings)
     ids = np.fromiter(context, dtype=np.int64)
-    conditions = DrawConditions(ids, coin=coin, allowed=allowed)
+    conditions = DrawConditions(ids, coin=coin)
     prepared = chain.prepare(logits, conditions)
     table = to_cpu(*chain.ranking_inputs(prepared))
     return chain.filter(prepared, table, conditions)

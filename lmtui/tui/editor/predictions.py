@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmtui.engine.document.types import CursorPrediction
-from lmtui.engine.grammar.text import SHORT_NAMES, grammar_of
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line, visible_token
 from lmtui.tui.controller import Controller
-from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.status import ExpectedLines
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
@@ -30,7 +28,6 @@ class PredictionController(Controller):
         client: EngineClient,
         screen: ModelScreen,
         editor: GhostEditor,
-        writing: Writing,
         *,
         answered: Callable[[CursorPrediction | None], object],
     ) -> None:
@@ -38,11 +35,6 @@ class PredictionController(Controller):
         self._client, self._screen, self._editor = client, screen, editor
         self._panel, self._activity = screen.panel, screen.activity
         self._on_answer = answered
-        self._grammar = grammar = writing.rules.grammar
-        """Rows that it forbids are marked."""
-        self._title_suffix = (
-            f" · {SHORT_NAMES[grammar_of(grammar).kind]}" if grammar else ""
-        )
         self.lines = ExpectedLines(id="expected")
         """The half-typed word, and the rank of what follows it."""
         self._has_model = False
@@ -64,7 +56,7 @@ class PredictionController(Controller):
             return
         self._client.cancel()
         self.prediction = None
-        self._panel.title = TITLE + self._title_suffix
+        self._panel.title = TITLE
         self.lines.show(None)
 
     def resume(self) -> None:
@@ -79,12 +71,9 @@ class PredictionController(Controller):
         self.lines.outdate()
         self._request_key = self._editor.here
         text, cursor = self._editor.text, self._editor.cursor_index
-        grammar = self._grammar
         self._client.ask(
             Slot.LOOK,
-            lambda engine, _: engine.document.predict_at(
-                text, cursor, top_n=_ROWS, grammar=grammar
-            ),
+            lambda engine, _: engine.document.predict_at(text, cursor, top_n=_ROWS),
             self._show,
             self._show_failed,
             dropped=self._ask_if_current,
@@ -98,8 +87,7 @@ class PredictionController(Controller):
     def _show(self, prediction: CursorPrediction) -> None:
         self.prediction, self._answer_key = prediction, self._request_key
         typed = visible_line(prediction.typed.strip())
-        title = f"Next after “{typed}”" if typed else TITLE
-        self._panel.title = title + self._title_suffix
+        self._panel.title = f"Next after “{typed}”" if typed else TITLE
         if prediction.distribution is None:
             self._panel.clear(_EMPTY)
             self.lines.show(None)
@@ -134,7 +122,7 @@ class PredictionController(Controller):
 
     def _show_failed(self, error: LmtuiError) -> None:
         self.prediction = None
-        self._panel.title = TITLE + self._title_suffix
+        self._panel.title = TITLE
         self._panel.clear(str(error))
         self.lines.show(None)
         self._on_answer(None)

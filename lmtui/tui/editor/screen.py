@@ -130,7 +130,7 @@ then none, then the first one again.
         self.context = ContextController(new_client(), self, self.file, writing.context)
         self.scores = ScoreController(new_client(), self, editor, self.file, writing)
         self.predictions = PredictionController(
-            new_client(), self, editor, writing, answered=self.scores.follow_prediction
+            new_client(), self, editor, answered=self.scores.follow_prediction
         )
         self.suggestions = SuggestionController(
             new_client(), self, editor, self.predictions, writing
