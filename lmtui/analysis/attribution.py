@@ -408,7 +408,7 @@ def _turn_sources(
     while any(mark[:2] in turn.content for turn, _ in turns):
         mark = f"q{mark}"
     marked = [
-        replace(turn, content=mark.format(i), ids=())
+        replace(turn, content=mark.format(i), known=None)
         for i, (turn, _) in enumerate(turns)
     ]
     rendered, _ = _spelled(engine.describe_tokens(engine.prompt(marked).ids))

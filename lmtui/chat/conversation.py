@@ -204,17 +204,18 @@ class Conversation:
     ) -> tuple[ChatTurn, ...]:
         """Return the conversation as the engine reads it, without empty messages.
 
-        It ends with the message `last_id`, or with the leaf. What `model` has answered
-        has its ids, which mean nothing to another one.
+        It ends with the message `last_id`, or with the leaf. The last answer of `model`
+        is given as it was read and generated.
         """
         trail = self.path if last_id is None else self.trail(last_id)
-        return tuple(
-            self.node(node.id).own_message
-            if model and node.model == model
-            else node.message
-            for node in trail
-            if node.content
-        )
+        nodes = [node for node in trail if node.content]
+        turns = [node.message for node in nodes]
+        for index in reversed(range(len(nodes))):
+            if model and nodes[index].model == model:
+                known = self.node(nodes[index].id).continuation
+                turns[index] = replace(turns[index], known=known)
+                break
+        return tuple(turns)
 
     def choose(self, id_: int) -> ChatMessage:
         """Put a message on the active branch and return the leaf.

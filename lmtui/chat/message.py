@@ -119,11 +119,6 @@ class ChatMessage:
         return ChatTurn(self.role, self.content)
 
     @property
-    def own_message(self) -> ChatTurn:
-        """The message as the engine reads it that wrote it: with its ids."""
-        return ChatTurn(self.role, self.content, self.own_ids)
-
-    @property
     def continuation(self) -> Prompt | None:
         """The prompt that continues exactly at the end of the text, for the same model.
 

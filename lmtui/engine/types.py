@@ -33,9 +33,9 @@ class ChatTurn:
 
     role: Role
     content: str
-    ids: tuple[int, ...] = field(default=(), compare=False)
-    """Ids that the model in use generated for its text, and perhaps its end; a prompt
-    has them wherever they spell what the chat template writes."""
+    known: Prompt | None = field(default=None, compare=False)
+    """The prompt of an answer with the answer behind it, as the model in use read and
+    generated them."""
 
 
 _setting = partial(setting, at_once=True)
@@ -526,9 +526,6 @@ class Prompt:
     begun: str = field(default="", compare=False)
     """The beginning of the answer that it ends with: a prefill, or what was generated
     before."""
-    reread: int = field(default=0, compare=False)
-    """How many answers with ids are not read as they were generated, since the template
-    changes them or what is before them."""
 
 
 UNKNOWN = "unknown"

@@ -67,19 +67,20 @@ def test_messages_hold_all_turns_in_order() -> None:
     assert chat.messages() == (*chat.messages(asked.id), ChatTurn("assistant", "a b"))
 
 
-def test_messages_have_the_ids_of_what_the_model_itself_generated() -> None:
+def test_last_answer_of_a_model_is_given_as_it_was_generated() -> None:
     chat = Conversation()
-    _, reply = exchange(chat, "one")
-    last = chat.say("two").id
-    assert [turn.ids for turn in chat.messages(last, model="m")] == [(), reply.ids, ()]
-    assert not any(turn.ids for turn in chat.messages(last, model="n"))
-    assert not any(turn.ids for turn in chat.messages(last))
-    edited = chat.amend(reply.id, "other words")
-    assert not any(turn.ids for turn in chat.messages(edited.id, model="m"))
+    exchange(chat, "one")
+    _, reply = exchange(chat, "two")
+    last = chat.say("three").id
+    read = [turn.known for turn in chat.messages(last, model="m")]
+    assert read == [None, None, None, reply.continuation, None]
+    assert reply.continuation is not None
+    assert not any(turn.known for turn in chat.messages(last, model="n"))
+    assert not any(turn.known for turn in chat.messages(last))
     stored = Conversation.restored(
         [node_of(row_of(node)) for node in chat.nodes], chat.chosen
     )
-    assert stored.messages(last, model="m")[1].ids == reply.ids
+    assert stored.messages(last, model="m")[3].known == reply.continuation
 
 
 def test_unanswered_message_is_not_sent_again() -> None:

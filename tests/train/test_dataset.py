@@ -221,11 +221,11 @@ def test_without_a_template_the_plain_format_is_learned() -> None:
     content = turns("Be brief.", "Hi", "Hello\n", "the cat", " sat", first="system")
     made = example(content, tokenizer)
     assert tokenizer.decode(made.ids) == (
-        "Be brief.\n\nUser: Hi\nAssistant: Hello\n\nUser: the cat\nAssistant:  sat"
+        "Be brief.\n\nUser: Hi\nAssistant: Hello\n\nUser: the cat\nAssistant: sat"
         "<|endoftext|>"
     )
     # No token ends a turn, so that of a document must end the last.
-    assert learned(made, tokenizer) == [" Hello\n\n", "  sat<|endoftext|>"]
+    assert learned(made, tokenizer) == [" Hello\n\n", " sat<|endoftext|>"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class StoredMessageText(TextSource):
     """A message of a conversation, scored after those before it."""
 
     messages: Callable[[str | None], tuple[ChatTurn, ...]] = lambda _: ()
-    """Returns the messages before it; the answers of a model by their ids."""
+    """Returns the messages before it, for a model to read."""
     steps: tuple[Step, ...] = ()
     """Tokens that it was written with; empty if they are not all known."""
     before: tuple[int, ...] = ()

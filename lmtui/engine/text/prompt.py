@@ -15,9 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from lmtui.engine.text.common_prefix import common_prefix_len
-from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.text.normalization import covering
-from lmtui.engine.text.own_answers import OWN, OwnAnswer, OwnAnswerFinder
 from lmtui.engine.text.thinking import (
     ReasoningSpan,
     before_thinking,
@@ -33,7 +31,6 @@ from lmtui.models.errors import tokenizing
 
 # Plain format of a base model; parts in brackets may be missing:
 # [SYSTEM⏎⏎]User: MESSAGE⏎Assistant: ANSWER⏎User: MESSAGE⏎Assistant:[ PREFILL]
-_SPEAKERS = {"user": "User", "assistant": "Assistant"}
 _SWITCHES = ("enable_thinking", "thinking")
 """Template variables that turn thinking on or off: of Qwen3 and SmolLM3, and of Granite
 and DeepSeek-V3.1."""
@@ -48,7 +45,7 @@ _REMOVE = "\ufdd0"  # removed again; the tokenizer can read such a string as tex
 _SPLIT = "\ufdd1"  # the text is split here: the tokenizer always matches these strings
 _WRITING = "\ufdd2"  # placeholder for the message that is being written
 _THOUGHT = "\ufdd3"  # behind the thinking of an answer, where that has ended
-_ALL = (_REMOVE, _SPLIT, _WRITING, _THOUGHT, OWN)
+_ALL = (_REMOVE, _SPLIT, _WRITING, _THOUGHT)
 _MARKS = dict.fromkeys(map(ord, _ALL), "\ufffd")
 _NO_MARKS = dict.fromkeys(map(ord, (_WRITING, _THOUGHT)))
 
@@ -87,7 +84,6 @@ class PromptBuilder:
         self._added = frozenset(i for i, _ in added)
         self._specials = {t.content: i for i, t in added if t.special}
         self._others = [t.content for _, t in added if not t.special]
-        self._openings: dict[bool | None, str] = {}
 
     @cached_property
     def _special_pattern(self) -> re.Pattern[str]:
@@ -175,20 +171,16 @@ class PromptBuilder:
             rendered = self._render_continued(turns, prefill, thinking)
         else:
             rendered = self._render(turns, thinking=thinking)
-        # 2) ids: those that the model generated, and between them those of the text
-        own = self._own_answers(messages, rendered, thinking)
-        ids = self._ids_with_answers(rendered, own)
+        # 2) ids: those of the last answer and its prompt, and those of the rest
+        ids = self._ids_after_answer(rendered, messages)
         # 3) what of them is the beginning of the answer
-        given = self._prefill_length(rendered, own, ids, self._guard(prefill))
-        return Prompt(
-            ids, _unmarked(rendered), given=given, begun=prefill,
-            reread=_reread_count(messages, own, rendered, self._opening(thinking)),
-        )  # fmt: skip
+        given = self._prefill_length(rendered, messages, ids, self._guard(prefill))
+        return Prompt(ids, _unmarked(rendered), given=given, begun=prefill)
 
     def _prefill_length(
         self,
         rendered: str,
-        own: Sequence[OwnAnswer],
+        messages: Sequence[ChatTurn],
         ids: tuple[int, ...],
         prefill: str,
     ) -> int:
@@ -197,79 +189,20 @@ class PromptBuilder:
         if not prefill or not rendered.endswith(prefill):
             return 0
         before = rendered.removesuffix(prefill)
-        first = self._ids_with_answers(before, own, apart=_is_marked(rendered))
+        first = self._ids_after_answer(before, messages, apart=_is_marked(rendered))
         return len(ids) - len(first) if ids[: len(first)] == first else 0
 
-    # Answers whose ids are known.
-
-    def _own_answers(
-        self, messages: Sequence[ChatTurn], rendered: str, thinking: bool | None
-    ) -> list[OwnAnswer]:
-        turns = [turn for turn in messages if turn.ids]
-        if not turns:
-            return []
-        if self.has_template:
-            marks = (self._message(turn, OWN if turn.ids else "") for turn in messages)
-            marked = self._render(marks, thinking=thinking)
-        else:
-            marked = _plain_turns(messages, OWN)
-        return self._answer_finder.find(turns, rendered, marked)
-
-    def _opening(self, thinking: bool | None) -> str:
-        """Return what the template writes behind a question, for the model to answer;
-        "" where that can't be told."""
-        if thinking not in self._openings:
-            turns = [{"role": "user", "content": "question"}]
-            try:
-                asked = self._render(turns, thinking=thinking)
-                bare = self._render(turns, open_ended=False, thinking=thinking)
-            except LmtuiError:
-                asked = bare = ""
-            ends = asked.startswith(bare)
-            self._openings[thinking] = asked[len(bare) :] if ends else ""
-        return self._openings[thinking]
-
-    @cached_property
-    def _answer_finder(self) -> OwnAnswerFinder:
-        vocabulary = Vocabulary(self._tokenizer)
-        return OwnAnswerFinder(
-            vocabulary.bytes,
-            self._guard if self.has_template else str,
-            marks=(_REMOVE, _SPLIT),
-            has_end=self.has_template,
-        )
-
-    def _ids_with_answers(
-        self, rendered: str, own: Sequence[OwnAnswer], *, apart: bool = False
+    def _ids_after_answer(
+        self, rendered: str, messages: Sequence[ChatTurn], *, apart: bool = False
     ) -> tuple[int, ...]:
-        """Return a rendered conversation as ids: those that are known, and between them
-        those of the text."""
-        ids: list[int] = []
-        at = 0
-        for part in own:
-            ids += self._encode_part(rendered[at : part.start], at, apart=apart)
-            ids += part.ids
-            at = part.end
-        return (*ids, *self._encode_part(rendered[at:], at, apart=apart))
-
-    def _encode_part(self, text: str, at: int, *, apart: bool) -> list[int]:
-        """Return the ids of a part of a rendered conversation. Some tokenizers put a
-        space before the first word of a text: what is not the beginning of the
-        conversation is encoded after a newline."""
-        if not text:
-            return []
-        controls = tuple(self._specials) if self.has_template else ()
-        begins = not at or text.startswith(controls)
-        ids = self._part(text, apart=apart)
-        if begins:
-            return ids
-        line, after = (self._part(f"\n{t}", apart=apart) for t in ("", text))
-        return after[len(line) :] if after[: len(line)] == line else ids
-
-    def _part(self, text: str, *, apart: bool) -> list[int]:
-        if self.has_template:
-            return list(self._encode(text, apart=apart))
-        return list(self.document(text, "no").ids)
+        """Return a rendered conversation as ids. Where it begins with the text of the
+        last answer and its prompt, their ids stay: the KV cache has them."""
+        known = [turn.known for turn in messages if turn.known is not None]
+        if known and rendered.startswith(known[-1].text):
+            rest = rendered.removeprefix(known[-1].text)
+            if not rest or self._special_pattern.match(rest):  # a token begins here
+                return (*known[-1].ids, *self._encode(rest, apart=apart))
+        return tuple(self._encode(rendered, apart=apart))
 
     def draft(
         self, messages: Sequence[ChatTurn], text: str, *, thinking: bool | None = None
@@ -289,11 +222,12 @@ class PromptBuilder:
         else:
             rendered = self._plain([*messages, writing], "").text
         before = rendered.partition(_WRITING)[0]
-        prefix = () if self.has_template else self.prefix("auto")
-        own = self._own_answers(messages, before, thinking)
-        written = self._guard(text) if self.has_template else text
-        context = [*prefix, *self._ids_with_answers(before, own)]
-        ids = [*prefix, *self._ids_with_answers(before + written, own)]
+        if self.has_template:
+            whole = before + self._guard(text)
+            context = [*self._ids_after_answer(before, messages)]
+            ids = [*self._ids_after_answer(whole, messages)]
+        else:
+            context, ids = map(self._plain_ids, (before, before + text))
         # A token that merges text with what is before it counts as the text's.
         same = common_prefix_len(context, ids)
         return ids[:same], ids[same:]
@@ -338,7 +272,10 @@ class PromptBuilder:
     def _ids_of(self, rendered: str, *, apart: bool) -> list[int]:
         if self.has_template:
             return list(self._encode(rendered, apart=apart))
-        encoding = self.document(_unmarked(rendered), "auto")
+        return self._plain_ids(_unmarked(rendered))
+
+    def _plain_ids(self, text: str) -> list[int]:
+        encoding = self.document(text, "auto")
         return [*encoding.prefix, *encoding.ids]
 
     def _answer_span(
@@ -433,10 +370,7 @@ class PromptBuilder:
     def _plain(self, messages: Sequence[ChatTurn], prefill: str) -> Prompt:
         asked = f"{_plain_turns(messages)}Assistant:"
         text = asked + (_space_before(prefill) + prefill if prefill else "")
-        own = self._own_answers(messages, text, None)
-        ids = (*self.prefix("auto"), *self._ids_with_answers(text, own))
-        reread = _reread_count(messages, own, text, "Assistant:")
-        return Prompt(ids, text, ("\nUser:",), begun=prefill, reread=reread)
+        return Prompt(tuple(self._plain_ids(text)), text, ("\nUser:",), begun=prefill)
 
     def _render_continued(
         self, messages: Sequence[Message], prefill: str, thinking: bool | None
@@ -546,18 +480,17 @@ class PromptBuilder:
             return _THOUGHT in self._render(turns, open_ended=False)
         return False
 
-    def _message(self, turn: ChatTurn, mark: str = "") -> Message:
+    def _message(self, turn: ChatTurn) -> Message:
         """Return a turn as the template gets it. Every control string in it is text,
         except the marks around the model's thinking: by these the template knows what
-        to leave out. `mark` is put before its text, behind the thinking."""
+        to leave out."""
         text = turn.content
         span = thinking_in(text) if turn.role == "assistant" else None
         if span is None:
-            return {"role": turn.role, "content": mark + self._guard(text)}
+            return {"role": turn.role, "content": self._guard(text)}
         if self._takes_reasoning:
-            message = self._split_reasoning(text, span)
-            return {**message, "content": mark + message["content"]}
-        return {"role": turn.role, "content": self._with_marks(text, span, mark)}
+            return self._split_reasoning(text, span)
+        return {"role": turn.role, "content": self._with_marks(text, span)}
 
     def _split_reasoning(self, text: str, span: ReasoningSpan) -> Message:
         """Return an answer with its thinking under each name that templates use."""
@@ -569,19 +502,19 @@ class PromptBuilder:
             **dict.fromkeys(_REASONING, thought),
         }
 
-    def _with_marks(self, text: str, span: ReasoningSpan, mark: str) -> str:
+    def _with_marks(self, text: str, span: ReasoningSpan) -> str:
         """Return an answer in which the marks around its thinking are marks, if the
-        template knows them; with `mark` before its text."""
+        template knows them."""
         known = (
             marker.rstrip() in self._template for marker in (span.opening, span.closing)
         )
         if not all(known):
-            return mark + self._guard(text)
+            return self._guard(text)
         behind = span.stop + len(span.closing)
         thought, answer = text[span.start : span.stop], text[behind:]
         return (
             f"{text[: span.start]}{self._guard(thought)}{span.closing}"
-            f"{mark}{self._guard(answer)}"
+            f"{self._guard(answer)}"
         )
 
     def _guard(self, text: str) -> str:
@@ -635,13 +568,13 @@ def _has_all_messages(messages: Sequence[Message], asked: str, continued: str) -
     return all(text in continued for text in texts if text in asked)
 
 
-def _plain_turns(messages: Sequence[ChatTurn], mark: str = "") -> str:
-    """Return a conversation in the plain format, up to the next speaker's name, with
-    `mark` before each answer whose ids are known."""
+def _plain_turns(messages: Sequence[ChatTurn]) -> str:
+    """Return a conversation in the plain format, up to the next speaker's name."""
     return "".join(
-        f"{m.content}\n\n" if m.role not in _SPEAKERS
-        else f"Assistant:{_space_before(m.content)}{mark}{m.content}\n" if m.ids
-        else f"{_SPEAKERS[m.role]}: {m.content}\n"
+        f"{m.content}\n\n" if m.role == "system"
+        else f"Assistant:{_space_before(m.content)}{m.content}\n"
+        if m.role == "assistant"
+        else f"User: {m.content}\n"
         for m in messages
     )  # fmt: skip
 
@@ -650,22 +583,6 @@ def _space_before(answer: str) -> str:
     """Return what stands between a speaker's name and an answer of the model, which
     mostly begins with a space itself."""
     return "" if answer[:1].isspace() else " "
-
-
-def _reread_count(
-    messages: Sequence[ChatTurn],
-    own: Sequence[OwnAnswer],
-    rendered: str,
-    opening: str,
-) -> int:
-    """Return how many answers with ids do not stand as they were generated, behind
-    `opening`."""
-    same = (
-        part.is_whole
-        and rendered[: part.start].rstrip(" ").endswith(opening.rstrip(" "))
-        for part in own
-    )
-    return sum(1 for turn in messages if turn.ids) - sum(same)
 
 
 def _is_marked(text: str) -> bool:

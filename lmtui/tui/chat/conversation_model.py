@@ -76,8 +76,8 @@ class ConversationModelController(Controller):
         return self._state.info is not None and self._state.info.label == model
 
     def messages(self, last_id: int | None = None) -> tuple[ChatTurn, ...]:
-        """Return the conversation up to a message, or the leaf, for the model in use:
-        its own answers with their ids."""
+        """Return the conversation up to a message, or the leaf, for the model
+        in use."""
         info = self._state.info
         return self._session.conversation.messages(
             last_id, model=info.label if info else None

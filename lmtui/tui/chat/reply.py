@@ -47,10 +47,6 @@ _STOPPED = "stopped · Ctrl+G more, Ctrl+R again"
 _STOPPED_EMPTY = "stopped before the first word · Ctrl+R again"
 _NOTHING = "nothing to add · Ctrl+R again"
 NO_TOKEN = "No token was generated."
-REREAD = (
-    "This model's chat template changes earlier answers, or what stands before them:"
-    " they are read as other tokens than were generated."
-)
 _WHEN_FULL = (
     "/undo takes back the last turn, /fork goes on from an earlier message in a new"
     ' conversation, and when_full = "drop" (F10) leaves out the oldest turns.'
@@ -85,7 +81,6 @@ class ReplyController(Controller):
         self._stopped_early = False  # stopped before the engine was asked
         self._answer_count = 0  # how many were begun
         self._status = ""  # how far the answer is
-        self._warned_reread = False  # that the model does not read what it generated
         # Sent before there was a model or room: what it says, and how it was written.
         self._queue: list[tuple[str, str]] = []
         self._last_sent: tuple[int, str] = (0, "")  # of the message that was said last
@@ -100,8 +95,6 @@ class ReplyController(Controller):
 
     def follow_model(self, state: ModelState) -> None:
         """Give what waits back to the prompt where there is no model to come."""
-        if self._info != state.info:
-            self._warned_reread = False
         self._info = state.info
         edits = state.capabilities.edits
         self.why_no_prefill = "" if edits else state.capabilities.why_not
@@ -265,9 +258,6 @@ class ReplyController(Controller):
         )
         self._thinking = ReasoningTracker(self.message)
         self._strip.read(len(prompt.ids))
-        if prompt.reread and not self._warned_reread:
-            self._warned_reread = True
-            self._screen.notify(REREAD)
 
     def _show_reading(self, done: int, total: int) -> None:
         self._set_status(f"reading the prompt {done:,}/{total:,}")

@@ -151,7 +151,7 @@ def test_answered_finds_the_answers_of_a_conversation() -> None:
     assert answers_of(writer(), *turns) == ["Hello<|im_end|>", "sat<|im_end|>"]
     assert answers_of(writer(), *turns[:2]) == []
     assert answers_of(writer(), *turns[2:4]) == ["Hello<|im_end|>"]
-    plain = (" Hello\n", "  sat ")
+    plain = (" Hello\n", " sat ")
     assert answers_of(without_template(), *turns) == list(plain)
 
 

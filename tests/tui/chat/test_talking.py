@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -127,19 +126,3 @@ class Forgetful(FakeEngine):
 async def test_answer_notes_a_message_that_the_template_leaves_out() -> None:
     async with chat(engine=Forgetful(["a"]), system="Arr.", asked="count") as running:
         await running.until(lambda: "without 1 earlier message" in running.seen)
-
-
-class RereadingEngine(FakeEngine):
-    """A model whose template changes its earlier answers."""
-
-    def prompt(self, messages: Sequence[ChatTurn], **options: Any) -> Prompt:
-        made = super().prompt(messages, **options)
-        return replace(made, reread=sum(turn.ids != () for turn in messages))
-
-
-async def test_answers_that_are_read_as_other_tokens_are_told_once() -> None:
-    engine = RereadingEngine(["one", "two", "three"])
-    async with chat(engine=engine) as running:
-        for count, asked in enumerate(("a", "b", "c"), 1):
-            await running.say(asked)
-            assert running.notices.count("read as other tokens") == (count > 1)

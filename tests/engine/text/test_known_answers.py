@@ -1,4 +1,4 @@
-"""What the model generated is read again by the same ids; no text ever changes."""
+"""The last answer is read again by its own ids; no text ever changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
@@ -18,6 +18,7 @@ from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.engine.types import (
     ChatTurn,
     GenerationResult,
+    Prompt,
     SamplingSettings,
     Step,
 )
@@ -71,75 +72,76 @@ exchanges = st.lists(
 )
 
 
-@pytest.mark.parametrize("template", [CHATML, None])
+def known(prompt: Prompt, answer: str, ids: tuple[int, ...]) -> ChatTurn:
+    """An answer as the model generated it after a prompt."""
+    read = Prompt((*prompt.ids, *ids), prompt.text + answer)
+    return ChatTurn("assistant", answer, read)
+
+
+def bare(turns: Sequence[ChatTurn]) -> list[ChatTurn]:
+    return [replace(turn, known=None) for turn in turns]
+
+
 @given(said=exchanges)
 def test_next_prompt_begins_with_the_last_one_and_its_answer(
-    template: str | None, said: list[tuple[str, str, list[int]]]
+    said: list[tuple[str, str, list[int]]],
 ) -> None:
-    made = builder(template)
+    made = builder()
     turns: list[ChatTurn] = []
     before: tuple[int, ...] = ()
     for asked, answer, cuts in said:
-        if template is None:  # a base model begins with the space
-            answer = f" {answer}"
         turns.append(ChatTurn("user", asked))
         prompt = made.render(turns)
-        assert prompt.ids[: len(before)] == before
-        bare = made.render([replace(turn, ids=()) for turn in turns])
-        assert prompt.reread == bare.reread == 0
-        if template is not None:
-            assert prompt.text == bare.text
-            assert control(prompt.ids) == control(bare.ids)
+        typed = any(mark in turn.content for turn in turns[:-1] for mark in SPECIALS)
+        assert typed or prompt.ids[: len(before)] == before
+        plain = made.render(bare(turns))
+        assert prompt.text == plain.text
+        assert control(prompt.ids) == control(plain.ids)
         assert tiny.tokenizer().decode(prompt.ids) == prompt.text
         ids = in_pieces(answer, cuts)
         before = (*prompt.ids, *ids)
-        turns.append(ChatTurn("assistant", answer, (*ids, END)))
+        turns.append(known(prompt, answer, ids))
 
 
 @given(said=exchanges, draft=spoken)
 def test_draft_is_read_after_the_ids_that_its_prompt_will_have(
     said: list[tuple[str, str, list[int]]], draft: str
 ) -> None:
-    turns = []
+    made = builder()
+    turns: list[ChatTurn] = []
     for asked, answer, cuts in said:
         turns.append(ChatTurn("user", asked))
-        turns.append(ChatTurn("assistant", answer, in_pieces(answer, cuts)))
-    context, ids = builder().draft(turns, draft)
-    whole = builder().render([*turns, ChatTurn("user", draft)]).ids
+        turns.append(known(made.render(turns), answer, in_pieces(answer, cuts)))
+    context, ids = made.draft(turns, draft)
+    whole = made.render([*turns, ChatTurn("user", draft)]).ids
     assert whole[: len(context)] == tuple(context)
     assert tiny.tokenizer().decode([*context, *ids]).endswith(f"user\n{draft}")
 
 
-@given(answer=spoken, ids=st.lists(st.integers(0, 420), max_size=8))
-def test_ids_that_spell_another_text_never_change_the_prompt_text(
-    answer: str, ids: list[int]
+@given(said=exchanges, other=spoken)
+def test_answer_that_is_changed_is_read_as_the_tokenizer_reads_it(
+    said: list[tuple[str, str, list[int]]], other: str
 ) -> None:
-    turns = [ChatTurn("user", "a"), ChatTurn("assistant", answer, tuple(ids))]
-    turns.append(ChatTurn("user", "b"))
-    for made in (builder(), builder(TRIMMED)):
-        prompt = made.render(turns)
-        assert prompt.text == made.render([replace(t, ids=()) for t in turns]).text
-        assert tiny.tokenizer().decode(prompt.ids) == prompt.text
+    made = builder()
+    turns: list[ChatTurn] = []
+    for asked, answer, cuts in said:
+        turns.append(ChatTurn("user", asked))
+        turns.append(known(made.render(turns), answer, in_pieces(answer, cuts)))
+    assume(turns[-1].content != other)
+    changed = [*turns[:-1], replace(turns[-1], content=other), ChatTurn("user", "b")]
+    assert made.render(changed) == made.render(bare(changed))
+    asked = turns[0].content
+    changed = [ChatTurn("user", f"{asked}!"), *turns[1:], ChatTurn("user", "b")]
+    assert made.render(changed) == made.render(bare(changed))
 
 
-def test_trimmed_answer_keeps_the_ids_of_its_words_and_is_told() -> None:
-    ids = in_pieces("the cat sat", [1, 2, 5])
-    newline = in_pieces("\n", [])
-    answer = ChatTurn("assistant", "\nthe cat sat\n", (*newline, *ids, *newline, END))
-    turns = [ChatTurn("user", "a"), answer, ChatTurn("user", "b")]
-    prompt = builder(TRIMMED).render(turns)
-    place = next(i for i in range(len(prompt.ids)) if prompt.ids[i:][: len(ids)] == ids)
-    assert prompt.ids[place + len(ids)] == END
-    assert prompt.reread == 1
-    assert builder(CHATML).render(turns).reread == 0
-
-
-def test_prompt_that_opens_thinking_is_told_to_be_read_otherwise() -> None:
-    opened = builder(
-        CHATML.replace("assistant\n{% endif", "assistant\n<think>{% endif")
-    )
-    answer = ChatTurn("assistant", "yes", in_pieces("yes", [1]))
-    assert opened.render([ChatTurn("user", "a"), answer, ChatTurn("user", "b")]).reread
+def test_trimmed_answer_is_read_as_the_tokenizer_reads_it() -> None:
+    made = builder(TRIMMED)
+    asked = [ChatTurn("user", "a")]
+    ids = in_pieces("\nthe cat sat\n", [1, 2, 5])
+    answer = known(made.render(asked), "\nthe cat sat\n", ids)
+    turns = [*asked, answer, ChatTurn("user", "b")]
+    assert made.render(turns) == made.render(bare(turns))
 
 
 @pytest.mark.parametrize(
@@ -150,19 +152,18 @@ def test_published_templates_write_the_same_text_with_ids(
     name: str, answer: str
 ) -> None:
     made = prompts(name)
-    words = answer.rpartition("\n")[2]
-    ids = (*made.document(answer.removesuffix(words), "no").ids, *in_pieces(words, [1]))
-    turns = [ChatTurn("user", "a"), ChatTurn("assistant", answer, ids)]
-    turns.append(ChatTurn("user", "b"))
+    asked = [ChatTurn("user", "a")]
+    ids = tuple(i for part in answer for i in made.document(part, "no").ids)
     try:
-        bare = made.render([replace(turn, ids=()) for turn in turns])
+        turns = [*asked, known(made.render(asked), answer, ids), ChatTurn("user", "b")]
+        plain = made.render(bare(turns))
     except LmtuiError:
         pytest.skip("the template refuses the conversation")
     prompt = made.render(turns)
-    assert prompt.text == bare.text
-    own = in_pieces(words, [1])
-    kept = any(prompt.ids[i:][: len(own)] == own for i in range(len(prompt.ids)))
-    assert kept or words not in prompt.text
+    assert prompt.text == plain.text
+    read = turns[1].known
+    assert read is not None
+    assert prompt.ids in (plain.ids, (*read.ids, *prompt.ids[len(read.ids) :]))
 
 
 def test_cache_holds_over_the_turns_of_a_chat() -> None:
