@@ -22,7 +22,6 @@ from lmtui import paths, state
 from lmtui.cli.engine import (
     OpenEngine,
     but_for_unkept,
-    is_local,
     open_counted,
     open_for_comparison,
     open_model,
@@ -188,7 +187,6 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
         drop_oldest=settings.chat.drops_oldest,
         thinking=settings.chat.thinking_switch,
         thinking_override=settings.chat.thinking if by_flag else None,
-        is_here=partial(is_local, settings),
         # Without the hint, which is for the shell: the screen offers the models itself.
         missing=missing and LmtuiError(missing.title, missing.detail),
     )

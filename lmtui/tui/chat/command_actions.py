@@ -66,7 +66,6 @@ class CommandActions:
             "/system": self._set_system,
             "/model": lambda name: self._use(ModelRef(name) if name else None),
             "/adapter": lambda name: self._use(ModelRef(None, name) if name else None),
-            "/own": lambda _: parts.chat_model.load(),
             "/preset": self._use_preset,
             "/ban": bans.ban,
             "/unban": bans.unban,

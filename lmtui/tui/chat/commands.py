@@ -44,7 +44,6 @@ COMMANDS = (
     Command("/help", "", "show every key and command", waits=False),
     Command("/new", "", "begin another conversation; this one is kept"),
     Command("/system", "[TEXT]", "set the system message; edit it without TEXT"),
-    Command("/own", "", "go back to the model that wrote this, e.g. after /model"),
     Command("/model", "[NAME]", "use another model; choose from a list without NAME"),
     Command("/adapter", "[NAME]", "use an adapter; choose from a list without NAME"),
     Command("/preset", "[NAME]", "use a preset, or list them; save NAME makes one"),

@@ -6,8 +6,6 @@ deleted message can be restored.
 
 from __future__ import annotations
 
-from functools import partial
-
 from lmtui.chat.message import ChatMessage
 from lmtui.engine.types import Candidate
 from lmtui.tui.chat.message import MessageView
@@ -40,7 +38,6 @@ class MessageEditor:
         self._branch, self._chat_model = parts.branch, parts.chat_model
         self._prompt, self._switcher = parts.prompt, switcher
         self._reply, self._tokens = reply, tokens
-        self._edit_count = 0  # how many were begun
 
     async def perform(self, event: MessageView.ActionRequested) -> None:
         node = self._session.conversation.node(int(event.key))
@@ -66,7 +63,6 @@ class MessageEditor:
     # Other words.
 
     def edit(self, node: ChatMessage) -> None:
-        self._edit_count += 1
         may_be_empty = node.role == "system"
         self._prompt.begin_edit(
             node.id, node.content, _TITLES[node.role], empty=may_be_empty
@@ -94,10 +90,6 @@ class MessageEditor:
         if ask and node.role == "assistant" and self._reply.why_no_prefill:
             self._screen.notify(f"{self._reply.why_no_prefill} Ctrl+S saves the edit.")
             return
-        if ask and self._chat_model.ask_for_model(
-            partial(self._resend, self._edit_count, text)
-        ):
-            return
         self._prompt.end_edit()
         if node.role == "assistant":
             await self._amend(node, text, ask=ask)
@@ -106,10 +98,6 @@ class MessageEditor:
         else:
             conversation.reword(node.id, text)
             await self.branch_changed()
-
-    async def _resend(self, number: int, text: str) -> None:
-        if number == self._edit_count:
-            await self.send(text, ask=True)
 
     async def _amend(self, node: ChatMessage, text: str, *, ask: bool) -> None:
         conversation = self._session.conversation

@@ -5,15 +5,9 @@ Set from the command line and the settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from lmtui.errors import LmtuiError
-from lmtui.models.source import ModelRef
-
-
-def _all_here(ref: ModelRef) -> bool:
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +21,6 @@ class ChatOptions:
     thinking_override: str | None = None
     """The value of `chat.thinking` given by a flag: it replaces, and is kept as, the
     conversation's own."""
-    is_here: Callable[[ModelRef], bool] = _all_here
-    """Return whether a model can be loaded without a download; may read the disk."""
     missing: LmtuiError | None = None
     """Why there is no model at the start: the opened conversation's is not
     available."""

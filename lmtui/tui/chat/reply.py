@@ -199,6 +199,7 @@ class ReplyController(Controller):
 
     def _start(self, prefix: GenerationInput, prefill: str = "") -> None:
         self._pending_input = prefix, prefill
+        self._chat_model.update()
         self._set_status("reading the prompt")
         panel = self._screen.panel
         if panel.distribution is None:
@@ -315,6 +316,7 @@ class ReplyController(Controller):
             if self._replaced_id is not None:
                 self._session.conversation.choose(self._replaced_id)
                 self._session.save()
+            self._chat_model.update()
             await self._branch.show()
             return
         self._branch.renew(reply)

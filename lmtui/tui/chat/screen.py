@@ -6,7 +6,6 @@ widgets post.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -143,7 +142,7 @@ class ChatScreen(SamplingScreen):
             prompt,
             branch=BranchView(self, session, self.transcript),
             strip=LikelihoodStrip(id="strip"),
-            chat_model=ConversationModelController(self, session, prompt),
+            chat_model=ConversationModelController(session),
         )
         self.draft = draft = DraftController(self.new_client(), parts)
         self.tokens = TokensController(self.new_client(), parts, draft)
@@ -320,8 +319,7 @@ class ChatScreen(SamplingScreen):
 
     async def action_regenerate(self) -> None:
         leaf = self._free_leaf()
-        retry = partial(self.run_action, "regenerate")
-        if leaf is None or self.parts.chat_model.ask_for_model(retry):
+        if leaf is None:
             return
         if leaf.role == "user":
             await self.reply.answer_to(leaf)
@@ -330,11 +328,7 @@ class ChatScreen(SamplingScreen):
 
     async def action_go_on(self) -> None:
         leaf = self._free_leaf()
-        if leaf is None or self.parts.chat_model.ask_for_model(
-            partial(self.run_action, "go_on")
-        ):
-            return
-        if leaf.role != "assistant":
+        if leaf is None or leaf.role != "assistant":
             return
         if self.reply.why_no_prefill:
             self.notify(self.reply.why_no_prefill)

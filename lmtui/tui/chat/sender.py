@@ -38,7 +38,7 @@ class MessageSender(Controller):
     ) -> None:
         self._client, self._reply = client, reply
         self._screen, self._session = parts.screen, parts.session
-        self._chat_model, self._prompt = parts.chat_model, parts.prompt
+        self._prompt = parts.prompt
         self.attachments = Attachments(id="attachments")
         self._info: EngineInfo | None = None
         self._can_count = True  # whether the model can count tokens
@@ -60,10 +60,7 @@ class MessageSender(Controller):
             return
         self._count()
         if self._reply.has_queue:
-            queued = self._reply.dequeue()
-            send = partial(self._send_read, *queued)
-            if not self._chat_model.ask_for_model(send, queued[1]):
-                send()
+            self._send_read(*self._reply.dequeue())
 
     def stop(self) -> bool:
         stopped = self._session.on_the_way - self._stopped
@@ -139,9 +136,6 @@ class MessageSender(Controller):
         another way than with one reply; `written` is the draft as the prompt is to have
         it back."""
         written = written or text
-        retry = partial(self.send, text, answer=answer, written=written)
-        if self._chat_model.ask_for_model(retry, written):
-            return
         message = as_message(text)
         if "@" not in message:
             self._send_read(message, written, answer)

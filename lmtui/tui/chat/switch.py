@@ -49,7 +49,6 @@ class ConversationSwitcher(Controller):
             self._draft.ask_anew()
 
     async def begin_new(self, conversation: Conversation | None = None) -> None:
-        self._chat_model.conversation_begun(forked=conversation is not None)
         self._session.begin(conversation)
         self.follow_change()
         await self._branch.show()
@@ -67,7 +66,6 @@ class ConversationSwitcher(Controller):
             self._screen.notify(BUSY)
             return
         self._session.load(loaded)
-        self._chat_model.conversation_opened()
         conversation = self._session.conversation
         if message is not None and message in {node.id for node in conversation.nodes}:
             conversation.visit(message)

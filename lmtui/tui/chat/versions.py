@@ -134,15 +134,6 @@ class VersionsController(Controller):
             raise CommandRefused(
                 f"There is no message yet to answer; try /n {count} TEXT."
             )
-        if not self._chat_model.ask_for_model(
-            partial(self._draw_again, leaf.id, count)
-        ):
-            await self._draw_again(leaf.id, count)
-
-    async def _draw_again(self, id_: int, count: int) -> None:
-        leaf = self._session.conversation.leaf
-        if leaf.id != id_ or self._session.is_answering or self._info is None:
-            return
         if leaf.role == "user":
             await self.answer_to(leaf, count)
         else:
@@ -174,6 +165,7 @@ class VersionsController(Controller):
             for _ in range(count)
         ]
         conversation.choose(self._versions[0].message.id)
+        self._chat_model.update()
         self._growing, self._stopped_early = True, False
         self._first_report, self._results = None, []
         self._started_at = self._clock()
@@ -352,6 +344,7 @@ class VersionsController(Controller):
                 self.view.mark(with_text[0])
             self._choose()
         self._session.save()
+        self._chat_model.update()
         await self._branch.show()
         if not with_text:
             self._branch.hide_versions()

@@ -96,9 +96,9 @@ async def test_command_list_completes_by_enter_tab_and_click() -> None:
         await running.until(lambda: running.prompt.text == "/new")
         running.prompt.text = "/temp 1"
         await running.press("enter")
-        running.prompt.text = "/own"
-        await running.press("enter", "up")
-        assert running.prompt.text == "/own"  # a command among earlier prompts
+        running.prompt.text = "/stats"
+        await running.press("enter", "escape", "up")
+        assert running.prompt.text == "/stats"  # a command among earlier prompts
         await running.press("up")
         assert running.prompt.text == "/temp 1"
         running.prompt.text = "/help"

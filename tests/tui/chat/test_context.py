@@ -19,7 +19,7 @@ from lmtui.engine.types import ChatTurn
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.store import ConversationChosen
 from lmtui.tui.chat.tree import TreeScreen
-from lmtui.tui.dialogs import ConfirmDialog, PageScreen
+from lmtui.tui.dialogs import PageScreen
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import Chat, chat
 
@@ -122,12 +122,11 @@ class Talk:
         gate.at = {"at once": 0, "before": 0, "after": 2}.get(when)
         gate.reached.clear()
         gate.released.clear()
-        if when == "at once" and not self._is_asked_about:
+        if when == "at once":
             for each in (key, "escape"):
                 self.running.app.post_message(Key(each, None))
         else:
             await self.running.pilot.press(key)
-            await self._choose_model()
             if when:
                 await self.running.until(gate.reached.is_set)
                 await self.running.press("escape")
@@ -138,23 +137,6 @@ class Talk:
         await self.idle()
         assert self.prompt.text == ""
         return self.asked_since(begun)
-
-    @property
-    def _is_asked_about(self) -> bool:
-        """Whether another model has written what was opened."""
-        return self.running.chat.query_one("#owner").display
-
-    async def _choose_model(self) -> None:
-        """Go on with the model in use, if that is asked."""
-        if self._is_asked_about:
-            await self.running.on(ConfirmDialog)
-            await self.running.until(self._goes_on)
-
-    def _goes_on(self) -> bool:
-        if isinstance(self.running.app.screen, ConfirmDialog):
-            self.running.app.post_message(Key("g", "g"))
-            return False
-        return True
 
     def asked_since(self, begun: int) -> list[tuple[str, str]] | None:
         """The turns that a prompt was made of since then."""
@@ -211,13 +193,9 @@ class Talk:
             await running.press("enter")
             await self.write("other words")
             await running.press(how)
-            if how == "enter":
-                await self._choose_model()
         elif what == "command":
             await self.write(how)
             await running.press("enter")
-            if how == "/continue" and self.shown:
-                await self._choose_model()
         elif what == "open" and self.shown:
             await self._open(how)
         elif what == "version" and self.shown:

@@ -234,7 +234,7 @@ async def test_think_switch_is_stored_with_the_conversation(tmp_path: Path) -> N
         store = Store(file)
         opened = store.load(1) if store.count() else None
         store.close()
-        chosen = ChatOptions(is_here=lambda _: True, **options)
+        chosen = ChatOptions(**options)
         async with switched(chats_file=file, opened=opened, chat=chosen) as (
             p,
             _,
