@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmtui.engine.grammar.gbnf import rules_of_gbnf
 from lmtui.engine.grammar.keywords import ignored_keywords, refused_keywords
-from lmtui.engine.grammar.terminals import lark_of
+from lmtui.engine.grammar.rules import lark_of
 from lmtui.engine.grammar.text import NAMES, Grammar, parsed_schema, refused
 from lmtui.errors import LmtuiError, panics_as_errors
 

@@ -1,19 +1,16 @@
-"""Grammars with large terminals against the same with one character a terminal."""
+"""GBNF against all ways to read a text, and large grammars."""
 
 from __future__ import annotations
 
-import random
 import re
 from collections import defaultdict
-from unittest.mock import patch
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lmtui.engine.grammar import terminals
 from lmtui.engine.grammar.gbnf import rules_of_gbnf
-from lmtui.engine.grammar.matcher import GrammarMatcher, GrammarStuck
+from lmtui.engine.grammar.matcher import GrammarMatcher
 from lmtui.engine.grammar.rules import (
     Alternatives,
     Characters,
@@ -28,15 +25,6 @@ from tests.engine.grammar.vocabularies import made
 
 LEAVES = ['"a"', '"ab"', '"b"', "[ab]", "[^a]", '"é"', '"è"', "[b-é]", '""', ".", '"c"']
 SIGNS = ["*", "+", "?", "{2}", "{0,2}", "{1,}"]
-JSON = r"""
-root ::= value
-value ::= object | array | string | number | "true" ws
-object ::= "{" ws (string ":" ws value ("," ws string ":" ws value)*)? "}" ws
-array ::= "[" ws (value ("," ws value)*)? "]" ws
-string ::= "\"" ([^"\\\x00-\x1F] | "\\" ["\\n])* "\"" ws
-number ::= "-"? [0-9]+ ("." [0-9]+)? ws
-ws ::= | " " | "\n" [ \t]{0,20}
-"""
 
 
 @st.composite
@@ -56,16 +44,12 @@ def bodies(draw: st.DrawFn, depth: int = 3) -> str:
 grammars = st.builds("root ::= {}\nx ::= {}\ny ::= {}".format, *[bodies()] * 3)
 
 
-def compiled(text: str, *, by_character: bool = False) -> GrammarMatcher | None:
+def compiled(text: str) -> GrammarMatcher | None:
     """A matcher at the beginning; None for a grammar that is refused."""
-    steps = 0 if by_character else terminals._MOST_STEPS
-    each = made()
-    each.grammars.compile.cache_clear()
-    with patch.object(terminals, "_MOST_STEPS", steps):
-        try:
-            return each.matcher("gbnf", text)
-        except LmtuiError:
-            return None
+    try:
+        return made().matcher("gbnf", text)
+    except LmtuiError:
+        return None
 
 
 def accepts(matcher: GrammarMatcher, text: str) -> bool:
@@ -119,59 +103,6 @@ def test_texts_of_a_grammar_are_those_that_all_ways_to_read_find(
     rules = rules_of_gbnf(grammar)
     for text in texts:
         assert accepts(matcher, text) == follows(rules, text)
-
-
-@given(grammar=st.one_of(grammars, st.just(JSON)), seed=st.integers(0, 2**30))
-@settings(deadline=None)
-def test_masks_are_those_of_one_character_a_terminal(grammar: str, seed: int) -> None:
-    ours, theirs = compiled(grammar), compiled(grammar, by_character=True)
-    assert (ours is None) == (theirs is None)
-    assume(ours is not None and theirs is not None)
-    assert ours is not None and theirs is not None
-    rng = random.Random(seed)
-    for _ in range(12):
-        mask = mask_of(ours)
-        assert mask == mask_of(theirs)
-        if not mask or ours.is_finished:
-            break
-        token = rng.choice(mask)
-        ours.accept(token)
-        theirs.accept(token)
-
-
-def mask_of(matcher: GrammarMatcher) -> list[int]:
-    """The tokens that can follow; none where a grammar has no text that goes on so."""
-    try:
-        return matcher.mask().nonzero().flatten().tolist()
-    except GrammarStuck:
-        return []
-
-
-@pytest.mark.parametrize(
-    ("grammar", "expected"),
-    [
-        # whole expressions, where nothing else can follow
-        ('root ::= x+\nx ::= "- " [^\\n]+ "\\n"', 1),
-        ('root ::= "(" x? ")" root?\nx ::= [a-z]+', 1),
-        # names and a keyword, which a name may begin with
-        ('root ::= "if" " " root | [a-z]+ ";"', 2),
-        # "a" may be the end of one and the beginning of the other
-        ('root ::= [a-z]+ "a" root?', 2),
-    ],
-)
-def test_terminals_are_as_large_as_they_can_be(grammar: str, expected: int) -> None:
-    assert terminals.lark_of(rules_of_gbnf(grammar)).count("/") == 2 * expected
-
-
-def test_strings_and_numbers_of_json_are_terminals() -> None:
-    lark = terminals.lark_of(rules_of_gbnf(JSON))
-    expressions = re.findall("/([^/]*)/", lark)
-    for text in ('"a\\\\n" ', "-12.50\n  ", "true "):
-        assert any(re.fullmatch(as_python(each), text) for each in expressions), text
-
-
-def as_python(expression: str) -> str:
-    return re.sub(r"\\x\{(\w+)\}", lambda m: rf"\U{int(m[1], 16):08x}", expression)
 
 
 LARGE = {
