@@ -106,13 +106,9 @@ def cpu_quota() -> float | None:
     return int(limits[0]) / int(limits[1])
 
 
-def begin(
-    command: Sequence[str],
-    output: IO[bytes],
-    stdin: IO[bytes] | int = subprocess.PIPE,
-) -> subprocess.Popen[bytes]:
-    """Start a process with a pipe or a file as stdin, whose stdout and stderr go to
-    `output`. It gets no signals of the terminal.
+def begin(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a process with a pipe as stdin, whose stdout and stderr go to `output`. It
+    gets no signals of the terminal.
 
     Raises:
         OSError: the program does not exist.
@@ -121,7 +117,7 @@ def begin(
     try:
         return subprocess.Popen(
             command,
-            stdin=stdin,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             env={**os.environ, "PYTHONPATH": _path()},

@@ -21,7 +21,7 @@ LIGHT = (
     "lmtui.editing.recovery",
     "lmtui.editing.surprises",
     "lmtui.editing.text_file",
-    "lmtui.engine.grammar.check",
+    "lmtui.engine.grammar.compile",
     "lmtui.engine.lens",
     "lmtui.engine.protocol",
     "lmtui.engine.types",

@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lmtui.cli.errors import note
 from lmtui.cli.output import require_text
 from lmtui.engine.grammar.text import Grammar, read_grammar, read_schema
 from lmtui.errors import LmtuiError
-from lmtui.text import visible
 
 Schema = Annotated[
     Path | None,
@@ -42,10 +40,7 @@ GrammarFile = Annotated[
 def grammar_setting(
     schema: Path | None, regex: str | None, grammar: Path | None
 ) -> str | None:
-    """Return the grammar of these flags as a setting; None without one of them.
-
-    Says on stderr what of a schema is not enforced.
-    """
+    """Return the grammar of these flags as a setting; None without one of them."""
     if [schema, regex, grammar].count(None) < 2:
         raise LmtuiError(
             "an answer can follow one grammar only",
@@ -60,10 +55,8 @@ def grammar_setting(
 
 
 def checked(grammar: Grammar) -> str:
-    """Return a grammar as a setting, once it has compiled; say on stderr what is not
-    enforced."""
-    from lmtui.engine.grammar.check import compile_check
+    """Return a grammar as a setting, once it has compiled."""
+    from lmtui.engine.grammar.compile import check_grammar
 
-    if ignored := compile_check(grammar):
-        note(f"note: not enforced by the grammar: {visible(', '.join(ignored))}\n")
+    check_grammar(grammar)
     return grammar.setting

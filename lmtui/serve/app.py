@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from lmtui import log
-from lmtui.engine.grammar.check import compile_check
+from lmtui.engine.grammar.compile import check_grammar
 from lmtui.engine.protocol import Engine
 from lmtui.errors import BugError, LmtuiError, Unavailable
 from lmtui.serve.answers import Answers, ChatAnswers, CompletionAnswers
@@ -52,7 +52,6 @@ from lmtui.serve.shapes import Counts, Head, Json, failure, shortened
 
 T = TypeVar("T")
 
-_CHECKS = 2  # grammars that are checked at the same time
 _ROW_BYTES = 128  # of one logprob
 _BUG = "This is a bug in lmtui; see its log."
 
@@ -74,7 +73,6 @@ class Api:
         self._scheduler, self._planner, self.model = scheduler, planner, model
         self._infiller = Infiller(planner.settings)
         self._started = int(time.time())
-        self._checks = asyncio.Semaphore(_CHECKS)
 
     def app(self) -> Starlette:
         posts = {
@@ -277,12 +275,9 @@ class Api:
         return JSONResponse(result.response(self.model, body.response_fields))
 
     async def _check_grammar(self, body: GrammarBody) -> None:
-        """Compile the grammar of a request in a process of its own, while others are
-        answered."""
-        grammar = body.follows
-        if grammar is not None:
-            async with self._checks:
-                await asyncio.to_thread(compile_check, grammar)
+        """Compile the grammar of a request while others are answered."""
+        if body.follows is not None:
+            await asyncio.to_thread(check_grammar, body.follows)
 
     def _require_model(self, name: str | None) -> None:
         if name and name != self.model:

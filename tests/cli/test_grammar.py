@@ -115,11 +115,3 @@ def test_what_is_no_grammar_is_refused_with_its_place_before_a_model_loads(
     assert words in done.err
     both = run("chat", "--once", "a", flag, value, "--regex", "a", "--schema", value)
     assert both.code == 2 and "one grammar only" in both.err
-
-
-def test_keywords_that_are_not_enforced_are_said(tmp_path: Path) -> None:
-    file = tmp_path / "schema.json"
-    file.write_text('{"type": "integer", "foo": 1}', encoding="utf-8")
-    done = run("chat", "--once", "a", "--schema", str(file), script=PARIS)
-    assert done.code == 0
-    assert done.err == "note: not enforced by the grammar: foo at #\n"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -124,19 +122,3 @@ def test_drawing_for_another_lmtui_takes_no_grammar(scripted: Served) -> None:
     body = {"prompt": [1], "max_tokens": 1, "guided_regex": "a"}
     reply = scripted.ask("/draw", body)
     assert reply.status == 400 and "no grammar" in reply.message
-
-
-def test_machine_that_can_begin_no_process_says_so(
-    scripted: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_process(*_: object, **__: object) -> None:
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
-    monkeypatch.setattr("subprocess.Popen", no_process)
-    asked = {"guided_regex": "a grammar that is not known yet"}
-    reply = scripted.chat(**asked)
-    assert (reply.status, reply.headers.get("retry-after")) == (503, "1")
-    assert reply.json["error"]["type"] == "server_error"
-    assert os.strerror(errno.EAGAIN) in reply.message
-    monkeypatch.undo()
-    assert scripted.chat(**asked).status == 200

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lmtui.engine.backend import AnyBackend
 from lmtui.engine.grammar.answer import AnswerGrammar, answer_grammar
-from lmtui.engine.grammar.check import compile_check
 from lmtui.engine.grammar.matcher import CompiledGrammar
 from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.grammar.vocabulary import GrammarVocabulary
@@ -83,11 +82,7 @@ class Sampler:
 
     def compiled(self, setting: str) -> CompiledGrammar:
         require_full_distribution(self._backend, "a grammar")
-        grammar = grammar_of(setting)
-        # In a process of its own first, which can take neither the memory nor the time
-        # of this one.
-        compile_check(grammar)
-        return self._grammars.compile(grammar)
+        return self._grammars.compile(grammar_of(setting))
 
     @cached_property
     def _grammars(self) -> GrammarVocabulary:

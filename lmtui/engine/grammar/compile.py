@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lmtui.engine.grammar.gbnf import rules_of_gbnf
-from lmtui.engine.grammar.keywords import ignored_keywords, refused_keywords
 from lmtui.engine.grammar.rules import lark_of
 from lmtui.engine.grammar.text import NAMES, Grammar, parsed_schema, refused
 from lmtui.errors import LmtuiError, panics_as_errors
@@ -37,19 +40,63 @@ _REGEX_ERROR = re.compile(
 _STATES = 50_000  # of the lexer, of about 2 kB each
 _CORRECT = "Correct it, or simplify it."
 _NO_PLACES = "Remove look-around, word boundaries, and ^ and $ within the expression."
+_UNIMPLEMENTED = re.compile(r"Unimplemented keys: \[(.*)\]")
 _LONGEST = 500  # characters of a message
+_STACK = 256 << 20  # bytes, for the longest chain of rules that fits a grammar's text
+
+T = TypeVar("T")
 
 
-def compiled(
-    grammar: Grammar, tokenizer: LLTokenizer
-) -> tuple[LLMatcher, tuple[str, ...]]:
-    """Return the matcher of `grammar` at its beginning, and what of a JSON schema it
-    leaves out.
+class _Bytes:
+    """Vocabulary of all bytes, under the names that llguidance looks up."""
+
+    tokens = (*(bytes([byte]) for byte in range(256)), b"<end>")
+    special_token_ids = (256,)
+    eos_token_id = 256
+    bos_token_id = None
+
+    def __call__(self, data: bytes) -> list[int]:
+        return list(data)
+
+
+def check_grammar(grammar: Grammar) -> None:
+    """Compile `grammar` before there is a model, for the 256 bytes.
+
+    Raises:
+        LmtuiError: llguidance refuses it, or it allows no text.
+    """
+    compiled(grammar, _byte_tokenizer())
+
+
+@cache
+def _byte_tokenizer() -> LLTokenizer:
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(_Bytes()))
+
+
+def compiled(grammar: Grammar, tokenizer: LLTokenizer) -> LLMatcher:
+    """Return the matcher of `grammar` at its beginning.
 
     Raises:
         LmtuiError: llguidance refuses the grammar, or no token of
             `tokenizer` can begin a text of it.
     """
+    return _with_large_stack(lambda: _compiled(grammar, tokenizer))
+
+
+def _with_large_stack(call: Callable[[], T]) -> T:
+    """Return what `call` returns on a thread of its own. llguidance follows rules that
+    refer to rules by recursion, and an overflow would end the program."""
+    before = threading.stack_size(_STACK)
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(call).result()
+    finally:
+        threading.stack_size(before)
+
+
+def _compiled(grammar: Grammar, tokenizer: LLTokenizer) -> LLMatcher:
     from llguidance import LLMatcher, LLParserLimits
 
     limits = LLParserLimits(max_lexer_states=_STATES, verbose_errors=False)
@@ -62,7 +109,7 @@ def compiled(
     if begun.is_error():
         why = reason(begun.get_error())
         raise LmtuiError(f"the {NAMES[grammar.kind]} allows no text", why, _CORRECT)
-    return matcher, (*_left_out(grammar), *matcher.get_grammar_warnings())
+    return matcher
 
 
 def reason(message: str) -> str:
@@ -108,19 +155,13 @@ def _schema_text(text: str) -> str:
         raise refused("schema", "a number is too large") from error
 
 
-def _left_out(grammar: Grammar) -> tuple[str, ...]:
-    if grammar.kind != "schema":
-        return ()
-    return ignored_keywords(parsed_schema(grammar.text))
-
-
 def _refusal(grammar: Grammar, message: str) -> LmtuiError:
     kind = grammar.kind
-    if kind == "schema" and "Unimplemented keys" in message:
-        keywords = refused_keywords(parsed_schema(grammar.text))
+    if kind == "schema" and (keywords := _UNIMPLEMENTED.search(message)):
+        names = keywords[1].replace('"', "")
         return refused(
             kind,
-            f"these keywords can't be enforced: {', '.join(keywords)}",
+            f"these keywords can't be enforced: {names}",
             'Remove them, or put "x-guidance": {"lenient": true} into the schema to '
             "leave them out.",
         )

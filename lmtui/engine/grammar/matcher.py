@@ -37,8 +37,6 @@ class CompiledGrammar:
     grammar: Grammar
     start: LLMatcher
     """State at the beginning of a text; only copies of it move on."""
-    ignored: tuple[str, ...]
-    """Parts of a JSON schema that are not enforced, in words."""
     size: int
     """Number of tokens V that the model chooses from."""
     tokenize: Callable[[Data], list[int]]

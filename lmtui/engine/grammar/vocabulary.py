@@ -48,9 +48,9 @@ class GrammarVocabulary:
         Raises:
             LmtuiError: llguidance refuses it, or no token can begin a text of it.
         """
-        matcher, ignored = compiled(grammar, self._tokenizer)
+        matcher = compiled(grammar, self._tokenizer)
         tokenize = self._tokenizer.tokenize_bytes
-        return CompiledGrammar(grammar, matcher, ignored, self._size, tokenize)
+        return CompiledGrammar(grammar, matcher, self._size, tokenize)
 
 
 class _Tokens:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lmtui.engine.grammar.check import compile_check
+from lmtui.engine.grammar.compile import check_grammar
 from lmtui.engine.grammar.text import (
     NAMES,
     Grammar,
@@ -20,7 +20,6 @@ from lmtui.engine.grammar.text import (
 )
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.sampler import SamplingScreen
 
@@ -50,9 +49,10 @@ class GrammarCommands:
             return
         read = _READERS[name]
 
-        def read_and_compile() -> tuple[Grammar, tuple[str, ...]]:
+        def read_and_compile() -> Grammar:
             grammar = read(argument)
-            return grammar, compile_check(grammar)
+            check_grammar(grammar)
+            return grammar
 
         run_in_thread(
             read_and_compile,
@@ -62,17 +62,11 @@ class GrammarCommands:
             bug=_BUG,
         )
 
-    def _use_checked(
-        self, request: int, checked: tuple[Grammar, tuple[str, ...]]
-    ) -> None:
-        if request != self._request:
-            return
-        grammar, ignored = checked
-        self._use(grammar.setting)
-        notice = f"The next answers follow this {NAMES[grammar.kind]}."
-        if ignored:
-            notice += f" Not enforced: {visible_line(', '.join(ignored))}."
-        self._screen.notify(notice, markup=False)
+    def _use_checked(self, request: int, grammar: Grammar) -> None:
+        if request == self._request:
+            self._use(grammar.setting)
+            name = NAMES[grammar.kind]
+            self._screen.notify(f"The next answers follow this {name}.")
 
     def _use(self, setting: str | None) -> None:
         self._sampler.use(replace(self._sampler.settings, grammar=setting))
