@@ -26,7 +26,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from lmtui import paths
-from lmtui.cli.learn.command import open_lesson
+from lmtui.cli.screen import read_lesson
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
@@ -349,7 +349,7 @@ async def draw(show: Show, home: Path) -> str:
             AppOptions(
                 sampling=SamplingSettings(),
                 first="learn",
-                open_lesson=lambda: open_lesson([PAGES[show]], None),
+                open_lesson=lambda: read_lesson(PAGES[show]),
             ),
         )
         return await pictured(app, show)

@@ -31,7 +31,7 @@ VERBS = {
     "inspect": "inspect.command:inspect",
     "tokens": "tokens:tokens",
     "finetune": "finetune.command:finetune",
-    "learn": "learn.command:learn",
+    "learn": "learn:learn",
     "serve": "serve:serve",
     "history": "history:app",
     "adapters": "adapters:app",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lmtui.chat.summary import StoredConversation
     from lmtui.editing.text_file import TextFile
     from lmtui.engine.protocol import Engine
+    from lmtui.learn.instrument import Material
     from lmtui.learn.lesson import Lesson
     from lmtui.models.list_rows import ListedModel
     from lmtui.models.progress import OnProgress
@@ -130,7 +131,7 @@ def open_screen(
         source=subject,
         writing=writing,
         finetuning=finetuning,
-        open_lesson=open_lesson or first_lesson,
+        open_lesson=open_lesson or read_lesson,
     )
     app = LmtuiApp(open_model, options)
     with _terminal_to_itself():
@@ -142,12 +143,16 @@ def open_screen(
         raise typer.Exit(app.return_code)
 
 
-def first_lesson() -> Lesson:
-    from lmtui.learn.course import first_course, read_course
+def read_lesson(page: str | None = None, own: Material | None = None) -> Lesson:
+    """Return the course at a page, given its number or name, or at the one that was
+    open last; `own` is a text of the learner's own."""
+    from lmtui.learn.course import read_course
     from lmtui.learn.instruments.catalogue import INSTRUMENTS
     from lmtui.learn.lesson import Lesson
 
-    return Lesson(read_course(first_course(), INSTRUMENTS), INSTRUMENTS)
+    course = read_course(INSTRUMENTS)
+    start = None if page is None else course.number_of(page)
+    return Lesson(course, INSTRUMENTS, own=own, start=start)
 
 
 def _tell_what_is_left(app: LmtuiApp) -> None:

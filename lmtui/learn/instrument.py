@@ -7,7 +7,6 @@ the pages on a screen and the plain mode show the same numbers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -58,36 +57,25 @@ class _Inline:
     gather = emit
 
 
-def run_inline(
-    measurement: Measurement | None,
-    engine: Engine,
-    reported: Callable[[], None] = _nothing,
-) -> None:
-    """Make a measurement and wait for it; `reported` is called after each value that it
-    emits."""
+def run_inline(measurement: Measurement | None, engine: Engine) -> None:
+    """Make a measurement and wait for it."""
     if measurement is not None:
-
-        def on_report(value: Any) -> None:
-            measurement.on_report(value)
-            reported()
-
-        measurement.then(measurement.run(engine, _Inline(on_report)))
+        context = _Inline(measurement.on_report)
+        measurement.then(measurement.run(engine, context))
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Action of an instrument, with a key on the screen and a command in the shell."""
+    """Action of an instrument, with a key on the screen."""
 
     id: str
-    """The command, and the name of the key in the text of a page: `{draw}`."""
+    """Names the key in the text of a page: `{draw}`."""
     name: str
     """One to three words for the line of keys."""
-    meaning: str
-    """A sentence."""
 
 
-SLIDE = Action("slide", "↑ ↓", "Move the slider of the instrument.")
-"""Name of the slider's keys in the text of a page: `{slide}`."""
+SLIDE = "slide"
+"""Names the slider's keys in the text of a page: `{slide}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,32 +89,6 @@ class Material:
     """Whether it is the learner's own text, of which the examples are then taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """Option of an instrument that a page can set."""
-
-    meaning: str
-    kind: Callable[[str], Any] = str
-    """Makes the value of a text; a `ValueError` says that it has none."""
-    default: Any = ""
-    low: float = -math.inf
-    high: float = math.inf
-
-    def read(self, text: str) -> Any:
-        """Return the value of a text.
-
-        Raises:
-            ValueError: it can't be used; the message says why.
-        """
-        try:
-            value = self.kind(text)
-        except ValueError:
-            raise ValueError(f"{text!r} can't be used here") from None
-        if isinstance(value, int | float) and not self.low <= value <= self.high:
-            raise ValueError(f"{value:g} is not from {self.low:g} to {self.high:g}")
-        return value
-
-
 Options = Mapping[str, Any]
 """The value of each option of an instrument, by name."""
 
@@ -134,16 +96,14 @@ Options = Mapping[str, Any]
 class Instrument:
     """One live instrument of a page.
 
-    Subclasses declare their options, exercises and actions, and answer to what the
+    Subclasses declare their options and actions, and answer to what the
     learner does with a measurement, or with None where none is needed.
     """
 
     NAME: ClassVar[str]
     """As a page names it."""
-    OPTIONS: ClassVar[Mapping[str, Option]] = {}
-    EXERCISES: ClassVar[Mapping[str, str]] = {}
-    """What the instrument can see that the learner has done: ids, and what each means,
-    for whoever writes a page."""
+    OPTIONS: ClassVar[Options] = {}
+    """Those that a page can set, with their defaults."""
     ACTIONS: ClassVar[Sequence[Action]] = ()
     """At most three."""
     ASKS: ClassVar[str] = ""
@@ -200,9 +160,3 @@ class Instrument:
         """The text that the figure is of; None where it is not one that stands in the
         field. While that has another text, the figure is outdated."""
         return None
-
-
-def enter_inline(instrument: Instrument, line: str, engine: Engine) -> None:
-    """Type a line into the field of an instrument, and enter it; wait for both."""
-    run_inline(instrument.follow(line), engine)
-    run_inline(instrument.submit(line), engine)

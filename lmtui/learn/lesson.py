@@ -1,4 +1,4 @@
-"""A learner's way through a course: the open page, and the exercises that are done.
+"""A learner's way through the course: the open page, and the exercises that are done.
 
 Progress is saved whenever an exercise is done or a page opened. A broken or unwritable
 file counts as none: progress is optional state, and never an error.
@@ -12,12 +12,12 @@ from typing import Any
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import Catalogue, Course, Page
+from lmtui.learn.course import TEXT_NAME, Catalogue, Course, Page
 from lmtui.learn.instrument import Instrument, Material
 
 
 class Lesson:
-    """The open page of a course and its instrument, and what is done of each page."""
+    """The open page of the course and its instrument, and what is done of each page."""
 
     def __init__(
         self,
@@ -30,8 +30,8 @@ class Lesson:
         """`own` is the learner's text. The page is that of number `start` from 0, or
         the one that was open last."""
         self.course, self._instruments = course, instruments
-        self._material = own or Material(course.text, course.text_name)
-        self._saved = _checked(_read_progress().get(course.id))
+        self._material = own or Material(course.text, TEXT_NAME)
+        self._saved = _read_progress()
         self._open: dict[int, Instrument] = {}
         if start is None:
             ids, last = [page.id for page in course.pages], self._saved["page"]
@@ -86,13 +86,11 @@ class Lesson:
         try:
             paths.ensure_folder(paths.state_folder())
             with paths.locked_folder(paths.state_folder()):
-                whole = _read_progress()
-                others = _checked(whole.get(self.course.id))["done"]
-                for page, exercises in others.items():
+                for page, exercises in _read_progress()["done"].items():
                     mine = self._saved["done"].setdefault(page, [])
                     mine += (id_ for id_ in exercises if id_ not in mine)
-                whole[self.course.id] = self._saved
-                paths.write_atomically(_progress_file(), json.dumps(whole).encode())
+                saved = json.dumps(self._saved).encode()
+                paths.write_atomically(_progress_file(), saved)
         except (OSError, LmtuiError):
             return
 
@@ -102,17 +100,13 @@ def _progress_file() -> Path:
 
 
 def _read_progress() -> dict[str, Any]:
+    """Return what is saved, as far as it can be used: the last page, and the exercises
+    done of each."""
     paths.make_private(_progress_file())
     try:
-        whole = json.loads(_progress_file().read_text(encoding="utf-8"))
+        saved = json.loads(_progress_file().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return {}
-    return whole if isinstance(whole, dict) else {}
-
-
-def _checked(saved: object) -> dict[str, Any]:
-    """Return what is saved of a course, as far as it can be used: the last page, and
-    the exercises done of each."""
+        saved = None
     known = saved if isinstance(saved, dict) else {}
     done = known.get("done")
     pages = done.items() if isinstance(done, dict) else ()

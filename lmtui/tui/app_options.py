@@ -30,7 +30,7 @@ RecentFiles = Callable[[], Sequence[Path]]
 """Returns the files inspected or edited last; may wait for a disk."""
 FirstScreen = Literal["start", "chat", "complete", "finetune", "inspect", "learn"]
 OpenLesson = Callable[[], "Lesson"]
-"""Reads the course that is shown. Raises: LmtuiError: it can't be used."""
+"""Reads the course that is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

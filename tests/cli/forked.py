@@ -42,7 +42,6 @@ MODULES = (
     "lmtui.cli.screen",
     "lmtui.cli.finetune.run",
     "lmtui.cli.inspect.plain",
-    "lmtui.cli.learn.dialog",
     "lmtui.learn.figure_lines",
     "lmtui.learn.instruments.catalogue",
     "lmtui.chat.writer",

@@ -12,8 +12,8 @@ import typer
 from rich.cells import cell_len
 
 from lmtui.cli.help import topics
-from lmtui.cli.learn.command import open_lesson
 from lmtui.cli.main import app
+from lmtui.cli.screen import read_lesson
 from tests.cli.program import REPOSITORY, run
 
 README = (REPOSITORY / "README.md").read_text("utf-8")
@@ -74,7 +74,7 @@ def test_pages_in_the_examples_of_learn_exist() -> None:
     pages = [match[1] for match in told if match]
     assert len(pages) >= 2
     for page in pages:
-        open_lesson([page], None)
+        read_lesson(page)
 
 
 @pytest.mark.parametrize("name", topics())

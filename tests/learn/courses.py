@@ -23,7 +23,8 @@ def write_course(folder: Path, files: Mapping[str, str] | None = None) -> Path:
     """Write a course of one page; `files` replaces or adds some."""
     folder.mkdir(exist_ok=True)
     whole = {
-        "course.toml": 'title = "A course"\n',
+        "text.txt": "A text. Of the course.",
+        "glossary.md": "**word**: [b]a piece.\n",
         "01-a-page.md": PAGE,
         **(files or {}),
     }

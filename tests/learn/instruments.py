@@ -23,8 +23,9 @@ Made = TypeVar("Made", bound=Instrument)
 
 def made(kind: type[Made], **options: Any) -> Made:
     """Make an instrument with the options of a page."""
-    whole = {name: option.default for name, option in kind.OPTIONS.items()}
-    return kind({**whole, **options}, Material("A text. Of the course.", "course"))
+    return kind(
+        {**kind.OPTIONS, **options}, Material("A text. Of the course.", "course")
+    )
 
 
 def answer(engine: Any, measurement: Measurement | None) -> None:

@@ -1,32 +1,29 @@
-"""Courses: what a page may say, and that everything else is refused with its line."""
+"""Courses: what a page may say, and that the program's own pages are sound."""
 
 from __future__ import annotations
 
-import os
+import inspect
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import Course, Span, first_course, read_course, sentence_text
+from lmtui.learn.course import FOLDER, Course, Page, Span, read_course, sentence_text
+from lmtui.learn.instrument import SLIDE
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from tests.learn.courses import PAGE, write_course
 
+COURSE = read_course(INSTRUMENTS)
 
-def read(folder: Path, page: str = PAGE, **files: str) -> Course:
-    """Write a course with a page and other files, and read it."""
-    named = {name.replace("_", "."): text for name, text in files.items()}
-    return read_course(
-        write_course(folder, {"01-a-page.md": page, **named}), INSTRUMENTS
-    )
+
+def read(folder: Path, page: str = PAGE) -> Course:
+    """Write a course with a page, and read it."""
+    return read_course(INSTRUMENTS, write_course(folder, {"01-a-page.md": page}))
 
 
 def test_page_is_read_with_its_styles_options_and_exercises(tmp_path: Path) -> None:
-    course = read(tmp_path / "c")
-    page = course.pages[0]
-    assert (course.title, page.id, page.title) == ("A course", "a-page", "A page")
+    (page,) = read(tmp_path / "c").pages
+    assert (page.id, page.title) == ("a-page", "A page")
     assert page.before[0].spans == (
         Span("A "),
         Span("word", "strong"),
@@ -65,134 +62,15 @@ def test_textbook_stands_apart(tmp_path: Path) -> None:
     assert [sentence_text(p.spans, {}) for p in whole.after] == ["Done.", "More."]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "line", "words"),
-    [
-        ("# A page", "A page", 1, "title is missing"),
-        ("# A page", "", 1, "title is missing"),
-        ("# A page", "#", 1, "title is missing"),
-        ("A **word**", "[x](y)", 3, "not possible on a page: link"),
-        ("A **word**", "![x](y)", 3, "not possible on a page: image"),
-        ("A **word**", "a\n\n## b\n\nc", 5, "not possible on a page: heading"),
-        ("A **word**", "> a\n\nc", 3, "not possible on a page: blockquote"),
-        ("A **word**", "{nokey}", 3, "{nokey} is no key"),
-        ("```bars", "```nothing", 5, "no instrument nothing"),
-        ("```bars", "```", 5, "has no name"),
-        ("text: one two", "texts: one", 6, "no option texts"),
-        ("text: one two", "rows: many", 6, "'many' can't be used here"),
-        ("text: one two", "rows: 0", 6, "0 is not from 1 to 20"),
-        ("text: one two", "rows: 99", 6, "99 is not from 1 to 20"),
-        ("text: one two", "what?", 6, "neither an option nor an exercise"),
-        ("- typed: Write", "- jumped: Write", 7, "knows no exercise jumped"),
-        ("- typed: Write, then {enter}.", "", 5, "there is no exercise"),
-        ("- typed: Write", "- typed: x\n- typed: Write", 8, "is there twice"),
-        ("- typed: Write", "- typed: {draw}", 7, "is no key"),
-        ("Done.", "Done.\n```bars\n```", 11, "one instrument only"),
-        ("\n```\n", "\n", 9, "neither an option nor an exercise"),
-    ],
-)
-def test_wrong_line_is_refused_with_its_number(
-    tmp_path: Path, old: str, new: str, line: int, words: str
-) -> None:
-    with pytest.raises(LmtuiError) as caught:
-        read(tmp_path / "c", PAGE.replace(old, new, 1))
-    assert f"01-a-page.md, line {line}: " in caught.value.detail
-    assert words in caught.value.detail
-    assert caught.value.hint or "twice" in words
-
-
-def test_page_of_an_earlier_version_is_told_what_to_change(tmp_path: Path) -> None:
-    page = PAGE.replace("```bars", "::: bars").replace("```", ":::")
-    with pytest.raises(LmtuiError) as caught:
-        read(tmp_path / "c", page)
-    assert "01-a-page.md, line 5: the page has no instrument" in caught.value.detail
-    assert "Write ```NAME" in caught.value.hint
-
-
-@given(st.text(max_size=200))
-def test_no_text_breaks_the_reader(
-    tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
-    folder = tmp_path_factory.mktemp("c")
-    for page in (text, PAGE.replace("A **word**", text), f"# x\n```bars\n{text}\n```"):
-        try:
-            (whole,) = read(folder, page).pages
-        except LmtuiError as error:
-            assert "01-a-page.md" in f"{error.detail}"
-        except UnicodeEncodeError:
-            return  # a lone surrogate can't be written into a file
-        else:
-            shown = "".join(sentence_text(p.spans, {}) for p in whole.before)
-            assert not any(ord(sign) < 32 for sign in shown)
-
-
-def test_markup_and_control_characters_stay_text(tmp_path: Path) -> None:
-    page = PAGE.replace("A **word**", "<b>x</b> [bold] <|im_end|> \x1b[31m \u202e A")
-    files = {"course_toml": 'title = "\\u001b[31m"', "glossary_md": "**\x9b**: \x07x\n"}
-    course = read(tmp_path / "c", page, **files)
-    shown = sentence_text(course.pages[0].before[0].spans, {})
-    assert shown.startswith("<b>x</b> [bold] <|im_end|> ␛[31m ⟨U+202E⟩ A")
-    assert course.title == "␛[31m"
-    assert course.glossary == (("⟨U+009B⟩", (Span("␇x"),)),)
-
-
-def test_files_outside_the_folder_are_not_read(tmp_path: Path) -> None:
-    secret = tmp_path / "secret.md"
-    secret.write_text(PAGE)
-    folder = write_course(tmp_path / "c")
-    os.symlink(secret, folder / "link.txt")
-    for name in ("../secret.md", str(secret), "link.txt"):
-        (folder / "course.toml").write_text(f'title = "x"\ntext = "{name}"\n')
-        with pytest.raises(LmtuiError, match="only files in its own folder"):
-            read_course(folder, INSTRUMENTS)
-    write_course(folder)
-    os.symlink(secret, folder / "02-other.md")
-    with pytest.raises(LmtuiError, match="only files in its own folder"):
-        read_course(folder, INSTRUMENTS)
-
-
-@pytest.mark.parametrize(
-    ("toml", "words"),
-    [
-        ("title = ", "course.toml: Invalid value"),
-        ('title = "x"\nrun = "y"', "line 2: run is unknown"),
-        ("title = 3", "line 1: title is no text"),
-        ('text = "x"', "the title is missing"),
-    ],
-)
-def test_wrong_course_file_is_refused(tmp_path: Path, toml: str, words: str) -> None:
-    with pytest.raises(LmtuiError) as caught:
-        read(tmp_path / "c", course_toml=toml)
-    assert words in caught.value.detail
-
-
-def test_missing_and_empty_folders_and_doubled_names(tmp_path: Path) -> None:
-    with pytest.raises(LmtuiError, match="there is no such course"):
-        read_course(tmp_path / "none", INSTRUMENTS)
-    (tmp_path / "e").mkdir()
-    (tmp_path / "e" / "course.toml").write_text('title = "x"')
-    with pytest.raises(LmtuiError, match="has no pages"):
-        read_course(tmp_path / "e", INSTRUMENTS)
-    folder = write_course(tmp_path / "c", {"02-a-page.md": PAGE})
-    with pytest.raises(LmtuiError) as caught:
-        read_course(folder, INSTRUMENTS)
-    assert "02-a-page.md, line 1: another page has this name" in caught.value.detail
-    (folder / "02-a-page.md").write_bytes(b"# x\n\xff")
-    with pytest.raises(LmtuiError, match="UTF-8"):
-        read_course(folder, INSTRUMENTS)
-
-
-def test_glossary_is_read_and_checked(tmp_path: Path) -> None:
-    course = read(tmp_path / "c", glossary_md="**token**: a piece.\n\n**bit**: `x`.\n")
-    assert [term for term, _ in course.glossary] == ["token", "bit"]
-    with pytest.raises(LmtuiError) as caught:
-        read(tmp_path / "c", glossary_md="**a**: b\nc\n")
-    assert "glossary.md, line 2" in caught.value.detail
+def test_text_and_glossary_are_read(tmp_path: Path) -> None:
+    course = read(tmp_path / "c")
+    assert course.text == "A text. Of the course."
+    assert course.glossary == (("word", (Span("[b]a piece."),)),)
 
 
 def test_page_is_found_by_number_and_by_name(tmp_path: Path) -> None:
     folder = write_course(tmp_path / "c", {"02-more.md": PAGE})
-    course = read_course(folder, INSTRUMENTS)
+    course = read_course(INSTRUMENTS, folder)
     names = ("1", "a-page", "2", "more")
     assert [course.number_of(name) for name in names] == [0, 0, 1, 1]
     with pytest.raises(LmtuiError) as caught:
@@ -200,21 +78,38 @@ def test_page_is_found_by_number_and_by_name(tmp_path: Path) -> None:
     assert "a-page, more" in caught.value.hint
 
 
-def test_course_of_the_program_is_sound() -> None:
-    course = read_course(first_course(), INSTRUMENTS)
-    assert len(course.text) > 300_000 and course.text.isascii()
-    terms = [term for term, _ in course.glossary]
+@pytest.mark.parametrize("page", COURSE.pages, ids=lambda page: page.id)
+def test_names_on_a_page_are_known(page: Page) -> None:
+    kind = INSTRUMENTS[page.instrument]
+    sources = [inspect.getsource(part) for part in kind.__mro__[:-1]]
+    assert page.exercises
+    for exercise in page.exercises:
+        assert any(f'"{exercise.id}"' in source for source in sources), exercise.id
+    assert page.options.keys() == kind.OPTIONS.keys()
+    keys = {"enter", SLIDE, *(action.id for action in kind.ACTIONS)}
+    texts = [part.spans for part in (*page.before, *page.after)]
+    texts += [exercise.sentence for exercise in page.exercises] + [page.textbook]
+    for span in (span for text in texts for span in text if span.style == "key"):
+        assert span.text in keys
+
+
+def test_each_term_is_defined_once_where_it_is_first_used() -> None:
+    assert len(COURSE.text) > 300_000 and COURSE.text.isascii()
+    terms = [term for term, _ in COURSE.glossary]
+    assert len(terms) == len(
+        (FOLDER / "glossary.md").read_text(encoding="utf-8").splitlines()
+    )
     assert len(set(terms)) == len(terms)
     bold = [
         span.text.lower()
-        for page in course.pages
+        for page in COURSE.pages
         for part in (*(p.spans for p in (*page.before, *page.after)), page.textbook)
         for span in part
         if span.style == "strong"
     ]
-    for term in terms:  # defined once, where it is first used
+    for term in terms:
         shown = [word for word in bold if word.rstrip("s") == term.lower().rstrip("s")]
         assert len(shown) == 1, (term, shown)
     assert len(bold) == len(terms)
-    licence = (first_course() / "LICENSE.txt").read_text()
+    licence = (FOLDER / "LICENSE.txt").read_text()
     assert "Jane Austen" in licence and "public domain" in licence

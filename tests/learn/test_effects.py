@@ -11,7 +11,7 @@ import pytest
 from lmtui import notation
 from lmtui.analysis.attribution import Attribution
 from lmtui.engine.engine import LocalEngine
-from lmtui.learn.course import first_course, read_course
+from lmtui.learn.course import read_course
 from lmtui.learn.figure_lines import figure_text
 from lmtui.learn.instrument import run_inline
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
@@ -119,7 +119,7 @@ def test_page_shows_a_guess_a_word_against_and_a_redundant_pair(
     """With the default model, whose numbers chose the text of the page."""
     monkeypatch.setenv("LMTUI_HOME", str(default_home))
     model = LocalEngine(load())
-    page = read_course(first_course(), INSTRUMENTS).pages[-1]
+    page = read_course(INSTRUMENTS).pages[-1]
     assert (page.instrument, page.options["text"]) == ("effects", TEXT)
     instrument = begun(model)
     leave_out(model, instrument, 3)

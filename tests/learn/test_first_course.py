@@ -1,4 +1,4 @@
-"""Every page of the course that the program brings, on its text and on another one."""
+"""Every page of the course, on its text and on another one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import Page, first_course, read_course
+from lmtui.learn.course import Page, read_course
 from lmtui.learn.figure import Figure, Table
 from lmtui.learn.figure_lines import figure_lines, figure_text
 from lmtui.learn.instrument import Instrument, Material, run_inline
@@ -18,7 +18,7 @@ from lmtui.learn.instruments.counts import CountsInstrument
 from tests.engine.tiny import engine
 from tests.learn.instruments import answer, made
 
-PAGES = read_course(first_course(), INSTRUMENTS).pages
+PAGES = read_course(INSTRUMENTS).pages
 OWN = Material(
     "Meine Katze heißt Mîa — sie schläft \x1b[31m viel. Am Abend trinkt sie Milch. "
     * 40,

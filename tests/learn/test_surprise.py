@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from lmtui import notation
-from lmtui.errors import LmtuiError
-from lmtui.learn.course import read_course
 from lmtui.learn.figure import ShadedText
-from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.instruments.surprise import SurpriseInstrument
-from tests.learn.courses import write_course
 from tests.learn.instruments import (
     Naive,
     Silent,
@@ -29,7 +24,7 @@ from tests.learn.instruments import (
 
 TEXT = "Die Möwe über dem Meer."
 ONE, TWO = "The cat sat on the mat.", "def f(x): return x"
-PAIRS = {"pair-a": (ONE, TWO), "pair-b": (TWO, ONE)}
+PAIRS = {"pair-a": f"{ONE} | {TWO}", "pair-b": f"{TWO} | {ONE}"}
 
 
 def begun(naive: Naive, text: str = TEXT) -> SurpriseInstrument:
@@ -174,20 +169,6 @@ def test_own_text_gives_the_text_and_the_pairs(naive: Naive) -> None:
     short = own_text(SurpriseInstrument, "This is too short.", text=TEXT, **PAIRS)
     short.act("pair")
     assert f"A: {ONE}" in words_of(short)
-
-
-@pytest.mark.parametrize("pair", ["one", "one |", "a | b | c", "a |  "])
-def test_pair_that_is_not_two_texts_is_refused_with_its_line(
-    tmp_path: Path, pair: str
-) -> None:
-    page = f"# x\n\n```surprise\npair-b: {pair}\n- typed: y\n```\n"
-    folder = write_course(tmp_path / "c", {"01-a-page.md": page})
-    with pytest.raises(LmtuiError) as caught:
-        read_course(folder, INSTRUMENTS)
-    assert "line 4: " in caught.value.detail
-    assert caught.value.hint == "Two texts with | between them."
-    (folder / "01-a-page.md").write_text(page.replace(pair, "a b | c d"))
-    assert read_course(folder, INSTRUMENTS).pages[0].options["pair-b"] == ("a b", "c d")
 
 
 def test_short_text_is_not_enough(naive: Naive) -> None:

@@ -14,7 +14,7 @@ from textual.events import Paste
 from textual.pilot import OutOfBounds
 
 from lmtui.editing import text_file
-from lmtui.learn.course import first_course, read_course
+from lmtui.learn.course import read_course
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.lesson import Lesson
 from lmtui.tui import background
@@ -51,7 +51,7 @@ def options(first: FirstScreen, rng: random.Random, folder: Path) -> dict[str, A
         case "inspect":
             return {"source": InspectSource("draft.txt", read=lambda: TEXT)}
         case "learn":
-            course, page = read_course(first_course(), INSTRUMENTS), rng.randrange(10)
+            course, page = read_course(INSTRUMENTS), rng.randrange(10)
             return {"open_lesson": lambda: Lesson(course, INSTRUMENTS, start=page)}
         case _:
             return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,7 +9,7 @@ from lmtui import notation
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Distribution, RankedCandidate, SamplingSettings
 from lmtui.learn.figure import Figure, Words, bars
-from lmtui.learn.instrument import Measurement, Option
+from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import (
     ScoredExcerpt,
     TextInstrument,
@@ -44,16 +43,11 @@ class BarsInstrument(TextInstrument):
     the last word was."""
 
     NAME = "bars"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "text": Option("The text at the beginning."),
-        "rows": Option("Number of bars.", int, 8, low=1, high=20),
-        "word": Option("The word that has to be tried for the exercise `word`."),
-        "pinned": Option("Words that always have a row, with commas between them."),
-    }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "typed": "the text was changed",
-        "sure": "a text was found after which one token has more than 90%",
-        "word": "the word of the option `word` was entered as the last one",
+    OPTIONS: ClassVar[Options] = {
+        "text": "",  # the text at the beginning
+        "rows": 8,  # number of bars
+        "word": "",  # the word that has to be tried for the exercise `word`
+        "pinned": "",  # words that always have a row, with commas between them
     }
     ASKS = "Text"
     LIVE = True

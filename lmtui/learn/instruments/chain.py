@@ -3,14 +3,14 @@ product, and the sum of their logarithms; two sentences compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.document.words import spans_of_words
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
-from lmtui.learn.instrument import Action, Measurement, Option
+from lmtui.learn.instrument import Action, Measurement, Options
 from lmtui.learn.instruments.texts import (
     ScoredExcerpt,
     TextInstrument,
@@ -26,17 +26,9 @@ class ChainInstrument(TextInstrument):
     it, and the product so far; the sentence before stays, to be compared with."""
 
     NAME = "chain"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "text": Option("The sentence at the beginning."),
-    }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "own": "a sentence was entered that is not the one of the page",
-        "compare": "a sentence was entered that differs from the one entered before",
-        "swap": "two neighbouring words were swapped",
-    }
+    OPTIONS: ClassVar[Options] = {"text": ""}
     ACTIONS: ClassVar[Sequence[Action]] = (
-        Action("swap", "swap two words", "Swap two neighbouring words; each time two "
-               "others."),
+        Action("swap", "swap two words"),
     )  # fmt: skip
     ASKS = "Sentence"
 

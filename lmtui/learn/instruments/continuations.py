@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -30,7 +30,7 @@ from lmtui.learn.figure import (
     bars,
     row,
 )
-from lmtui.learn.instrument import Action, Material, Measurement, Option, Options
+from lmtui.learn.instrument import Action, Material, Measurement, Options
 from lmtui.learn.instruments.branch_tree import Leaf, tree_lines
 from lmtui.learn.instruments.texts import (
     TextInstrument,
@@ -67,25 +67,18 @@ class DecodingInstrument(TextInstrument):
     loop; the first distribution with what top-k and top-p cut from it."""
 
     NAME = "decoding"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "text": Option("The text at the beginning."),
-        "tokens": Option("Tokens of each continuation.", int, 16, low=1, high=40),
-        "long": Option("Tokens of the long one.", int, 100, low=24, high=400),
-        "width": Option("Hypotheses of the beam.", int, 4, low=1, high=16),
-        "top-k": Option("Tokens that top-k keeps; 0 for all.", int, 5, low=0),
-        "rows": Option("Number of bars.", int, 7, low=1, high=20),
-        "seed": Option("Seed of the first sample; later ones count on.", int, 1, low=0),
-    }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "three": "another text was entered and continued in three ways",
-        "again": "another continuation was sampled",
-        "long": "a long greedy continuation was made",
-        "loop": "a long greedy continuation ended in a loop",
-        "cut": "top-p was moved to where it cuts tokens",
+    OPTIONS: ClassVar[Options] = {
+        "text": "",  # the text at the beginning
+        "tokens": 16,  # tokens of each continuation
+        "long": 100,  # tokens of the long one
+        "width": 4,  # hypotheses of the beam
+        "top-k": 5,  # tokens that top-k keeps; 0 for all
+        "rows": 7,  # number of bars
+        "seed": 1,  # seed of the first sample; later ones count on
     }
     ACTIONS = (
-        Action("again", "sample again", "Sample another continuation."),
-        Action("long", "go on", "Continue greedily for long, and look for a loop."),
+        Action("again", "sample again"),
+        Action("long", "go on"),
     )
     ASKS = "Text"
     SLIDES = "top-p"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +12,7 @@ from lmtui.engine.scoring.totals import bits_per
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, bars, row
-from lmtui.learn.instrument import Measurement, Option
+from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import (
     TextInstrument,
     excerpt,
@@ -78,13 +78,7 @@ class CountsInstrument(TextInstrument):
     well they predict a held-out text, beside the model in use."""
 
     NAME = "counts"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "text": Option("The words after which the models are asked.")
-    }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "orders": "each of the five models was looked at",
-        "entered": "other words were entered",
-    }
+    OPTIONS: ClassVar[Options] = {"text": ""}
     ASKS = "Words"
     SLIDES = "the model"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from lmtui import notation
 from lmtui.analysis.attribution import Attribution, Effect
 from lmtui.engine.protocol import Engine
 from lmtui.learn.figure import Cell, Column, Figure, Table, row
-from lmtui.learn.instrument import Action, Measurement, Option
+from lmtui.learn.instrument import Action, Measurement, Options
 from lmtui.learn.instruments.texts import LONGEST, TextInstrument, encoded, last_word
 
 _MORE = 1.0
@@ -31,18 +31,8 @@ class EffectsInstrument(TextInstrument):
     that of all words together that are left out."""
 
     NAME = "effects"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "text": Option("The text at the beginning; its last word is the target.")
-    }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "guessed": "a word was left out",
-        "against": "a word that argues against the last one was left out alone",
-        "both": "two words were left out that add more together than one by one",
-        "entered": "another text was entered",
-    }
-    ACTIONS: ClassVar[Sequence[Action]] = (
-        Action("out", "leave out", "Leave out the marked word, or put it back."),
-    )
+    OPTIONS: ClassVar[Options] = {"text": ""}
+    ACTIONS: ClassVar[Sequence[Action]] = (Action("out", "leave out"),)
     ASKS = "Text"
     SLIDES = "the word"
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ from lmtui import notation
 from lmtui.engine.scoring.totals import bits_per
 from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
-from lmtui.learn.instrument import Instrument, Measurement, Option
+from lmtui.learn.instrument import Instrument, Measurement, Options
 from lmtui.learn.instruments.texts import (
     ScoredExcerpt,
     prob,
@@ -81,15 +81,10 @@ class GuessInstrument(Instrument):
     the model expected, and the bits of both."""
 
     NAME = "guess"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "text": Option("The text that is guessed."),
-        "given": Option("Number of words that are given.", int, 3, low=1, high=20),
-        "guesses": Option("Most guesses at a word.", int, 3, low=1, high=9),
-    }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "guessed": "a word was guessed, right or wrong",
-        "right": "a word was guessed right",
-        "five": "at five words a guess was made, and they are uncovered",
+    OPTIONS: ClassVar[Options] = {
+        "text": "",  # the text that is guessed
+        "given": 3,  # number of words that are given
+        "guesses": 3,  # most guesses at a word
     }
     ASKS = "Next word"
     EMPTIES = True

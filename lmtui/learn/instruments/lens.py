@@ -11,7 +11,7 @@ from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
-from lmtui.learn.instrument import Measurement, Option
+from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import (
     LONGEST,
     TextInstrument,
@@ -37,13 +37,7 @@ class LensInstrument(TextInstrument):
     for the one after it."""
 
     NAME = "lens"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "text": Option("The text at the beginning.")
-    }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "entered": "another text was entered",
-        "moved": "another token of the text was looked at",
-    }
+    OPTIONS: ClassVar[Options] = {"text": ""}
     ASKS = "Text"
     SLIDES = "the token"
 

@@ -4,7 +4,7 @@ many tokens takes."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import ClassVar
@@ -15,7 +15,7 @@ from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate, Encoding, SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
-from lmtui.learn.instrument import Action, Measurement, Option
+from lmtui.learn.instrument import Action, Measurement, Options
 from lmtui.learn.instruments.texts import TextInstrument, encoded, excerpt, prob
 from lmtui.text import visible_token
 from lmtui.worker.requests import Context
@@ -94,17 +94,8 @@ class PassesInstrument(TextInstrument):
     with a word; passes and time of scoring a text and of generating as much."""
 
     NAME = "passes"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "text": Option("The text at the beginning."),
-    }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "entered": "another text was entered",
-        "mask": "a changed text was entered: some positions stayed, others changed",
-        "generated": "as many tokens were generated one by one",
-    }
-    ACTIONS = (
-        Action("generate", "one by one", "Generate as many tokens, one by one."),
-    )
+    OPTIONS: ClassVar[Options] = {"text": ""}
+    ACTIONS = (Action("generate", "one by one"),)
     ASKS = "Text"
     LIVE = True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, get_args
 
 from lmtui import cancellation, notation
@@ -25,7 +25,6 @@ from lmtui.learn.instrument import (
     Instrument,
     Material,
     Measurement,
-    Option,
     Options,
 )
 from lmtui.learn.pretrain.client import pretrain
@@ -48,18 +47,12 @@ class ScratchInstrument(Instrument):
     snapshot."""
 
     NAME = "scratch"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "seconds": Option("Time of a training.", float, 60.0, low=1, high=3600),
-        "steps": Option("Steps of a training; 0 goes by time.", int, 0, low=0),
-        "prompt": Option("The text whose next bytes are shown."),
+    OPTIONS: ClassVar[Options] = {
+        "seconds": 60.0,  # time of a training
+        "steps": 0,  # steps of a training; 0 goes by time
+        "prompt": "",  # the text whose next bytes are shown
     }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "trained": "a training was watched to its end",
-        "looked": "the slider was moved to the first snapshot after a training",
-    }
-    ACTIONS: ClassVar[Sequence[Action]] = (
-        Action("train", "train", "Train from new random weights, for a minute."),
-    )
+    ACTIONS: ClassVar[Sequence[Action]] = (Action("train", "train"),)
     SLIDES = "the snapshot"
 
     def __init__(self, options: Options, material: Material) -> None:

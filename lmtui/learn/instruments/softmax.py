@@ -6,7 +6,7 @@ import math
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate, SamplingSettings
 from lmtui.learn.chi_square import ChiSquare, chi_square
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
-from lmtui.learn.instrument import Action, Material, Measurement, Option, Options
+from lmtui.learn.instrument import Action, Material, Measurement, Options
 from lmtui.learn.instruments.texts import TextInstrument, excerpt, expect
 from lmtui.text import visible_token
 from lmtui.worker.requests import Context
@@ -75,20 +75,14 @@ class SoftmaxInstrument(TextInstrument):
     beside what is expected."""
 
     NAME = "softmax"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "text": Option("The text at the beginning."),
-        "rows": Option("Number of tokens with a row.", int, 6, low=1, high=20),
-        "seed": Option("Seed of the first draws; later ones count on.", int, 1, low=0),
-    }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "typed": "the text was changed",
-        "slid": "the temperature was below 0.5 and above 2",
-        "drawn": "1,000 tokens were drawn",
-        "thousands": "3,000 tokens or more were drawn at one temperature",
+    OPTIONS: ClassVar[Options] = {
+        "text": "",  # the text at the beginning
+        "rows": 6,  # number of tokens with a row
+        "seed": 1,  # seed of the first draws; later ones count on
     }
     ACTIONS = (
-        Action("draw", "draw 1,000", "Draw 1,000 tokens at this temperature."),
-        Action("clear", "clear", "Forget all draws."),
+        Action("draw", "draw 1,000"),
+        Action("clear", "clear"),
     )
     ASKS = "Text"
     LIVE = True

@@ -3,13 +3,13 @@ made of all of them: cross-entropy, perplexity, bits per byte."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.scoring.totals import Sums
 from lmtui.learn.figure import Column, Figure, ShadedText, Table, Words, row
-from lmtui.learn.instrument import Action, Measurement, Option
+from lmtui.learn.instrument import Action, Measurement, Options
 from lmtui.learn.instruments.texts import (
     ScoredExcerpt,
     TextInstrument,
@@ -33,34 +33,16 @@ _SHORTEST = 40
 Pair = tuple[str, str]
 
 
-def _pair(text: str) -> Pair:
-    """Return two texts that are written with | between them."""
-    first, second = (part.strip() for part in text.split("|"))
-    if not first or not second:
-        raise ValueError
-    return first, second
-
-
 class SurpriseInstrument(TextInstrument):
     """A text shaded by surprisal with its totals; and pairs of texts, of which the
     learner says which one the model finds likelier."""
 
     NAME = "surprise"
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        "text": Option("The text at the beginning."),
-        **dict.fromkeys(_PAIRS, Option("Two texts with | between them.", _pair, None)),
-    }
-    EXERCISES: ClassVar[Mapping[str, str]] = {
-        "typed": "the text was changed",
-        "guess": "it was said which of two texts is likelier",
-        "below": f"a text with a perplexity below {_LOW} was entered, with at least "
-        f"{_FEWEST} tokens that have a number",
-        "above": f"a text with a perplexity above {_HIGH:,} was entered, as long",
-    }
+    OPTIONS: ClassVar[Options] = dict.fromkeys(("text", *_PAIRS), "")
     ACTIONS: ClassVar[Sequence[Action]] = (
-        Action("pair", "two texts", "Show two texts; which one is likelier?"),
-        Action("first", "say A", "Say that text A has fewer bits per byte."),
-        Action("second", "say B", "Say that text B has fewer bits per byte."),
+        Action("pair", "two texts"),
+        Action("first", "say A"),
+        Action("second", "say B"),
     )
     ASKS = "Text"
     LIVE = True
@@ -138,7 +120,8 @@ class SurpriseInstrument(TextInstrument):
             long = [s for s in sentences_of(self.material.text) if len(s) >= _SHORTEST]
             if len(long) > 1:
                 return [*zip(long[::2], long[1::2], strict=False)]
-        return [pair for name in _PAIRS if (pair := self.options[name])]
+        pairs = (self.options[name].split(" | ") for name in _PAIRS)
+        return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
 
     def _note_answer(
         self, answer: int, texts: Pair, scored: Sequence[ScoredExcerpt]

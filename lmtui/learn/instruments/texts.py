@@ -41,7 +41,7 @@ class TextInstrument(Instrument):
     def typed(self, text: str) -> Measurement | None:
         if not self.LIVE:
             return None
-        if text != self.entered and "typed" in self.EXERCISES:
+        if text != self.entered:
             self.done.add("typed")
         return self.look(text)
 

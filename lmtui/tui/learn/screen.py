@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import TEXTBOOK, Exercise, Page, Sentence, sentence_text
+from lmtui.learn.course import TEXTBOOK, TITLE, Exercise, Page, Sentence, sentence_text
 from lmtui.learn.course import Paragraph as PageParagraph
 from lmtui.learn.figure import Words
 from lmtui.learn.instrument import SLIDE
@@ -191,7 +191,7 @@ progress is saved.
     @property
     def help_terms(self) -> str:
         return "\n".join(
-            visible_line(f"{term}: {sentence_text(meaning, {})}")
+            f"{term}: {sentence_text(meaning, {})}"
             for term, meaning in self.lesson.course.glossary
         )
 
@@ -225,11 +225,10 @@ progress is saved.
         ticks = "".join(
             DONE if lesson.is_complete(other) else OPEN for other in lesson.course.pages
         )
-        title = visible_line(page.title)
         forms = [
-            (f"{number} of {count}", title, visible_line(lesson.course.title), ticks),
-            (f"{number} of {count}", title, ticks),
-            (f"{number} of {count}", title),
+            (f"{number} of {count}", page.title, TITLE, ticks),
+            (f"{number} of {count}", page.title, ticks),
+            (f"{number} of {count}", page.title),
         ]
         room = max(20, self.size.width - 2)
         self.query_one("#head", Static).update(Content(fit_best(forms, room)[0]))
@@ -291,12 +290,11 @@ progress is saved.
             "enter": "learn.enter",
             "next": "learn.next",
             "back": "learn.back",
-            "pages": "learn.pages",
             "help": "app.help",
         }
         keys = {name: self._key(id_) for name, id_ in named.items()}
         up, down = self._key("instrument.up"), self._key("instrument.down")
-        return {**keys, SLIDE.id: f"{up} or {down}"}
+        return {**keys, SLIDE: f"{up} or {down}"}
 
     def _key(self, binding: str) -> str:
         for known in (*self.BINDINGS, *InstrumentPane.BINDINGS, *self.app.BINDINGS):
@@ -309,7 +307,7 @@ progress is saved.
         keys, kind = self._keys(), self.lesson.instrument
         said = [f"{keys[action.id]} {action.name}" for action in kind.ACTIONS]
         if kind.SLIDES:
-            said.insert(0, f"{keys[SLIDE.id].replace(' or', '')} {kind.SLIDES}")
+            said.insert(0, f"{keys[SLIDE].replace(' or', '')} {kind.SLIDES}")
         if kind.ASKS:
             said.insert(0, f"{keys['enter']} takes it")
         fold, page, help = (
@@ -489,11 +487,11 @@ A page is ticked once all that it asks for is done. Any page can be opened at an
         for number, page in enumerate(pages, 1):
             done = sum(lesson.is_done(exercise.id, page) for exercise in page.exercises)
             mark = "☑" if lesson.is_complete(page) else "☐"
-            text = f"{mark} {number:>2}  {visible_line(page.title)}"
+            text = f"{mark} {number:>2}  {page.title}"
             lines.append(
                 Content.assemble(text, (f"  {done} of {len(page.exercises)}", "$quiet"))
             )
         rows = PickerRows(
             range(len(pages)), lines, foot="Enter opens · Esc closes", at=lesson.number
         )
-        super().__init__(lesson.course.title, rows)
+        super().__init__(TITLE, rows)

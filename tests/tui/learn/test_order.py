@@ -21,10 +21,10 @@ from typing import Any, ClassVar
 import pytest
 
 from lmtui import cancellation
-from lmtui.learn.course import first_course, read_course
+from lmtui.learn.course import read_course
 from lmtui.learn.figure import Figure, Words
 from lmtui.learn.figure_lines import figure_text
-from lmtui.learn.instrument import Action, Instrument, Material, Measurement, Option
+from lmtui.learn.instrument import Action, Instrument, Material, Measurement, Options
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.lesson import Lesson
 from lmtui.tui.learn.figure_view import FigureView
@@ -60,9 +60,8 @@ class Live(Instrument):
     """Tells what it was given, in order, and of which text its figure is."""
 
     NAME = "live"
-    OPTIONS: ClassVar[dict[str, Option]] = {"text": Option("The text.")}
-    EXERCISES: ClassVar[dict[str, str]] = {"never": "never done"}
-    ACTIONS = (Action("mark", "mark", "Mark."),)
+    OPTIONS: ClassVar[Options] = {"text": ""}
+    ACTIONS = (Action("mark", "mark"),)
     ASKS = "Text"
     SLIDES = "a step"
     gate = Gate()
@@ -147,7 +146,7 @@ async def learning(
     pages = {f"{n:02}-{name}.md": PAGE.format(name) for n, name in enumerate(KINDS, 2)}
     write_course(folder, pages)
     (folder / "01-a-page.md").unlink()
-    lesson = Lesson(read_course(folder, KINDS), KINDS)
+    lesson = Lesson(read_course(KINDS, folder), KINDS, start=0)
     async with program(first="learn", open_lesson=lambda: lesson) as running:
         screen = await running.on(LearnScreen)
         await running.ready()
@@ -250,7 +249,7 @@ async def end_of(page: str, *, early: bool) -> tuple[Any, ...]:
 
         return load
 
-    course = read_course(first_course(), INSTRUMENTS)
+    course = read_course(INSTRUMENTS)
     own = Material("A text that is counted. It is a short text. " * 40, "a text")
     lesson = Lesson(course, INSTRUMENTS, own=own, start=course.number_of(page))
     options: dict[str, Any] = {"open_lesson": lambda: lesson, "open_model": open_model}
