@@ -123,6 +123,18 @@ def ensure_users_folder(folder: Path) -> Path:
     return _usable(folder)
 
 
+def new_path(out: Path) -> Path:
+    """Return a path that the user named as an absolute one.
+
+    Raises:
+        LmtuiError: it exists.
+    """
+    out = Path(os.path.expanduser(out)).absolute()
+    if os.path.lexists(out):
+        raise LmtuiError("this path already exists", str(out), "Give another path.")
+    return out
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder with its parents, each readable for the user alone.
 

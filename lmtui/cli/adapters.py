@@ -1,4 +1,4 @@
-"""`lmtui adapters`: list, show, merge, export, import and remove adapters.
+"""`lmtui adapters`: list, show, merge, import and remove adapters.
 
 Formats the output; the work is done in `lmtui.models.adapters`. Only merging imports
 torch.
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui import cache_dir, notation
+from lmtui import cache_dir, notation, paths
 from lmtui.cli import completion, options
 from lmtui.cli.errors import note
 from lmtui.cli.output import JsonEvent, Output, confirm_removal, table
 from lmtui.errors import LmtuiError
-from lmtui.models.adapters import export, folders
+from lmtui.models.adapters import folders
 from lmtui.models.adapters.card import inspect_command
 from lmtui.notation import counted
 from lmtui.text import visible_line
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lmtui.models.adapters.folders import Adapter
 
 app = options.group(
-    "List, show, merge, export, import and remove adapters.",
+    "List, show, merge, import and remove adapters.",
     "lmtui adapters list",
     "lmtui adapters show notes",
     "lmtui chat --adapter notes",
@@ -62,14 +62,11 @@ Model = Annotated[
         autocompletion=completion.models,
     ),
 ]
-WithReport = Annotated[
-    bool,
-    typer.Option(
-        "--with-report", help="Include the report and the log, which quote your notes."
-    ),
-]
-
 _HEADINGS = ("NAME", "KIND", "SIZE", "MADE", "HELD-OUT LOSS", "MODEL")
+_PRIVACY = (
+    "note: A merged model, too, can repeat your notes word for word: give it only to "
+    "those to whom you would give the notes.\n"
+)
 _KINDS = {"lora": "LoRA", "full": "all weights", "scratch": "from scratch"}
 _FIGURES = {
     "loss": notation.LOSS.full,
@@ -146,73 +143,43 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
             str(adapter.path),
             f"Any program can use its folder; here it is --model {adapter.path}",
         )
-    folder = export.new_path(out)
+    folder = paths.new_path(out)
     with loading_progress() as show:
         base = load.load_base(adapter, model, on_progress=show)
         from lmtui.models.adapters.merge import write_merged
 
         error = write_merged(base, adapter, folder, show)
     note(f"note: no logit differs by more than {error:.1e}\n")
-    note(f"note: {export.PRIVACY}\n")
-    Output().text(f"{folder}\n")
-
-
-@app.command("export")
-def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
-    """Copy an adapter to share it, as a folder or a .zip file.
-
-    It is packed where OUT ends with .zip. The report and the log of the training are
-    left out, because they quote your notes.
-
-    \b
-    Examples:
-      lmtui adapters export notes notes.zip
-      lmtui adapters export notes ./for-a-friend --with-report
-    """
-    adapter, folder = folders.find(name), export.new_path(out)
-    files = export.export(adapter, folder, with_report=with_report)
-    note(f"note: {export.PRIVACY}\n")
-    if set(files) & set(export.TELLING):
-        note("note: its report quotes them.\n")
+    note(_PRIVACY)
     Output().text(f"{folder}\n")
 
 
 @app.command("import")
 def import_one(
-    place: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE|FOLDER",
-            help="A .zip file from `lmtui adapters export`, or an adapter's folder.",
-        ),
-    ],
+    folder: Annotated[Path, typer.Argument(help="An adapter's folder.")],
     name: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The name of the adapter here; by default that of the file or folder.",
+            help="The name of the adapter here; by default that of the folder.",
         ),
     ] = None,
 ) -> None:
-    """Import an adapter from a .zip file or a folder.
+    """Check an adapter's folder, and copy it to the adapters here.
 
-    It is copied into the folder of adapters. An adapter may come from anybody: only
-    safetensors weights and plain text files are taken, and they are checked before the
-    adapter gets its place.
+    An adapter may come from anybody: only safetensors weights and plain text files are
+    taken, and they are checked before the adapter gets its place.
 
     \b
     Examples:
-      lmtui adapters import notes.zip
       lmtui adapters import ./from-a-friend --name friend
     """
     from lmtui.models.adapters.import_adapter import import_adapter
     from lmtui.train.request import require_safe_name, safe_name
 
-    if name is None:
-        whole = place.absolute()
-        name = safe_name(whole.stem if whole.suffix == ".zip" else whole.name)
+    name = name or safe_name(folder.absolute().name)
     require_safe_name(name)
-    adapter = import_adapter(place, name)
+    adapter = import_adapter(folder, name)
     note(f"note: use it with `lmtui chat --adapter {name}`\n")
     Output().text(f"{adapter.path}\n")
 
@@ -268,7 +235,7 @@ def _event(adapter: Adapter, *, whole: bool = False) -> JsonEvent:
 
 
 def _report(adapter: Adapter) -> str | None:
-    file = adapter.path / export.REPORT
+    file = adapter.path / "report.md"
     return str(file) if file.is_file() else None
 
 

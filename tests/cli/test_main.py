@@ -17,7 +17,7 @@ from lmtui.cli import main as entry
 from lmtui.cli.main import VERBS, main
 from tests.cli.program import REPOSITORY, begun, command, run
 
-ADAPTER_VERBS = ("list", "show", "merge", "export", "import", "remove")
+ADAPTER_VERBS = ("list", "show", "merge", "import", "remove")
 
 
 def test_lmtui_or_a_group_of_verbs_alone_prints_its_help() -> None:

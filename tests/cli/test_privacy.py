@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
-from lmtui import log, paths, state
+from lmtui import log, state
 from lmtui.cli.main import main
 from lmtui.config import load
-from lmtui.models.adapters import export, folders
+from lmtui.models.adapters.import_adapter import import_adapter
 from tests.models import learned, tiny
 from tests.modes import entries, loosen, not_private, umask
 
@@ -74,15 +73,9 @@ def test_loose_permissions_are_mended_on_use(
     assert elsewhere.stat().st_mode & 0o777 == 0o755
 
 
-def test_exported_adapter_is_private(home: Path, tmp_path: Path) -> None:
+def test_imported_adapter_is_private(home: Path, tmp_path: Path) -> None:
     with umask(0):
         base = tiny.save_llama(tmp_path / "base")
-        learned.keep_lora("notes", learned.save_lora(tmp_path / "lora", base), base)
-        paths.make_all_private(paths.adapters_folder() / "notes")
-        export.export(folders.find("notes"), tmp_path / "packed.zip")
-        export.export(folders.find("notes"), tmp_path / "copy")
-    assert (tmp_path / "packed.zip").stat().st_mode & 0o777 == 0o600
-    assert zipfile.ZipFile(tmp_path / "packed.zip").namelist()
-    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o700
-    assert not_private(tmp_path / "copy") == {}
+        lora = learned.save_lora(tmp_path / "lora", base)
+        import_adapter(lora, "notes")
     assert not_private(home) == {}

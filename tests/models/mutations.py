@@ -1,7 +1,7 @@
 """Damaged and hostile models, made from small whole ones by a seed.
 
 Owns what is changed: tensors, headers, configuration, tokenizer and template of GGUF
-files and of folders, and the .zip files of adapters. The same seed makes the same
+files and of folders, and adapters. The same seed makes the same
 mutant.
 """
 
@@ -14,7 +14,6 @@ import os
 import random
 import shutil
 import struct
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -125,7 +124,7 @@ def mutated(seed: int, bases: Bases, target: Path) -> Path:
     target.mkdir()
     kind = chance.random()
     if kind < 0.05:
-        return _archive(chance, bases.adapter, target / "adapter.zip")
+        return _adapter(chance, bases.adapter, target / "adapter")
     if kind < 0.55:
         base = chance.choice(bases.files)
         data = bytearray(base.read_bytes())
@@ -479,35 +478,25 @@ _OF_FOLDERS: tuple[Callable[[random.Random, Path], None], ...] = (
 )
 
 
-# Archives of adapters.
+# Adapters.
 
 
-def _archive(chance: random.Random, adapter: Path, file: Path) -> Path:
-    """Pack an adapter, or one with pipes and links, and damage what was written."""
-    kind = chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))
+def _adapter(chance: random.Random, adapter: Path, target: Path) -> Path:
+    """Copy an adapter with a pipe or a link in it, or with damaged bytes."""
+    shutil.copytree(adapter, target)
     if chance.random() < 0.2:
-        return _odd_folder(chance, adapter, file.with_suffix(""))
-    with zipfile.ZipFile(file, "w", kind) as archive:
-        for part in sorted(adapter.iterdir()):
-            archive.writestr(part.name, part.read_bytes())
-        extra = chance.choice(
-            (None, "q", "é.txt", "a/", "x" * 300 + ".txt", "card.json")
-        )
-        if extra is not None:
-            archive.writestr(extra, b"{}")
+        return _odd_file(chance, target)
+    file = chance.choice(sorted(target.iterdir()))
     data = bytearray(file.read_bytes())
-    if chance.random() < 0.5:
-        data = data.replace("é".encode(), b"\xff\xfe")
     for _ in range(chance.choice((0, 1, 4, 40))):
         data[chance.randrange(len(data))] = chance.randrange(256)
     if chance.random() < 0.1:
         data = data[: chance.randrange(len(data))]
     file.write_bytes(data)
-    return file
+    return target
 
 
-def _odd_folder(chance: random.Random, adapter: Path, target: Path) -> Path:
-    shutil.copytree(adapter, target)
+def _odd_file(chance: random.Random, target: Path) -> Path:
     names = (
         *("card.json", "adapter_config.json", "adapter_model.safetensors"),
         *("tokenizer_config.json", "chat_template.jinja"),

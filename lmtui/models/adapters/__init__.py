@@ -1,1 +1,1 @@
-"""LoRA adapters: found, checked, merged, exported and imported."""
+"""LoRA adapters: found, checked, merged and imported."""

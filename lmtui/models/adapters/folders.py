@@ -313,8 +313,6 @@ def _not_found(name: str) -> LmtuiError:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         hint = f"Did you mean {' or '.join(close)}?"
-    elif name.lower().endswith(".zip") and _place(name).is_file():
-        hint = f"Import it first: lmtui adapters import {shlex.quote(name)}"
     elif is_name(name) and os.path.isdir(name):
         hint = f"Make one from the folder {name}: lmtui finetune {shlex.quote(name)}"
     else:

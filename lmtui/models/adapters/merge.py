@@ -23,7 +23,6 @@ from transformers.pytorch_utils import Conv1D
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.models.adapters import lora_config
-from lmtui.models.adapters.export import new_path
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.errors import offline, quiet, wrap_load_errors
 from lmtui.models.loaded_model import LoadedModel
@@ -96,10 +95,9 @@ def write_merged(
     adapter.
 
     Raises:
-        LmtuiError: `out` exists or can't be written, the adapter doesn't fit, or the
-            merged model has other logits.
+        LmtuiError: `out` can't be written, the adapter doesn't fit, or the merged
+            model has other logits.
     """
-    out = new_path(out)
     parent = paths.ensure_users_folder(out.parent)
     need = sum(p.numel() * p.element_size() for p in base.model.parameters())
     cache_dir.require_space(parent, need)
