@@ -1,7 +1,7 @@
 """Recovery copies: unsaved text that survives when the program is killed.
 
 Each is a file in the state folder, one for each edited file and process: a line of
-JSON, then the text. A copy is offered unless the process that wrote it still runs;
+JSON, then the text. A copy is offered once the process that wrote it has ended;
 damaged copies are ignored. Discarded copies are kept for 30 days in a folder of their
 own. Has no timer and knows no screen.
 """
@@ -40,10 +40,6 @@ class Recovered:
     """
     time: float
     """When the copy was written, in seconds since the epoch."""
-    pid: int
-    open_elsewhere: bool
-    """Whether that process still runs: the file is open in another editor, and its text
-    must not be offered."""
     copy: Path
     cursor: int = 0
     """Offset of the cursor in the text, where it was written last."""
@@ -77,27 +73,21 @@ def write(path: Path, base: str | None, text: str, cursor: int = 0) -> None:
 
 def find(path: Path) -> Recovered | None:
     """Return the newest unsaved text of the file at `path`, with the older ones; waits
-    for the disk.
-
-    A text that may be offered has priority over one of an editor that still runs. A
-    copy with the file's own text is removed.
-    """
+    for the disk. A copy with the file's own text is removed."""
     _remove_expired()
     copies = [copy for copy in _copies(path) if not _is_saved(copy, path)]
-    copies.sort(key=lambda copy: (not copy.open_elsewhere, copy.time))
+    copies.sort(key=lambda copy: copy.time)
     newest: Recovered | None = None
     for copy in copies:
-        older = newest if newest and not newest.open_elsewhere else None
-        newest = replace(copy, older=older)
+        newest = replace(copy, older=newest)
     return newest
 
 
 def discard(recovered: Recovered) -> None:
-    """Move a copy that was accepted or declined aside, if it is unchanged; never
-    another editor's. It is kept for 30 days."""
-    copy = recovered.copy
-    if not recovered.open_elsewhere and _read(copy) == recovered:
-        _move_aside(copy)
+    """Move a copy that was accepted or declined aside, if it is unchanged. It is kept
+    for 30 days."""
+    if _read(recovered.copy) == recovered:
+        _move_aside(recovered.copy)
 
 
 def _move_aside(copy: Path) -> None:
@@ -202,8 +192,8 @@ def _own(path: Path) -> Path:
 
 
 def _copies(path: Path) -> Iterator[Recovered]:
-    """Yield the intact copies for a file; remove temporary files of killed
-    processes."""
+    """Yield the intact copies for a file that no other editor still writes; remove
+    temporary files of killed processes."""
     key = f"{key_of(path)}-"
     for copy in _files():
         if copy.name.startswith(key) and (recovered := _read(copy)):
@@ -223,19 +213,19 @@ def _files() -> list[Path]:
 
 
 def _read(copy: Path) -> Recovered | None:
+    """Return what a copy holds; None if it is damaged, or its process still runs."""
     try:
         line, _, data = copy.read_bytes().partition(b"\n")
         header: dict[str, Any] = json.loads(line)
         if hashlib.sha256(data).hexdigest() != header["digest"]:
             return None
+        if processes.runs_elsewhere(int(header["pid"]), float(header["started"])):
+            return None
         base = header["base"]
-        pid, started = int(header["pid"]), float(header["started"])
         return Recovered(
             text=data.decode("utf-8", "surrogatepass"),
             base=None if base is None else str(base),
             time=float(header["time"]),
-            pid=pid,
-            open_elsewhere=processes.runs_elsewhere(pid, started),
             copy=copy,
             cursor=int(header.get("cursor", 0)),
         )
@@ -245,8 +235,6 @@ def _read(copy: Path) -> Recovered | None:
 
 def _is_saved(recovered: Recovered, path: Path) -> bool:
     """Return whether the file has the copy's text; the copy is then removed."""
-    if recovered.open_elsewhere:
-        return False
     try:
         same = load(path).text == recovered.text
     except LmtuiError:

@@ -16,7 +16,6 @@ from typing import TypeVar
 from lmtui import state
 from lmtui.editing import recovery, undo_file
 from lmtui.editing.file_names import path_named
-from lmtui.editing.lock_file import Holder, LockFile
 from lmtui.editing.recovery import Recovered, RecoveryCopy
 from lmtui.editing.text_file import (
     FileChange,
@@ -37,7 +36,6 @@ from lmtui.tui.editor.document import language_for
 from lmtui.tui.editor.file_dialogs import (
     about_change,
     about_existing,
-    about_other_editor,
     about_recovered,
     about_unsaved,
     diff_page,
@@ -62,27 +60,17 @@ class _OpenedFile:
     """A file that was read, and what is known of it."""
 
     file: TextFile
-    holder: Holder | None
     recovered: Recovered | None
     steps: Sequence[UndoStep]
 
 
-def _describe_opened(
-    file: TextFile, holder: Holder | None, recovered: Recovered | None
-) -> _OpenedFile:
+def _describe_opened(file: TextFile, recovered: Recovered | None) -> _OpenedFile:
     """Return what is known of a file; waits for the disk."""
-    if recovered is not None and recovered.open_elsewhere:
-        if file.is_named:  # the other editor may have had no room for its lock
-            holder = holder or Holder(recovered.pid, recovered.time)
-        recovered = None
-    return _OpenedFile(
-        file, holder, recovered, () if file.is_new else undo_file.read(file)
-    )
+    return _OpenedFile(file, recovered, () if file.is_new else undo_file.read(file))
 
 
 def _read(path: Path) -> _OpenedFile:
-    file = load(path)
-    return _describe_opened(file, LockFile(file).holder(), recovery.find(path))
+    return _describe_opened(load(path), recovery.find(path))
 
 
 class FileController(Controller):
@@ -109,7 +97,6 @@ class FileController(Controller):
         """The file whose unsaved text was saved in a recovery copy at the end, or the
         error why it was not."""
         self._copy = RecoveryCopy(writing.file)
-        self._lock = LockFile(writing.file)
         self._undo_revision = 0  # revision of the text whose undo history is on disk
         self._copied_revision: int | None = None  # revision of the text in the copy
         self._copy_failed = self._discarded = False
@@ -133,14 +120,14 @@ class FileController(Controller):
         return visible_line(self.current.name)
 
     def start(self) -> None:
-        file, lock, recovered = self.current, self._lock, self._writing.recovered
+        file, recovered = self.current, self._writing.recovered
         self._show(self._writing.cursor)
         self.is_open = True
         self._in_thread(
-            lambda: _describe_opened(file, lock.acquire(), recovered),
+            lambda: _describe_opened(file, recovered),
             self._ask_at_start,
             self._screen.show_error,
-            "the file can't be locked",
+            "the undo history can't be read",
         )
         self._screen.set_interval(_RECOVERY_EVERY, self._update_copy)
         self._screen.set_interval(WATCH_EVERY, self._watch)
@@ -166,27 +153,11 @@ class FileController(Controller):
     def _ask_at_start(self, opened: _OpenedFile) -> None:
         if opened.file is not self.current:
             return  # it was saved meanwhile
-
-        def answer(key: str | None) -> None:
-            if key == "r":
-                self.current = replace(self.current, read_only=True)
-                self._on_changed()
-            elif key != "e":
-                app = self._screen.app
-                app.call_later(app.action_quit)
-                return
-            self._offer_recovered(opened.recovered)
-
         self._editor.put_undo_steps_first(opened.steps)
-        if opened.holder is None:
-            self._offer_recovered(opened.recovered)
-        else:
-            dialog = about_other_editor(opened.file, opened.holder, at_start=True)
-            self._show_dialog(dialog, answer)
+        self._offer_recovered(opened.recovered)
 
     def close(self) -> None:
         """Save unsaved text in the recovery copy: the program ends."""
-        self._lock.release()
         if not self.unsaved:
             self._copy.close()
             self._undo_writer()()
@@ -424,9 +395,6 @@ class FileController(Controller):
         old_copy = self._copy
         if saved.file.path != self.current.path or not self.current.is_named:
             self._copy = RecoveryCopy(saved.file)
-            lock, self._lock = self._lock, LockFile(saved.file)
-            self._in_background(lock.release)
-            self._in_background(self._lock.acquire)
         self._set_file(saved.file)
         self._drop_copy(old_copy)
         for note in saved.notes:
@@ -507,28 +475,15 @@ class FileController(Controller):
             return
 
         def end(opened: _OpenedFile) -> None:
-            if opened.holder is None:
-                self.leave_then(partial(self._switch_to, opened))
-                return
-
-            def answer(key: str | None) -> None:
-                read_only = opened.file.read_only or key == "r"
-                file = replace(opened.file, read_only=read_only)
-                if key in ("r", "e"):
-                    self.leave_then(
-                        partial(self._switch_to, replace(opened, file=file))
-                    )
-
-            dialog = about_other_editor(opened.file, opened.holder, at_start=False)
-            self._show_dialog(dialog, answer)
+            self.leave_then(partial(self._switch_to, opened))
 
         bug = "the file can't be opened"
         self._run_request(lambda: _read(path), end, bug)
 
     def _switch_to(self, opened: _OpenedFile) -> None:
-        file, copy, lock = opened.file, self._copy, self._lock
+        file, copy = opened.file, self._copy
         write_undo = self._undo_writer()
-        self._copy, self._lock = RecoveryCopy(file), (new_lock := LockFile(file))
+        self._copy = RecoveryCopy(file)
         self._copied_revision, self._copy_failed, self._discarded = None, False, False
         self._set_file(file)
         self._show(0)
@@ -538,8 +493,6 @@ class FileController(Controller):
 
         def work() -> None:
             write_undo()
-            new_lock.acquire()
-            lock.release()
             copy.close()
             if not file.is_new:
                 state.remember([str(file.path)])

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from textual.content import Content
 
-from lmtui.editing.lock_file import Holder
 from lmtui.editing.recovery import Recovered
 from lmtui.editing.text_file import FileChange, TextFile
 from lmtui.notation import counted
@@ -24,24 +23,6 @@ from lmtui.tui.widgets.cells import clip
 _STYLES = {"@": "$accent", " ": "", "-": "$error", "+": "$success", "…": "$quiet"}
 _DIFF_LINES = 2000
 _WIDTH = 500  # cells of a line of a diff
-
-
-def about_other_editor(
-    file: TextFile, holder: Holder, *, at_start: bool
-) -> ConfirmDialog:
-    details = [
-        f"{file.name} is open in another editor.",
-        f"process  {holder.pid}",
-        f"since    {time_words(holder.since)}",
-        "When one of the two saves, the other asks before it overwrites that.",
-    ]
-    leave = "leave the program" if at_start else "stay with the present file"
-    choices = [
-        Choice("r", "Read only", "look at it; Ctrl+S asks for another name"),
-        Choice("e", "Edit anyway", "open it in both editors"),
-        Choice("c", "Cancel", f"do not open it; {leave}"),
-    ]
-    return ConfirmDialog("The file is open already", details, choices, harmless="c")
 
 
 def about_recovered(file: TextFile, recovered: Recovered) -> ConfirmDialog:

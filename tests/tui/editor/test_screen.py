@@ -41,7 +41,6 @@ from lmtui.tui.widgets.cells import fit_best
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.worker.requests import Slot
-from tests.editing.test_lock_file import editing_elsewhere
 from tests.fake_writing import FakeWriter
 from tests.tui.editor.writer import NEVER, TEXT, Writer, writing
 from tests.tui.hosts import safe
@@ -860,72 +859,6 @@ async def test_recent_files_are_offered_and_unsaved_text_of_them_too(
         assert writer.editor.text == "one"
         await writer.press("r")
         await writer.until(lambda: writer.editor.text == "recovered")
-
-
-# Another editor.
-
-
-async def test_file_that_is_open_elsewhere_can_be_left(tmp_path: Path) -> None:
-    (tmp_path / "draft.txt").write_text(TEXT)
-    with editing_elsewhere(tmp_path / "draft.txt") as child:
-        async with writing(tmp_path, size=(80, 24)) as writer:
-            await writer.asked("draft.txt is open in another editor")
-            assert f"process  {child.pid}" in writer.seen
-            assert "leave the program" in writer.seen
-            await writer.press("escape")
-            await writer.until(lambda: writer.running.app._exit)
-
-
-async def test_file_that_is_open_elsewhere_can_be_read_only(tmp_path: Path) -> None:
-    (tmp_path / "draft.txt").write_text(TEXT)
-    recovery.write(tmp_path / "draft.txt", None, "recovered")
-    with editing_elsewhere(tmp_path / "draft.txt"):
-        async with writing(tmp_path) as writer:
-            await writer.asked("draft.txt is open in another editor", "r")
-            await writer.asked("There is unsaved text", "escape")
-            await writer.until(lambda: "draft.txt · read-only" in writer.seen)
-            await writer.type("x")
-            await writer.press("ctrl+s")
-            await writer.until(lambda: "Save as" in writer.seen)
-            await writer.press("enter")
-            await writer.asked("The file already exists")
-            assert writer.file.read_text() == TEXT
-            await writer.press("o")
-            await writer.until(lambda: writer.file.read_text() == "x" + TEXT)
-            await writer.until(lambda: "read-only" not in writer.seen)
-
-
-async def test_other_editor_of_another_file_is_asked_about(tmp_path: Path) -> None:
-    other = tmp_path / "other.txt"
-    other.write_text("other")
-    with editing_elsewhere(other):
-        async with writing(tmp_path) as writer:
-            for key, text in (("escape", TEXT), ("e", "other")):
-                await writer.open(other)
-                await writer.asked("other.txt is open in another editor")
-                assert "stay with the present file" in writer.seen
-                await writer.press(key)
-                await writer.until(lambda: writer.running.app.screen is writer.screen)
-                await writer.until(lambda text=text: writer.editor.text == text)
-                assert "read-only" not in writer.seen
-
-
-async def test_lock_is_of_the_file_that_is_edited(tmp_path: Path) -> None:
-    def locked(*names: str) -> bool:
-        keys = {recovery.key_of(tmp_path / name) for name in names}
-        folder = Path(os.environ["LMTUI_HOME"]) / "state" / "open"
-        return {lock.name.partition("-")[0] for lock in folder.glob("*.json")} == keys
-
-    (tmp_path / "other.txt").write_text("other")
-    async with writing(tmp_path) as writer:
-        await writer.until(lambda: locked("draft.txt"))
-        await writer.open(tmp_path / "other.txt")
-        await writer.until(lambda: locked("other.txt"))
-        await writer.press("ctrl+o")
-        await writer.press("backspace", "enter")
-        await writer.until(lambda: (tmp_path / "other.tx").exists())
-        await writer.until(lambda: locked("other.tx"))
-    assert locked()
 
 
 # Undo in a later session.
