@@ -7,14 +7,14 @@ is found again however the program ends. Knows no model.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from lmtui import state
-from lmtui.editing import recovery, undo_file
+from lmtui.editing import recovery
 from lmtui.editing.file_names import path_named
 from lmtui.editing.recovery import Recovered, RecoveryCopy
 from lmtui.editing.text_file import (
@@ -25,7 +25,6 @@ from lmtui.editing.text_file import (
     load,
     save,
 )
-from lmtui.editing.undo_file import UndoStep
 from lmtui.engine.text.text_diff import changed
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
@@ -55,24 +54,6 @@ Then = Callable[[], object]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenedFile:
-    """A file that was read, and what is known of it."""
-
-    file: TextFile
-    recovered: Recovered | None
-    steps: Sequence[UndoStep]
-
-
-def _describe_opened(file: TextFile, recovered: Recovered | None) -> _OpenedFile:
-    """Return what is known of a file; waits for the disk."""
-    return _OpenedFile(file, recovered, () if file.is_new else undo_file.read(file))
-
-
-def _read(path: Path) -> _OpenedFile:
-    return _describe_opened(load(path), recovery.find(path))
-
-
 class FileController(Controller):
     def __init__(
         self,
@@ -97,7 +78,6 @@ class FileController(Controller):
         """The file whose unsaved text was saved in a recovery copy at the end, or the
         error why it was not."""
         self._copy = RecoveryCopy(writing.file)
-        self._undo_revision = 0  # revision of the text whose undo history is on disk
         self._copied_revision: int | None = None  # revision of the text in the copy
         self._copy_failed = self._discarded = False
         self._after_save_as: Then | None = None  # what follows saving under a new name
@@ -120,47 +100,24 @@ class FileController(Controller):
         return visible_line(self.current.name)
 
     def start(self) -> None:
-        file, recovered = self.current, self._writing.recovered
         self._show(self._writing.cursor)
         self.is_open = True
-        self._in_thread(
-            lambda: _describe_opened(file, recovered),
-            self._ask_at_start,
-            self._screen.show_error,
-            "the undo history can't be read",
-        )
         self._screen.set_interval(_RECOVERY_EVERY, self._update_copy)
         self._screen.set_interval(WATCH_EVERY, self._watch)
-
-    def _undo_writer(self) -> Callable[[], None]:
-        """Return what writes the undo history, if it changed and leads to the file's
-        text."""
-        editor, file = self._editor, self.current
-        written = editor.revision == self._undo_revision
-        if written or file.is_new or not self.is_open or editor.text != file.text:
-            return lambda: None
-        return partial(undo_file.write, file, editor.undo_steps())
+        self._offer_recovered(self._writing.recovered)
 
     def _show(self, cursor: int) -> None:
         self._editor.load(self.current.text, language_for(self.current.path))
-        self._undo_revision = self._editor.revision
         self._editor.go_to(cursor)
         if self.current.read_only:
             notice = f"{self.name} is read-only; Ctrl+S asks for another name."
             self._screen.notify(notice, severity="warning", markup=False)
         self._on_changed()
 
-    def _ask_at_start(self, opened: _OpenedFile) -> None:
-        if opened.file is not self.current:
-            return  # it was saved meanwhile
-        self._editor.put_undo_steps_first(opened.steps)
-        self._offer_recovered(opened.recovered)
-
     def close(self) -> None:
         """Save unsaved text in the recovery copy: the program ends."""
         if not self.unsaved:
             self._copy.close()
-            self._undo_writer()()
             return
         try:
             file, editor = self.current, self._editor
@@ -249,7 +206,7 @@ class FileController(Controller):
             )
 
     def _answer_recovered(self, recovered: Recovered, answer: str | None) -> None:
-        file, editor = self.current, self._editor
+        file = self.current
         if answer == "v":
             page = diff_page(file, file.text, recovered.text, whose="recovered")
             offer_again = partial(self._offer_recovered, recovered)
@@ -257,11 +214,7 @@ class FileController(Controller):
         elif answer == "r":
             self._recover(recovered)
         elif answer == "d":
-            editor.put_undone(recovered.text, recovered.cursor)
-            self._undo_revision = -1
             self._in_background(partial(recovery.discard, recovered))
-            notice = "The recovered text was discarded; Ctrl+Z brings it back."
-            self._screen.notify(notice)
             self._offer_recovered(recovered.older)
 
     def _recover(self, recovered: Recovered) -> None:
@@ -367,18 +320,14 @@ class FileController(Controller):
         file, editor = self.current, self._editor
         if file.is_named and file.is_new:
             editor.end_last_line()
-        text, steps = editor.text, editor.undo_steps()
-        self._undo_revision = self._editor.revision
+        text = editor.text
 
         def work() -> SaveResult | FileChange | Path:
             if not overwrite and path is None and (change := changed_on_disk(file)):
                 return change
             if not overwrite and path is not None and path.exists():
                 return path
-            saved = save(file, text, path)
-            if saved.file.text == text:
-                undo_file.write(saved.file, steps)
-            return saved
+            return save(file, text, path)
 
         def end(result: SaveResult | FileChange | Path) -> None:
             match result:
@@ -474,31 +423,27 @@ class FileController(Controller):
             self._screen.activity.notice(f"{self.name} is open already")
             return
 
-        def end(opened: _OpenedFile) -> None:
-            self.leave_then(partial(self._switch_to, opened))
+        def end(opened: tuple[TextFile, Recovered | None]) -> None:
+            self.leave_then(partial(self._switch_to, *opened))
 
         bug = "the file can't be opened"
-        self._run_request(lambda: _read(path), end, bug)
+        self._run_request(lambda: (load(path), recovery.find(path)), end, bug)
 
-    def _switch_to(self, opened: _OpenedFile) -> None:
-        file, copy = opened.file, self._copy
-        write_undo = self._undo_writer()
-        self._copy = RecoveryCopy(file)
+    def _switch_to(self, file: TextFile, recovered: Recovered | None) -> None:
+        copy, self._copy = self._copy, RecoveryCopy(file)
         self._copied_revision, self._copy_failed, self._discarded = None, False, False
         self._set_file(file)
         self._show(0)
-        self._editor.put_undo_steps_first(opened.steps)
         self._on_opened()
         self._screen.activity.notice(f"opened {self.name}")
 
         def work() -> None:
-            write_undo()
             copy.close()
             if not file.is_new:
                 state.remember([str(file.path)])
 
         self._in_background(work)
-        self._offer_recovered(opened.recovered)
+        self._offer_recovered(recovered)
 
     def _in_background(self, work: Callable[[], object]) -> None:
         bug = "the state of the file can't be written"

@@ -42,7 +42,7 @@ def about_recovered(file: TextFile, recovered: Recovered) -> ConfirmDialog:
     choices = [
         Choice("r", "Recover", "open the recovered text"),
         Choice("v", "View diff", "compare the file with the recovered text"),
-        Choice("d", "Discard", f"{then}; Ctrl+Z brings this one back"),
+        Choice("d", "Discard", then),
         Choice("l", "Later", "open the file; ask again next time"),
     ]
     return ConfirmDialog("There is unsaved text", details, choices, harmless="l")

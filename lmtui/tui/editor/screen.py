@@ -50,11 +50,10 @@ class EditorScreen(ModelScreen):
     NEEDS = "edits"
     HELP = """\
 Alt+E moves to the panel, where Enter inserts a row at the cursor, as a click does.
-Ctrl+Z undoes, also what an earlier session has saved, and Ctrl+Y redoes; Ctrl+X, Ctrl+C
-and Ctrl+V cut, copy and paste; Shift with a movement key selects. Only Ctrl+S writes
-the file. Esc closes what lies over the text; Ctrl+C also stops the scoring, until you
-write, or F3, F8 or Ctrl+L ask for the scores. F2 shows a wider panel with all totals,
-then none, then the first one again.
+Ctrl+Z undoes and Ctrl+Y redoes; Ctrl+X, Ctrl+C and Ctrl+V cut, copy and paste; Shift
+with a movement key selects. Only Ctrl+S writes the file. Esc closes what lies over the
+text; Ctrl+C also stops the scoring, until you write, or F3, F8 or Ctrl+L ask for the
+scores. F2 shows a wider panel with all totals, then none, then the first one again.
 """
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (as the base's)
         (0, "-folded"),

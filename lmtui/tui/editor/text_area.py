@@ -30,7 +30,6 @@ from textual.widgets.text_area import EditResult
 
 from lmtui.editing.find import Matches
 from lmtui.editing.indent import leading, new_line
-from lmtui.editing.undo_file import MOST_STEPS, UndoEdit, UndoStep
 from lmtui.engine.document.words import can_cut
 from lmtui.tui.editor.document import (
     KINDS,
@@ -48,7 +47,7 @@ from lmtui.tui.editor.layout import (
     steps,
 )
 from lmtui.tui.editor.row_strip import StyleSpan, bar, draw, gutter
-from lmtui.tui.editor.word_history import WordHistory, batch_of, undo_step_of
+from lmtui.tui.editor.word_history import WordHistory
 from lmtui.tui.widgets.cells import cells_of, drawn
 from lmtui.tui.widgets.drawn_area import pasted_text
 from lmtui.tui.widgets.key_input import handle_key, nothing_to_undo
@@ -337,30 +336,6 @@ a line number; in code and in lists it is indented like its line.
         location = self._lines.get_location_from_index
         self.history.checkpoint()
         self.replace(text, location(start), location(end))
-        self.history.checkpoint()
-
-    def undo_steps(self) -> list[UndoStep]:
-        return [undo_step_of(batch) for batch in self.history.undo_stack[-MOST_STEPS:]]
-
-    def put_undo_steps_first(self, steps: Sequence[UndoStep]) -> None:
-        """Add undo steps that led to the text as it was loaded."""
-        stack = self.history._undo_stack
-        first = max(0, len(steps) + len(stack) - self.history.max_checkpoints)
-        stack.extendleft(batch_of(step) for step in reversed(steps[first:]))
-        self.history.checkpoint()
-
-    def put_undone(self, text: str, cursor: int) -> None:
-        """Add undo steps as if the text had been another one for a moment."""
-        head = text[:cursor]
-        location = head.count("\n"), len(head) - (head.rfind("\n") + 1)
-        present, selection = self.text, self.selection
-        steps = (
-            (UndoEdit((0, 0), present, text, (selection.start, selection.end)),),
-            (UndoEdit((0, 0), text, present, (location, location)),),
-        )
-        self.history.checkpoint()
-        self.history._undo_stack.extend(map(batch_of, steps))
-        self.history._redo_stack.clear()
         self.history.checkpoint()
 
     def end_last_line(self) -> None:

@@ -2,21 +2,15 @@
 
 A step is what was typed, or deleted character by character, from the beginning of a
 word to that of the next one, without a pause. Any other edit is a step of its own.
-Converts its batches of edits to and from the plain steps that are stored. Knows no
-widget.
+Knows no widget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from textual.document._document import EditResult, Selection
 from textual.document._edit import Edit
 from textual.document._history import EditHistory
 
-from lmtui.editing.undo_file import UndoEdit, UndoStep
 from lmtui.tui.editor.layout import steps
-from lmtui.tui.widgets.line_document import end_of
 
 _STEPS = 10_000
 _PAUSE = 1.0  # seconds after which an edit begins a new step
@@ -36,31 +30,6 @@ class WordHistory(EditHistory):
             self._previously_replaced = bool(_removed(edit))
         super().record(edit)
         self._last = edit
-
-
-def undo_step_of(batch: Sequence[Edit]) -> UndoStep:
-    edits = []
-    for edit in batch:
-        selection, result = edit._original_selection, edit._edit_result
-        assert selection is not None and result is not None
-        replaced, (start, end) = result.replaced_text, selection
-        edits.append(UndoEdit(edit.top, replaced, edit.text, (start, end)))
-    return tuple(edits)
-
-
-def batch_of(step: UndoStep) -> list[Edit]:
-    batch = []
-    for undo_edit in step:
-        end = end_of(undo_edit.start, undo_edit.replaced)
-        edit = Edit(
-            undo_edit.text, undo_edit.start, end, maintain_selection_offset=False
-        )
-        edit._original_selection = Selection(*undo_edit.selection)
-        edit._edit_result = EditResult(
-            end_of(undo_edit.start, undo_edit.text), undo_edit.replaced
-        )
-        batch.append(edit)
-    return batch
 
 
 def begins_word(before: str, character: str) -> bool:

@@ -19,8 +19,8 @@ from textual.events import Key
 from textual.widgets import Input
 
 from lmtui import state
-from lmtui.editing import recovery, undo_file
-from lmtui.editing.text_file import load, save
+from lmtui.editing import recovery
+from lmtui.editing.text_file import save
 from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.document.types import (
     ActualNext,
@@ -662,28 +662,6 @@ async def test_words_typed_into_the_recovery_dialog_follow_the_recovered_text(
         assert writer.editor.text == " and drawing" + TEXT
 
 
-async def test_discarded_text_is_brought_back_by_undo(tmp_path: Path) -> None:
-    (tmp_path / "draft.txt").write_text(TEXT)
-    recovery.write(tmp_path / "draft.txt", None, "precious\nwords", 8)
-    async with writing(tmp_path, notices=True) as writer:
-        await writer.asked("There is unsaved text", "d")
-        await writer.until(lambda: "Ctrl+Z brings it back" in writer.seen)
-        assert writer.editor.text == TEXT and not writer.screen.file.unsaved
-        await writer.until(lambda: recovery.find(writer.file) is None)
-        await writer.type("x")
-        await writer.press("ctrl+z", "ctrl+z")
-        assert writer.editor.text == "precious\nwords"
-        assert writer.editor.cursor_location == (0, 8)
-        await writer.press("ctrl+z")
-        assert writer.editor.text == TEXT
-        await writer.press("ctrl+y", "ctrl+y")
-    async with writing(tmp_path, text="") as writer:  # and after the next start
-        await writer.until(lambda: writer.editor.undo_steps())
-        assert writer.editor.text == TEXT
-        await writer.press("ctrl+z")
-        assert writer.editor.text == "precious\nwords"
-
-
 async def test_deleted_file_without_edits_is_left_without_a_question(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -859,66 +837,6 @@ async def test_recent_files_are_offered_and_unsaved_text_of_them_too(
         assert writer.editor.text == "one"
         await writer.press("r")
         await writer.until(lambda: writer.editor.text == "recovered")
-
-
-# Undo in a later session.
-
-
-async def test_saved_edits_are_undone_after_reopening(tmp_path: Path) -> None:
-    async with writing(tmp_path) as writer:
-        await writer.type("Then it\nran ")
-        await writer.press("shift+right", "shift+right", "X", "backspace")
-        await writer.press("alt+a", "tab", "ctrl+end", "a")
-        await writer.press("ctrl+s")
-        await writer.until(lambda: "saved draft.txt" in writer.seen)
-        texts = [writer.editor.text]
-        while writer.editor.text != TEXT:
-            await writer.press("ctrl+z")
-            texts.append(writer.editor.text)
-        assert len(texts) > 5
-        await writer.press("ctrl+q")
-        await writer.asked("has unsaved changes", "d")
-    async with writing(tmp_path, text="") as writer:
-        assert writer.editor.text == texts[0]
-        await writer.until(lambda: writer.editor.undo_steps())
-        for text in texts[1:]:
-            await writer.press("ctrl+z")
-            assert writer.editor.text == text
-        for text in texts[-2::-1]:
-            await writer.press("ctrl+y")
-            assert writer.editor.text == text
-        assert not writer.screen.file.unsaved
-        await writer.type("b")
-        await writer.press("ctrl+z")
-        assert writer.editor.text == texts[0]
-
-
-async def test_edits_of_a_changed_file_are_not_undone(tmp_path: Path) -> None:
-    async with writing(tmp_path) as writer:
-        await writer.type("x")
-        await writer.press("ctrl+s")
-        await writer.until(lambda: "saved draft.txt" in writer.seen)
-    writer.file.write_text("theirs")
-    async with writing(tmp_path, text="") as writer:
-        await writer.until(lambda: "theirs" in writer.seen)
-        await writer.press("ctrl+z")
-        assert writer.editor.text == "theirs"
-
-
-async def test_undo_history_is_written_on_leaving_and_opening_another_file(
-    tmp_path: Path,
-) -> None:
-    other = tmp_path / "other.txt"
-    other.write_text("other")
-    async with writing(tmp_path) as writer:
-        await writer.type("xy")
-        await writer.press("backspace", "backspace")
-        await writer.open(other)
-        await writer.until(lambda: writer.editor.text == "other")
-        await writer.type("z")
-        await writer.press("backspace")
-        await writer.until(lambda: len(undo_file.read(load(writer.file))) == 2)
-    assert len(undo_file.read(load(other))) == 2
 
 
 # How it looks.
