@@ -1,9 +1,9 @@
 """Recovery copies: unsaved text that survives when the program is killed.
 
 Each is a file in the state folder, one for each edited file and process: a line of
-JSON, then the text. A copy is offered once the process that wrote it has ended;
-damaged copies are ignored. Discarded copies are kept for 30 days in a folder of their
-own. Has no timer and knows no screen.
+JSON, then the text. A copy is offered once the process that wrote it has ended, the
+newest first; it stays until it is accepted or discarded. Damaged copies are ignored.
+Has no timer and knows no screen.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,7 +24,6 @@ from lmtui.errors import LmtuiError
 
 SECONDS = 1.0
 """Seconds after which edits are in the copy, if `RecoveryCopy.note` is called often."""
-DISCARDED_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +39,8 @@ class Recovered:
     time: float
     """When the copy was written, in seconds since the epoch."""
     copy: Path
-    cursor: int = 0
+    cursor: int
     """Offset of the cursor in the text, where it was written last."""
-    older: Recovered | None = field(default=None, compare=False)
-    """The next older text of the file that may be offered, if there is one."""
 
 
 def write(path: Path, base: str | None, text: str, cursor: int = 0) -> None:
@@ -72,39 +68,16 @@ def write(path: Path, base: str | None, text: str, cursor: int = 0) -> None:
 
 
 def find(path: Path) -> Recovered | None:
-    """Return the newest unsaved text of the file at `path`, with the older ones; waits
-    for the disk. A copy with the file's own text is removed."""
-    _remove_expired()
+    """Return the newest unsaved text of the file at `path`; waits for the disk. A copy
+    with the file's own text is removed."""
     copies = [copy for copy in _copies(path) if not _is_saved(copy, path)]
-    copies.sort(key=lambda copy: copy.time)
-    newest: Recovered | None = None
-    for copy in copies:
-        newest = replace(copy, older=newest)
-    return newest
+    return max(copies, key=lambda copy: copy.time, default=None)
 
 
 def discard(recovered: Recovered) -> None:
-    """Move a copy that was accepted or declined aside, if it is unchanged. It is kept
-    for 30 days."""
+    """Remove a copy that was accepted or declined, if it is unchanged."""
     if _read(recovered.copy) == recovered:
-        _move_aside(recovered.copy)
-
-
-def _move_aside(copy: Path) -> None:
-    aside = _discarded()
-    try:
-        paths.ensure_folder(aside)
-        os.utime(copy)  # the days count from now
-        copy.replace(aside / f"{copy.stem}-{time.time_ns()}.txt")
-    except (OSError, LmtuiError):
-        return  # the copy is offered again, which loses nothing
-
-
-def _remove_expired() -> None:
-    with suppress(OSError):
-        for copy in _discarded().iterdir():
-            if time.time() - copy.stat().st_mtime > DISCARDED_DAYS * 86_400:
-                _remove(copy)
+        _remove(recovered.copy)
 
 
 def drop(path: Path) -> None:
@@ -153,15 +126,6 @@ class RecoveryCopy:
             self._forget()
             self._file = file
 
-    def discard(self, text: str, cursor: int = 0) -> None:
-        """Move the copy aside, with the text as it is now, because the user discarded
-        it; write no other. It is kept for 30 days."""
-        with self._lock:
-            self._is_closed, self._kept = True, None
-            with suppress(LmtuiError):  # the copy written last is kept then
-                write(self._file.path, self._file.digest, text, cursor)
-            _move_aside(_own(self._file.path))
-
     def close(self) -> None:
         """Remove the copy because the text is saved; write no other."""
         with self._lock:
@@ -178,10 +142,6 @@ def _folder() -> Path:
     return paths.state_folder() / "recovery"
 
 
-def _discarded() -> Path:
-    return paths.state_folder() / "discarded"
-
-
 def key_of(path: Path) -> str:
     """Return the name of a file's copies, the same for every link to the file."""
     return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:24]
@@ -195,21 +155,17 @@ def _copies(path: Path) -> Iterator[Recovered]:
     """Yield the intact copies for a file that no other editor still writes; remove
     temporary files of killed processes."""
     key = f"{key_of(path)}-"
-    for copy in _files():
+    try:
+        copies = sorted(_folder().iterdir())
+    except OSError:
+        return
+    for copy in copies:
         if copy.name.startswith(key) and (recovered := _read(copy)):
             yield recovered
         elif copy.name.startswith(f".{key}"):
             pid = copy.name.removeprefix(f".{key}").partition(".")[0]
             if pid.isdecimal() and processes.started(int(pid)) is None:
                 _remove(copy)
-
-
-def _files() -> list[Path]:
-    paths.make_all_private(_folder())  # an older version may have left them readable
-    try:
-        return sorted(_folder().iterdir())
-    except OSError:
-        return []
 
 
 def _read(copy: Path) -> Recovered | None:
@@ -227,7 +183,7 @@ def _read(copy: Path) -> Recovered | None:
             base=None if base is None else str(base),
             time=float(header["time"]),
             copy=copy,
-            cursor=int(header.get("cursor", 0)),
+            cursor=int(header["cursor"]),
         )
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

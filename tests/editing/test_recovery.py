@@ -131,7 +131,7 @@ def test_recovery_copy_of_a_running_editor_is_left_alone(
         assert find(file.path) is None
         write(file.path, file.digest, "ours")
         ours = find(file.path)
-        assert ours and (ours.text, ours.older) == ("ours", None)
+        assert ours and ours.text == "ours"
         drop(file.path)
         assert copies(home) == theirs
 
@@ -145,38 +145,19 @@ def test_reused_process_id_is_not_the_same_editor(home: Path, file: TextFile) ->
     assert find(file.path)
 
 
-def test_older_recovery_copies_come_with_the_newest(home: Path, file: TextFile) -> None:
+def test_older_recovery_copies_stay_until_they_are_discarded(
+    home: Path, file: TextFile
+) -> None:
     for number, text in enumerate(("first", "second", "third")):
         write(file.path, file.digest, text, cursor=number)
         copy = next(copy for copy in copies(home) if f"-{os.getpid()}" in copy.name)
         copy.rename(copy.with_name(copy.name.replace(f"-{os.getpid()}", f"-{number}")))
-    found, texts = find(file.path), []
-    while found is not None:
+    texts = []
+    while found := find(file.path):
         texts.append((found.text, found.cursor))
+        assert find(file.path) == found
         discard(found)
-        assert find(file.path) == found.older
-        found = found.older
     assert texts == [("third", 2), ("second", 1), ("first", 0)]
-
-
-def test_discarded_copy_is_kept_for_thirty_days(home: Path, file: TextFile) -> None:
-    aside = home / "state" / "discarded"
-    write(file.path, file.digest, "precious")
-    (copy,) = copies(home)
-    os.utime(copy, (1, 1))  # the days count from the discarding
-    for _ in range(2):
-        found = find(file.path)
-        assert found
-        discard(found)
-        write(file.path, file.digest, "precious")
-    kept, other = aside.iterdir()
-    assert kept.read_bytes().endswith(b"\nprecious")
-    assert kept.stat().st_mode & 0o777 == 0o600
-    drop(file.path)
-    for age, left in ((29, 2), (31, 1)):
-        os.utime(other, (time.time() - age * 86_400,) * 2)
-        assert find(file.path) is None
-        assert len(list(aside.iterdir())) == left
 
 
 def test_rewritten_recovery_copy_is_not_discarded(file: TextFile) -> None:

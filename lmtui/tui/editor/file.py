@@ -215,7 +215,6 @@ class FileController(Controller):
             self._recover(recovered)
         elif answer == "d":
             self._in_background(partial(recovery.discard, recovered))
-            self._offer_recovered(recovered.older)
 
     def _recover(self, recovered: Recovered) -> None:
         """Show the recovered text, and in it what was typed since the file was
@@ -470,7 +469,6 @@ class FileController(Controller):
                 self.save_as(then)
             elif key == "d":
                 self._discarded = True
-                self._copy.discard(self._editor.text, self._editor.cursor_index)
                 then()
 
         self._show_dialog(about_unsaved(self.current), answer)

@@ -35,14 +35,10 @@ def about_recovered(file: TextFile, recovered: Recovered) -> ConfirmDialog:
     ]
     if recovered.base != file.digest:
         details.append("The file has changed since that text was begun.")
-    older, then = recovered.older, "open the file"
-    while older is not None:
-        details.append(f"older   {time_words(older.time)}, {_size(older.text)}")
-        older, then = older.older, "look at the older text"
     choices = [
         Choice("r", "Recover", "open the recovered text"),
         Choice("v", "View diff", "compare the file with the recovered text"),
-        Choice("d", "Discard", then),
+        Choice("d", "Discard", "delete that text and open the file"),
         Choice("l", "Later", "open the file; ask again next time"),
     ]
     return ConfirmDialog("There is unsaved text", details, choices, harmless="l")
@@ -112,7 +108,7 @@ def about_unsaved(file: TextFile) -> ConfirmDialog:
         save = Choice("n", "Save as", "save your text in another file and leave")
     choices = [
         save,
-        Choice("d", "Discard", "leave without saving; a copy stays for 30 days"),
+        Choice("d", "Discard", "leave without saving"),
         Choice("c", "Cancel", "keep editing"),
     ]
     title, details = "Leave without saving?", [f"{file.name} has unsaved changes."]
