@@ -242,10 +242,9 @@ def counted(value: int, what: str) -> str:
     return f"{value:,} {what}" if value == 1 else f"{value:,} {what}s"
 
 
-def part_of_tokens(scored: int, tokens: int, *, about: bool = False) -> str:
-    """Return the label of a sum over a part of the tokens; `about` marks how many there
-    are as a count from before an edit."""
-    return f"Σ of {scored:,} of {'≈' * about}{tokens:,} tokens"
+def part_of_tokens(scored: int, tokens: int) -> str:
+    """Return the label of a sum over a part of the tokens."""
+    return f"Σ of {scored:,} of {tokens:,} tokens"
 
 
 def seconds(value: float | None) -> str:

@@ -13,7 +13,6 @@ from itertools import pairwise
 from lmtui import cancellation
 from lmtui.engine.document.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.document.types import (
-    ActualNext,
     CompletionContext,
     ContextFile,
     ContextPart,
@@ -83,7 +82,6 @@ class FakeWriter(FakeEngine):
         return CursorPrediction(
             distribution=shown,
             typed="",
-            typed_logprob=None if shown is None else 0.0,
             unexplored=0.0,
             following=self._following(before, after) if before and after else None,
             read=None,
@@ -176,7 +174,6 @@ class FakeWriter(FakeEngine):
             shown, candidates=rows, remaining=shown.vocabulary, remaining_prob=1.0
         )
 
-    def _following(self, before: bytes, after: bytes) -> ActualNext:
+    def _following(self, before: bytes, after: bytes) -> Candidate:
         position = self._position(state_after(before))
-        row: Candidate = self._candidate(after[0], position.logprob(after[0]))
-        return ActualNext(row, position.rank(after[0]))
+        return self._candidate(after[0], position.logprob(after[0]))

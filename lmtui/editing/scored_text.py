@@ -176,13 +176,6 @@ class ScoredText:
                 return True
         return False
 
-    def has_outdated(self) -> bool:
-        """Return whether a score that is stored is from before an edit."""
-        return any(
-            tokens and tokens[-1].end > fresh
-            for tokens, fresh in zip(self._lines, self._fresh, strict=True)
-        )
-
     def stale_parts(self) -> Iterator[tuple[int, int]]:
         """Yield the stale spans, one a line."""
         for line, start in enumerate(self._starts):

@@ -1,68 +1,22 @@
 """Surprising words of a text, and navigation between them.
 
 Tokens are extended to whole words, each with the surprisal of its most surprising
-token; ignored words are left out. Offsets are in code points. Knows no screen.
+token. Offsets are in code points. Knows no screen.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from lmtui import paths
 from lmtui.engine.document.words import can_cut
-from lmtui.errors import LmtuiError
 from lmtui.partial import Rank
 
 _WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 MOST = 20
 """Length of a list of the most surprising words."""
-
-
-def ignored_words() -> frozenset[str]:
-    """Return the words to ignore; waits for the disk."""
-    return frozenset(_words() or ())
-
-
-def ignore(word: str) -> bool:
-    """Ignore `word` from now on; return whether that is saved."""
-    word = word.strip()
-    words = _words()
-    if words is None or not word or "\n" in word:
-        return False
-    return word in words or _write([*words, word])
-
-
-def _file() -> Path:
-    return paths.data_folder() / "ignored-words.txt"
-
-
-def _words() -> list[str] | None:
-    """Return the words in the file's order.
-
-    None where the file can't be read, so that it is not overwritten.
-    """
-    try:
-        text = _file().read_bytes().decode("utf-8", "surrogateescape")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError:
-        return None
-    lines = (line.strip() for line in text.split("\n"))
-    return [line for line in lines if line]
-
-
-def _write(words: Iterable[str]) -> bool:
-    data = "".join(f"{word}\n" for word in words)
-    try:
-        paths.ensure_folder(paths.data_folder())
-        paths.write_atomically(_file(), data.encode("utf-8", "surrogateescape"))
-    except (OSError, ValueError, LmtuiError):
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +43,8 @@ def surprising_words(
     tokens: Iterable[SurprisingToken],
     *,
     threshold: float,
-    ignored: Collection[str] = (),
 ) -> list[SurprisingWord]:
-    """Return the words of at least `threshold` bits that are not ignored, in order.
+    """Return the words of at least `threshold` bits, in order.
 
     `tokens` are in order and within the text.
     """
@@ -111,8 +64,7 @@ def surprising_words(
         else:
             worst.append(replace(token, start=start, end=end))
         last_end = end
-    words = (_named(text, token) for token in worst)
-    return [word for word in words if word.word not in ignored]
+    return [_named(text, token) for token in worst]
 
 
 def next_word(words: Sequence[SurprisingWord], cursor: int) -> SurprisingWord | None:

@@ -47,7 +47,7 @@ class ModelScreen(Screen[None]):
                 tooltip="Copy the selection, or stop what the model does.",
                 priority=True, show=False),
         Binding("f2", "panel", "Panel", id="live.panel",
-                tooltip="Show or hide the panel; in the editor also a wider one."),
+                tooltip="Show or hide the panel."),
         # With priority: a TextArea selects a line on F6.
         Binding("f6", "pause", "Pause panel", id="live.pause", show=False,
                 tooltip="Hold the panel still while the model goes on.",

@@ -84,15 +84,6 @@ def test_surprising_words_end_at_word_boundaries(
             assert not (beside and latin)
 
 
-@given(scored())
-def test_ignored_words_are_left_out(case: tuple[str, list[SurprisingToken]]) -> None:
-    text, tokens = case
-    places = surprising_words(text, tokens, threshold=1)
-    ignored = {place.word for place in places[::2]}
-    kept = surprising_words(text, tokens, threshold=1, ignored=ignored)
-    assert kept == [place for place in places if place.word not in ignored]
-
-
 @given(scored(), st.integers(0, 31))
 def test_walking_visits_every_surprising_word_and_returns(
     case: tuple[str, list[SurprisingToken]], cursor: int

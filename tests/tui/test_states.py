@@ -31,7 +31,6 @@ from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import ErrorScreen
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen
-from lmtui.tui.editor.status import ExpectedLines
 from lmtui.tui.screen import LOADING
 from lmtui.tui.screen import READING as READING_SENTENCE
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
@@ -196,7 +195,6 @@ async def test_the_editor_says_what_the_model_does(tmp_path: Path) -> None:
         await here.press("x")
         await here.says("it does not fit", "it does not fit: 9 tokens")
         await here.fail_to_load()
-        assert not here.one(ExpectedLines).lines(40, 2)
 
 
 async def test_the_chat_says_what_the_model_does() -> None:
@@ -268,8 +266,7 @@ async def test_panel_and_totals_are_dim_while_older_than_the_text(
         fresh = [part.style for part in panel.render_line(1)]
         engine.hold("expect")
         await here.press("x")
-        kinds = (ProbabilityPanel, ExpectedLines, TextTotals)
-        parts = [here.one(kind) for kind in kinds]
+        parts = [here.one(kind) for kind in (ProbabilityPanel, TextTotals)]
         await here.running.until(lambda: all(part.stale for part in parts))
         await here.says("reading the text", STALE_TITLE)
         assert "Next at the cursor" not in here.running.seen

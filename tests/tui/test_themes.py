@@ -13,8 +13,8 @@ from textual.color import Color
 from textual.theme import Theme
 
 from lmtui.tui import themes
+from lmtui.tui.editor.text_area import TINT
 from lmtui.tui.themes import SLOTS, load_themes, variable_defaults
-from lmtui.tui.widgets.surprisal_styles import TINT
 
 GOOD = 'primary = "#112233"\nforeground = "white"\nbackground = "#000000"\n'
 SHIPPED = load_themes()
@@ -56,11 +56,10 @@ def test_theme_text_has_enough_contrast(theme: Theme) -> None:
 
 
 @pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
-@pytest.mark.parametrize("step", [4, 5])
-def test_tint_of_surprise_is_seen_and_read_through(theme: Theme, step: int) -> None:
+def test_tint_of_surprise_is_seen_and_read_through(theme: Theme) -> None:
     assert theme.background is not None
     ground = Color.parse(theme.background)
-    tint = ground.blend(Color.parse(theme.variables[f"surprise-{step}"]), TINT / 100)
+    tint = ground.blend(Color.parse(theme.variables["surprise-4"]), TINT / 100)
     least = 7 if theme.name == "high-contrast" else 4.5
     for name in ("foreground", "primary", "secondary", "accent", "success", "warning"):
         found = contrast(getattr(theme, name), tint.hex)

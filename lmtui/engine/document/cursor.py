@@ -27,7 +27,6 @@ from lmtui.engine.document.token_healing import (
     search,
 )
 from lmtui.engine.document.types import (
-    ActualNext,
     CursorContext,
     CursorPrediction,
     ScoredSpan,
@@ -118,13 +117,10 @@ class CursorPredictor:
         window = (spot.window, spot.index + len(spot.typed))
         read = self._read_before(spot)
         if healed is None:
-            return CursorPrediction(
-                None, typed, None, 0.0, None, read, len(scorer), window
-            )
+            return CursorPrediction(None, typed, 0.0, None, read, len(scorer), window)
         return CursorPrediction(
             distribution=self.distribution(healed, top_n),
             typed=typed,
-            typed_logprob=healed.logprob if spot.context else None,
             unexplored=healed.unexplored,
             following=self._actual_next(cursor, healed),
             read=read,
@@ -354,9 +350,7 @@ class CursorPredictor:
         name, data = self._vocabulary.text(token), self._vocabulary.bytes(token)
         return Candidate(token, name, data, row.logprob)
 
-    def _actual_next(
-        self, cursor: int, healed: HealedDistribution
-    ) -> ActualNext | None:
+    def _actual_next(self, cursor: int, healed: HealedDistribution) -> Candidate | None:
         """Return the row of the text after the cursor: the one of the text's own token,
         or else the longest row that the text begins with."""
         document = self.scorer.document
@@ -364,19 +358,19 @@ class CursorPredictor:
         token = self._token_at(cursor)
         sizes = range(len(after), 0, -1)
         for data in (token, *(after[:size] for size in sizes)):
-            known = healed.lookup(data) if data else None
-            if known and after.startswith(data):
-                return self._row(healed, data, *known)
+            logprob = healed.lookup(data) if data else None
+            if logprob is not None and after.startswith(data):
+                return self._row(healed, data, logprob)
         return None
 
     def _row(
-        self, healed: HealedDistribution, data: bytes, logprob: float, rank: int
-    ) -> ActualNext:
+        self, healed: HealedDistribution, data: bytes, logprob: float
+    ) -> Candidate:
         known = (row for row in healed.rows if row.beyond == data)
         row = next(known, None)
         ids = self.tokens.exactly(data)
         token = row.cover.ids[-1] if row else ids[0] if ids else -1
-        return ActualNext(Candidate(token, bytes_text(data), data, logprob), rank)
+        return Candidate(token, bytes_text(data), data, logprob)
 
     def _token_at(self, cursor: int) -> bytes:
         """Return the bytes that the text's own token at the cursor adds beyond the

@@ -67,17 +67,14 @@ class HealedDistribution:
     _tokens: TokenBytes = field(repr=False, compare=False)
     _logprobs: Tensor = field(repr=False, compare=False)  # float64 [keys]
 
-    def lookup(self, beyond: bytes) -> tuple[float, int] | None:
-        """Return the logprob and rank (1 + the rows strictly more probable) of the
-        row that adds `beyond`, also where it is not among `rows`; None if no cover
-        adds it."""
+    def lookup(self, beyond: bytes) -> float | None:
+        """Return the logprob of the row that adds `beyond`, also where it is not among
+        `rows`; None if no cover adds it."""
         key = self._tokens.key(beyond)
         if key is None or key >= len(self._logprobs):
             return None
         logprob = float(self._logprobs[key])
-        if logprob == -math.inf:
-            return None
-        return logprob, 1 + int((self._logprobs > logprob).sum())
+        return None if logprob == -math.inf else logprob
 
 
 def search(

@@ -25,15 +25,6 @@ class ScoredSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class ActualNext:
-    """The row of a prediction that matches the text after the cursor."""
-
-    candidate: Candidate
-    rank: int
-    """1 + the number of rows that are strictly more probable."""
-
-
-@dataclass(frozen=True, slots=True)
 class CursorPrediction:
     """Prediction of the text at a cursor."""
 
@@ -44,13 +35,11 @@ class CursorPrediction:
     typed: str
     """Typed part of the piece (pre-tokenizer word) at the cursor, with the space before
     it: for example " Fran"."""
-    typed_logprob: float | None
-    """Natural log of the probability that the piece begins with `typed`; None without
-    context."""
     unexplored: float
-    """Share of that probability whose continuations were not searched."""
-    following: ActualNext | None
-    """None at the end of the text, and where there is no distribution."""
+    """Share of the probability of `typed` whose continuations were not searched."""
+    following: Candidate | None
+    """The row that matches the text after the cursor; None at the end of the text, and
+    where there is no distribution."""
     read: ScoredSpan | None
     """Tokens before the cursor whose scores were computed along the way."""
     tokens: int

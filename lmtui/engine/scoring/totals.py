@@ -60,8 +60,6 @@ class Sums:
     """UTF-8 bytes of its scored tokens."""
     stale: bool = False
     """Whether some of its numbers are from before an edit."""
-    tokens_stale: bool = False
-    """Whether `tokens` was counted before an edit."""
     whole: bool = True
     """Whether all of its tokens that have a distribution were scored."""
 

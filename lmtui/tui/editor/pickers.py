@@ -15,7 +15,6 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from lmtui.editing import surprises
 from lmtui.editing.corrections import ProofreadText
 from lmtui.editing.positions import location_of
 from lmtui.editing.surprises import SurprisingWord, most_surprising
@@ -27,7 +26,6 @@ from lmtui.engine.document.types import (
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2, counted, in_bits, percent, rank, surprisal
 from lmtui.text import visible, visible_line, visible_token
-from lmtui.tui.background import run_in_thread
 from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.widgets.cells import clip, clusters, limit_combining, pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -53,7 +51,7 @@ _DROPPED = "(dropped)"
 
 SURPRISES = "What surprised the model most"
 EMPTY = "Nothing is scored yet; the words come here as they are scored."
-_SURPRISES_FOOT = "Enter goes there · i ignores the word from now on · Esc closes"
+_SURPRISES_FOOT = "Enter goes there · Esc closes"
 _BEFORE = 16  # cells of text shown before a word
 _WORD = 30
 _AFTER = 80
@@ -322,14 +320,11 @@ class SurprisesScreen(Picker[SurprisingWord, SurprisingWord]):
     HELP = """\
 Surprisal in bits says how unlikely the word was: each bit halves its probability. Rank
 1 is the model's first choice. Both are those of the token in the text; the panel sums
-over all ways to tokenise the same letters, so its rank can differ. An ignored word is
-skipped in every text.
+over all ways to tokenise the same letters, so its rank can differ.
 """
     CSS_PATH = "surprises.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (28, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("i", "ignore", "Ignore", id="surprises.ignore",
-                tooltip="Ignore this word, here and in every text from now on."),
         Binding("escape", "close", "Close", id="surprises.close",
                 tooltip="Back to the text."),
     ]  # fmt: skip
@@ -339,12 +334,11 @@ skipped in every text.
     ) -> None:
         """`part` names the part of the text whose words these are; "" for all of it."""
         self._text, self._words = text, list(words)
-        self._ignored: set[str] = set()
         super().__init__(SURPRISES + part, self._picker_rows())
 
     def show(self, words: Sequence[SurprisingWord], part: str) -> None:
         highlighted = self.marked if self.is_mounted else None
-        self._words = [word for word in words if word.word not in self._ignored]
+        self._words = list(words)
         rows = self._picker_rows()
         starts = [word.start for word in rows.items]
         if highlighted is not None and highlighted.start in starts:
@@ -356,30 +350,6 @@ skipped in every text.
         if not words:
             return PickerRows((), (), note=EMPTY)
         return PickerRows(words, surprise_rows(self._text, words), foot=_SURPRISES_FOOT)
-
-    def action_ignore(self) -> None:
-        if self.marked is None:
-            return
-        word = self.marked.word
-        self._ignored.add(word)
-        self._words = [other for other in self._words if other.word != word]
-        self.show_rows(self._picker_rows())
-
-        name = clip(visible_line(word), _WORD)
-        not_saved = LmtuiError(
-            f"“{name}” is ignored this time only", "it could not be saved."
-        )
-
-        def work() -> None:
-            if not surprises.ignore(word):
-                raise not_saved
-
-        def warn(error: LmtuiError) -> None:
-            self.notify(str(error), severity="warning", markup=False)
-
-        run_in_thread(
-            work, self.call_later, then=lambda _: None, failed=warn, bug=not_saved
-        )
 
 
 def surprise_rows(text: str, words: Sequence[SurprisingWord]) -> list[Content]:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from lmtui.engine.document.types import CursorPrediction
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
+from lmtui.notation import percent
 from lmtui.text import visible_line, visible_token
 from lmtui.tui.controller import Controller
-from lmtui.tui.editor.status import ExpectedLines
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
@@ -20,6 +20,7 @@ TITLE = "Next at the cursor"
 _EMPTY = "Write, and what the model expects next appears here. F1 shows the keys."
 
 _ROWS = 40  # of the distribution at the cursor
+_LITTLE = 1e-3  # share of the continuations that the search may leave, untold
 
 
 class PredictionController(Controller):
@@ -35,8 +36,6 @@ class PredictionController(Controller):
         self._client, self._screen, self._editor = client, screen, editor
         self._panel, self._activity = screen.panel, screen.activity
         self._on_answer = answered
-        self.lines = ExpectedLines(id="expected")
-        """The half-typed word, and the rank of what follows it."""
         self._has_model = False
         self.prediction: CursorPrediction | None = None
         # Revision and cursor of the request, and of the last answer.
@@ -57,7 +56,6 @@ class PredictionController(Controller):
         self._client.cancel()
         self.prediction = None
         self._panel.title = TITLE
-        self.lines.show(None)
 
     def resume(self) -> None:
         outdated = self._panel.stale or self._panel.distribution is None
@@ -68,7 +66,6 @@ class PredictionController(Controller):
         if not self._has_model:
             return
         self._panel.outdate()
-        self.lines.outdate()
         self._request_key = self._editor.here
         text, cursor = self._editor.text, self._editor.cursor_index
         self._client.ask(
@@ -87,25 +84,20 @@ class PredictionController(Controller):
     def _show(self, prediction: CursorPrediction) -> None:
         self.prediction, self._answer_key = prediction, self._request_key
         typed = visible_line(prediction.typed.strip())
-        self._panel.title = f"Next after “{typed}”" if typed else TITLE
+        title = f"Next after “{typed}”" if typed else TITLE
+        if prediction.unexplored > _LITTLE:
+            title += f" · {percent(prediction.unexplored)} not searched"
+        self._panel.title = title
         if prediction.distribution is None:
             self._panel.clear(_EMPTY)
-            self.lines.show(None)
         elif prediction.is_mostly_unlisted:
             self._panel.clear(
                 f"The server lists {prediction.distribution.top_logprobs:,} tokens, "
                 f"and what goes on after “{visible_token(prediction.typed)}” is "
                 "hardly among them. After the word there will be rows again."
             )
-            self.lines.show(prediction)
         else:
-            at_end = self._editor.cursor_index >= self._editor.characters
-            self.lines.show(prediction, at_end=at_end)
-            following = prediction.following
-            self._panel.show(
-                prediction.distribution,
-                chosen=following.candidate if following else None,
-            )
+            self._panel.show(prediction.distribution, chosen=prediction.following)
         self._on_answer(prediction)
         self._activity.update()
 
@@ -124,7 +116,6 @@ class PredictionController(Controller):
         self.prediction = None
         self._panel.title = TITLE
         self._panel.clear(str(error))
-        self.lines.show(None)
         self._on_answer(None)
         self._activity.notice(visible_line(error.title))
 

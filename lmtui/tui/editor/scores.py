@@ -8,13 +8,11 @@ from __future__ import annotations
 from asyncio import TimerHandle
 from heapq import nsmallest
 
-from lmtui.editing.edit_cost import EditCosts
 from lmtui.editing.positions import paragraph_at
 from lmtui.editing.scored_text import ScoredText, TokenAt
 from lmtui.editing.surprises import (
     SurprisingToken,
     SurprisingWord,
-    ignored_words,
     next_word,
     previous_word,
     surprising_words,
@@ -25,8 +23,8 @@ from lmtui.engine.document.types import (
     ScoredSpan,
 )
 from lmtui.engine.scoring.totals import Sums
-from lmtui.notation import bits, in_bits, rank
-from lmtui.surprisal_scale import Measure
+from lmtui.notation import bits, counted, in_bits, rank
+from lmtui.surprisal_scale import surprisal_step
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.document import HeatSpan
@@ -39,9 +37,7 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.one_shot import call_after
 from lmtui.tui.screen import ModelScreen
-from lmtui.tui.widgets.surprisal_styles import TINTED, level_of
 from lmtui.tui.widgets.text_totals import BRIEF, TextTotals
-from lmtui.tui.widgets.token_view import TokenLegend
 from lmtui.worker.partial_answers import emit_each
 from lmtui.worker.requests import Slot
 
@@ -54,8 +50,7 @@ WHOLE = 200_000
 """Code points up to which all of a text is scored, and not only what is seen."""
 _CONTINUES = "F3 scores on"
 _LISTED = 200  # tokens whose words are looked at for the most surprising ones
-
-_MEASURES: tuple[Measure | None, ...] = (None, "surprisal", "rank", "entropy")
+_HEAT = "heat: underlined from 3 bits of surprisal, tinted from 6"
 
 
 class ScoreController(Controller):
@@ -71,24 +66,18 @@ class ScoreController(Controller):
         self._editor, self._file = editor, file
         self.totals = TextTotals(id="totals", rows=BRIEF)
         self.file_line = FileLine(id="place")
-        self.legend = TokenLegend("F3: next shading", id="legend")
         self._surprise_bits = writing.settings.surprise_bits
         self._context_files = len(writing.context)
         self.text = ScoredText(file.current.text)
         """The text with the scores that are known of it."""
-        self.costs = EditCosts()
-        """The paragraphs that were edited since the text was saved."""
         self.is_shown = False
         """Whether the totals on the screen are those of the text as it is."""
-        self._document = Sums("document", 0.0, 0, None, 0, 0)
         self._open_list: SurprisesScreen | None = None  # while it is open
-        self._measure: Measure | None = None
         self._idle: TimerHandle | None = None
         self._has_model = False
         self._why_not = ""  # why this model scores no text
         self._halt_reason = ""  # why scoring has ended early, until it goes on
         self._halt_revision = 0  # revision of the text at which that changed
-        self._tokens: int | None = None  # of the text, as the last prediction counts
 
     @property
     def status_text(self) -> str:
@@ -99,7 +88,6 @@ class ScoreController(Controller):
 
     def start(self) -> None:
         self._screen.set_interval(TOTALS_EVERY, self._show_totals)
-        self._screen.watch(self.totals, "stale", self._show_totals_anew, init=False)
 
     def follow_model(self, state: ModelState) -> None:
         can_score = state.capabilities.scores
@@ -117,8 +105,6 @@ class ScoreController(Controller):
 
     def forget(self) -> None:
         self.text.forget()
-        self._tokens = None
-        self.costs.forget_costs()
         self._editor.set_heat(())
 
     def resume(self) -> None:
@@ -156,15 +142,10 @@ class ScoreController(Controller):
         self.is_shown = False
         self._show_file()
 
-    def _show_totals_anew(self) -> None:
-        self.is_shown = False
-        self._show_totals()
-
     def follow_edit(self) -> None:
         text = self._editor.text
-        self.costs.follow(self.text.text, text, self._surprisal_of)
         stale = self.text.update(text)
-        if self._measure is not None:
+        if self._editor.heat:
             self._editor.make_heat_stale(stale)
         self.outdate_totals()
         self.totals.outdate()
@@ -173,31 +154,10 @@ class ScoreController(Controller):
             self._halt("")
         self.score_when_idle()
 
-    def _surprisal_of(self, start: int, end: int) -> float | None:
-        covered = self.text.is_covered(start, end)
-        return bits(self.text.sum(start, end).logprob) if covered else None
-
-    def _edit_bits(self, unsaved: bool) -> float | None:
-        """Return by how many bits the edits at the cursor changed what they are in."""
-        if not unsaved:
-            self.costs.clear()
-        if self.text.text != self._editor.text:
-            return None  # the edit is on its way
-        part = self.costs.at(self._editor.cursor_index)
-        if part is None or part.before is None or self.text.stale(part.start, part.end):
-            return None
-        cost = self._surprisal_of(part.start, part.end)
-        return None if cost is None else cost - part.before
-
     def follow_prediction(self, prediction: CursorPrediction | None) -> None:
         self.totals.renew()
-        old_tokens = self._tokens
-        self._tokens = prediction.tokens if prediction else None
-        self.is_shown = False
         if prediction is not None and prediction.read is not None:
             self._add_scores(prediction.read)
-        if old_tokens is None:
-            self._show_totals()  # at once, as the status line may say that all is done
 
     # Scoring.
 
@@ -245,28 +205,20 @@ class ScoreController(Controller):
 
     # The heat map.
 
-    def next_measure(self) -> None:
+    def switch_heat(self) -> None:
         if not self._can_score():
             return
-        index = _MEASURES.index(self._measure)
-        self._measure = _MEASURES[(index + 1) % len(_MEASURES)]
-        self._editor.heat = self.legend.display = self._measure is not None
-        self._activity.notice(f"heat: {self._measure or 'off'}")
+        self._editor.heat = not self._editor.heat
+        self._activity.notice(_HEAT if self._editor.heat else "heat: off")
         self._resume_scoring()
-        if self._measure is None:
-            return
-        self.legend.set_class(self._editor.has_class(TINTED), TINTED)
-        self.legend.show(self._measure)
         self._shade(0, len(self.text.text))
         for start, end in self.text.stale_parts():
             self._editor.make_heat_stale(start, end)
 
     def _shade(self, start: int, end: int) -> None:
-        if self._measure is None:
-            return
-        measure = self._measure
-        spans = [_heat(placed, measure) for placed in self.text.tokens(start, end)]
-        self._editor.set_heat(spans, start=start, end=end)
+        if self._editor.heat:
+            spans = map(_heat, self.text.tokens(start, end))
+            self._editor.set_heat(spans, start=start, end=end)
 
     # The totals.
 
@@ -277,14 +229,13 @@ class ScoreController(Controller):
         self.is_shown = True
         cursor = editor.cursor_index
         low, high = sorted(editor.selection_indexes)
-        self._document = document = self._sums("document", 0, len(text))
-        parts, (start, end) = [document], paragraph_at(text, cursor)
+        parts = [self._sums("document", 0, len(text))]
+        start, end = paragraph_at(text, cursor)
         if start < end:
             parts.append(self._sums("paragraph", start, end))
         if low != high:
             parts.append(self._sums("selection", low, high))
         self.totals.show(*parts, note=self._why_partial())
-        self._show_file()
         if self._open_list is not None:
             self._open_list.show(self._most_surprising(), self._part())
 
@@ -298,15 +249,14 @@ class ScoreController(Controller):
         return "≈ of the lines that were shown" if is_partial else ""
 
     def _show_file(self) -> None:
-        editor, document = self._editor, self._document
+        editor = self._editor
         low, high = editor.selection_indexes
         line, column = editor.cursor_location
-        file, unsaved = self._file.current, self._file.unsaved
-        change = self._file.known_change
+        file, change = self._file.current, self._file.known_change
         self.file_line.show(
             FileStatus(
                 name=file.name,
-                modified=unsaved,
+                modified=self._file.unsaved,
                 read_only=file.read_only,
                 change=change.words if change else "",
                 endings=file.endings,
@@ -317,31 +267,20 @@ class ScoreController(Controller):
                 words=editor.words,
                 characters=editor.characters,
                 selected=high - low,
-                tokens=document.tokens,
-                tokens_stale=document.tokens_stale,
-                logprob=document.known,
-                scored=None if document.whole else document.scored,
-                stale=self.text.has_outdated() or not self._has_model,
-                edit_bits=self._edit_bits(unsaved),
                 context_files=self._context_files,
             )
         )
 
     def _sums(self, name: str, start: int, end: int) -> Sums:
         total, whole = self.text.sum(start, end), self.text.is_covered(start, end)
-        tokens = total.tokens if whole else None
-        is_counted = name == "document" and not whole
-        if is_counted:
-            tokens = self._tokens
         return Sums(
             name=name,
             logprob=total.logprob,
             scored=total.scored,
-            tokens=tokens,
+            tokens=total.tokens if whole else None,
             characters=total.characters,
             bytes=total.bytes,
             stale=self.text.stale(start, end),
-            tokens_stale=is_counted and self.totals.stale,
             whole=whole,
         )
 
@@ -358,9 +297,7 @@ class ScoreController(Controller):
             for placed in self.text.tokens()
             if (token := placed.token).logprob is not None
         )
-        return surprising_words(
-            self.text.text, tokens, threshold=threshold, ignored=ignored_words()
-        )
+        return surprising_words(self.text.text, tokens, threshold=threshold)
 
     def to_surprise(self, by: int) -> None:
         if not self._can_score():
@@ -414,16 +351,10 @@ class ScoreController(Controller):
             return ""  # the list is empty, and says so
         if document.whole:
             return ", some of it as it was before an edit"
-        approx = "≈" * document.tokens_stale
-        total = "" if document.tokens is None else f" of {approx}{document.tokens:,}"
-        return f", of {document.scored:,}{total} tokens"
+        return f", of {counted(document.scored, 'token')} so far"
 
 
-def _heat(placed: TokenAt, measure: Measure) -> HeatSpan:
-    token = placed.token
-    return HeatSpan(
-        placed.start,
-        placed.end,
-        level_of(token, measure),
-        bits=0.0 if token.logprob is None else bits(token.logprob),
-    )
+def _heat(placed: TokenAt) -> HeatSpan:
+    logprob = placed.token.logprob
+    surprisal = 0.0 if logprob is None else bits(logprob)
+    return HeatSpan(placed.start, placed.end, surprisal_step(logprob), surprisal)

@@ -37,7 +37,6 @@ from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import HintLine, MainPart
-from lmtui.tui.widgets.text_totals import BRIEF, LABELS
 
 HINT = (
     "Write and wait: Tab takes the grey text. F3 shades what surprised the model; "
@@ -53,7 +52,7 @@ Alt+E moves to the panel, where Enter inserts a row at the cursor, as a click do
 Ctrl+Z undoes and Ctrl+Y redoes; Ctrl+X, Ctrl+C and Ctrl+V cut, copy and paste; Shift
 with a movement key selects. Only Ctrl+S writes the file. Esc closes what lies over the
 text; Ctrl+C also stops the scoring, until you write, or F3, F8 or Ctrl+L ask for the
-scores. F2 shows a wider panel with all totals, then none, then the first one again.
+scores.
 """
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (as the base's)
         (0, "-folded"),
@@ -73,7 +72,7 @@ scores. F2 shows a wider panel with all totals, then none, then the first one ag
                 show=False,
                 tooltip="Write the text into another file, and go on with that one."),
         Binding("f3", "heat", "Heat", id="watch.heat", priority=True,
-                tooltip="Shade the text by surprisal, rank or entropy, or not at all."),
+                tooltip="Shade the text by surprisal, or no longer."),
         Binding("f8", "surprise(1)", "Next surprise", id="watch.next", show=False,
                 tooltip="To the next word that surprised the model."),
         Binding("shift+f8", "surprise(-1)", "Previous surprise", id="watch.previous",
@@ -157,9 +156,7 @@ scores. F2 shows a wider panel with all totals, then none, then the first one ag
             yield self.editor
             with Vertical(id="side"):
                 yield self.panel
-                yield self.predictions.lines
                 yield self.scores.totals
-        yield self.scores.legend
         yield self._find_bar
         yield self._prompt
         yield self._hint
@@ -237,21 +234,6 @@ scores. F2 shows a wider panel with all totals, then none, then the first one ag
         if event.by_mouse:
             self.focus_text()
 
-    def action_panel(self) -> None:
-        """Show the panel wider, with all totals; then none; then as at first. On a
-        narrow screen show it below the text, or none."""
-        if self.has_class("-folded"):
-            super().action_panel()
-            return
-        if self.has_class("-no-panel"):
-            self.remove_class("-no-panel")
-        elif self.has_class("-full-panel"):
-            self.set_classes(self.classes - {"-full-panel"} | {"-no-panel"})
-        else:
-            self.add_class("-full-panel")
-        full = self.has_class("-full-panel")
-        self.scores.totals.show_rows(LABELS if full else BRIEF)
-
     def action_rows(self) -> None:
         self.show_panel()
         self.panel.focus()
@@ -268,7 +250,7 @@ scores. F2 shows a wider panel with all totals, then none, then the first one ag
         self.file.save_as()
 
     def action_heat(self) -> None:
-        self.scores.next_measure()
+        self.scores.switch_heat()
 
     def action_surprise(self, by: int) -> None:
         self.scores.to_surprise(by)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -53,7 +53,6 @@ from lmtui.tui.widgets.drawn_area import pasted_text
 from lmtui.tui.widgets.key_input import handle_key, nothing_to_undo
 from lmtui.tui.widgets.line_document import DocumentChange, LineDocument
 from lmtui.tui.widgets.styled_lines import STALE, rendered
-from lmtui.tui.widgets.surprisal_styles import CLASSES, TINTED, sheet, tinted_sheet
 
 AROUND = 256
 """Characters before and after a cursor by which a suggestion is recognised."""
@@ -61,6 +60,9 @@ _MAX_EARLIER = 64
 _CLUSTER = 64
 """Characters that are searched for the boundary of the one beside the cursor."""
 _SURROGATES = dict.fromkeys(range(55296, 57344), "�")
+_UNDERLINED, _TINTED = 3, 4  # steps of surprisal: from 3 bits, and from 6
+TINT = 18
+"""Percentage of colour in a tint: more makes text on it hard to read."""
 _CONTINUATION = "↳"
 """Drawn instead of a line number where a row continues the line above."""
 _PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
@@ -169,9 +171,10 @@ The model's suggestion is shown as ghost text at the cursor: Tab takes all of it
 Ctrl+Right a word, Alt+Right a line, Esc dismisses it. Typing the same letters keeps it,
 typing others dismisses it. Alt+N and Alt+P show other suggestions, Ctrl+Space asks for
 one, then for a longer one. Enter goes on with the indentation or the list of the line.
-In code, the heat map leaves the colours alone: it underlines what surprised the model,
-and tints what surprised it most. A row that continues the line above shows ↳ instead of
-a line number; in code and in lists it is indented like its line.
+The heat map leaves the colours of code alone: it underlines what surprised the model,
+from 3 bits on, and tints what surprised it most, from 6. A row that continues the line
+above shows ↳ instead of a line number; in code and in lists it is indented like its
+line.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -210,7 +213,7 @@ a line number; in code and in lists it is indented like its line.
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "editor--ghost", "editor--bar", *(f"editor--{kind}" for kind in KINDS),
-        "editor--ghost-cursor", "text-area--match", *CLASSES,
+        "editor--ghost-cursor", "editor--tint", "text-area--match",
     }  # fmt: skip
 
     DEFAULT_CSS = f"""
@@ -235,8 +238,7 @@ a line number; in code and in lists it is indented like its line.
     GhostEditor > .editor--number {{ color: $warning; }}
     GhostEditor > .editor--comment {{ color: $secondary; }}
     GhostEditor > .editor--name {{ color: $primary; }}
-    {sheet("GhostEditor")}
-    {tinted_sheet("GhostEditor")}
+    GhostEditor > .editor--tint {{ background: $surprise-4 {TINT}%; }}
     """
 
     matches: reactive[Matches] = reactive(Matches(), init=False)
@@ -560,7 +562,6 @@ a line number; in code and in lists it is indented like its line.
         self.navigator = RowNavigator(self._rows)
         self.selection = Selection()
         self._rewrap_and_refresh_virtual_size()
-        self.set_class(self._syntax is not None, TINTED)
 
     def watch_selection(self, before: Selection, after: Selection) -> None:
         if self._change_depth or before == after or not self.is_mounted:
@@ -622,7 +623,7 @@ a line number; in code and in lists it is indented like its line.
     # Heat map.
 
     def set_heat(
-        self, spans: Sequence[HeatSpan], *, start: int = 0, end: int | None = None
+        self, spans: Iterable[HeatSpan], *, start: int = 0, end: int | None = None
     ) -> None:
         """Replace the heat spans from offset `start` to `end`; `spans` are in order."""
         end = self.characters if end is None else end
@@ -683,14 +684,14 @@ a line number; in code and in lists it is indented like its line.
                     yield part.layer(span.start, span.end, style)
 
     def _heat_style(self, level: int) -> Style:
-        """Return what a step of surprisal adds to the style of the text; over syntax
-        all but its colour, and without the bold type of keywords."""
-        name = f"surprise--{level}"
-        if not self.has_class(TINTED):
-            return self._style(name)
-        full = self.get_component_rich_style(name)
+        """Return what a step of surprisal adds to the style of the text; bold type is
+        that of the highest steps, and of no keyword."""
+        is_tinted = level >= _TINTED
+        tint = self.get_component_rich_style("editor--tint").bgcolor
         return Style(
-            bgcolor=full.bgcolor, bold=bool(full.bold), underline=bool(full.underline)
+            bgcolor=tint if is_tinted else None,
+            bold=is_tinted,
+            underline=level >= _UNDERLINED,
         )
 
     def _style(self, name: str) -> Style:

@@ -36,12 +36,6 @@ def level_of(token: ScoredToken | Step, measure: Measure) -> int:
     return surprisal_scale.step(prob, measure)
 
 
-TINTED = "-tinted"
-"""The class of a widget in which the colours of the text have another meaning."""
-TINT = 18
-"""Percentage of a step's colour in its tint: more makes text on it hard to read."""
-
-
 DIFFERENCE_CLASSES = frozenset(f"difference--{step}" for step in range(7))
 """The component class of each step of difference; the first is step −3."""
 
@@ -66,15 +60,4 @@ def sheet(widget: str, *, attributes: bool = True) -> str:
         + (f" text-style: {_ATTRIBUTES[step]};" if attributes else "")
         + " }"
         for step in range(STEPS)
-    )
-
-
-def tinted_sheet(widget: str) -> str:
-    """Return the CSS rules of a widget that shows the steps without colours for text:
-    by attributes, and by a tint instead of reverse video."""
-    return "\n".join(
-        f"{widget}.{TINTED} > .surprise--{step} {{ color: $foreground;"
-        + (f" background: $surprise-{step} {TINT}%;" if "reverse" in attributes else "")
-        + f" text-style: {attributes.replace('reverse', '') or 'none'}; }}"
-        for step, attributes in enumerate(_ATTRIBUTES)
     )

@@ -65,11 +65,6 @@ are still to be scored, or were scored before an edit.
             self.parts, self._note = parts, note
             self.refresh()
 
-    def show_rows(self, rows: Sequence[Label]) -> None:
-        self._rows = rows
-        self.styles.height = 2 + len(rows)  # with heads and a note
-        self.refresh()
-
     def lines(self, width: int, height: int) -> list[Line]:
         if not self.parts:
             return [[(clip(EMPTY, width), "quiet")]]
@@ -122,7 +117,7 @@ def cells_of(part: Sums, rows: Sequence[Label] = LABELS) -> tuple[str, ...]:
     cells = (
         *(cell if cell == NONE else mark + cell for cell in values),
         notation.count(part.scored),
-        "≈" * part.tokens_stale + notation.count(part.tokens),
+        notation.count(part.tokens),
     )
     return tuple(cells[LABELS.index(row)] for row in rows)
 

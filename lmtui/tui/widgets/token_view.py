@@ -23,7 +23,6 @@ from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprisal_styles import (
     difference_sheet,
     sheet,
-    tinted_sheet,
 )
 from lmtui.tui.widgets.token_cursor import TokenText
 from lmtui.tui.widgets.token_lines import Token, TokenGroup, is_forced
@@ -67,7 +66,6 @@ class TokenLegend(StyledLines):
     TokenLegend {{ height: 1; color: $quiet; }}
     TokenLegend > .legend--quiet {{ color: $quiet; }}
     {sheet("TokenLegend")}
-    {tinted_sheet("TokenLegend")}
     {difference_sheet("TokenLegend")}
     """
 

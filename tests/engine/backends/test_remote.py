@@ -148,7 +148,6 @@ def test_text_is_edited_with_the_same_predictions() -> None:
             one, other = (
                 e.document.predict_at(TEXT, cursor, top_n=5) for e in (there, here)
             )
-            assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=1e-4)
             rows = [
                 [row.bytes for row in each.distribution.candidates]
                 for each in (one, other)

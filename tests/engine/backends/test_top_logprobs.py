@@ -495,7 +495,6 @@ def test_word_that_is_begun_needs_a_server_that_is_asked_for_tokens(
     for end in (len(text) - 5, len(text) - 1, len(text)):
         one, other = (e.document.predict_at(text[:end], end) for e in (there, here))
         assert one.typed == other.typed and one.unexplored < 0.2
-        assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=0.2)
     _, there = both(WithoutTokenIds)
     end = len(text) - 1
     assert there.document.predict_at(text[:end], end).unexplored > 0.2

@@ -168,7 +168,7 @@ async def hot(running: Program) -> None:
     """Everything shaded by its surprisal."""
     await read(running)
     await running.press("f3")
-    await running.until(lambda: "heat: surprisal" in running.seen)
+    await running.until(lambda: "heat: underlined" in running.seen)
 
 
 # Ghosts.

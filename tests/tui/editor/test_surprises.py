@@ -1,17 +1,14 @@
-"""The list of surprises: the words in their places, to go to or to ignore."""
+"""The list of surprises: the words in their places, to go to."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 from textual.widgets import Static
 
-from lmtui.editing import surprises
 from lmtui.editing.surprises import SurprisingToken, SurprisingWord, surprising_words
 from lmtui.partial import RankAbove
-from lmtui.tui.editor.pickers import EMPTY, SurprisesScreen, surprise_rows
+from lmtui.tui.editor.pickers import SurprisesScreen, surprise_rows
 from tests.tui.hosts import HOSTILE, Host, safe
 
 TEXT = "The capital of Frunce is\nParis, and Frunce is a country."
@@ -44,40 +41,6 @@ async def test_surprises_screen_sorts_by_bits_and_answers_the_chosen_word() -> N
         assert "capital of Frunce is" in rows[1]
         await pilot.press("down", "enter")
         assert app.answers == [PLACES[0]]
-
-
-async def test_ignored_word_leaves_the_surprises_and_is_remembered(home: Path) -> None:
-    app = Lister(TEXT, PLACES)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("i")
-        rows = [line for line in app.lines() if "bits" in line]
-        assert [row.split()[1] for row in rows] == ["2:1"]
-        for _ in range(500):
-            if surprises.ignored_words():
-                break
-            await pilot.pause(0.01)
-        assert surprises.ignored_words() == {"Frunce"}
-        await pilot.press("i", "i", "enter")
-        assert EMPTY.split(":", maxsplit=1)[0] in app.text()
-        assert app.answers == []
-        await pilot.press("escape")
-        assert app.answers == [None]
-
-
-async def test_ignored_word_that_cannot_be_stored_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "home").write_text("no folder")
-    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
-    app = Lister(TEXT, PLACES)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.press("i")
-        for _ in range(500):
-            if app._notifications:
-                break
-            await pilot.pause(0.01)
-        (told,) = app._notifications
-        assert told.message.startswith("“Frunce” is ignored this time only")
 
 
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)

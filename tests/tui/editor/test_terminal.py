@@ -287,7 +287,7 @@ def test_hostile_text_does_not_reach_the_terminal(home: Path, tmp_path: Path) ->
     with editing(file, answers=[HOSTILE] * 500, others=[HOSTILE], words=words) as t:
         t.until("␛]0;owned")
         t.until("Σ log P −")  # all of it is scored
-        t.ask(F3, "heat: surprisal")
+        t.ask(F3, "heat: underlined")
         t.ask(F8, " bits")
         t.ask(LIST, "Enter goes there")
         t.ask(ENTER, re.compile("column [2-9]|column 1[0-9]").search)

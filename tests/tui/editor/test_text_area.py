@@ -317,12 +317,17 @@ def tokens(text: str, *levels: int) -> list[HeatSpan]:
 
 
 def looks(editor: GhostEditor, y: int = 0) -> dict[str, tuple[bool, bool, bool]]:
-    """How each word of a row is drawn: underlined, reversed, dim."""
+    """How each word of a row is drawn: underlined, tinted, dim."""
+    ground = editor.rich_style.bgcolor
     return {
         segment.text.strip(): tuple(
             map(
                 bool,
-                (segment.style.underline, segment.style.reverse, segment.style.dim),
+                (
+                    segment.style.underline,
+                    segment.style.bgcolor != ground,
+                    segment.style.dim,
+                ),
             )
         )
         for segment in editor.render_line(y)
@@ -333,18 +338,18 @@ def looks(editor: GhostEditor, y: int = 0) -> dict[str, tuple[bool, bool, bool]]
 async def test_heat_shows_the_steps_of_surprise() -> None:
     text = "one two six ten"
     async with editing(text, len(text)) as on:
-        on.editor.set_heat(tokens(text, 0, 2, 4, 5))
+        on.editor.set_heat(tokens(text, 2, 3, 4, 5))
         assert looks(on.editor) == {text: (False, False, False)}
         on.editor.heat = True
         found = looks(on.editor)
         assert found["one"] == (False, False, False)
         assert found["two"] == (True, False, False)
-        assert found["six"] == (False, True, False)
+        assert found["six"] == (True, True, False)
         assert found["ten"] == (True, True, False)
         on.editor.make_heat_stale(8)
-        assert looks(on.editor)["six"] == (False, True, True)
+        assert looks(on.editor)["six"] == (True, True, True)
         assert looks(on.editor)["two"] == (True, False, False)
-        on.editor.set_heat([HeatSpan(8, 12, 2)], start=8, end=12)
+        on.editor.set_heat([HeatSpan(8, 12, 3)], start=8, end=12)
         assert looks(on.editor)["six"] == (True, False, False)
 
 
@@ -352,7 +357,7 @@ async def test_heat_moves_with_its_text() -> None:
     text = "one two six ten"
     async with editing(text) as on:
         on.editor.heat = True
-        on.editor.set_heat(tokens(text, 0, 2, 0, 2))
+        on.editor.set_heat(tokens(text, 0, 3, 0, 3))
         await on.press("x", "enter")
         assert looks(on.editor, 1)["two"] == (True, False, False)
         on.editor.go_to(8)

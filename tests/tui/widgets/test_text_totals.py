@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.engine.scoring.totals import Sums
-from lmtui.tui.editor.status import FileStatus, forms
 from lmtui.tui.widgets.text_totals import (
     EMPTY,
     STALE,
@@ -67,7 +66,6 @@ def test_totals_mark_stale_numbers_but_not_missing_ones() -> None:
     fresh, stale = (cells_of(replace(PARAGRAPH, stale=s)) for s in (False, True))
     assert [f"≈{cell}" for cell in fresh[:-2]] == list(stale[:-2])
     assert cells_of(replace(NOTHING, stale=True)) == cells_of(NOTHING)
-    assert cells_of(replace(NOTHING, tokens_stale=True))[-2:] == ("0", "≈3")
 
 
 @pytest.mark.parametrize(
@@ -110,17 +108,3 @@ def test_totals_show_no_sum_of_a_partly_scored_text() -> None:
     assert (log_prob, surprisal) == ("–", "–")
     assert (perplexity, scored, tokens) == ("3.28", "127", "20,843")
     assert cells_of(replace(part, whole=True))[0] == "−150.70"
-
-
-def test_file_status_says_of_how_many_tokens_a_sum_is() -> None:
-    place = FileStatus(name="a.txt", tokens=20_843, logprob=-150.7, scored=127)
-    said = [" · ".join(form) for form in forms(place) if "LF" not in form]
-    assert said[0].endswith("Σ of 127 of 20,843 tokens −150.70 nats")
-    later = [form for form in said if form != said[0]]
-    assert all("150" not in form for form in later) and "Σ log P –" in later[0]
-    whole = " · ".join(forms(replace(place, scored=None))[1])
-    assert whole.endswith("20,843 tokens · Σ log P −150.70 nats")
-    earlier = " · ".join(forms(replace(place, tokens_stale=True))[2])
-    assert earlier.endswith("Σ of 127 of ≈20,843 tokens −150.70 nats")
-    unknown = " · ".join(forms(replace(place, logprob=None, stale=True))[1])
-    assert unknown.endswith("Σ log P –")
