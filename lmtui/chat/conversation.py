@@ -54,7 +54,6 @@ class Conversation:
         self._nodes: dict[int, ChatMessage] = {}
         self._children: dict[int, list[int]] = {}
         self._chosen: dict[int, int] = {}  # parent → the child on its branch
-        self._undone: list[int] = []  # user messages that `redo` restores
         self._changed: set[int] = set()
         self._rechosen: set[int] = set()
         self._visited: set[int] = set()  # parents rechosen by `visit`, not to be saved
@@ -284,7 +283,6 @@ class Conversation:
         for node in self.children(before.id):
             said_before = node.role == "user" and node.content == text
             if said_before and all(reply.is_empty for reply in self.children(node.id)):
-                self._undone.clear()
                 return self.end_at(node.id)
         return self._adopt(ChatMessage(self._new_id, before.id, "user", text))
 
@@ -330,15 +328,7 @@ class Conversation:
         assert turns[-1].parent is not None
         self._stay()
         self._choose(turns[-1].parent, None)
-        self._undone.append(turns[-1].id)
         return turns[-1]
-
-    def redo(self) -> ChatMessage | None:
-        """Restore the message undone last, if no message was added since."""
-        turn = self._nodes[self._undone.pop()] if self._undone else None
-        if turn is not None:
-            self.choose(turn.id)
-        return turn
 
     def delete(self, id_: int) -> ChatMessage:
         """Mark a message as deleted, which hides what follows it as well.
@@ -461,7 +451,6 @@ class Conversation:
     def _adopt(self, node: ChatMessage) -> ChatMessage:
         self._lay(node)
         self._changed.add(node.id)
-        self._undone.clear()
         self.choose(node.id)
         return node
 

@@ -390,7 +390,7 @@ async def test_palette_lists_screens_and_commands() -> None:
         assert {"Chat", "Model  (F5)", "Start screen  (F9)"} <= set(titles)
         assert len(titles) == len(set(titles))
         assert titles.index("Model  (F5)") < titles.index("Theme")
-        assert titles.index("Theme") < titles.index("/adapter [NAME]")
+        assert titles.index("Theme") < titles.index("/ban [TEXT|off]")
         await running.press("ctrl+p", "f1")
         await running.on(CommandPalette)
         assert isinstance(running.app.screen, CommandPalette)

@@ -36,7 +36,7 @@ KEYS = [
 ]  # fmt: skip
 PASTES = [
     "the cat", "/help", "/n 2 hi", '/ban "cat sat"', "/regex [ab]{3}", "/regex off",
-    "/undo", "/tree", "/prompt", "/fork", "/system be kind", "@draft.txt", "/",
+    "/undo", "/prompt", "/fork", "/system be kind", "@draft.txt", "/",
     "/preset save x", "/export", "\n\n", "-1.5", "100000", " cat=ban", "日本 👩‍👩‍👧",
     "\x1b[31m[bold]x[/nope]", "a\rb\x0bc\u2028",
 ]  # fmt: skip

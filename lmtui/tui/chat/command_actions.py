@@ -18,7 +18,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
 from lmtui.tui.app_messages import ModelChosen, PresetNamed
-from lmtui.tui.chat.bans import BanCommands
+from lmtui.tui.chat.bans import ban
 from lmtui.tui.chat.commands import COMMANDS, CommandRefused, Run, line_of
 from lmtui.tui.chat.export import ChatExporter
 from lmtui.tui.chat.grammar import GRAMMARS, GrammarCommands
@@ -34,9 +34,6 @@ from lmtui.tui.dialogs import PageScreen
 _SAVE = "save"
 _SAMPLING: dict[str, tuple[str, Callable[[str], Any]]] = {
     "/temp": ("temperature", float),
-    "/topk": ("top_k", int),
-    "/topp": ("top_p", float),
-    "/minp": ("min_p", float),
     "/seed": ("seed", int),
 }
 
@@ -59,25 +56,18 @@ class CommandActions:
         self._branch, self._sampler = parts.branch, parts.screen.sampler
         self._editor, self._instructions = editor, instructions
         self._switcher = switcher
-        grammars, bans = GrammarCommands(screen), BanCommands(screen)
+        grammars = GrammarCommands(screen)
         self.table: Mapping[str, Run] = {
             "/help": lambda _: self._show_help(),
             "/new": lambda _: switcher.begin_new(),
             "/system": self._set_system,
-            "/model": lambda name: self._use(ModelRef(name) if name else None),
-            "/adapter": lambda name: self._use(ModelRef(None, name) if name else None),
+            "/model": self._use_model,
             "/preset": self._use_preset,
-            "/ban": bans.ban,
-            "/unban": bans.unban,
+            "/ban": partial(ban, screen),
             "/think": self._think,
-            "/regen": lambda _: screen.run_action("regenerate"),
             "/n": versions.draw,
-            "/continue": lambda _: screen.run_action("go_on"),
-            "/edit": lambda _: self._edit_last(),
-            "/tree": lambda _: editor.show_tree(),
             "/fork": lambda _: self._fork_here(),
             "/undo": lambda _: editor.undo(),
-            "/redo": lambda _: editor.redo(),
             "/copy": partial(self._copy, exporter),
             "/code": lambda _: exporter.show_code(),
             "/save": session.save_title,
@@ -146,19 +136,11 @@ class CommandActions:
         self._switcher.follow_change()
         self._screen.notify(f"Thinking is {value} in this conversation.")
 
-    def _use(self, ref: ModelRef | None) -> Awaitable[object] | None:
-        if ref is None:
+    def _use_model(self, name: str) -> Awaitable[object] | None:
+        if not name:
             return self._screen.app.run_action("models")
-        self._screen.post_message(ModelChosen(ref))
+        self._screen.post_message(ModelChosen(ModelRef(name)))
         return None
-
-    def _edit_last(self) -> None:
-        messages = [n for n in self._session.conversation.path if n.role == "user"]
-        focused = self._branch.focused()
-        if focused is not None or messages:
-            self._editor.edit(focused or messages[-1])
-        else:
-            self._screen.notify(EMPTY)
 
     def _fork_here(self) -> Awaitable[object] | None:
         node = self._branch.focused() or self._session.conversation.leaf

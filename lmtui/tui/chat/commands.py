@@ -45,30 +45,20 @@ COMMANDS = (
     Command("/new", "", "begin another conversation; this one is kept"),
     Command("/system", "[TEXT]", "set the system message; edit it without TEXT"),
     Command("/model", "[NAME]", "use another model; choose from a list without NAME"),
-    Command("/adapter", "[NAME]", "use an adapter; choose from a list without NAME"),
     Command("/preset", "[NAME]", "use a preset, or list them; save NAME makes one"),
     Command("/temp", "T", "temperature; 0 takes the most probable token", waits=False),
-    Command("/topk", "K", "draw from the K most probable tokens", waits=False),
-    Command("/topp", "P", "draw from the smallest set with this mass", waits=False),
-    Command("/minp", "P", "drop tokens below this share of the top one", waits=False),
     Command("/seed", "[N]", "repeat the same draws; a new seed without N", waits=False),
     Command("/schema", "FILE|off", "have answers follow a JSON schema", waits=False),
     Command("/regex", "RE|off", "have answers match a regular expression",
             waits=False),
     Command("/grammar", "FILE|off", "have answers follow a grammar: Lark or GBNF",
             waits=False),
-    Command("/ban", "[TEXT]", "have no answer write TEXT; list such texts",
+    Command("/ban", "[TEXT|off]", "have no answer write TEXT; list such texts",
             waits=False),
-    Command("/unban", "TEXT|all", "allow a banned text again", waits=False),
     Command("/think", "[on|off]", "have the model think first, or not; without, auto"),
-    Command("/regen", "", "another answer in place of the last one"),
     Command("/n", "N [TEXT]", "draw N answers at once, to TEXT or again; choose one"),
-    Command("/continue", "", "continue the last answer from its end"),
-    Command("/edit", "", "change your last message, or the one in focus"),
-    Command("/tree", "", "show every branch; continue from any message"),
     Command("/fork", "", "continue from here in a new conversation"),
     Command("/undo", "", "restore what was deleted, or undo the last turn"),
-    Command("/redo", "", "restore the turn that was undone"),
     Command("/copy", "[all]", "copy the answer in focus or the last; all with thoughts",
             waits=False),
     Command("/code", "", "list the blocks of code: copy or save one", waits=False),
@@ -182,7 +172,7 @@ class SlashCommands:
     async def _run_action(self, name: str, argument: str) -> None:
         command = _BY_NAME.get(name)
         if command is None:
-            raise CommandRefused("There is no such command; /help lists them all.")
+            raise CommandRefused(f"There is none. There are {', '.join(_BY_NAME)}.")
         if command.waits and self._session.is_busy:
             raise CommandRefused(BUSY)
         if command.needs and not argument:

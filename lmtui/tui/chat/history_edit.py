@@ -200,12 +200,6 @@ class MessageEditor:
             return
         await self.branch_changed()
 
-    async def redo(self) -> None:
-        if self._session.conversation.redo() is None:
-            self._screen.notify("There is nothing to redo.")
-            return
-        await self.branch_changed()
-
     def show_tree(self) -> None:
         if self._session.is_busy:
             self._screen.notify(BUSY)

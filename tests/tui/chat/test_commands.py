@@ -62,8 +62,8 @@ def test_is_command_tells_commands_from_messages_and_paths(
 
 
 def test_matching_finds_the_commands_of_a_typed_prefix() -> None:
-    assert [c.name for c in matching("/to")] == ["/topk", "/topp"]
-    assert matching("/topk ") == [] == matching("to")
+    assert [c.name for c in matching("/se")] == ["/seed", "/search"]
+    assert matching("/temp ") == [] == matching("te")
     assert len(matching("/")) == len(COMMANDS)
 
 
@@ -113,19 +113,18 @@ def test_a_command_and_what_it_does_fit_a_line_of_80_columns() -> None:
 
 async def test_sampler_commands_set_their_settings_or_say_why_not() -> None:
     async with chat() as running:
-        for line in ("/temp 1.5", "/topp 0.5", "/minp 0.1", "/seed 7"):
+        for line in ("/temp 1.5", "/seed 7"):
             await running.ask(line)
         settings = running.chat.sampler.settings
-        assert (settings.temperature, settings.top_p) == (1.5, 0.5)
-        assert (settings.min_p, settings.seed) == (0.1, 7)
+        assert (settings.temperature, settings.seed) == (1.5, 7)
         await running.ask("/seed")
         assert running.chat.sampler.settings.seed is None
         for line, why in (
             ("/temp x", "not a number"),
             ("/temp -1", "from 0 to 100"),
-            ("/topk 1.5", "1.5 is not a whole number"),
+            ("/seed 1.5", "1.5 is not a whole number"),
             ("/temp", "Usage: /temp T (temperature;"),
-            ("/nope", "no such command"),
+            ("/nope", ", ".join(command.name for command in COMMANDS)),
         ):
             await running.ask(line)
             assert why in running.notices
@@ -312,18 +311,12 @@ async def test_commands_copy_search_change_the_model_and_quit(tmp_path: Path) ->
         await running.until(lambda: running.app._exit)
 
 
-async def test_commands_regenerate_continue_edit_and_fork() -> None:
-    async with chat("first ", "second", "more", asked="one") as running:
-        await running.ask("/regen")
-        await running.answered("one", "second")
-        await running.ask("/continue")
-        await running.answered("one", "secondmore")
-        await running.ask("/edit")
-        assert running.prompt.text == "one"
-        await running.press("escape")
+async def test_fork_command_continues_in_another_conversation() -> None:
+    async with chat("first", asked="one") as running:
+        before = running.conversation
         await running.ask("/fork")
-        await running.answered("one", "secondmore")
-        await running.on_message(0, "escape")
+        await running.answered("one", "first")
+        assert running.conversation is not before
 
 
 async def test_palette_lists_every_command() -> None:

@@ -34,12 +34,11 @@ ACTIONS = st.one_of(
     st.tuples(st.sampled_from(WHENS), TEXTS),
     st.tuples(st.sampled_from(WHENS), TEXTS),
     st.tuples(st.just("retry"), st.sampled_from(["", *WHENS])),
+    st.tuples(st.just("continue"), st.just("ctrl+g")),
     st.tuples(st.just("edit"), st.sampled_from(["enter", "ctrl+s", "escape"])),
     st.tuples(
         st.just("command"),
-        st.sampled_from(
-            ["/preset pirate", "/undo", "/redo", "/continue", "/model second"]
-        ),
+        st.sampled_from(["/preset pirate", "/undo", "/model second"]),
     ),
     st.tuples(st.just("open"), st.sampled_from(["end", "hit"])),
     st.tuples(st.just("version"), st.sampled_from(["[", "]"])),
@@ -189,9 +188,12 @@ class Talk:
         elif what == "retry":
             await self.retry(how)
         elif what == "edit" and self.shown:
-            await self.write("/edit")
-            await running.press("enter")
+            said = [view for view in running.views if view.role == "user"]
+            said[-1].focus()
+            await running.press("e")
             await self.write("other words")
+            await running.press(how)
+        elif what == "continue":
             await running.press(how)
         elif what == "command":
             await self.write(how)
