@@ -1,4 +1,4 @@
-"""The strip below an answer: surprisal of each token, totals, speed and context use.
+"""The strip below an answer: surprisal of each token, sums, speed and context use.
 
 Takes tokens while they stream and times them; `GenerationResult` then replaces these
 times by those the engine measured. Knows no engine and no screen.
@@ -16,6 +16,7 @@ from textual.geometry import Size
 
 from lmtui import notation
 from lmtui import surprisal_scale as scale
+from lmtui.engine.scoring.totals import mean_nll, perplexity
 from lmtui.engine.types import EngineInfo, GenerationResult, ScoredToken, Step
 from lmtui.notation import bits
 from lmtui.tui.widgets.cells import Forms, clip, fit_best
@@ -72,15 +73,9 @@ class History:
         return squeeze(self._columns, width)
 
     @property
-    def mean_nll(self) -> float | None:
-        """Mean negative log-likelihood of the scored tokens, in nats."""
-        return -self.logprob / self.scored if self.scored else None
-
-    @property
     def perplexity(self) -> float | None:
-        """exp(mean_nll); None without scored tokens or where it would overflow."""
-        mean = self.mean_nll
-        return math.exp(mean) if mean is not None and mean < 700 else None
+        """None without scored tokens, or where it is too large for a float."""
+        return perplexity(mean_nll(self.logprob, self.scored))
 
 
 def squeeze(values: Sequence[float], width: int) -> list[float]:
@@ -102,11 +97,8 @@ class LikelihoodStrip(StyledLines):
     HELP = """\
 Each column is a token, or the most surprising of its neighbours: an eighth of a cell is
 one bit. Σ log P is the log-likelihood of everything shown, negative and in nats;
-surprisal is the same, positive and in bits; the mean is bits a token; perplexity (ppl)
-is the exponential of the mean in nats. "first token" is the time from sending to the
-first token, "prompt" the part of it that evaluates the prompt; "guessed" the share of
-the answer's tokens whose logits were there already, since they had been guessed from
-the words before (lmtui help speed). Numbers that are not known yet are left out. With
+perplexity (ppl) is the exponential of its mean without the sign. "first token" is the
+time from sending to the first token. Numbers that are not known yet are left out. With
 a message in focus, all of this is about that message.
 """
 
@@ -137,7 +129,6 @@ a message in focus, all of this is about that message.
         self._started_at = self._last_at = clock()
         self._first_at: float | None = None
         self._first_batch = 0
-        self._guesses: list[bool] = []  # of the tokens that could be guessed
 
     def reset(
         self,
@@ -156,7 +147,7 @@ a message in focus, all of this is about that message.
         self._info, self._prompt_tokens = info, prompt_tokens
         self._finish, self._timed = None, False
         self._started_at = self._last_at = self.clock()
-        self._first_at, self._first_batch, self._guesses = None, 0, []
+        self._first_at, self._first_batch = None, 0
         self.renew()
         self.refresh()
 
@@ -189,8 +180,6 @@ a message in focus, all of this is about that message.
             self.history.add(step.logprob)
             if isinstance(step, Step):
                 self._timed = True
-                if step.guessed is not None:
-                    self._guesses.append(step.guessed)
         if self.history.tokens > old_count:
             self._last_at = self.clock()
             if self._first_at is None:
@@ -213,12 +202,6 @@ a message in focus, all of this is about that message.
         return self._finish.first_token_seconds if self._finish else None
 
     @property
-    def prompt_seconds(self) -> float | None:
-        """Seconds the engine took for the prefill, once known."""
-        finish = self._finish
-        return finish.prompt_seconds if finish and finish.tokens else None
-
-    @property
     def tokens_per_second(self) -> float | None:
         """The engine's speed once known; before that, the speed measured here."""
         if self._finish is not None:
@@ -231,23 +214,13 @@ a message in focus, all of this is about that message.
         counted = self.history.tokens - self._first_batch
         return counted / (self._last_at - self._first_at)
 
-    @property
-    def guessed_share(self) -> float | None:
-        """Share of the generated tokens that speculation supplied: the engine's count
-        once known. None where nothing is guessed."""
-        guessed: int | None = sum(self._guesses)
-        tokens = len(self._guesses)
-        if (finish := self._finish) is not None:
-            guessed, tokens = finish.guessed_tokens, finish.tokens
-        return guessed / tokens if tokens and guessed is not None else None
-
-    def sentences(self) -> tuple[Forms, Forms, Forms, Forms]:
-        """Return total, mean, speed and context use, each in forms of decreasing
-        length, without what is not known."""
+    def sentences(self) -> tuple[Forms, Forms, Forms]:
+        """Return sums, speed and context use, each in forms of decreasing length,
+        without what is not known."""
         room, precision = self._context_use()
         context = f"context {room}"
         spaces: Forms = ((context, precision), (context, precision), (context,))
-        return self._sums(), self._means(), self._times(), spaces
+        return self._sums(), self._times(), spaces
 
     def _sums(self) -> Forms:
         history = self.history
@@ -257,52 +230,23 @@ a message in focus, all of this is about that message.
         if history.scored < history.tokens:
             name = notation.part_of_tokens(history.scored, history.tokens)
         nats = notation.log_prob(history.logprob)
-        in_bits = notation.surprisal(history.logprob)
+        ppl = notation.perplexity(history.perplexity)
         return (
-            (f"{name} {nats} nats", f"surprisal {in_bits} bits"),
-            (f"{name} {nats}", f"{in_bits} bits"),
+            (f"{name} {nats} nats", f"perplexity {ppl}"),
+            (f"{name} {nats} nats", f"ppl {ppl}"),
+            (f"{name} {nats}", f"ppl {ppl}"),
             (f"{name} {nats}",),
         )
 
-    def _means(self) -> Forms:
-        if (mean := self.history.mean_nll) is None:
-            return ((),)
-        mean_text = f"mean {notation.number(mean / notation.LN2)} bits"
-        perplexity = notation.perplexity(self.history.perplexity)
-        return (
-            (mean_text, f"perplexity {perplexity}"),
-            (mean_text, f"ppl {perplexity}"),
-            (f"ppl {perplexity}",),
-        )
-
     def _times(self) -> Forms:
-        first, prompt = self.first_token_seconds, self.prompt_seconds
-        speed = self.tokens_per_second
-        is_known = first is not None, prompt is not None, speed is not None
-        long = (f"first token {notation.seconds(first)}",
-                f"prompt {notation.seconds(prompt)}",
-                f"{notation.speed(speed)} tokens/s")  # fmt: skip
-        short = (
-            f"first {notation.seconds(first)}",
-            long[1],
-            f"{notation.speed(speed)} tok/s",
-        )
-        forms = (long, short, (long[0], "", long[2]), (short[0], "", short[2]),
-                 ("", "", short[2]))  # fmt: skip
-        return [
-            [part for part, known in zip(form, is_known, strict=True) if part and known]
-            for form in forms
-        ]
-
-    def _with_guesses(self, forms: Forms) -> Forms:
-        """Put the share of guessed tokens, where any can be guessed, behind the two
-        longest forms, which say the same: it is the first to be left out."""
-        if self.guessed_share is None:
-            return forms
-        guessed = f"guessed {notation.whole_percent(self.guessed_share)}"
-        short = [part.replace(" / ", "/") for part in forms[1]]
-        long = f"{guessed} of tokens"
-        return [(*forms[0], long), (*forms[0], guessed), (*short, guessed), *forms]
+        long, short = [], []
+        if (first := self.first_token_seconds) is not None:
+            long.append(f"first token {notation.seconds(first)}")
+            short.append(f"first {notation.seconds(first)}")
+        if (speed := self.tokens_per_second) is not None:
+            long.append(f"{notation.speed(speed)} tokens/s")
+            short.append(f"{notation.speed(speed)} tok/s")
+        return long, short, short[-1:]
 
     @property
     def _counts_tokens(self) -> bool:
@@ -330,14 +274,10 @@ a message in focus, all of this is about that message.
     def _numbers(self, width: int) -> list[str]:
         if self.history.tokens == 0 and self._info is None:
             return [clip(EMPTY, width)]
-        sum_, mean, speed, room = self.sentences()
-        if _lines(width) == 4:
-            lines = [sum_, mean, speed, self._with_guesses(room)]
-        else:
-            lines = [
-                _join_forms(sum_, mean),
-                self._with_guesses(_join_forms(speed, room)),
-            ]
+        sums, times, room = self.sentences()
+        lines: list[Forms] = [sums, times, room]
+        if _lines(width) == 2:
+            lines = [sums, _join_forms(times, room)]
         return ["".join(fit_best(forms, width)) for forms in lines]
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -358,7 +298,7 @@ def _bar_line(columns: list[float], styles: list[str], row: int) -> list[Part]:
 
 
 def _lines(width: int) -> int:
-    return 2 if width >= _WIDE else 4
+    return 2 if width >= _WIDE else 3
 
 
 def _join_forms(left: Forms, right: Forms) -> Forms:
