@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from lmtui.engine.types import SamplingSettings
 
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
-_COUNTS = (0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 _LESS = (-2.0, -1.0, -0.5, 0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 
 
@@ -25,8 +24,9 @@ class Control:
 
     name: str
     """The attribute of `SamplingSettings`."""
-    label: str
-    meaning: str
+    label: str = ""
+    """Empty where the controls have no row for it."""
+    meaning: str = ""
     """A few words for the help line, which has 27 cells at 80 columns."""
     rungs: tuple[float, ...] = ()
     """Values that it steps through."""
@@ -91,18 +91,15 @@ TABLE = (
                  0.0, "off", long_label="presence penalty"),
         Control("frequency_penalty", "frequency", "Subtracted for each use.", _LESS,
                  0.0, "off", long_label="frequency penalty"),
-        Control("penalty_window", "window", "Tokens looked back.", _COUNTS, 0, "all"),
+        Control("penalty_window", neutral=0),
     ), 1.1, "e", switches=3, changes_logits=True),
     Stage("dry", "d", (
         Control("dry_multiplier", "DRY", "Weakens repeated passages.",
                  (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0), 0.0, "off"),
-        Control("dry_base", "base", "Growth for each token.",
-                 (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)),
+        Control("dry_base"),
         Control("dry_allowed_length", "length", "Shorter repeats are free.",
                  tuple(range(1, 21))),
-        Control("dry_window", "window", "Tokens looked back.", _COUNTS, 0, "all"),
-        Control("dry_breakers", "breakers", "Texts that end a repeat.",
-                 (), (), "none"),
+        Control("dry_window", neutral=0),
     ), 0.8, "d", changes_logits=True),
     Stage("temperature", "g", (
         Control("temperature", "temperature", "0: greedy; higher: flatter.", (), 1.0),

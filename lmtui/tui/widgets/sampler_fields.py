@@ -182,7 +182,8 @@ def _field(setting: Control) -> Field:
 
 
 STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
-    name: tuple(map(_field, stage.settings)) for name, stage in BY_NAME.items()
+    name: tuple(_field(setting) for setting in stage.settings if setting.label)
+    for name, stage in BY_NAME.items()
 }
 """The settings of each stage; the first one switches it."""
 TEMPERATURE, TOP_K, TOP_P, MIN_P, PENALTY = (
