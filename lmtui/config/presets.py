@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lmtui.config.settings import KEYS, PRESETS, SYSTEM, Preset, check_name, item
-from lmtui.config.toml_file import Drop, Put, Rename, TomlEdit
+from lmtui.config.toml_file import Put
 from lmtui.config.values import typed
 from lmtui.errors import LmtuiError
 
@@ -37,21 +37,15 @@ def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
     raise LmtuiError("there is no preset of that name", name, hint)
 
 
-def changes_for(preset: Preset, before: Preset | None) -> Iterator[TomlEdit]:
-    """Yield the edits that write a preset into the file, in place of `before` or as a
-    new one."""
-    table = (PRESETS, preset.name)
-    said: dict[str, Any] = {**preset.sampling}
+def puts_of(preset: Preset) -> Iterator[Put]:
+    """Yield the edits that write a preset into the file."""
+    values: dict[str, Any] = {**preset.sampling}
     if preset.system is not None:
-        said[SYSTEM] = preset.system
-    if before is not None and before.name != preset.name:
-        yield Rename((PRESETS, before.name), preset.name)
+        values[SYSTEM] = preset.system
     for key in KEYS:
-        if key in said:
-            value = said[key]
-            yield Put((*table, key), list(value) if type(value) is tuple else value)
-        elif before is not None:
-            yield Drop((*table, key))
+        if key in values:
+            value = list(values[key]) if type(values[key]) is tuple else values[key]
+            yield Put((PRESETS, preset.name, key), value)
 
 
 def _preset(name: str, said: object, file: Path) -> Preset:

@@ -15,7 +15,7 @@ from typing import Any
 from lmtui import paths
 from lmtui.config import toml_file
 from lmtui.config.load import KEYS, load
-from lmtui.config.presets import changes_for
+from lmtui.config.presets import puts_of
 from lmtui.config.settings import (
     PRESETS,
     Origin,
@@ -103,12 +103,10 @@ class SettingsFile:
             seen, [Drop(key_path) if keys is None else Put(key_path, keys)]
         )
 
-    def put_preset(
-        self, seen: SettingsSnapshot, preset: Preset, before: Preset | None = None
-    ) -> SettingsSnapshot:
-        """Write a preset, in place of `before` or as a new one."""
-        check_preset(preset, before, seen.saved.presets)
-        return self._change(seen, changes_for(preset, before))
+    def put_preset(self, seen: SettingsSnapshot, preset: Preset) -> SettingsSnapshot:
+        """Write a new preset."""
+        _check_preset(preset, seen.saved.presets)
+        return self._change(seen, puts_of(preset))
 
     def drop_preset(self, seen: SettingsSnapshot, name: str) -> SettingsSnapshot:
         """Remove a preset from the file."""
@@ -133,14 +131,12 @@ def _place(table: Mapping[str, Any], id: str) -> TomlPath:
     return ()
 
 
-def check_preset(
-    preset: Preset, before: Preset | None, others: Mapping[str, Preset]
-) -> None:
+def _check_preset(preset: Preset, others: Mapping[str, Preset]) -> None:
     """Refuse a preset that can't be added to the others."""
     check_name(preset.name)
-    if preset.name in others and (before is None or before.name != preset.name):
-        hint = "Choose another name, or change that preset."
+    if preset.name in others:
+        hint = "Choose another name, or delete that preset: F8 in the settings (F10)."
         raise LmtuiError("a preset of this name already exists", preset.name, hint)
     if preset.system is None and not preset.sampling:
-        hint = "Give it a system prompt, or a value below."
+        hint = "Set the system prompt, or a sampler setting."
         raise LmtuiError("the preset is empty", preset.name, hint)

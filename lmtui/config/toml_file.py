@@ -1,4 +1,4 @@
-"""Reading and editing of `config.toml`: put a value, drop one, rename a table.
+"""Reading and editing of `config.toml`: put a value, drop one.
 
 An edit keeps the user's comments, order and layout. The result is parsed and compared
 with the intended table before it is written. Knows no setting.
@@ -149,15 +149,7 @@ class Drop:
     key: TomlPath
 
 
-@dataclass(frozen=True, slots=True)
-class Rename:
-    """Rename a table; its contents stay, comments included."""
-
-    key: TomlPath
-    name: str
-
-
-TomlEdit = Put | Drop | Rename
+TomlEdit = Put | Drop
 
 
 def change(file: Path, changes: Iterable[TomlEdit], *, seen: str | None = None) -> str:
@@ -220,8 +212,6 @@ def _change_plain(table: dict[str, Any], change: TomlEdit) -> None:
             table[last] = change.value
         case Drop():
             table.pop(last, None)
-        case Rename():
-            table[change.name] = table.pop(last)
 
 
 def _no_table(name: str) -> LmtuiError:
@@ -239,8 +229,6 @@ def _changed(text: str, change: TomlEdit) -> str:
             _put(document, change.key, change.value, ended=text.endswith("\n"))
         case Drop():
             _drop(document, change.key)
-        case Rename():
-            _rename(document, change)
     return tomlkit.dumps(document)
 
 
@@ -273,14 +261,6 @@ def _drop(document: TOMLDocument, key: TomlPath) -> None:
         table = table[name]
     if last in table:
         del table[last]
-
-
-def _rename(document: TOMLDocument, change: Rename) -> None:
-    *names, last = change.key
-    table: Any = document
-    for name in names:
-        table = table[name]
-    table[change.name] = table.pop(last)
 
 
 def _put_above_tables(document: TOMLDocument, key: str, value: TomlValue) -> bool:

@@ -48,7 +48,7 @@ from lmtui.tui.key_order import KeysInOrder
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.preferences import Preferences, PreferencesApp
 from lmtui.tui.settings import events
-from lmtui.tui.settings.preset_writer import PresetWriter
+from lmtui.tui.settings.preset_writer import save_preset
 from lmtui.tui.terminal import (
     InputFailed,
     TerminalDriver,
@@ -118,7 +118,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._options = options
         self._settings_file = file = preferences.settings_file
         self.set_reactive(LmtuiApp.presets, file.presets if file else {})
-        self._preset_writer = PresetWriter(self, file)
         self._input_error: Exception | None = None
         self.open_model = open_model
         self._loaded_any = False  # whether a model was asked for
@@ -312,7 +311,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     @on(PresetNamed)
     def save_preset(self, event: PresetNamed) -> None:
-        self._preset_writer.save(event.name, event.settings, event.system)
+        save_preset(self, self._settings_file, event)
 
     @on(events.SettingsRead)
     def follow_presets(self, event: events.SettingsRead) -> None:

@@ -13,7 +13,7 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.config.toml_file import Drop, Put, Rename, TomlEdit, TomlValue, change
+from lmtui.config.toml_file import Drop, Put, TomlEdit, TomlValue, change
 from lmtui.errors import LmtuiError
 
 VALUES: st.SearchStrategy[TomlValue] = st.one_of(
@@ -123,15 +123,6 @@ def test_new_line_goes_below_the_values_of_its_table(tmp_path: Path) -> None:
     assert file.read_text() == (
         "[sampling] # s\ntop_k = 3 # three\nseed = 4\n\n# talk\n[chat]\nkeep = true\n"
     )
-
-
-def test_a_table_is_renamed_with_its_comments(tmp_path: Path) -> None:
-    file = tmp_path / "config.toml"
-    file.write_text('[presets.a]\n# mine\nsystem = "x" # y\n\n[chat]\nkeep = true\n')
-    change(file, [Rename(("presets", "a"), "b"), Put(("presets", "b", "seed"), 1)])
-    text = file.read_text()
-    assert tomllib.loads(text)["presets"] == {"b": {"system": "x", "seed": 1}}
-    assert "# mine\n" in text and "# y" in text and "[chat]\nkeep = true" in text
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,7 @@ class SettingRow:
 
 @dataclass(frozen=True, slots=True)
 class PresetRow:
-    """A list row of a preset; None is the row that creates one."""
-
-    preset: Preset | None
+    preset: Preset
 
 
 SettingsRow = SettingRow | PresetRow | KeyRow
@@ -134,16 +132,7 @@ def rows_of(
     for preset in snapshot.saved.presets.values():
         if _matches(words, PRESETS, preset.name, preset.system or ""):
             rows.setdefault(PRESETS, []).append(PresetRow(preset))
-    if not words.strip():
-        rows.setdefault(PRESETS, []).append(PresetRow(None))
     return rows
-
-
-def same_row(row: SettingsRow, other: SettingsRow | None) -> bool:
-    if isinstance(row, PresetRow) and isinstance(other, PresetRow):
-        presets = (row.preset or Preset(""), other.preset or Preset(""))
-        return presets[0].name == presets[1].name
-    return row == other
 
 
 def _matches(words: str, *texts: str) -> bool:
@@ -155,7 +144,7 @@ def counted(rows: Iterable[SettingsRow]) -> str:
     """Return how many rows of each kind there are: `41 settings, 172 keys, 2
     presets`."""
     kinds = {SettingRow: "setting", KeyRow: "key", PresetRow: "preset"}
-    counts = Counter(kinds[type(row)] for row in rows if row != PresetRow(None))
+    counts = Counter(kinds[type(row)] for row in rows)
     parts = [f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items()]
     return ", ".join(parts) or "0 settings"
 
@@ -181,9 +170,7 @@ def line_of(row: SettingsRow, snapshot: SettingsSnapshot) -> Content:
     )
 
 
-def _preset_line(preset: Preset | None) -> Content:
-    if preset is None:
-        return Content.assemble(("  + a new one", "$accent"))
+def _preset_line(preset: Preset) -> Content:
     parts = [preset.system or ""] if preset.system else []
     parts += [f"{name} {shown(value)}" for name, value in preset.sampling.items()]
     return Content.assemble(
@@ -231,14 +218,7 @@ def _facts(
     yield f"In config.toml: {saved if is_in_file else 'nothing'}"
 
 
-def _about_preset(preset: Preset | None) -> Content:
-    if preset is None:
-        return Content.assemble(
-            ("A preset", "bold"),
-            "\nA system prompt and sampler settings under one name. "
-            "--preset NAME or /preset NAME uses it; a setting that it leaves out stays "
-            "as set above.",
-        )
+def _about_preset(preset: Preset) -> Content:
     lines = [f"{name} = {shown(value)}" for name, value in preset.sampling.items()]
     if preset.system is not None:
         cut = len(preset.system) > _SYSTEM

@@ -29,7 +29,6 @@ from lmtui.tui.dialogs import Choice, ConfirmDialog, notify_error
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.settings import events as facts
 from lmtui.tui.settings.edit import EditSetting, about_setting
-from lmtui.tui.settings.preset import EditedPreset, PresetForm
 from lmtui.tui.settings.rows import (
     KeyRow,
     PresetRow,
@@ -40,7 +39,6 @@ from lmtui.tui.settings.rows import (
     counted,
     line_of,
     rows_of,
-    same_row,
     shown,
 )
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -49,6 +47,7 @@ from lmtui.tui.widgets.status import MainPart
 
 NOTHING = "No setting has all of these words."
 _NOT_THERE = "It is not in config.toml."
+_USES = "/preset {0} uses it in the chat; /preset save NAME writes another."
 _BUG = LmtuiError("the settings could not be read or written", "", "See the log.")
 
 
@@ -58,8 +57,9 @@ Type to search names and descriptions; Up and Down choose. Enter changes the set
 under the cursor and writes it into config.toml, where your comments and order stay. F8
 removes it from the file, so that the default counts. A flag or an environment variable
 overrides the file and is named where it does. A preset is a system prompt and sampler
-settings under one name. An action can have several keys, separated by commas; a key
-that is already used on the same screen is refused.
+settings under one name; /preset save NAME in the chat writes one. An action can have
+several keys, separated by commas; a key that is already used on the same screen is
+refused.
 """
     CSS_PATH = "screen.tcss"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
@@ -180,7 +180,7 @@ that is already used on the same screen is refused.
         self._preview()
 
     def _highlight(self, row: SettingsRow | None) -> None:
-        ids = [id_ for id_, other in self._rows.items() if same_row(other, row)]
+        ids = [id_ for id_, other in self._rows.items() if other == row]
         for id_ in ids or list(self._rows)[:1]:
             self._list.highlighted = self._list.get_option_index(id_)
 
@@ -193,7 +193,7 @@ that is already used on the same screen is refused.
         self._show_about(text)
         keys = "Enter changes · F8 default"
         if isinstance(row, PresetRow):
-            keys = "Enter changes · F8 deletes" if row.preset else "Enter makes one"
+            keys = "F8 deletes"
         self.query_one("#count", Static).update(counted(self._rows.values()))
         self._show_foot(f"{keys} · F1 help · Esc closes")
 
@@ -219,10 +219,7 @@ that is already used on the same screen is refused.
                 put = partial(self._put_keys, bound.id)
                 self.app.push_screen(EditSetting(question, put))
             case PresetRow(preset):
-                others = self._snapshot.saved.presets
-                sampling = self._snapshot.counting.sampling
-                form = PresetForm(preset, others=others, sampling=sampling)
-                self.app.push_screen(form, partial(self._put_preset, preset))
+                self.notify(_USES.format(visible_line(preset.name)), markup=False)
 
     def _change_setting(self, name: str, snapshot: SettingsSnapshot) -> None:
         value = snapshot.saved.value(name)
@@ -246,21 +243,6 @@ that is already used on the same screen is refused.
             )
         )
 
-    def _put_preset(self, original: Preset | None, edited: EditedPreset | None) -> None:
-        if edited is None:
-            return
-        if edited.preset is None and original is not None:
-            self._ask_to_delete(original)
-            return
-
-        def write(snapshot: SettingsSnapshot) -> facts.SettingsRead:
-            assert edited.preset is not None
-            return facts.PresetsSaved(
-                self._file.put_preset(snapshot, edited.preset, original)
-            )
-
-        self._write(write)
-
     def action_reset(self) -> None:
         match self._row:
             case SettingRow(name) if self._snapshot is not None:
@@ -273,7 +255,7 @@ that is already used on the same screen is refused.
                     self._put_keys(item.id, None)
                 else:
                     self.notify(_NOT_THERE)
-            case PresetRow(Preset() as preset):
+            case PresetRow(preset):
                 self._ask_to_delete(preset)
 
     def _ask_to_delete(self, preset: Preset) -> None:

@@ -25,7 +25,6 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.widgets.cells import drawn
-from lmtui.tui.widgets.drawn_area import DrawnArea
 from lmtui.tui.widgets.entry_history import EntryHistory
 from lmtui.tui.widgets.key_input import handle_key
 
@@ -64,34 +63,6 @@ class TextField(Input):
     async def _on_key(self, event: events.Key) -> None:
         def write(text: str) -> None:
             self.replace(text, *self.selection)
-
-        await handle_key(self, event, write)
-
-
-class TextBox(DrawnArea):
-    DEFAULT_CSS = """
-    TextBox {
-        border: none;
-        padding: 0;
-        background: $surface;
-        scrollbar-size-vertical: 1;
-        &:focus { border: none; background: $panel; background-tint: transparent; }
-    }
-    """
-
-    def __init__(self, *, id: str, placeholder: str = "") -> None:
-        super().__init__(
-            id=id,
-            soft_wrap=True,
-            show_line_numbers=False,
-            highlight_cursor_line=False,
-            tab_behavior="focus",
-            placeholder=placeholder,
-        )
-
-    async def _on_key(self, event: events.Key) -> None:
-        def write(text: str) -> None:
-            self._replace_via_keyboard(text, *self.selection)
 
         await handle_key(self, event, write)
 

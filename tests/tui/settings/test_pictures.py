@@ -15,7 +15,6 @@ from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.settings.edit import EditSetting
-from lmtui.tui.settings.preset import PresetForm
 from lmtui.tui.settings.screen import SettingsScreen
 from tests.fakes import FakeEngine
 from tests.tui.pictures import Compare, looks_as_kept
@@ -76,15 +75,5 @@ def test_a_value_that_is_refused(snap_compare: Compare, app: LmtuiApp) -> None:
         await running.on(EditSetting)
         await running.press("backspace", "backspace", "0")
         await running.until(lambda: "out of range" in running.seen)
-
-    assert looks_as_kept(snap_compare, app, show, size=(80, 24))
-
-
-def test_a_preset(snap_compare: Compare, app: LmtuiApp) -> None:
-    async def show(running: Program) -> None:
-        await search(running, "pirate")
-        await running.press("enter")
-        await running.on(PresetForm)
-        await running.until(lambda: "You are a pirate" in running.seen)
 
     assert looks_as_kept(snap_compare, app, show, size=(80, 24))

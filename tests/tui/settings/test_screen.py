@@ -24,12 +24,11 @@ from lmtui.tui.help import HelpScreen
 from lmtui.tui.keys import all_bound
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.settings.edit import EditSetting
-from lmtui.tui.settings.preset import PresetForm
 from lmtui.tui.settings.rows import KeyRow, SettingRow, SettingsRow, about, rows_of
 from lmtui.tui.settings.screen import SettingsScreen
-from lmtui.tui.widgets.line_prompt import TextBox, TextField
+from lmtui.tui.widgets.line_prompt import TextField
 from lmtui.tui.widgets.sampler_controls import SamplerControls
-from tests.tui.programs import Program, assert_laid_out, chatting
+from tests.tui.programs import Program, chatting
 
 MINE = """\
 # mine
@@ -341,62 +340,27 @@ async def test_broken_settings_file_is_told_and_read_once_mended(file: Path) -> 
         await said(running, "The model")
 
 
-async def test_preset_is_checked_created_and_deleted(file: Path) -> None:
+async def test_preset_is_shown_and_deleted(file: Path) -> None:
     async with shown(file, size=(80, 24)) as running:
-        await running.press("up")
-        await said(running, "sampler settings under one name")
+        await search(running, "pirate")
+        await said(running, "You [bold]are␛ a pirate")
+        assert "\x1b" not in running.seen
         await running.press("enter")
-        form = await running.on(PresetForm)
-        assert_laid_out(form)
-        await running.press(*"poet", "ctrl+s")
-        assert "is empty" in str(form.query_one("#wrong", Static).content)
-        await running.press("tab", *"Rhyme.", "tab", *"-1", "ctrl+s")
-        assert "out of range" in str(form.query_one("#wrong", Static).content)
-        await running.press("backspace", "backspace", *"1.5", "ctrl+s")
+        await running.until(lambda: "/preset pirate uses it" in running.notices)
+        await running.press("f8")
+        await running.on(ConfirmDialog)
+        await running.press("escape")
         await running.on(SettingsScreen)
-        await running.until(lambda: "poet" in running.app.presets)
-        assert running.app.presets["poet"].sampling == {"temperature": 1.5}
-        assert file.read_text() == (
-            MINE + '\n[presets.poet]\nsystem = "Rhyme."\ntemperature = 1.5\n'
-        )
-        await search(running, "poet")
+        assert list(running.app.presets) == ["pirate"]
         await running.press("f8")
         await running.on(ConfirmDialog)
         await running.press("d")
         await running.on(SettingsScreen)
-        await running.until(lambda: "poet" not in running.app.presets)
-        assert "poet" not in file.read_text()
-        assert list(running.app.presets) == ["pirate"]
+        await running.until(lambda: not running.app.presets)
+        assert "pirate" not in file.read_text()
 
 
-async def test_leaving_a_changed_preset_asks_first(
-    file: Path,
-) -> None:
-    async with shown(file) as running:
-        await search(running, "pirate")
-        await running.press("enter")
-        form = await running.on(PresetForm)
-        await running.press("escape")
-        await running.on(SettingsScreen)
-        await running.press("enter")
-        form = await running.on(PresetForm)
-        assert form.query_one(TextBox).text.startswith("You [bold]are\x1b")
-        assert "\x1b" not in running.seen and "You [bold]are␛ a pirate" in running.seen
-        form.query_one("#name", TextField).value = "captain"
-        form.query_one("#temperature", TextField).value = "0.4"
-        await running.press("escape")
-        await running.on(ConfirmDialog)
-        await running.press("escape")
-        await running.on(PresetForm)
-        await running.press("ctrl+s")
-        await running.on(SettingsScreen)
-        await running.until(lambda: list(running.app.presets) == ["captain"])
-        assert "[presets.captain]" in file.read_text()
-        await running.chat.commands.run("/preset captain")
-        assert running.chat.query_one(SamplerControls).settings.temperature == 0.4
-
-
-async def test_the_chat_saves_a_preset_and_asks_before_it_replaces_one(
+async def test_the_chat_saves_a_preset_and_replaces_none(
     file: Path,
 ) -> None:
     async with shown(file, min_p=0.2) as running:
@@ -419,15 +383,11 @@ async def test_the_chat_saves_a_preset_and_asks_before_it_replaces_one(
         await running.ask("/preset pirate")
         await running.until(lambda: chat.session.conversation.root.content)
         await running.ask("/preset save my own")
-        await running.on(ConfirmDialog)
-        await running.press("escape")
+        await running.until(lambda: "already exists" in running.notices)
         assert file.read_text() == before
-        await running.ask("/preset save my own")
-        dialog = await running.on(ConfirmDialog)
-        dialog.accept_keys()
-        await running.press("r")
-        await running.until(lambda: running.app.presets["my own"].system is not None)
-        assert running.app.presets["my own"].sampling["temperature"] == 1.2
+        await running.ask("/preset save another")
+        await running.until(lambda: "another" in running.app.presets)
+        assert running.app.presets["another"].sampling["temperature"] == 1.2
         await running.ask("/preset save " + "x" * 99)
         await running.until(lambda: "the name of the preset is too" in running.notices)
 
