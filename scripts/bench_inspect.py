@@ -1,9 +1,9 @@
 """What the numbers of `lmtui inspect` cost, beyond those that anybody would compute.
 
-Ours are all: logprob, rank, entropy, nine alternatives, and the totals with histograms
-and calibration. The peers are one forward in float32, alone or with a log-softmax of
-all its logits and the tokens' own picked out. As a script it scores once and prints
-how much memory that took: `bench_inspect.py ours|peer MODEL`.
+Ours are all: logprob, rank, entropy, and the totals with histograms. The peers are one
+forward in float32, alone or with a log-softmax of all its logits and the tokens' own
+picked out. As a script it scores once and prints how much memory that took:
+`bench_inspect.py ours|peer MODEL`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from bench_documents import cut, prose
 from bench_tools import Work, compare
 from torch import Tensor
 
-from lmtui.analysis import calibration
 from lmtui.analysis.summary import Totals
 from lmtui.engine.engine import LocalEngine
 from lmtui.models.load import load
@@ -34,7 +33,7 @@ def score(engine: LocalEngine, ids: Sequence[int]) -> Totals:
     """All that `inspect` computes, in one window."""
     totals = Totals(limit=20)
     window = len(ids)
-    for token in engine.score(ids, window=window, top_n=calibration.ROWS):
+    for token in engine.score(ids, window=window):
         totals.add(token)
     return totals
 

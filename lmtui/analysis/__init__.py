@@ -1,1 +1,1 @@
-"""Analyses of scored text: totals, calibration, comparison of models, branches."""
+"""Analyses of scored text: totals, comparison of models, branches."""

@@ -22,8 +22,8 @@ Names = dict[int, tuple[str, bytes]]
 
 _ROW = Struct("=id")  # id and logprob
 
-MOST = 20
-"""Length of the lists of the most surprising tokens and the largest changes."""
+MOST = 10
+"""Length of the list of the most surprising tokens."""
 
 
 class PackedRows(Sequence[Candidate]):

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lmtui import notation
-from lmtui.analysis.calibration import RANKS as WITHIN
-from lmtui.analysis.calibration import Bin, Calibration
 from lmtui.engine.scoring.totals import bits_per, mean_nll, perplexity, typicality
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
@@ -28,6 +26,8 @@ Span = tuple[int, int]
 
 RANKS = (1, 10, 100, 1000)
 """The last rank of each bin except the open one."""
+WITHIN = (1, 5, 10)
+"""The values of k for accuracy at k."""
 ENTROPY_BINS = 12
 """Bins of one bit each; the last one is open."""
 
@@ -65,9 +65,12 @@ class Totals:
     """Tokens in each bin of `rank_bin`."""
     unlisted: int = 0
     """Tokens that a server did not list, whose rank is not known."""
+    listed: float = math.inf
+    """The fewest tokens that a server listed where one is not among them."""
+    within: list[int] = field(default_factory=lambda: [0] * len(WITHIN))
+    """Tokens of rank k or better, for each k of `WITHIN`."""
     entropies: list[int] = field(default_factory=lambda: [0] * ENTROPY_BINS)
     """Tokens in each bin of `entropy_bin`."""
-    calibration: Calibration = field(default_factory=Calibration)
     _sum: float = 0.0
     _logprobs: array[float] = field(default_factory=lambda: array("f"))
     _typicalities: array[float] = field(default_factory=lambda: array("f"))
@@ -86,11 +89,13 @@ class Totals:
             self._typicalities.append(z)
         if isinstance(token.rank, RankAbove):
             self.unlisted += 1
+            self.listed = min(self.listed, token.rank.listed)
         elif token.rank is not None:
             self.ranks[rank_bin(token.rank)] += 1
+            for index, k in enumerate(WITHIN):
+                self.within[index] += token.rank <= k
         if (entropy := exact_entropy(token.entropy)) is not None:
             self.entropies[entropy_bin(entropy)] += 1
-        self.calibration.add(token)
         if self.limit:
             self._remember((-token.logprob, -token.index, token, span))
 
@@ -121,12 +126,22 @@ class Totals:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.ranks[:] = map(int.__add__, self.ranks, other.ranks)
         self.entropies[:] = map(int.__add__, self.entropies, other.entropies)
-        self.calibration.merge(other.calibration)
+        self.within[:] = map(int.__add__, self.within, other.within)
+        self.listed = min(self.listed, other.listed)
 
     @property
     def has_ranges_only(self) -> bool:
         """Whether tokens were scored, and the entropy of none is known."""
         return self.scored > 0 and not any(self.entropies)
+
+    def accuracy(self, k: int) -> float | None:
+        """Return the share of tokens of rank `k` or better; equal logits share a rank.
+        None where a server listed fewer than `k` tokens: one that it did not list could
+        be either, and to leave it out would keep the hits only."""
+        ranked = sum(self.ranks) + self.unlisted
+        if not ranked or k > self.listed:
+            return None
+        return self.within[WITHIN.index(k)] / ranked
 
     @property
     def logprob(self) -> float | None:
@@ -223,26 +238,17 @@ def _context_fields(summary: Summary) -> dict[str, Any]:
 
 
 def _counts(totals: Totals) -> dict[str, Any]:
-    calibration = totals.calibration
     return {
         "ranks": dict(zip((*map(str, RANKS), "rest"), totals.ranks, strict=True)),
         **({"unlisted": totals.unlisted} if totals.unlisted else {}),
         # A server that lists some tokens tells a range of each entropy.
         "entropy_bits": None if totals.has_ranges_only else list(totals.entropies),
-        "accuracy": {str(k): calibration.accuracy(k) for k in WITHIN},
-        "expected_calibration_error": calibration.expected_error,
-        "confidence": [_bin(each) for each in calibration.confidence],
-        "claims": [_bin(claim) for claim in calibration.claims],
+        "accuracy": {str(k): totals.accuracy(k) for k in WITHIN},
     }
-
-
-def _bin(counted_bin: Bin) -> dict[str, Any]:
-    return {name: getattr(counted_bin, name) for name in Bin.__slots__}
 
 
 def figures(totals: Totals) -> dict[str, str]:
     """Return formatted totals by label, for the command line and the HTML page."""
-    calibration = totals.calibration
     return {
         notation.TOKENS.short: notation.count(totals.tokens),
         notation.SCORED.short: notation.count(totals.scored),
@@ -254,10 +260,9 @@ def figures(totals: Totals) -> dict[str, str]:
         "Min-K%, nats": notation.number(totals.min_k),
         "Min-K%++": notation.number(totals.min_k_plus_plus),
         "bits/zlib bit": notation.rate(totals.bits_per_zlib_bit),
-        "right at once": notation.percent(calibration.accuracy(1)),
-        "in the first 5": notation.percent(calibration.accuracy(5)),
-        "in the first 10": notation.percent(calibration.accuracy(10)),
-        "calibration error": notation.percent(calibration.expected_error),
+        "right at once": notation.percent(totals.accuracy(1)),
+        "in the first 5": notation.percent(totals.accuracy(5)),
+        "in the first 10": notation.percent(totals.accuracy(10)),
     }
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.analysis.branches import ROOT
-from lmtui.analysis.scored_document import Names, PackedRows, ScoredDocument
+from lmtui.analysis.scored_document import MOST, Names, PackedRows, ScoredDocument
 from lmtui.analysis.summary import Totals
 from lmtui.engine.types import Candidate
 from tests.fakes import FakeEngine
@@ -61,7 +61,7 @@ def test_scored_document_is_the_same_in_any_part_order(
         assert reading.scored == done + part.end - part.first
     whole = tuple(engine.score(encoding.ids, prefix=encoding.prefix, top_n=20))
     assert reading.branches.path(ROOT) == reading.text == whole
-    totals = Totals(limit=20)
+    totals = Totals(limit=MOST)
     for token in whole:
         totals.add(token)
     assert reading.totals.ranks == totals.ranks

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lmtui.analysis.summary import (
     RANKS,
+    WITHIN,
     Summary,
     Totals,
     entropy_bin,
@@ -27,6 +28,7 @@ from lmtui.partial import EntropyRange, RankAbove
 from tests.analysis.scored import places, token
 from tests.fakes import FakeEngine
 
+TEXTS = st.lists(places(), max_size=40)
 LOGPROBS = st.lists(st.none() | st.floats(-50, 0), max_size=30)
 
 
@@ -221,3 +223,39 @@ def test_rank_bins_include_upper_and_entropy_bins_lower_edges() -> None:
     ]
     bins = [entropy_bin(LN2 * h) for h in (-1e-9, 0, 0.9, 1, 10.5, 11, 40)]
     assert bins == [0, 0, 0, 1, 10, 11, 11]
+
+
+def added(tokens: list[ScoredToken]) -> Totals:
+    """The totals over these tokens."""
+    result = Totals()
+    for each in tokens:
+        result.add(each)
+    return result
+
+
+@given(TEXTS)
+def test_accuracy_is_the_share_of_tokens_within_a_rank(
+    tokens: list[ScoredToken],
+) -> None:
+    result = added(tokens)
+    ranks = [t.rank for t in tokens if t.rank is not None]
+    for k in WITHIN:
+        share = sum(r <= k for r in ranks) / len(ranks) if ranks else None
+        assert result.accuracy(k) == pytest.approx(share)
+
+
+def test_a_token_that_is_not_listed_is_a_miss_as_far_as_the_list_goes() -> None:
+    first, beyond = token(0, -0.1, rank=1), token(1, -9.0)
+    result = added([first, replace(beyond, rank=RankAbove(5)), beyond])
+    assert [result.accuracy(k) for k in WITHIN] == [0.5, 0.5, None]
+
+
+@given(TEXTS, TEXTS)
+def test_merged_accuracy_equals_that_of_joined_texts(
+    one: list[ScoredToken], other: list[ScoredToken]
+) -> None:
+    merged, unlisted = added(one), replace(token(0, -9.0), rank=RankAbove(5))
+    merged.merge(added([*other, unlisted]))
+    whole = added([*one, *other, unlisted])
+    for k in WITHIN:
+        assert merged.accuracy(k) == whole.accuracy(k)

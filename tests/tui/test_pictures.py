@@ -298,7 +298,7 @@ def test_inspector_overview(snap_compare: Compare) -> None:
     async def show(running: Program) -> None:
         await running.until(lambda: "ready · letter" in running.seen)
         await running.pilot.press("o")
-        await running.until(lambda: "Calibration" in running.seen)
+        await running.until(lambda: "Most surprising" in running.seen)
 
     assert inspected(snap_compare, show, (120, 40))
 

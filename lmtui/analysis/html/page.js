@@ -370,27 +370,6 @@ const bars = (names, counts) => {
   });
   return table;
 };
-const reliability = (bins) => {
-  const table = make("table"), head = make("tr");
-  table.style.width = "100%";
-  head.append(make("th", "", "said"), make("th", "n", "came"), make("th", "n", "of"), make("th"));
-  table.append(head);
-  for (const bin of bins) {
-    const row = make("tr"), cell = make("td", "b"), pair = make("div", "pair");
-    const bar = make("span", "bar"), mark = make("span", "mark");
-    bar.style.width = `${100 * (bin.hit_rate || 0)}%`;
-    pair.append(bar);
-    if (bin.count) {
-      mark.style.left = `calc(${100 * bin.mean_prob}% - 1px)`;
-      pair.append(mark);
-    }
-    cell.append(pair);
-    row.append(make("th", "", `${number(100 * bin.low, 0)}–${number(100 * bin.high, 0)}%`),
-      make("td", "n", percent(bin.hit_rate)), make("td", "n", number(bin.count, 0)), cell);
-    table.append(row);
-  }
-  return table;
-};
 const places = (value, order, form, head) => {
   const found = cells.map((cell, index) => [index, cell[TOKENS].length ? value(cell) : null])
     .filter(([, each]) => each !== null && order(each) > 0)
@@ -478,9 +457,6 @@ const drawSummary = () => {
       ? make("p", "", "A range for each token, as the server lists only some.")
       : bars(bits.map((_, low) => low + 1 < bits.length ? `${low}–${low + 1}` : `${low} and more`),
         bits)));
-    parts.push(card(`Calibration of first guesses${name}`, reliability(model.confidence), make("p", "",
-      "Bar: how often the most probable token came. Mark: the probability it was given.")));
-    parts.push(card(`Calibration of all tokens over 10%${name}`, reliability(model.claims)));
   }
   parts.push(along());
   parts.push(card("Most surprising", places(surprisal, (each) => each,

@@ -100,8 +100,7 @@ Rows = Annotated[
     bool,
     typer.Option(
         "--summary",
-        help="Print one row per file, and one for all together; ece is the expected "
-        "calibration error.",
+        help="Print one row per file, and one for all together.",
     ),
 ]
 Sort = Annotated[
@@ -381,6 +380,8 @@ def _score(
         console = terminal_console(no_color=no_color)
         many, alternatives = len(documents) > 1, rules.top > 0
         plain = partial(write_plain, console, heading=many, alternatives=alternatives)
+        if alternatives:  # of two, one is another token than the text's
+            rules = replace(rules, top=max(2, rules.top))
         score_each(engines, documents, rules, plain)
 
 

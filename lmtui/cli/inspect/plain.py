@@ -18,8 +18,6 @@ from rich.text import Text
 
 from lmtui import notation
 from lmtui import surprisal_scale as scale
-from lmtui.analysis.calibration import BINS
-from lmtui.analysis.calibration import RANKS as WITHIN
 from lmtui.analysis.compare import (
     NOTICEABLE,
     ComparedSpan,
@@ -67,7 +65,6 @@ _LABELS = (
 )
 _NAMED = 17  # width of the column of names
 _LISTED = 10  # rows in a table of tokens
-_ENOUGH = 100  # least number of scored tokens for the calibration
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _UNITS: dict[Unit, str] = {
     "token": "tokens",
@@ -109,8 +106,6 @@ def summary_of(row: ScoredRow, alternatives: bool) -> list[RenderableType]:
     """
     totals = row.own.totals
     parts: list[RenderableType] = [numbers(row.own)]
-    if totals.scored >= _ENOUGH:
-        parts.append(_calibration(totals))
     if totals.scored:
         parts.append(_worst(row, alternatives=alternatives))
     return parts
@@ -219,28 +214,6 @@ def _entropies(counts: Sequence[int]) -> str:
     """Draw how many tokens have each entropy, and say how many the highest block is."""
     most = notation.percent(max(counts) / max(1, sum(counts)))
     return f"{_bars(counts)}  0 to 11 bits, and more; █ is {most}"
-
-
-def _calibration(totals: Totals) -> Text:
-    """Return top-k accuracy, and hit rates by confidence of the first guess."""
-    calibration = totals.calibration
-    within = ", ".join(
-        f"{notation.percent(calibration.accuracy(k))} in the first {k}" for k in WITHIN
-    )
-    bins = calibration.confidence
-    sure = [f"≤{round(100 * bin_.high)}%" for bin_ in bins]
-    right = [notation.percent(bin_.hit_rate) for bin_ in bins]
-    places = [f"{bin_.count:,}" for bin_ in bins]
-    error = notation.percent(calibration.expected_error)
-    return _rows(
-        {
-            "guesses": within.replace("in the first 1,", "right at once,"),
-            "sure": "".join(f"{cell:>6}" for cell in sure),
-            "right": "".join(f"{cell:>6}" for cell in right),
-            "places": "".join(f"{cell:>6}" for cell in places),
-            "": f"expected calibration error {error}, in {BINS} bins",
-        }
-    )
 
 
 def _worst(row: ScoredRow, *, alternatives: bool) -> Table:

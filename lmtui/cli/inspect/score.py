@@ -12,7 +12,6 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from lmtui import cancellation
-from lmtui.analysis import calibration
 from lmtui.analysis.compare import (
     ComparedSpan,
     Comparison,
@@ -102,7 +101,7 @@ class ModelScores:
             prefix=self.encoding.prefix,
             window=self.windows.window,
             stride=self.windows.stride,
-            top_n=max(rules.top, calibration.ROWS),
+            top_n=rules.top,
         )
         self.totals = Totals(limit=WORST)
 
@@ -134,7 +133,7 @@ class ModelScores:
             prefix=self.encoding.prefix,
             window=self.windows.window,
             stride=self.windows.stride,
-            top_n=max(self._rules.top, calibration.ROWS),
+            top_n=self._rules.top,
         )
         tokens = self._engine.describe_tokens(ids)
         spans = self.encoding.spans
@@ -184,8 +183,7 @@ class TextScores:
         return self._comparison is not None
 
     def pieces(self) -> Iterator[ComparedSpan]:
-        """Yield the parts of the text. Their tokens may have more alternatives than
-        asked for."""
+        """Yield the parts of the text."""
         compared = self._comparison
         own, *others = (model.tokens() for model in self._models)
         parts = pieces(own, others[0], compared.unit) if compared else alone(own)

@@ -46,15 +46,7 @@ ALONE = (
     _PERPLEXITY,
     _PER_BYTE,
     Column("bits/char", 10, notation.rate, _totals("bits_per_character")),
-    Column(
-        "top-1", 7, notation.percent, lambda row: row.own.totals.calibration.accuracy(1)
-    ),
-    Column(
-        "ece",
-        6,
-        notation.percent,
-        lambda row: row.own.totals.calibration.expected_error,
-    ),
+    Column("top-1", 7, notation.percent, lambda row: row.own.totals.accuracy(1)),
 )
 """Columns for one model."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmtui.analysis.compare import ComparedSpan, Comparison, pieces, unit_of
-from lmtui.analysis.scored_document import MOST, ScoredDocument
+from lmtui.analysis.scored_document import ScoredDocument
 from lmtui.engine.scoring.passages import DocumentTokens, tokenize_document
 from lmtui.engine.scoring.totals import Sums
 from lmtui.engine.types import Distribution, EngineInfo, ScoredToken
@@ -166,7 +166,7 @@ class CompareController(Controller):
         unit = unit_of(own.encoding, other.encoding)
         own_tokens = zip(tokens, own.spans, strict=True)
         spans = list(pieces(own_tokens, zip(others, other.spans, strict=True), unit))
-        self.comparison = Comparison(unit, limit=MOST)
+        self.comparison = Comparison(unit)
         for piece in spans:
             self.comparison.add(piece)
             self._span_at.update((token.index, piece) for token, _ in piece.tokens)

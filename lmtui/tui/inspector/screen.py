@@ -55,7 +55,7 @@ the one you choose; the old text stays on its own branch.
         Binding("enter", "alternatives", "Alternatives", id="inspect.alternatives",
                 tooltip="What could stand here instead, and where each would lead."),
         Binding("o", "overview", "Overview", id="inspect.overview",
-                tooltip="Totals, histograms, calibration and the greatest surprises."),
+                tooltip="Totals, and the greatest surprises."),
         Binding("L", "lens", "Logit lens", id="inspect.lens",
                 tooltip="What the model would predict after each of its layers."),
         Binding("w", "why", "Why", id="inspect.why",
@@ -193,7 +193,7 @@ the one you choose; the old text stays on its own branch.
         if self.compare.either_reads and isinstance(
             page := self.app.screen, OverviewScreen
         ):
-            page.show(written, self._sums_of_branch())
+            page.show(written.tokens, self._totals_of_branch())
 
     def _show_all(self) -> None:
         self._show_totals()
@@ -299,10 +299,7 @@ the one you choose; the old text stays on its own branch.
 
     def action_overview(self) -> None:
         page = OverviewScreen(
-            self.document.source.name,
-            self.document.written,
-            self._sums_of_branch(),
-            comparison=self.compare.comparison,
+            self.document.source.name, self.document.path, self._totals_of_branch()
         )
 
         def answer(index: int | None) -> None:
@@ -311,15 +308,20 @@ the one you choose; the old text stays on its own branch.
 
         self.app.push_screen(page, answer)
 
-    def _sums_of_branch(self) -> Totals:
+    def _totals_of_branch(self) -> Totals:
         """Return the totals of the branch that is shown. Of a text they were counted
         while it was read: it may be long."""
-        scored = self.document.scored
+        scored, written = self.document.scored, self.document.written
         if scored.ids and scored.branch == ROOT:
-            return scored.totals_so_far()
-        totals = Totals(limit=MOST)
-        for index, token in enumerate(self.document.path):
-            totals.add(as_scored(token, index))
+            totals = scored.totals_so_far()
+        else:
+            totals = Totals(limit=MOST)
+            for index, token in enumerate(written.tokens):
+                totals.add(as_scored(token, index))
+        sums = written.sums("text", 0, len(written.tokens))
+        totals.characters, totals.bytes = sums.characters, sums.bytes
+        if sums.whole:
+            totals.compress(written.whole_text(), sums.bytes)
         return totals
 
     # Finding and copying.

@@ -51,7 +51,7 @@ def page_of(cells: str, totals: Totals, *, compares: bool = False, **more: Any) 
     entropies = None if totals.has_ranges_only else totals.entropies
     counts = {"ranks": dict(enumerate(totals.ranks)), "entropy_bits": entropies}
     counts |= {"scored": totals.scored, "unlisted": totals.unlisted}
-    told = {"accuracy": {"1": 0.5, "5": 0.6, "10": 1}, "confidence": [], "claims": []}
+    told = {"accuracy": {"1": 0.5, "5": 0.6, "10": 1}}
     own = FACTS | counts | told | {"figures": figures(totals)}
     facts: dict[str, Any] = {"file": "a.txt", "own": own, **more}
     if compares:

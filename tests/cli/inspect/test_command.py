@@ -38,8 +38,7 @@ SUMMARY = ["event", "file", "model", "precision", "dtype", "tokens", "scored"]
 SUMMARY += ["logprob", "mean_nll", "perplexity", "bits_per_byte", "window", "stride"]
 SUMMARY += ["bos", "bits_per_character", "min_k", "min_k_plus_plus"]
 SUMMARY += ["bits_per_zlib_bit", "characters", "bytes", "ranks"]
-SUMMARY += ["entropy_bits", "accuracy", "expected_calibration_error", "confidence"]
-SUMMARY += ["claims"]
+SUMMARY += ["entropy_bits", "accuracy"]
 OTHER = {"models": {"other": {"seed": 5, "name": "other"}}}
 TEXT = "Naïve café\n\tBrücke 橋 end"
 
@@ -297,16 +296,6 @@ def test_plain_says_how_many_tokens_the_highest_entropy_bar_is(file: Path) -> No
     counts = summary["entropy_bits"]
     most = notation.percent(max(counts) / sum(counts))
     assert f"and more; █ is {most}\n" in run("inspect", str(file)).out
-
-
-def test_plain_shows_calibration_only_for_longer_texts(tmp_path: Path) -> None:
-    file = tmp_path / "long"
-    for text, told in (("word " * 30, True), ("word", False)):
-        file.write_text(text)
-        out = run("inspect", str(file)).out
-        assert ("right at once" in out) is told
-        assert ("expected calibration error" in out) is told
-        assert max(len(line) for line in out.splitlines()[1:]) <= 80
 
 
 def test_plain_on_a_terminal_has_colours_and_a_legend(file: Path) -> None:

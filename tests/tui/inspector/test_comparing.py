@@ -14,8 +14,6 @@ from lmtui.engine.types import BosRule, Encoding
 from lmtui.models.source import ModelRef
 from lmtui.surprisal_scale import DIFFERENCES, difference_step, legend
 from lmtui.text import visible_token
-from lmtui.tui.inspector.overview import OverviewScreen
-from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.text_totals import TextTotals
 from tests.fake_numbers import state_after
@@ -85,18 +83,6 @@ async def test_comparison_shows_differences_and_the_other_models_panel() -> None
         assert_laid_out(page.screen)
         await page.press("m")
         await page.until(lambda: "surprisal" in page.running.seen)
-
-
-async def test_overview_leads_to_the_greatest_difference() -> None:
-    async with inspecting(TEXT, against=FakeEngine(name="other", seed=5)) as page:
-        await compared(page)
-        await page.press("o")
-        overview = await page.running.on(OverviewScreen)
-        bits = bits_of(TEXT)
-        most = max(range(len(bits)), key=lambda i: abs(bits[i]))
-        overview.query_one("#changed", DialogList).focus()
-        await page.press("home", "enter")
-        await page.until(lambda: page.view.index == most + 1)
 
 
 async def test_models_with_other_tokens_are_compared_by_parts() -> None:
