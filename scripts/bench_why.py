@@ -11,7 +11,7 @@ from lmtui.analysis.attribution import Attribution, Granularity
 from lmtui.engine.engine import LocalEngine
 
 TOKENS = 256
-_UNITS: tuple[Granularity, ...] = ("sentence", "word", "hierarchical")
+_UNITS: tuple[Granularity, ...] = ("sentence", "word")
 _MOST = 40  # parts; of words the last ones, which have the least behind them
 
 

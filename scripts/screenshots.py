@@ -221,7 +221,9 @@ async def why(drawing: Drawing) -> None:
     await drawing.until(lambda: " ready " in drawing.seen and "⌷" in drawing.seen)
     await drawing.press("ctrl+end", "left", "w")
     await drawing.shows("Enter goes there")
-    await drawing.press("tab", "down", "down")
+    await drawing.press("t", "t")
+    await drawing.shows("word “speak”")
+    await drawing.press("tab", "down")
     await drawing.shows("word “Paris.”")
     await drawing.until(lambda: drawing.seen.count("as unsure as") == 2)
 

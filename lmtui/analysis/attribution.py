@@ -24,15 +24,11 @@ from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2
 
-Level = Literal["word", "sentence", "line", "token", "turn"]
-Granularity = Literal["word", "sentence", "line", "token", "turn", "hierarchical"]
+Granularity = Literal["word", "sentence", "line", "token", "turn"]
 Span = tuple[int, int]
 NamedSpan = tuple[str, int, int]
 """Name of a part of a text, such as a file in a message; start and end in code
 points."""
-
-STRONGEST = 3
-"""Units of a level of which the hierarchical order also leaves out the parts."""
 
 LISTED = 10
 """Effects in a list of the strongest."""
@@ -93,7 +89,7 @@ class Effect:
     predict it from."""
     bits: float | None
     """What the unit adds to log P(target | context), in bits."""
-    by: Level
+    by: Granularity
     source: int
     """Index of its source."""
     token: int | None
@@ -107,7 +103,7 @@ class _Unit(NamedTuple):
     start: int
     """In all that is read, as is `end`."""
     end: int
-    by: Level
+    by: Granularity
     source: int
     token: int | None = None
     """Index in the context, where it is one token."""
@@ -209,54 +205,30 @@ class Attribution:
     def _after(self, ids: Sequence[int]) -> float | None:
         return self._engine.target_logprob(ids, self.target) if ids else None
 
-    def _units(self, by: Level) -> list[_Unit]:
-        return [
-            unit
-            for index, source in enumerate(self.sources)
-            for unit in self._split(by, source.start, source.end, index)
-        ]
+    def _units(self, by: Granularity) -> Iterator[_Unit]:
+        for index, source in enumerate(self.sources):
+            start, end = source.start, source.end
+            if by == "token":
+                for token in self._tokens_in(_Unit(start, end, by, index)):
+                    yield _Unit(*self._spans[token], by, index, token)
+            else:
+                for match in _UNITS[by].finditer(self.text, start, end):
+                    yield _Unit(*match.span(), by, index)
 
-    def _split(self, by: Level, start: int, end: int, source: int) -> Iterator[_Unit]:
-        if by == "token":
-            for index in self._tokens_in(_Unit(start, end, by, source)):
-                yield _Unit(*self._spans[index], by, source, index)
-            return
-        for match in _UNITS[by].finditer(self.text, start, end):
-            yield _Unit(*match.span(), by, source)
+    @property
+    def coarsest(self) -> Granularity:
+        return "turn" if len(self.sources) > 1 else "sentence"
 
     def effects(self, by: Granularity) -> Iterator[Effect]:
-        """Yield the effect of each unit; of a level the last one first, since all
-        before it need not be read again.
+        """Yield the effect of each unit, the last one first, since all before it need
+        not be read again.
 
         A token is left out as it is; of other units the text is, and the text around it
-        is tokenized anew, where that gives the tokens that were read. "hierarchical"
-        are the turns, or the sentences of a text alone; then the next smaller parts of
-        the strongest ones, down to words. What was computed once is known then.
+        is tokenized anew, where that gives the tokens that were read. What was computed
+        once is known then.
         """
-        if by != "hierarchical":
-            units = self._units(by)
-            self.planned = len(units)
-            yield from map(self._effect, reversed(units))
-            return
-        levels: list[Level] = ["sentence", "word"]
-        if len(self.sources) > 1:
-            levels.insert(0, "turn")
-        units, self.planned = self._units(levels[0]), 0
-        for level in levels[1:]:
-            self.planned += len(units)
-            effects = []
-            for unit in reversed(units):
-                effects.append((self._effect(unit), unit))
-                yield effects[-1][0]
-            effects.sort(key=lambda pair: strength(pair[0]))
-            strongest = sorted(unit for _, unit in effects[:STRONGEST])
-            units = [
-                part
-                for unit in strongest
-                for part in self._split(level, unit.start, unit.end, unit.source)
-                if part[:2] != unit[:2]
-            ]
-        self.planned += len(units)
+        units = [*self._units(by)]
+        self.planned = len(units)
         yield from map(self._effect, reversed(units))
 
     def _effect(self, unit: _Unit) -> Effect:

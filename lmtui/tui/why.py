@@ -59,8 +59,7 @@ Part = tuple[Source, Effect]
 _REST = 0.15  # seconds at one part until its distributions are asked for
 _FRAME = 4  # cells beside the text
 _NAME = 40  # cells of a target
-_UNITS: tuple[Granularity, ...] = ("hierarchical", "turn", "sentence", "line", "word",
-                                   "token")  # fmt: skip
+_UNITS: tuple[Granularity, ...] = ("turn", "sentence", "line", "word", "token")
 _FOOT = "t other parts · Tab list · Enter goes there · Esc closes"
 _AWAITED = "It is read first."
 _CHOOSE = "Arrows choose a part."
@@ -178,7 +177,7 @@ In a conversation, what the template writes around a message stays.
         self._subject: Attribution | None = None  # only its values are read here
         self._logprob: float | None = None
         self._without_all: float | None = None
-        self._by: Granularity = "hierarchical"
+        self._by: Granularity | None = None  # the coarsest
         self._effects: dict[tuple[int, int, int | None], Effect] = {}
         """By start and end in all that was read, and the token where it is one."""
         self._error: LmtuiError | None = None
@@ -236,7 +235,7 @@ In a conversation, what the template writes around a message stays.
             context.emit(subject)
             context.emit(subject.logprob)
             if subject.logprob is not None:
-                for effect in subject.effects(by):
+                for effect in subject.effects(by or subject.coarsest):
                     context.gather(effect)
             return subject.logprob_without_all
 
@@ -470,8 +469,9 @@ In a conversation, what the template writes around a message stays.
     def action_unit(self) -> None:
         if self._subject is None:
             return
-        units = [u for u in _UNITS if u != "turn" or len(self._subject.sources) > 1]
-        self._by = units[(units.index(self._by) + 1) % len(units)]
+        coarsest = self._subject.coarsest
+        units = _UNITS[_UNITS.index(coarsest) :]
+        self._by = units[(units.index(self._by or coarsest) + 1) % len(units)]
         self._ask()
 
     def action_close(self) -> None:

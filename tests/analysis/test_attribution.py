@@ -9,11 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmtui.analysis.attribution import (
-    STRONGEST,
     Attribution,
     ContextTurn,
     Effect,
-    strength,
     without_effect,
 )
 from lmtui.cancellation import cancelled_when
@@ -338,42 +336,11 @@ def test_ids_without_are_those_that_the_effect_is_of() -> None:
             assert effect.logprob_without == pytest.approx(found, abs=1e-4)
 
 
-def test_hierarchical_order_is_that_of_its_levels() -> None:
-    subject = answered(tiny.engine("llama"))
-    found = list(subject.effects("hierarchical"))
-    assert subject.planned == len(found)
-    level = set(subject.effects("turn"))
-    expected = set(level)
-    for by in ("sentence", "word"):
-        strongest = sorted(level, key=strength)[:STRONGEST]
-        level = {
-            part
-            for whole in strongest
-            for part in subject.effects(by)  # type: ignore[arg-type]
-            if part.source == whole.source
-            and part.text.strip() in whole.text
-            and whole.start <= part.end - len(part.text.strip())
-            and part.end <= whole.end
-            and part.text.strip() != whole.text.strip()
-        }
-        expected |= level
-    # At the start of a sentence, a word has no space: that is the sentence's before.
-    named = [{(e.by, e.source, e.text.strip()) for e in s} for s in (found, expected)]
-    assert named[0] == named[1]
-    numbers = {(e.start, e.end, e.source): e.bits for e in expected}
-    same = [e for e in found if (e.start, e.end, e.source) in numbers]
-    assert len(same) > len(found) / 2
-    for effect in same:
-        assert effect.bits == numbers[effect.start, effect.end, effect.source]
-    alone = attribution(tiny.engine("llama"), TEXT, " mat", "yes")
-    assert {e.by for e in alone.effects("hierarchical")} == {"sentence", "word"}
-
-
 def test_what_was_computed_once_is_not_computed_again() -> None:
     engine = FakeEngine()
     text = "a b. c d. e"
     subject = Attribution(engine, text, engine.encode(text), 10, 11)
-    list(subject.effects("hierarchical"))
+    assert len(list(subject.effects("sentence"))) == subject.planned
     asked = len(engine.calls)
     list(subject.effects("sentence"))
     assert [name for name, _ in engine.calls[asked:]].count("target") == 0

@@ -105,7 +105,7 @@ async def test_inspector_leaves_out_what_is_before_the_token() -> None:
         page = await asked(inspector, index)
         encoding = engine.encode(TEXT)
         subject = Attribution(engine, TEXT, encoding, index, index + 1)
-        expected = list(subject.effects("hierarchical"))
+        expected = list(subject.effects("sentence"))
         assert set(shown(page)) == set(expected)
         best = sorted(expected, key=strength)[:LISTED]
         assert [row.split()[0] for row in rows(page)] == [
@@ -150,11 +150,11 @@ async def test_other_parts_and_back_to_the_text() -> None:
     async with inspecting(TEXT) as inspector:
         page = await asked(inspector, len(TEXT) - 1)
         kinds = []
-        for _ in range(5):
+        for _ in range(4):
             kinds.append({effect.by for effect in shown(page)})
             await inspector.press("t")
             await inspector.until(lambda: page._is_done)
-        assert kinds[1:] == [{"sentence"}, {"line"}, {"word"}, {"token"}]
+        assert kinds == [{"sentence"}, {"line"}, {"word"}, {"token"}]
         assert {effect.by for effect in shown(page)} == kinds[0]
         chosen = page._current
         assert chosen
@@ -281,7 +281,7 @@ async def test_signs_stand_beside_parts_without_colours(
     monkeypatch.setenv("NO_COLOR", "1")
     async with inspecting(TEXT) as inspector:
         page = await asked(inspector, len(TEXT) - 1)
-        for _ in range(3):
+        for _ in range(2):
             await inspector.press("t")
         await inspector.until(lambda: page._is_done)
         signs = [
@@ -315,8 +315,6 @@ async def test_chat_leaves_out_turns_and_goes_to_one() -> None:
         assert names == ["user 1", "assistant 2", "user 3", ""]
         texts = [page._subject.text[s.start : s.end] for s in page._subject.sources]
         assert texts[:3] == ["first question", "one two", "second question"]
-        await running.press("t")  # by turns alone
-        await running.until(lambda: page._is_done)
         assert [effect.by for effect in shown(page)] == ["turn"] * 4
         row = next(n for n, effect in enumerate(page._rows) if effect.source == 1)
         await running.press("tab", "home", *["down"] * row)
@@ -333,7 +331,7 @@ async def test_chat_goes_to_a_token_of_the_answer() -> None:
     async with chat(engine=engine, asked="go") as running:
         await opened(running)
         await running.press("ctrl+end", "left")
-        page = await done(running, "w", "t", "t", "t", "t")  # words
+        page = await done(running, "w", "t", "t", "t")  # words
         await running.until(lambda: page._is_done)
         row = next(n for n, e in enumerate(page._rows) if e.text.strip() == "one")
         await running.press("tab", "home", *["down"] * row)
@@ -400,7 +398,8 @@ async def test_editor_asks_about_the_suggestion_and_the_word(tmp_path: Path) -> 
     text = "the cat sat on the mat"
     async with writing(tmp_path, text=text, cursor=6) as writer:
         await writer.expected()
-        page = await done(writer.running, "alt+w")
+        page = await done(writer.running, "alt+w", "t", "t")  # words
+        await writer.until(lambda: page._is_done)
         assert of(page, "title").startswith("Why “cat”?")
         await writer.press("enter")
         await writer.until(lambda: writer.screen.is_current)

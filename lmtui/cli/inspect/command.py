@@ -165,10 +165,7 @@ Why = Annotated[
 ]
 By = Annotated[
     Granularity | None,
-    typer.Option(
-        help="The parts that --why leaves out; unset is word. hierarchical begins with "
-        "the turns or sentences, and goes on with the parts of the strongest."
-    ),
+    typer.Option(help="The parts that --why leaves out; unset is word."),
 ]
 Window = Annotated[
     int | None,

@@ -63,7 +63,7 @@ class HtmlPage:
             words = f"{name}: {effect.text}" if name else effect.text
             rows.append([part, effect.bits, visible_flow(words)])
         self._why = {
-            "by": "part" if by == "hierarchical" else by,
+            "by": by,
             "logprob": subject.logprob,
             "bits": [bits for _, bits in pieces],
             "rows": rows,

@@ -77,8 +77,7 @@ def write_why(
         if not subject.sources or subject.logprob is None:
             hint = "Name a later place, or give it a context by --bos yes."
             raise LmtuiError("there is nothing before the target", "", hint)
-        part = "part" if by == "hierarchical" else by
-        table = Table(output, _columns(subject), part)
+        table = Table(output, _columns(subject), by)
         writer = RowWriter("unit", table, json=json, tsv=tsv)
         with cancellation.polling(lambda: shown(len(effects), subject.planned)):
             for effect in subject.effects(by):
@@ -170,10 +169,9 @@ def _about(subject: Attribution, effects: Sequence[Effect], by: Granularity) -> 
     if subject.logprob_without_all is not None:
         alone = notation.surprisal(subject.logprob_without_all)
         said += f"; {alone} without any text before it"
-    part = "part" if by == "hierarchical" else by
     count = len(effects)
     shown = f"the strongest of {count:,}" if count > LISTED else "all"
-    lines = [said, f"each {part} was left out by itself; {shown} are shown"]
+    lines = [said, f"each {by} was left out by itself; {shown} are shown"]
     if names := without_effect(subject.sources, effects):
         lines.append(f"nothing changed without {', '.join(map(visible_line, names))}")
     if any(effect.as_tokens and effect.token is None for effect in effects):

@@ -84,7 +84,7 @@ def test_page_compares_two_models(files: list[str], tmp_path: Path) -> None:
     assert all(len(cell) == 5 for cell in text["cells"])
 
 
-@pytest.mark.parametrize("by", ["word", "sentence", "line", "token", "hierarchical"])
+@pytest.mark.parametrize("by", ["word", "sentence", "line", "token"])
 def test_page_has_the_effects_of_json(by: str, tmp_path: Path) -> None:
     file, out = tmp_path / "a.txt", tmp_path / "out.html"
     text = "The cat. It sat\non the  mat.\n\nIt ate, and slept"
