@@ -78,7 +78,7 @@ import lmtui
 from lmtui.learn.course import FOLDER
 from lmtui.tui.themes import load_themes
 print(lmtui.__file__)
-print(len(load_themes().themes) >= 4)
+print(len(load_themes().themes) == 4)
 print((FOLDER / "LICENSE.txt").is_file())
 print((FOLDER / "text.txt").stat().st_size >= 300_000)
 """

@@ -86,9 +86,6 @@ class Themes:
     def or_default(self, name: str) -> Theme:
         return self.get(name) or self.get(DEFAULT) or self.themes[0]
 
-    def is_shipped(self, name: str) -> bool:
-        return self.paths[name].parent == shipped_folder()
-
     def unknown(self, name: str) -> LmtuiError:
         names = [theme.name for theme in self.themes]
         close = get_close_matches(name, names, n=1)

@@ -76,7 +76,7 @@ def test_verbs_flags_choices_and_names_are_offered(
     assert offered("lmtui", "chat", "--model", "cellar") == ["cellar-gpu"]
     assert offered("lmtui", "chat", "--adapter", "") == ["notes"]
     assert offered("lmtui", "chat", "--preset", "") == ["pirate"]
-    assert "ember" in offered("lmtui", "chat", "--theme", "")
+    assert "light" in offered("lmtui", "chat", "--theme", "")
     assert offered("lmtui", "chat", "--resume", "") == ["last", "1"]
     assert offered("lmtui", "history", "show", "") == ["last", "1"]
     assert offered("lmtui", "help", "g") == ["glossary", "grammar"]

@@ -154,7 +154,7 @@ async def test_sources_are_parsed_again_for_other_variables_only(
 
 
 async def test_app_starts_with_the_variables_of_its_theme(parsed: list[str]) -> None:
-    app = PreferencesApp(Preferences("paper"))
+    app = PreferencesApp(Preferences("light"))
     async with app.run_test():
         assert parsed
         assert len(parsed) == len(set(parsed))

@@ -65,22 +65,22 @@ async def open_list(app: Host, pilot: Pilot[None]) -> None:
 
 
 async def test_preferred_theme_is_used_from_the_first_frame() -> None:
-    async with host(Preferences("paper")) as (app, _):
-        assert app.theme == "paper"
-        assert app.ground == SHIPPED["paper"].panel
+    async with host(Preferences("light")) as (app, _):
+        assert app.theme == "light"
+        assert app.ground == SHIPPED["light"].panel
         assert app.notices == []
         assert set(app.available_themes) == set(SHIPPED)
 
 
 async def test_an_unknown_theme_is_one_notice(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("primary = 3")
-    preferences = Preferences("papr\x1b[bold]", tmp_path)
+    preferences = Preferences("lihgt\x1b[bold]", tmp_path)
     async with host(preferences) as (app, _):
         assert app.theme == themes.DEFAULT
         skipped, unknown = app.notices
         assert skipped.startswith("A theme was skipped: ")
-        assert unknown.startswith("Unknown theme papr␛[bold]: ")
-        assert "paper" in unknown
+        assert unknown.startswith("Unknown theme lihgt␛[bold]: ")
+        assert "light" in unknown
 
 
 async def test_unknown_setting_is_a_notice_with_its_name() -> None:
@@ -98,9 +98,9 @@ async def test_theme_list_previews_under_the_cursor_and_saves_the_choice() -> No
         kept.append(name)
         return "Where --theme is given, it still wins."
 
-    async with host(Preferences("paper", save_theme=keep)) as (app, pilot):
+    async with host(Preferences("light", save_theme=keep)) as (app, pilot):
         await open_list(app, pilot)
-        assert app.theme == "paper"
+        assert app.theme == "light"
         await pilot.press("down")
         await until(pilot, lambda: app.ground == SHIPPED["dark"].panel)
         assert kept == []
@@ -114,13 +114,13 @@ async def test_theme_list_previews_under_the_cursor_and_saves_the_choice() -> No
 
 async def test_leaving_the_theme_list_restores_the_theme() -> None:
     kept: list[str] = []
-    preferences = Preferences("paper", save_theme=lambda name: kept.append(name) or "")
+    preferences = Preferences("light", save_theme=lambda name: kept.append(name) or "")
     async with host(preferences) as (app, pilot):
         await open_list(app, pilot)
-        await pilot.press(*"solar", "down")
-        await until(pilot, lambda: app.theme.startswith("solar"))
+        await pilot.press(*"high", "down")
+        await until(pilot, lambda: app.theme.startswith("high"))
         await pilot.press("escape")
-        await until(pilot, lambda: app.ground == SHIPPED["paper"].panel)
+        await until(pilot, lambda: app.ground == SHIPPED["light"].panel)
         assert kept == []
         assert app.notices == []
 
