@@ -1,25 +1,16 @@
-"""Shell completion: its installation, and the names that it offers for each argument.
+"""Names that shell completion offers for each argument.
 
-Typer writes the shells' scripts, and completes commands, flags and choices. Never
-imports torch.
+Typer installs the shells' scripts, and completes commands and flags. Never imports
+torch.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
-from typing import Annotated, NoReturn
-
-import typer
 
 from lmtui.errors import LmtuiError
-
-PROGRAM = "lmtui"
-VARIABLE = "_LMTUI_COMPLETE"
-"""Environment variable that a shell's script sets to ask for completions."""
-SHELLS = ("bash", "zsh", "fish")
 
 # The shells' scripts pass the output to eval.
 _SAFE = re.compile(r"[\w./+@-]+")
@@ -30,87 +21,6 @@ _HELP = 60  # characters
 
 Completions = list[tuple[str, str]]
 """Names, each with a short description."""
-
-
-def asked() -> bool:
-    return bool(os.environ.get(VARIABLE))
-
-
-def answer(app: typer.Typer) -> NoReturn:
-    """Print the completions of the words in the environment, and exit."""
-    from typer.completion import completion_init  # type: ignore[attr-defined]
-
-    completion_init()
-    typer.main.get_command(app).main(prog_name=PROGRAM, complete_var=VARIABLE)
-    raise typer.Exit
-
-
-def _install(wanted: bool) -> None:
-    if not wanted:
-        return
-    from typer.completion import install  # type: ignore[attr-defined]
-
-    shell = _shell()
-    try:
-        _, file = install(shell, PROGRAM, VARIABLE)
-    except OSError as error:
-        raise LmtuiError(
-            "the completion can't be installed",
-            f"{error.filename} ({error.strerror})",
-            "Make the file writable, or use --show-completion and put it where your "
-            "shell reads it.",
-        ) from error
-    typer.echo(f"completion for {shell} installed in {file}; it works in a new shell")
-    raise typer.Exit
-
-
-def _show(wanted: bool) -> None:
-    if not wanted:
-        return
-    from typer.completion import get_completion_script  # type: ignore[attr-defined]
-
-    script = get_completion_script(
-        prog_name=PROGRAM, complete_var=VARIABLE, shell=_shell()
-    )
-    typer.echo(script)
-    raise typer.Exit
-
-
-Install = Annotated[
-    bool,
-    typer.Option(
-        "--install-completion",
-        callback=_install,
-        is_eager=True,
-        help="Install completion for the shell in use (bash, zsh or fish) and exit.",
-    ),
-]
-Show = Annotated[
-    bool,
-    typer.Option(
-        "--show-completion",
-        callback=_show,
-        is_eager=True,
-        help="Print the completion script for the shell in use and exit.",
-    ),
-]
-
-
-def _shell() -> str:
-    """Return the shell that the program was started from."""
-    import shellingham  # type: ignore[import-untyped]
-
-    try:
-        shell = str(shellingham.detect_shell()[0])
-    except (shellingham.ShellDetectionFailure, OSError):
-        shell = os.path.basename(os.environ.get("SHELL", ""))
-    if shell not in SHELLS:
-        raise LmtuiError(
-            "there is no completion for this shell",
-            shell or "the shell can't be detected",
-            f"Run the command in {', '.join(SHELLS[:-1])} or {SHELLS[-1]}.",
-        )
-    return shell
 
 
 def _from(names: Callable[[], Iterable[tuple[str, str]]]) -> Callable[[str], object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Iterator
+from contextlib import closing
 
 import typer
 
@@ -16,7 +17,6 @@ from lmtui.cli import options
 from lmtui.cli.engine import resolved
 from lmtui.cli.output import Output, table
 from lmtui.config.settings import Settings, bits
-from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import ServerOptions, is_address
 from lmtui.text import visible_line
 
@@ -24,8 +24,6 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "
              "llguidance")  # fmt: skip
 
 Line = tuple[str, str]
-_MEASURED = ("avx2",)
-"""The classes of instructions that this version's kernels were measured on."""
 
 
 @options.with_settings(
@@ -107,21 +105,20 @@ def _adapters() -> Iterator[Line]:
 
 
 def _machine(settings: Settings) -> Iterator[Line]:
+    from lmtui.kernels import cpu_features
     from lmtui.models import accelerator, hardware
 
     chosen = hardware.choose_device(settings.device)
     computed = hardware.choose_dtype(settings.dtype, chosen, "F32")
-    threads = settings.threads
-    count = hardware.default_threads() if threads is None else threads
     cores = hardware.default_threads()
+    count = cores if settings.threads is None else settings.threads
     yield "memory", f"{cache_dir.size(hardware.available_ram())} free"
     yield "devices", ", ".join(hardware.devices())
     free = cache_dir.size(hardware.available_memory(chosen))
     yield "device", visible_line(f"{accelerator.described(chosen)}, {free} free")
-    crowded = "; more threads than cores wait for each other" if count > cores else ""
-    yield "threads", f"{count} ({cores} physical cores for this process{crowded})"
+    yield "threads", f"{count} ({cores} physical cores for this process)"
     yield "path", _path(str(computed).removeprefix("torch."), chosen.type, settings)
-    yield "instructions", _instructions()
+    yield "instructions", cpu_features.instruction_class() or "no AVX2"
     yield "compiled", _compiled()
 
 
@@ -150,89 +147,40 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
 
 
 def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
-    """Describe the model of a server, or why there is none."""
+    """Describe the model of a server."""
     from lmtui.models.remote.address import parse
     from lmtui.models.remote.load import connection_to, described
-    from lmtui.models.remote.openai import OpenAiModel
 
     address = parse(spec, key_variable=server.key_variable)
-    connection = connection_to(address, server)
-    try:
+    with closing(connection_to(address, server)) as connection:
         model = described(connection, address.model, server)
-    except LmtuiError as error:
-        yield "model", visible_line(f"{error}. {error.hint}".strip())
-        return
-    finally:
-        connection.close()
     where = f"{model.dialect} at {address.host}"
     yield "model", visible_line(f"{model.name} on {where}")
-    if isinstance(model, OpenAiModel):
-        numbers = f"{model.rows} tokens" if model.rows else "no tokens"
-        yield "runs", f"there: for chats only, with {numbers} listed at each position"
-        return
-    runs = f"{model.number_format} on {model.device}, context {model.facts.context:,}"
-    yield "runs", visible_line(f"there: {runs}")
 
 
 def _compiled() -> str:
     from lmtui.kernels import build, compiler, prebuilt
 
-    shipped = ""
     if prebuilt.library() is not None:
         widths = ", ".join(map(str, compiler.HEAD_DIMS))
-        shipped = f"in the package, for head dimensions {widths}; for others "
+        return f"in the package, for head dimensions {widths}"
     by = compiler.compiler_id()
     if by is None:
-        why = f"there is no C++ compiler {compiler.name()} (CXX names another)"
-        return f"{shipped}{why}" if shipped else f"nothing: {why}"
+        return f"nothing: there is no C++ compiler {compiler.name()}"
     if failed := build.failures(by):
         file, why = next(iter(failed.items()))
-        return f"{shipped}not everything: {why} (tried again once {file} is gone)"
-    count = build.count()
-    sets = f"{count} set{'' if count == 1 else 's'} of kernels" if count else "nothing"
-    return (
-        f"{shipped}{sets} so far, in {build.root()}; when a model that needs them is "
-        f"opened, by {compiler.name()}"
-    )
-
-
-def _instructions() -> str:
-    from lmtui.kernels import cpu_features
-
-    name = cpu_features.instruction_class()
-    if not name:
-        return "no AVX2, so that no kernels are compiled"
-    why = "as LMTUI_ISA says"
-    if cpu_features.forced() is None:
-        why = "the most that this processor has"
-    known = "" if name in _MEASURED else "; this version was measured on none such"
-    return f"{name}, {why}{known}"
+        return f"not everything: {why} (tried again once {file} is gone)"
+    return f"by {compiler.name()}, in {build.root()}"
 
 
 def _path(computed: str, device: str, settings: Settings) -> str:
-    """Describe the compute path, exact or fast, and why it is used."""
-    if device == "cpu" and settings.dtype == "auto" and settings.quantize != "none":
-        return _fast_path(settings.quantize)
-    if device != "cpu" and settings.dtype == "auto":
-        return f"exact: the model's own number format on {device}"
-    if computed == "float32" and device == "cpu":
-        return f"exact: float32 on {device}, as it was asked for"
-    if computed == "float32":
-        return f"exact: float32 on {device}"
-    return f"fast: {computed} on {device} rounds more than float32 does"
-
-
-def _fast_path(quantize: str) -> str:
+    """Name the compute path, exact or fast."""
     from lmtui.models.llama.load import why_no_blocks
 
-    why = why_no_blocks()
-    if why and quantize != "auto":
-        return f"none with --quantize {quantize}: {why}"
-    if why:
+    if settings.dtype != "auto" or settings.quantize == "none":
+        return f"{'exact' if computed == 'float32' else 'fast'}: {computed} on {device}"
+    if device != "cpu":
+        return f"exact: the model's own number format on {device}"
+    if why := why_no_blocks():
         return f"exact, float32: {why}"
-    if quantize != "auto":
-        return f"fast: weights rounded to {quantize}, mapped"
-    return (
-        "fast for models shaped like Llama whose weights have 16 bits or fewer, mapped "
-        "from their files; exact, float32, for all else and for inspect"
-    )
+    return "fast for models shaped like Llama; exact, float32, for all else"

@@ -17,7 +17,6 @@ import typer
 from typer.core import TyperGroup
 
 from lmtui import __version__
-from lmtui.cli import completion
 from lmtui.cli.errors import guarded, leave
 from lmtui.cli.output import prepare_streams
 from lmtui.kernels import cpu_features
@@ -77,7 +76,6 @@ app = typer.Typer(
     cls=VerbGroup,
     rich_markup_mode=None,  # brackets in a help text are brackets
     pretty_exceptions_enable=False,
-    add_completion=False,  # cli.completion reports errors and exit codes like the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -100,8 +98,6 @@ def lmtui(
             help="Show the version and exit.",
         ),
     ] = False,
-    install: completion.Install = False,
-    show: completion.Show = False,
 ) -> None:
     """See a local language model think, in a terminal.
 
@@ -137,11 +133,11 @@ def main(
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def work() -> None:
-        if completion.asked():
-            completion.answer(app)
+        command = typer.main.get_command(app)
+        if "_LMTUI_COMPLETE" in os.environ:  # a shell asks what it may offer
+            command.main(prog_name="lmtui")
         cpu_features.limit_libraries()
         # The command's own main() would handle exit codes and closed pipes itself.
-        command = typer.main.get_command(app)
         with command.make_context("lmtui", given, obj=open_engine) as context:
             command.invoke(context)
 

@@ -87,11 +87,6 @@ def _of_these_sources() -> dict[str, str]:
     return {"sources": compiler.sources_digest()}
 
 
-def count() -> int:
-    """Return how many folders of compiled libraries can be used here."""
-    return sum(is_usable(folder) for folder, _, _ in cache_dir.folders(root()))
-
-
 def is_usable(folder: Path) -> bool:
     """Return whether a folder is complete, was made under the same conditions, and can
     be trusted. Loading a library runs its code, so that others must not have written

@@ -12,7 +12,6 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from lmtui import processes
 from lmtui.cli import doctor, models
 from lmtui.errors import LmtuiError
 from lmtui.kernels import compiler
@@ -98,18 +97,15 @@ def test_remove_asks_first(home: Path):
 
 
 def test_doctor_says_which_path_runs_and_why():
-    most = str(2 * processes.usable_processors())
     text = run("doctor", "--device", "cpu")
     assert "fast for models shaped like Llama" in text
     assert "fetched at first use" in text
-    assert "wait for each other" not in text
-    assert "wait for each other" in run("doctor", "--device", "cpu", "--threads", most)
-    exact = "exact: float32 on cpu, as it was asked for"
+    exact = "exact: float32 on cpu"
     for flags, path in (
         (("--dtype", "bfloat16"), "fast: bfloat16 on cpu"),
         (("--quantize", "none"), exact),
         (("--dtype", "float32"), exact),
-        (("--quantize", "int4"), "fast: weights rounded to int4"),
+        (("--quantize", "int4"), "fast for models shaped like Llama"),
     ):
         facts = json.loads(run("doctor", "--device", "cpu", *flags, "--json"))
         assert facts["path"].startswith(path)
@@ -121,16 +117,15 @@ def test_doctor_says_which_path_runs_and_why():
 @pytest.mark.parametrize(
     ("flags", "isa", "said"),
     [
-        ("avx2 fma f16c", "", "avx2, the most that this processor has"),
-        ("avx2 fma f16c avx_vnni", "avx2", "avx2, as LMTUI_ISA says"),
-        ("avx2 fma f16c avx_vnni", "", "; this version was measured on none such"),
+        ("avx2 fma f16c", "", "avx2"),
+        ("avx2 fma f16c avx_vnni", "avx2", "avx2"),
         ("fpu", "", "no AVX2"),
     ],
 )
 def test_doctor_names_the_instructions_in_use(flags, isa, said, x86):
     x86(flags, isa)
     facts = json.loads(run("doctor", "--device", "cpu", "--json"))
-    assert said in facts["instructions"]
+    assert facts["instructions"] == said
 
 
 def test_doctor_says_how_a_model_would_run(tmp_path, monkeypatch):
@@ -178,9 +173,8 @@ def test_doctor_asks_the_server_that_has_the_model():
         facts = json.loads(run("doctor", "--model", served.url, "--json"))
     host = served.url.split("/")[2]
     assert facts["model"] == f"tiny on lmtui at {host}"
-    assert facts["runs"] == "there: float32 on cpu, context 100"
-    text = run("doctor", "--model", served.url)
-    assert "the server can't be reached" in text and "Start it" in text
+    with pytest.raises(LmtuiError, match="the server can't be reached"):
+        run("doctor", "--model", served.url)
 
 
 LATE = """
