@@ -14,17 +14,13 @@ class Limits:
     """Bytes of a request's body."""
     header: int = 64 << 10
     """Bytes of a request's head."""
-    header_seconds: float = 10.0
-    """Time that a client has to send a request's head."""
     body_seconds: float = 30.0
-    """The same for its body."""
+    """Time that a client has to send a request's body."""
     idle_seconds: float = 30.0
     """Time that a connection without a request stays open."""
     unread: int = 4 << 20
     """Bytes of a response that its client has yet to read, about: the engine goes on
     with it once there are fewer."""
-    unread_seconds: float = 60.0
-    """Time after which a connection ends whose client has read nothing meanwhile."""
     connections: int = 256
     queue: int = 256
     """Requests that wait for the engine."""

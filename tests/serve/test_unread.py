@@ -1,4 +1,4 @@
-"""Clients that read slowly, or nothing."""
+"""Clients that read slowly."""
 
 from __future__ import annotations
 
@@ -68,13 +68,3 @@ def test_engine_waits_for_a_client_that_does_not_read() -> None:
         response.begin()
         events = read(response).events
     assert sum(len(each["choices"][0]["text"]) for each in events) == TOKENS
-
-
-def test_client_that_reads_nothing_for_long_is_left() -> None:
-    engine = Counted()
-    limits = replace(LIMITS, unread_seconds=0.3)
-    with serving(engine, limits=limits) as served, long_stream(served):
-        line = served.line()
-        assert line.startswith("POST /v1/completions client left")
-        assert served.complete(prompt="y", max_tokens=1).status == 200
-    assert engine.written < TOKENS - 1
