@@ -54,7 +54,7 @@ Origins = Annotated[
 ]
 
 
-@options.with_settings(*names("serve"), *options.MODEL, *options.SAMPLING)
+@options.with_settings(*names("serve"), *options.MODEL)
 def serve(
     ctx: typer.Context,
     api_key_file: KeyFile = None,
@@ -65,8 +65,8 @@ def serve(
 
     Answers /v1/completions, /v1/chat/completions, /v1/models, /tokenize, /detokenize,
     /tokenizer_info, /infill and /health, in the shapes of OpenAI, vLLM and llama.cpp,
-    with the log-probabilities of answers and prompts alike. Sampling flags set what
-    a request does not.
+    with the log-probabilities of answers and prompts alike. What a request does not
+    set is as in [sampling] of config.toml.
 
     \b
     Examples:

@@ -117,8 +117,8 @@ def test_address_in_use_is_an_error() -> None:
     assert f"the server can't listen there: 127.0.0.1 port {port}" in done.err
 
 
-def test_flags_are_what_a_request_does_not_say() -> None:
-    with serving("--max-tokens", "2", "--parallel", "3") as (_, port):
+def test_settings_are_what_a_request_does_not_say() -> None:
+    with serving("--parallel", "3", env={"LMTUI_MAX_TOKENS": "2"}) as (_, port):
         body = {"messages": [{"role": "user", "content": "Hi"}]}
         choice = ask(port, "/v1/chat/completions", body)[1]["choices"][0]
     assert choice["finish_reason"] == "length"
