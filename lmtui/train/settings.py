@@ -84,14 +84,14 @@ class TrainSettings:
         "Share of the steps in which the learning rate rises.",
         low=0,
         high=1,
-        metavar="SHARE",
+        flag=None,
     )
     clip: float = setting(
         1.0,
         "Largest gradient norm; a larger gradient is scaled down to it.",
         above=0,
         high=1_000_000,
-        metavar="X",
+        flag=None,
     )
     evaluations: int = setting(
         4,
@@ -105,7 +105,7 @@ class TrainSettings:
         "Evaluations without improvement after which the training stops.",
         low=1,
         high=10_000,
-        metavar="N",
+        flag=None,
     )
     held_out: float = setting(
         0.1,
@@ -119,13 +119,13 @@ class TrainSettings:
         "Larger files are skipped; in megabytes of 1,000,000 bytes.",
         above=0,
         high=10_000,
-        metavar="MB",
+        flag=None,
     )
     front_matter: FrontMatter = setting(
         "drop",
         "What happens to the YAML at the head of a note: keep or drop.",
         choices=get_args(FrontMatter),
-        metavar="keep|drop",
+        flag=None,
     )
     dtype: str = setting(
         "auto",

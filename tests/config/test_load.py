@@ -319,4 +319,5 @@ def test_every_setting_of_a_training_can_be_set() -> None:
     ]
     assert Settings().training == TrainSettings()
     assert fields.item("finetune_max_file_mb").variable == "LMTUI_FINETUNE_MAX_FILE_MB"
-    assert fields.item("finetune_max_file_mb").flag == "--max-file-mb"
+    assert fields.item("finetune_max_file_mb").flag is None
+    assert fields.item("finetune_lr").flag == "--lr"

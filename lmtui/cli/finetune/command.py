@@ -80,7 +80,9 @@ Force = Annotated[
     bool, typer.Option("--force", help="Resume although the notes have changed.")
 ]
 
-_TRAINING = tuple(name for name in names("finetune") if name != "finetune_method")
+_TRAINING = tuple(
+    name for name in names("finetune") if item(name).flag and name != "finetune_method"
+)
 
 
 def method_of(*, full: bool, from_scratch: bool) -> Method | None:

@@ -248,12 +248,14 @@ def test_single_unfinished_training_is_resumed_with_its_settings(notes: str) -> 
 
 
 def test_flags_and_settings_reach_the_worker(notes: str, empty_home: Path) -> None:
-    (empty_home / "config.toml").write_text("[finetune]\nepochs = 9\nblock = 64\n")
+    (empty_home / "config.toml").write_text(
+        "[finetune]\nepochs = 9\nblock = 64\nwarmup = 0\nclip = 2\npatience = 9\n"
+        'max_file_mb = 1\nfront_matter = "keep"\n'
+    )
     flags = (
         *("--rank", "3", "--alpha", "6", "--lr", "0.01", "--batch", "2"),
-        *("--epochs", "0.5", "--warmup", "0", "--clip", "2", "--evaluations", "1"),
-        *("--patience", "9", "--held-out", "0.2", "--max-file-mb", "1"),
-        *("--front-matter", "keep", "--dtype", "float32", "--seed", "7", "--strict"),
+        *("--epochs", "0.5", "--evaluations", "1", "--held-out", "0.2"),
+        *("--dtype", "float32", "--seed", "7", "--strict"),
         *("--threads", "1", "--device", "cpu", "--model", "default"),
     )
     stopped(notes, *flags)
