@@ -911,8 +911,8 @@ def test_file_format_never_displaces_the_cursor(plain: FileStatus, width: int) -
 
 def test_file_format_is_shown_where_it_is_odd_or_width_allows() -> None:
     plain = FileStatus(name="draft.txt", words=11, characters=46)
-    assert "LF" not in fit_best(forms(plain), 66)[0]
+    assert "LF" not in fit_best(forms(plain), 55)[0]
     assert fit_best(forms(plain), 118)[0].endswith("characters · LF")
     odd = replace(plain, endings="mixed")
-    shown = fit_best(forms(odd), 66)[0]
+    shown = fit_best(forms(odd), 55)[0]
     assert shown == "draft.txt · 1:1 · 11 words · mixed line endings"
