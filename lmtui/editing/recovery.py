@@ -22,6 +22,8 @@ from lmtui import paths, processes
 from lmtui.editing.text_file import TextFile, load
 from lmtui.errors import LmtuiError
 
+_RUN = os.urandom(4).hex()
+"""Names the copies of this run: a later process may have the same id."""
 SECONDS = 1.0
 """Seconds after which edits are in the copy, if `RecoveryCopy.note` is called often."""
 
@@ -148,7 +150,7 @@ def key_of(path: Path) -> str:
 
 
 def _own(path: Path) -> Path:
-    return _folder() / f"{key_of(path)}-{os.getpid()}.txt"
+    return _folder() / f"{key_of(path)}-{os.getpid()}-{_RUN}.txt"
 
 
 def _copies(path: Path) -> Iterator[Recovered]:
@@ -163,7 +165,7 @@ def _copies(path: Path) -> Iterator[Recovered]:
         if copy.name.startswith(key) and (recovered := _read(copy)):
             yield recovered
         elif copy.name.startswith(f".{key}"):
-            pid = copy.name.removeprefix(f".{key}").partition(".")[0]
+            pid = copy.name.removeprefix(f".{key}").partition("-")[0]
             if pid.isdecimal() and processes.started(int(pid)) is None:
                 _remove(copy)
 

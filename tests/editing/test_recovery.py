@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from lmtui.editing import recovery
 from lmtui.editing.recovery import RecoveryCopy, discard, drop, find, write
 from lmtui.editing.text_file import TextFile, load, save
 from lmtui.errors import LmtuiError
@@ -145,6 +146,15 @@ def test_reused_process_id_is_not_the_same_editor(home: Path, file: TextFile) ->
     assert find(file.path)
 
 
+def test_later_process_of_the_same_id_writes_beside_the_older_copy(
+    home: Path, file: TextFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file.path, file.digest, "of the first")
+    monkeypatch.setattr(recovery, "_RUN", "other")
+    write(file.path, file.digest, "of the second")
+    assert len(copies(home)) == 2
+
+
 def test_older_recovery_copies_stay_until_they_are_discarded(
     home: Path, file: TextFile
 ) -> None:
@@ -192,7 +202,7 @@ def test_temporary_file_of_a_killed_program_is_removed(
 ) -> None:
     write(file.path, file.digest, "text")
     (copy,) = copies(home)
-    gone = copy.with_name(f".{copy.name.split('-')[0]}-999999999.txt.0a1b")
+    gone = copy.with_name(f".{copy.name.split('-')[0]}-999999999-0a1b.txt.0a1b")
     living = copy.with_name(f".{copy.name}.0a1b")
     gone.touch()
     living.touch()
