@@ -122,7 +122,6 @@ _META: Mapping[str, Callable[[Any], Any]] = {
     "title": text_of,
     "named": bool,
     "pinned": bool,
-    "archived": bool,
     "thinking": _thinking,
     "created": _time,
     "updated": _time,

@@ -154,7 +154,7 @@ def _is_whole(file: Path) -> bool:
                 for table in _KEYS:  # raises where a text is not UTF-8
                     for _ in connection.execute(f"SELECT * FROM {table}"):
                         pass
-            store.listed(archived=True)
+            store.listed()
             return bool(said == "ok")
     except Damaged:
         return False

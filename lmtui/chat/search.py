@@ -129,7 +129,6 @@ class Hit:
     conversation: int
     message: int
     title: str
-    archived: bool
     role: Role
     passage: Excerpt
 
@@ -157,7 +156,7 @@ def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
         return []
     # CROSS JOIN keeps the index first: it is read backwards until LIMIT hits.
     rows = store.rows(
-        "SELECT m.conversation, m.id, m.role, m.content, c.title, c.archived"
+        "SELECT m.conversation, m.id, m.role, m.content, c.title"
         " FROM words CROSS JOIN messages m ON m.key = words.rowid"
         " CROSS JOIN conversations c ON c.id = m.conversation"
         " WHERE words MATCH ? AND m.gone = 0 AND c.deleted = 0"
@@ -167,8 +166,8 @@ def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
     )
     with _marker(text) as marker:
         return [
-            Hit(row["conversation"], row["id"], row["title"], bool(row["archived"]),
-                row["role"], marker.passage(row["content"]))
+            Hit(row["conversation"], row["id"], row["title"], row["role"],
+                marker.passage(row["content"]))
             for row in rows
         ]  # fmt: skip
 

@@ -29,7 +29,7 @@ _SHOWN = 2000  # code points of a message in a list's preview pane
 UNDO = 24 * 3600.0
 """Seconds for which a deleted conversation can be restored."""
 
-ConversationFlag = Literal["pinned", "archived", "deleted"]
+ConversationFlag = Literal["pinned", "deleted"]
 
 
 class Store(Database):
@@ -102,7 +102,7 @@ class Store(Database):
             )
 
     def mark(self, id_: int, mark: ConversationFlag, value: bool) -> None:
-        """Set or clear a conversation's flag: pinned, archived or deleted."""
+        """Set or clear a conversation's flag: pinned or deleted."""
         when = ", updated = :now" if mark == "deleted" else ""
         with self.writing() as connection:
             _require(connection, id_, deleted=True)
@@ -125,30 +125,23 @@ class Store(Database):
                 (time.time() - UNDO,),
             )
 
-    def listed(
-        self, *, archived: bool = False, limit: int = -1, title: str = ""
-    ) -> list[ConversationSummary]:
-        """Return the conversations, pinned ones first, then by last use.
-
-        `archived` includes the archived ones. `title` holds words that the title must
-        contain.
-        """
+    def listed(self, *, limit: int = -1, title: str = "") -> list[ConversationSummary]:
+        """Return the conversations, pinned ones first, then by last use; `title` holds
+        words that the title must contain."""
         where, values = "deleted = 0", list[Any]()
-        if not archived:
-            where += " AND archived = 0"
         for word in title.split():
             where += " AND title LIKE ? ESCAPE '\\'"
             values.append(f"%{_literal(word)}%")
         rows = self.rows(
             f"SELECT * FROM conversations WHERE {where}"
-            " ORDER BY archived, pinned DESC, touched DESC LIMIT ?",
+            " ORDER BY pinned DESC, touched DESC LIMIT ?",
             *values,
             limit,
         )
         return [_summary(row) for row in rows]
 
     def count(self) -> int:
-        """Return the number of conversations, archived ones included."""
+        """Return the number of conversations."""
         return len(self.rows("SELECT id FROM conversations WHERE deleted = 0"))
 
     def last(self) -> int | None:
@@ -299,7 +292,7 @@ def _summary(row: sqlite3.Row) -> ConversationSummary:
     values = dict(row)
     if not is_sound(values):
         raise Damaged(f"the row of conversation {values['id']}")
-    values |= {name: bool(row[name]) for name in ("named", "pinned", "archived")}
+    values |= {name: bool(row[name]) for name in ("named", "pinned")}
     # A read-only file of an older version may lack it.
     thinking = values.get("thinking")
     values["thinking"] = thinking if thinking in THINKING else None

@@ -16,7 +16,6 @@ class ConversationMeta:
     named: bool = False
     """Whether the user set the title."""
     pinned: bool = False
-    archived: bool = False
     thinking: str | None = None
     """The reasoning setting, a value of `chat.thinking`; None uses that setting."""
     created: float = field(default_factory=time.time)

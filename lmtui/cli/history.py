@@ -41,7 +41,7 @@ Which = Annotated[
 
 _AT_ONCE = 50  # conversations that an export loads at a time
 _WITH_MODEL = 100  # least columns of a terminal for the column MODEL
-_SHOWN = ("id", "title", "named", "pinned", "archived", "messages", "preview", "model",
+_SHOWN = ("id", "title", "named", "pinned", "messages", "preview", "model",
           "created", "updated", "thinking")  # fmt: skip
 EMPTY = "no conversations yet; `lmtui chat` saves them here\n"
 
@@ -217,7 +217,7 @@ def read_conversations(name: str) -> list[Imported]:
 
 
 def _all_lines() -> Iterator[str]:
-    ids = read(lambda store: [about.id for about in store.listed(archived=True)]) or []
+    ids = read(lambda store: [about.id for about in store.listed()]) or []
     for start in range(0, len(ids), _AT_ONCE):
         for loaded in _loaded(ids[::-1][start : start + _AT_ONCE]):
             yield written(Format.JSON, loaded.conversation, loaded.about)
@@ -253,9 +253,6 @@ Limit = Annotated[
 @app.command("list")
 def show_list(
     *,
-    archived: Annotated[
-        bool, typer.Option("--archived", help="Include archived conversations.")
-    ] = False,
     limit: Limit = 50,
     json: options.Json = False,
 ) -> None:
@@ -264,12 +261,12 @@ def show_list(
     \b
     Examples:
       lmtui history list
-      lmtui history list --limit 0 --archived --json
+      lmtui history list --limit 0 --json
     """
     output = Output()
 
     def find(store: Store) -> tuple[list[ConversationSummary], int]:
-        return store.listed(archived=archived, limit=limit or -1), store.count()
+        return store.listed(limit=limit or -1), store.count()
 
     listed, total = read(find) or ([], 0)
     if json:
@@ -279,9 +276,7 @@ def show_list(
     elif listed:
         output.text(_table(listed, terminal=output.is_terminal))
         if len(listed) < total:
-            note(
-                f"note: {len(listed):,} of {total:,}; --limit 0 --archived lists all\n"
-            )
+            note(f"note: {len(listed):,} of {total:,}; --limit 0 lists all\n")
     else:
         output.text(EMPTY)
 
@@ -315,8 +310,7 @@ def search(
     if json:
         for hit in hits:
             fields = {"conversation": hit.conversation, "message": hit.message,
-                      "title": hit.title, "archived": hit.archived,
-                      "role": hit.role, "text": hit.passage.text,
+                      "title": hit.title, "role": hit.role, "text": hit.passage.text,
                       "places": hit.passage.places}  # fmt: skip
             output.event({"event": "hit", **fields})
     elif hits:
@@ -392,9 +386,9 @@ def _table(summaries: list[ConversationSummary], *, terminal: bool) -> str:
 def _row(about: ConversationSummary) -> tuple[str, ...]:
     used = datetime.fromtimestamp(about.updated).strftime("%Y-%m-%d %H:%M")
     model = (about.model or "").rpartition("/")[2]
-    marks = [name for name in ("pinned", "archived") if getattr(about, name)]
     messages = f"{about.messages:,}"
-    return (str(about.id), used, messages, model, ", ".join(marks), about.title)
+    pinned = "pinned" if about.pinned else ""
+    return (str(about.id), used, messages, model, pinned, about.title)
 
 
 def _print_hits(hits: list[Hit], *, no_color: bool) -> None:

@@ -1,4 +1,4 @@
-"""The screen of stored conversations: list, search, preview, rename, archive, resume.
+"""The screen of stored conversations: list, search, preview, rename, pin, resume.
 
 The store is asked through `ConversationStore`; an answer to an earlier search text is
 dropped. Knows no engine.
@@ -38,7 +38,6 @@ EMPTY = "No conversations yet. What is said in the chat is stored and listed her
 NOTHING = "No message has all of these words."
 _NAME, _BEFORE = 24, 16  # cells of a hit's title, code points before its first word
 _OPEN, _CHANGE = "Enter open", "Alt+R rename · Alt+D delete"
-_PIN, _MARKS = " · Alt+P pin", " · Alt+P pin · Alt+A archive"  # narrow and wide screens
 _RENAMING = "Enter renames · Esc cancels"
 _TITLE = LineQuestion(
     "title", "Title", "empty: taken from the first message", lambda _: ""
@@ -72,12 +71,8 @@ opens its conversation at that message.
                 tooltip="Select the words of the search: what you type replaces them."),
         Binding("alt+r", "rename", "Rename", id="history.rename",
                 tooltip="Give it another title."),
-        Binding("alt+p", "mark('pinned')", "Pin", id="history.pin",
+        Binding("alt+p", "pin", "Pin", id="history.pin",
                 tooltip="Pin it to the top, or unpin it."),
-        Binding("alt+a", "mark('archived')", "Archive", id="history.archive",
-                tooltip="Archive it, or take it out of the archive."),
-        Binding("alt+v", "archived", "Show archived", id="history.archived",
-                tooltip="Show archived conversations too, or hide them."),
         Binding("alt+d", "delete", "Delete", id="history.delete",
                 tooltip="Delete it; Alt+U restores it within a day."),
         Binding("alt+u", "undelete", "Undo", id="history.undo",
@@ -92,7 +87,6 @@ opens its conversation at that message.
         self._deleted: list[int] = []
         self._prompt = LinePrompt(id="ask")
         self._renamed_id: int | None = None  # the conversation whose title is asked for
-        self._archived = False
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="search"):
@@ -134,11 +128,7 @@ opens its conversation at that message.
                 partial(self._show_hits, text),
             )
         else:
-            archived = self._archived
-            self._ask(
-                lambda store: tuple(store.listed(archived=archived, limit=_SHOWN)),
-                self._show_list,
-            )
+            self._ask(lambda store: tuple(store.listed(limit=_SHOWN)), self._show_list)
 
     def _ask(self, work: Callable[[Store], T], then: Callable[[T], object]) -> None:
         self._store.ask(
@@ -203,9 +193,9 @@ opens its conversation at that message.
         kind = "hit" if is_search else "conversation"
         count = f"{len(self._rows):,} {kind}{'' if len(self._rows) == 1 else 's'}"
         self.query_one("#count", Static).update(Content(count))
-        marks = "" if is_search else _MARKS if self.has_class("-wide") else _PIN
+        pin = "" if is_search else " · Alt+P pin"
         leave = "Esc clear" if self._field.value else "Esc close"
-        keys = f"{_OPEN} · {leave} · {_CHANGE}{marks} · F1 more"
+        keys = f"{_OPEN} · {leave} · {_CHANGE}{pin} · F1 more"
         if self._prompt.is_open:
             keys = _RENAMING
         self.query_one("#foot", Static).update(Content(keys))
@@ -246,17 +236,10 @@ opens its conversation at that message.
                 return hit.conversation
         return None
 
-    def action_mark(self, mark: ConversationFlag) -> None:
+    def action_pin(self) -> None:
         row = self._row
         if isinstance(row, ConversationSummary):
-            value = not getattr(row, mark)
-            hidden = mark == "archived" and value and not self._archived
-            notice = "Archived. Alt+V shows archived conversations." if hidden else ""
-            self._mark(row.id, mark, value, notice)
-
-    def action_archived(self) -> None:
-        self._archived = not self._archived
-        self._load_rows()
+            self._mark(row.id, "pinned", not row.pinned)
 
     def action_delete(self) -> None:
         if (id_ := self._conversation_id) is not None:
@@ -314,11 +297,10 @@ def line_of(row: HistoryRow, above: HistoryRow | None = None) -> Content:
             (f"{pad_to(title, _NAME)}  ", "$quiet"),
             _one_line(row.passage),
         )
-    marks = ("• " if row.pinned else "") + ("archived  " if row.archived else "")
     title = visible_line(row.title or row.preview or "Untitled")
     return Content.assemble(
         (f"{_day(row.updated):>6}  ", "$quiet"),
-        (marks, "$accent"),
+        ("• " if row.pinned else "", "$accent"),
         title,
         (f"  {visible_line(row.preview)}" if row.title else "", "$quiet"),
     )

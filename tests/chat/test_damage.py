@@ -77,7 +77,7 @@ class Used:
 
     def everything(self) -> dict[int, list[str]]:
         """The words of each conversation that is listed."""
-        listed = self.ask(lambda store: store.listed(archived=True))
+        listed = self.ask(lambda store: store.listed())
         assert not isinstance(listed, LmtuiError), listed
         found, told = {}, len(self.facts)
         for about in listed:

@@ -38,12 +38,12 @@ def keep(store: Store, text: str, uid: str = "") -> int:
     chat = Conversation()
     exchange(chat, text)
     store.save({uid or text: chat.take_changes()})
-    (found,) = [c for c in store.listed(archived=True) if c.uid == (uid or text)]
+    (found,) = [c for c in store.listed() if c.uid == (uid or text)]
     return found.id
 
 
-def titles(store: Store, **options: bool) -> list[str]:
-    return [found.title for found in store.listed(**options)]
+def titles(store: Store) -> list[str]:
+    return [found.title for found in store.listed()]
 
 
 def test_loaded_conversation_equals_the_saved_one(store: Store) -> None:
@@ -92,23 +92,20 @@ def test_listing_orders_by_last_use_not_by_the_clock(
     assert titles(store) == ["one", "three", "two"]
 
 
-def test_listing_follows_pins_archive_names_and_deletion(store: Store) -> None:
+def test_listing_follows_pins_names_and_deletion(store: Store) -> None:
     ids = {text: keep(store, text) for text in ("one", "two", "three")}
     store.mark(ids["one"], "pinned", True)
     assert titles(store) == ["one", "three", "two"]
-    store.mark(ids["three"], "archived", True)
-    assert titles(store) == ["one", "two"]
-    assert titles(store, archived=True) == ["one", "two", "three"]
     store.rename(ids["two"], "  a \n name ")
-    assert titles(store) == ["one", "a name"]
+    assert titles(store) == ["one", "three", "a name"]
     store.rename(ids["two"], "")
     store.mark(ids["one"], "deleted", True)
-    assert titles(store) == ["two"]
+    assert titles(store) == ["three", "two"]
     with pytest.raises(LmtuiError, match="no such conversation"):
         store.load(ids["one"])
     store.purge()
     store.mark(ids["one"], "deleted", False)
-    assert titles(store) == ["one", "two"]
+    assert titles(store) == ["one", "three", "two"]
     assert [c.title for c in store.listed(title="TW")] == ["two"]
     assert store.listed(title="%") == []
 

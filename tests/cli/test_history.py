@@ -21,7 +21,7 @@ HOSTILE = "\x1b[31mred \u202e[bold]"
 
 @pytest.fixture
 def kept(home: Path) -> Path:
-    """Three conversations: 1 full, 2 with a hostile title, 3 archived."""
+    """Three conversations: 1 full, 2 with a hostile title, 3 another."""
     store = Store(paths.chats_file())
     store.add(
         "a", full(), ConversationMeta("Capitals", named=True, created=1.0, updated=2.0)
@@ -30,7 +30,6 @@ def kept(home: Path) -> Path:
         chat = Conversation()
         exchange(chat, text)
         store.save({uid: chat.take_changes()})
-    store.mark(3, "archived", True)
     store.close()
     return home
 
@@ -60,17 +59,16 @@ def test_history_without_conversations_points_to_chat(
     assert list(home.iterdir()) == []
 
 
-def test_list_hides_archived_conversations_unless_asked(
+def test_list_shows_conversations_by_their_last_use(
     capsys: pytest.CaptureFixture[str], kept: Path
 ) -> None:
     lines = said(capsys, "list").splitlines()
     assert lines[0].split() == ["ID", "USED", "MESSAGES", "MODEL", "TITLE"]
-    assert [line.split()[0] for line in lines[1:]] == ["2", "1"]
+    assert [line.split()[0] for line in lines[1:]] == ["3", "2", "1"]
     assert "\x1b" not in "".join(lines)
-    events = [json.loads(line) for line in said(
-        capsys, "list", "--archived", "--json").splitlines()]  # fmt: skip
-    assert [event["id"] for event in events] == [2, 1, 3]
-    assert events[2]["archived"] is True and events[1]["title"] == "Capitals"
+    events = [json.loads(line) for line in said(capsys, "list", "--json").splitlines()]
+    assert [event["id"] for event in events] == [3, 2, 1]
+    assert events[2]["title"] == "Capitals"
     assert main(["history", "list", "--limit", "1"]) == 0
     assert "1 of 3" in capsys.readouterr().err
 
@@ -178,7 +176,7 @@ def test_a_file_with_one_broken_line_is_refused_as_a_whole(
     file = tmp_path / "two.jsonl"
     file.write_text(whole + whole[:200] + "\n")
     assert "can't be imported" in refused(capsys, "import", str(file))
-    assert len(said(capsys, "list", "--json").splitlines()) == 2
+    assert len(said(capsys, "list", "--json").splitlines()) == 3
     assert "no such file" in refused(capsys, "import", "/nowhere")
 
 
@@ -194,7 +192,7 @@ def test_delete_asks_first_and_is_permanent(kept: Path) -> None:
     )
     assert code == 0
     store = Store(paths.chats_file())
-    assert [found.id for found in store.listed(archived=True)] == [1, 3]
+    assert [found.id for found in store.listed()] == [3, 1]
     store.close()
 
 

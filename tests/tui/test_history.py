@@ -159,7 +159,6 @@ async def test_history_screen_names_its_keys(file: Path, size: tuple[int, int]) 
         keys = ["Type to search", "Enter open", "Esc close", "Alt+R rename",
                 "Alt+D delete", "Alt+P pin", "F1 more"]  # fmt: skip
         await running.until(lambda: all(key in running.seen for key in keys))
-        assert ("Alt+A archive" in running.seen) == (size[0] >= 100)
         assert "2 conversations" in running.seen
         assert_laid_out(running.app.screen)
         await running.press("alt+r")
@@ -238,7 +237,7 @@ async def test_keys_of_the_list_do_nothing_while_a_title_is_written(
     async with kept(file) as running:
         rows = titles(await listed(running))
         await running.until(lambda: rows() == ["plums", "pears", "apples"])
-        await running.press("down", "alt+r", "x", "alt+d", "alt+a", "alt+p", "enter")
+        await running.press("down", "alt+r", "x", "alt+d", "alt+p", "enter")
         await running.until(lambda: rows() == ["plums", "pearsx", "apples"])
         await running.press(*"plums")
         await running.until(lambda: "2 hits" in running.seen)
@@ -249,7 +248,7 @@ async def test_keys_of_the_list_do_nothing_while_a_title_is_written(
         await running.until(lambda: running.texts == ["apples", "about apples"])
 
 
-async def test_history_keys_rename_pin_archive_delete_and_undo(file: Path) -> None:
+async def test_history_keys_rename_pin_delete_and_undo(file: Path) -> None:
     filled(file, "apples", "pears", "plums")
     async with kept(file) as running:
         rows = titles(await listed(running))
@@ -260,14 +259,10 @@ async def test_history_keys_rename_pin_archive_delete_and_undo(file: Path) -> No
         await running.until(lambda: rows() == ["kiwi", "pears", "apples"])
         await running.press("up", "alt+p")
         await running.until(lambda: rows() == ["apples", "kiwi", "pears"])
-        await running.press("down", "alt+a")
-        await running.until(lambda: rows() == ["apples", "pears"])
-        await running.press("alt+v")
-        await running.until(lambda: rows() == ["apples", "pears", "kiwi"])
-        await running.press("up", "alt+d")
-        await running.until(lambda: rows() == ["pears", "kiwi"])
+        await running.press("alt+d")
+        await running.until(lambda: rows() == ["kiwi", "pears"])
         await running.press("alt+u")
-        await running.until(lambda: rows() == ["apples", "pears", "kiwi"])
+        await running.until(lambda: rows() == ["apples", "kiwi", "pears"])
 
 
 async def test_hostile_titles_are_only_drawn(file: Path) -> None:
@@ -471,7 +466,7 @@ async def test_broken_store_is_put_aside_and_told(file: Path) -> None:
 def test_history_row_shows_the_hit_whatever_stands_before_it(before: str) -> None:
     text = f"{before}東京 and more"
     start = len(before)
-    hit = Hit(1, 1, "A title", False, "user", Excerpt(text, ((start, start + 2),)))
+    hit = Hit(1, 1, "A title", "user", Excerpt(text, ((start, start + 2),)))
     line = line_of(hit).plain
     assert "東京" in line and line.index("東京") <= 26 + 1 + 32
     assert ("…" in line) == (before != "short ")
@@ -503,8 +498,8 @@ def about_row(title: str, *, preview: str) -> ConversationSummary:
 
 
 def test_history_hits_of_one_conversation_show_its_title_once() -> None:
-    hit = Hit(1, 1, "Lights", False, "user", Excerpt("a lighthouse", ((2, 12),)))
-    other = Hit(2, 1, "Boats", False, "user", Excerpt("a lighthouse", ((2, 12),)))
+    hit = Hit(1, 1, "Lights", "user", Excerpt("a lighthouse", ((2, 12),)))
+    other = Hit(2, 1, "Boats", "user", Excerpt("a lighthouse", ((2, 12),)))
     assert "Lights" in line_of(hit, other).plain
     assert "Lights" not in line_of(hit, hit).plain
 
