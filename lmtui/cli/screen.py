@@ -34,7 +34,6 @@ from lmtui.config import load
 from lmtui.config.settings import Settings
 from lmtui.config.settings_file import SettingsFile
 from lmtui.errors import LmtuiError
-from lmtui.keys_first import imports_give_way
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
@@ -241,7 +240,6 @@ def _list_models(settings: Settings) -> list[ListedModel]:
     ]
 
 
-@imports_give_way()
 def _open(
     settings: Settings,
     ref: ModelRef,

@@ -17,7 +17,6 @@ from typing import Any
 import tokenizers
 
 from lmtui.errors import panics_as_errors
-from lmtui.keys_first import keys
 from lmtui.models.errors import without_labels
 from lmtui.models.tokenizer_check import check_file, prepare
 
@@ -152,7 +151,6 @@ def _read_in_parts(file: Path) -> tokenizers.Tokenizer:
         tuple(pair.split(" ") if isinstance(pair, str) else pair)
         for pair in bpe["merges"]
     ]
-    keys.give_way()
     tokenizer.model = tokenizers.models.BPE(
         bpe["vocab"],
         merges,

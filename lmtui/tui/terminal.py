@@ -23,7 +23,6 @@ from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
-from lmtui.keys_first import keys
 from lmtui.tui.pastes import TerminalInput
 
 _CHECK_INTERVAL = 1.0  # seconds between two checks of the terminal
@@ -136,11 +135,6 @@ class TerminalDriver(LinuxDriver):
             self._must_signal_resume = True
         os.killpg(0, signal.SIGSTOP)
 
-    def write(self, data: str) -> None:
-        """Write to the terminal, and let a loading model go on."""
-        super().write(data)
-        keys.drawn()
-
     def run_input_thread(self) -> None:
         try:
             self._read_input()
@@ -156,7 +150,6 @@ class TerminalDriver(LinuxDriver):
                 data = os.read(self.fileno, _READ_SIZE)
                 if not data:
                     raise OSError("the terminal is closed")
-                keys.came()
                 for message in parser.feed(data):
                     self.process_message(message)
             for message in parser.tick():
