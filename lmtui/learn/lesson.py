@@ -57,16 +57,16 @@ class Lesson:
     def is_complete(self, page: Page) -> bool:
         return all(self.is_done(exercise.id, page) for exercise in page.exercises)
 
-    def note(self) -> tuple[str, ...]:
-        """Tick what the instrument has seen done, and save it; return the ids of the
-        exercises that were ticked now."""
+    def note(self) -> bool:
+        """Tick what the instrument has seen done, and save it; return whether anything
+        was ticked now."""
         ids = (exercise.id for exercise in self.page.exercises)
         seen = self.instrument.done
-        new = tuple(id_ for id_ in ids if id_ in seen and not self.is_done(id_))
+        new = [id_ for id_ in ids if id_ in seen and not self.is_done(id_)]
         if new:
             self._saved["done"].setdefault(self.page.id, []).extend(new)
             self._save()
-        return new
+        return bool(new)
 
     def move_to(self, number: int) -> bool:
         """Open another page; return whether there is one of this number."""
