@@ -22,7 +22,6 @@ from bench_documents import cut, prose
 from textual import events
 from textual.pilot import Pilot
 
-from lmtui.config.settings import EditorSettings
 from lmtui.editing import text_file
 from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
@@ -41,7 +40,6 @@ GHOST = 16
 """Tokens of a ghost."""
 UNBOUND = SuggestionRules(
     max_tokens=GHOST,
-    single_line=False,
     seconds=None,
     min_prob=None,
     spare_following=False,
@@ -51,7 +49,7 @@ TYPED = (
     " The keeper said that nothing is known of the beautiful numbers in his yellow "
     "notebook."
 )
-PAUSE = EditorSettings().ghost_delay
+PAUSE = SuggestionRules().delay
 _BETWEEN = 0.05  # seconds between the panel and the next key: less than a ghost waits
 _QUIET = 0.5  # seconds without work after which none is to come
 
@@ -207,14 +205,14 @@ class Bench:
 
     async def open(self, text: str, place: str) -> None:
         """Another text, and a cursor at its end, or at the end of a line."""
-        self.suggestions.mode = "off"
+        self.suggestions.is_on = False
         self.editor.replace_span(0, self.editor.characters, text)
         end = text.index("\n", len(text) // 2)
         self.editor.go_to(len(text) if place == "end" else end)
         self.editor.focus()
         async with self.lag("scoring"):
             await self.quiet()
-        self.suggestions.mode = "multi"
+        self.suggestions.is_on = True
 
     async def case(self) -> dict[str, list[float]]:
         await self.typed()  # what is done once, is done

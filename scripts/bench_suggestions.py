@@ -119,11 +119,10 @@ def _agreement(suggestion: str, truth: str) -> int:
 Rule = Callable[[Sequence[tuple[bytes, float]]], str]
 
 
-def cut(steps: Sequence[tuple[bytes, float]], end: int, *, single_line: bool) -> str:
-    """Return the whole words of the first `end` steps, or of their first line."""
+def cut(steps: Sequence[tuple[bytes, float]], end: int) -> str:
+    """Return the whole words of the first `end` steps."""
     rules = SuggestionRules(
         max_tokens=sys.maxsize,
-        single_line=single_line,
         seconds=None,
         min_prob=0.5,
     )
@@ -143,14 +142,14 @@ def by_mean(steps: Sequence[tuple[bytes, float]]) -> str:
         if prob < 0.05 or total < 0.25 * count:
             break
         end = count
-    return cut(steps, end, single_line=True)
+    return cut(steps, end).partition("\n")[0]
 
 
 def of_llama_vim(steps: Sequence[tuple[bytes, float]]) -> str:
     """Apply the fixed rules of llama.vim: 256 tokens (here those that were recorded),
     and its `infill` sampler, which ends where no token has a probability of 0.2."""
     end = next((at for at, (_, prob) in enumerate(steps) if prob < 0.2), len(steps))
-    return cut(steps, end, single_line=False)
+    return cut(steps, end)
 
 
 def ours(rules: SuggestionRules) -> Rule:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from lmtui.cli.main import main
-from lmtui.config.settings import EditorSettings
 from lmtui.editing import recovery
 from lmtui.editing.text_file import load
 from lmtui.engine.document.suggestion import SuggestionRules
@@ -124,22 +123,15 @@ async def test_editor_shows_the_numbers_of_json(
     engine: LocalEngine, file: Path, truth: dict[str, float], size: tuple[int, int]
 ) -> None:
     opened = Writing(load(file), cursor=0, recovered=recovery.find(file),
-                     rules=SuggestionRules(),
-                     settings=EditorSettings(3600.0, 6.0))  # fmt: skip
+                     rules=SuggestionRules(delay=3600.0))  # fmt: skip
     async with program(
         first="complete",
         writing=opened,
         open_model=lambda _: lambda _: engine,
         size=size,
     ) as running:
-        await running.press("f2")  # the panel with all totals
-        await running.until(
-            lambda: (
-                "surprisal" in running.seen
-                and not re.search("Σ log P[^│]* –", running.seen)
-            )
-        )
-        assert_same(running.seen, truth, wanted=tuple(LABELS))
+        await running.until(lambda: numbers(running.seen)["logprob"])
+        assert_same(running.seen, truth, wanted=("logprob", "perplexity"))
 
 
 async def test_inspector_shows_the_numbers_of_json(

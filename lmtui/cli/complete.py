@@ -121,7 +121,7 @@ def complete(
 
     The panel shows the distribution at the cursor; ghost text after the cursor shows
     how the model would continue, and Tab accepts it. F3 shades every word by its
-    surprisal, F8 goes to the surprises, F7 offers other words, Alt+K lists corrections;
+    surprisal, Ctrl+L lists surprises, F7 offers other words, Alt+K lists corrections;
     F1 lists all keys. Only Ctrl+S writes the file; unsaved text survives a crash. A
     text on stdin is opened without a name, which Ctrl+S asks for.
 
@@ -150,12 +150,12 @@ def complete(
     settings = options.settings(ctx, grammar=follows)
     most = max_tokens or settings.suggestions.max_tokens
     if not (print_ or json):
-        if follows is not None:
-            raise LmtuiError("the editor follows no grammar", "", "Give --print.")
+        if follows is not None or single_line:
+            hint = "Give --print, too; the editor has neither of them."
+            raise LmtuiError("a grammar and --single-line need --print", "", hint)
         changed = settings.changed({"ghost_tokens": most})
         writing = read_writing(file, at, changed, with_=with_ or ())
-        rules = replace(writing.rules, single_line=single_line)
-        _open_editor(ctx, settings, replace(writing, rules=rules), no_color=no_color)
+        _open_editor(ctx, settings, writing, no_color=no_color)
         return
     request = read_request(file, at, single_line=single_line, with_=with_ or ())
     greedy = SamplingSettings(temperature=0, seed=0, max_tokens=most, grammar=follows)
@@ -235,7 +235,6 @@ def _writing(file: TextFile, cursor: int, settings: Settings) -> Writing:
         cursor,
         recovery.find(file.path),
         rules=settings.suggestions,
-        settings=settings.editor,
         sampling=settings.sampling,
         sampling_for=settings.sampling_for,
     )

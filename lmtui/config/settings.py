@@ -90,27 +90,6 @@ class ChatSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class EditorSettings:
-    """When suggestions come, and which words count as surprises."""
-
-    ghost_delay: float = setting(
-        0.15,
-        "Seconds after the last key at which the editor shows a suggestion, which the "
-        "model writes meanwhile; 0 shows it at every key.",
-        low=0,
-        high=60,
-        flag=None,
-    )
-    surprise_bits: float = setting(
-        10.0,
-        "A word of yours counts as a surprise from this many bits on.",
-        low=0,
-        high=100,
-        flag=None,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class ServeSettings:
     """Where the server listens, and how many answers it makes in turns."""
 
@@ -286,7 +265,6 @@ class Settings:
     )
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     chat: ChatSettings = field(default_factory=ChatSettings)
-    editor: EditorSettings = field(default_factory=EditorSettings)
     suggestions: SuggestionRules = field(default_factory=SuggestionRules)
     training: TrainSettings = field(default_factory=TrainSettings)
     serving: ServeSettings = field(default_factory=ServeSettings)
@@ -435,7 +413,6 @@ _SECTIONS = (
     Section(SAMPLING, "sampling", SamplingSettings),
     Section("chat", "chat", ChatSettings, "chat_"),
     Section("complete", "suggestions", SuggestionRules),
-    Section("complete", "editor", EditorSettings),
     Section("finetune", "training", TrainSettings, "finetune_"),
     Section("serve", "serving", ServeSettings, "serve_"),
     Section(REMOTE, "remote", RemoteSettings, "remote_"),

@@ -1,4 +1,4 @@
-"""Surprising words of a text, and navigation between them.
+"""Surprising words of a text.
 
 Tokens are extended to whole words, each with the surprisal of its most surprising
 token. Offsets are in code points. Knows no screen.
@@ -7,8 +7,7 @@ token. Offsets are in code points. Knows no screen.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lmtui.engine.document.words import can_cut
@@ -65,23 +64,6 @@ def surprising_words(
             worst.append(replace(token, start=start, end=end))
         last_end = end
     return [_named(text, token) for token in worst]
-
-
-def next_word(words: Sequence[SurprisingWord], cursor: int) -> SurprisingWord | None:
-    """Return the first word that begins after the cursor, else the first of all."""
-    if not words:
-        return None
-    after = bisect_right(words, cursor, key=lambda word: word.start)
-    return words[after % len(words)]
-
-
-def previous_word(
-    words: Sequence[SurprisingWord], cursor: int
-) -> SurprisingWord | None:
-    """Return the last word that begins before the cursor, else the last of all."""
-    if not words:
-        return None
-    return words[bisect_left(words, cursor, key=lambda word: word.start) - 1]
 
 
 def most_surprising(words: Iterable[SurprisingWord]) -> list[SurprisingWord]:

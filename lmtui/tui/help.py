@@ -125,7 +125,9 @@ def sections(screen: Screen[object]) -> list[Section]:
     """Return the sections of the help, beginning with the widget that has the focus. A
     screen with `help_terms`, lines of text, has a section for them, the first one."""
     everywhere = Section("Here", _help(screen), _bound_to(type(screen)))
-    everywhere.bound += _bound_to(type(screen.app))
+    unused = getattr(screen, "unused_keys", ())
+    shared = _bound_to(type(screen.app))
+    everywhere.bound += [item for item in shared if item.id not in unused]
     by_class: dict[type[DOMNode], Section] = {}
     for widget in screen.walk_children(with_self=False):
         unused = getattr(widget, "unused_keys", ())

@@ -48,7 +48,7 @@ class SamplerController(Controller):
         self.presets: Mapping[str, Preset] = {}
         self.controls = SamplerControls(settings, id="sampler")
         self._panels: list[tuple[ProbabilityPanel, bool]] = [(screen.panel, False)]
-        screen.panel.biases = True
+        screen.panel.picks = True
 
     def start(self) -> None:
         screen = self._screen
@@ -210,6 +210,10 @@ class SamplingScreen(ModelScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f4", "sampler", "Sampler", id="live.sampler",
                 tooltip="Go to the sampler settings, or back."),
+        # With priority: a TextArea selects a line on F6.
+        Binding("f6", "pause", "Pause panel", id="live.pause", show=False,
+                tooltip="Hold the panel still while the model goes on.",
+                priority=True),
     ]  # fmt: skip
 
     def __init__(
@@ -254,6 +258,9 @@ class SamplingScreen(ModelScreen):
     @on(ProbabilityPanel.DistributionShown)
     def show_effects(self, event: ProbabilityPanel.DistributionShown) -> None:
         self.sampler.follow_shown(event.panel)
+
+    def action_pause(self) -> None:
+        self.panel.paused = not self.panel.paused
 
     def action_sampler(self) -> None:
         self.show_panel()

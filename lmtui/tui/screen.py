@@ -48,10 +48,6 @@ class ModelScreen(Screen[None]):
                 priority=True, show=False),
         Binding("f2", "panel", "Panel", id="live.panel",
                 tooltip="Show or hide the panel."),
-        # With priority: a TextArea selects a line on F6.
-        Binding("f6", "pause", "Pause panel", id="live.pause", show=False,
-                tooltip="Hold the panel still while the model goes on.",
-                priority=True),
     ]  # fmt: skip
 
     def __init__(
@@ -141,6 +137,3 @@ class ModelScreen(Screen[None]):
     def action_panel(self) -> None:
         folded = self.has_class("-folded")
         self.toggle_class("-unfolded" if folded else "-no-panel")
-
-    def action_pause(self) -> None:
-        self.panel.paused = not self.panel.paused

@@ -64,10 +64,11 @@ def test_a_grammar_from_a_file_is_followed(tmp_path: Path) -> None:
     assert re.fullmatch("a{1,3}[bc]\n", done.out)
 
 
-def test_the_editor_refuses_a_grammar() -> None:
-    done = complete("complete", "-", "--regex", "[0-9]{4}", stdin=b"a")
+@pytest.mark.parametrize("flags", [["--regex", "[0-9]{4}"], ["--single-line"]])
+def test_what_only_print_has_is_refused_in_the_editor(flags: list[str]) -> None:
+    done = complete("complete", "-", *flags, stdin=b"a")
     assert (done.code, done.out) == (2, "")
-    assert "the editor follows no grammar" in done.err and "--print" in done.err
+    assert "a grammar and --single-line need --print" in done.err
 
 
 def test_a_chat_is_given_the_whole_text_of_its_grammar(schema: Path) -> None:

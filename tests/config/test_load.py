@@ -296,9 +296,9 @@ def test_suggestion_settings_are_read_from_the_file(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[complete]\nghost_delay = 0\nghost_tokens = 9\nghost_prob = 0.1\n")
     settings = load(environment={}, file=file)
-    assert settings.editor.ghost_delay == 0
-    assert (settings.suggestions.max_tokens, settings.suggestions.min_prob) == (9, 0.1)
-    assert settings.suggestions.seconds == 0.6
+    rules = settings.suggestions
+    assert (rules.delay, rules.max_tokens, rules.min_prob) == (0, 9, 0.1)
+    assert rules.seconds == 0.6
 
 
 def test_finetune_settings_come_from_flag_environment_and_file(file: Path) -> None:

@@ -13,8 +13,6 @@ from lmtui.editing.surprises import (
     SurprisingToken,
     SurprisingWord,
     most_surprising,
-    next_word,
-    previous_word,
     surprising_words,
 )
 from lmtui.partial import RankAbove
@@ -82,27 +80,6 @@ def test_surprising_words_end_at_word_boundaries(
                 c.isascii() and (c.isalnum() or c == "_") for c in (here, beside)
             )
             assert not (beside and latin)
-
-
-@given(scored(), st.integers(0, 31))
-def test_walking_visits_every_surprising_word_and_returns(
-    case: tuple[str, list[SurprisingToken]], cursor: int
-) -> None:
-    text, tokens = case
-    places = surprising_words(text, tokens, threshold=1)
-    if not places:
-        assert next_word(places, cursor) is previous_word(places, cursor) is None
-        return
-    seen, here = [], cursor
-    for _ in places:
-        place = next_word(places, here)
-        assert place is not None
-        seen.append(place)
-        here = place.start
-    assert sorted(seen, key=lambda place: place.start) == places
-    for place in (*seen[-2::-1], seen[-1]):
-        assert previous_word(places, here) == place
-        here = place.start
 
 
 @given(st.lists(st.floats(0, 30), max_size=60))

@@ -18,7 +18,7 @@ from tests.engine.test_prefix_cache import counted
 
 TEXT = "The quick brown fox jumps over the lazy dog.\nThe cat sat on the mat. " * 3
 GREEDY = SamplingSettings(temperature=0, max_tokens=6)
-RULES = SuggestionRules(min_prob=None, seconds=None, single_line=False)
+RULES = SuggestionRules(min_prob=None, seconds=None)
 
 
 def gone_on(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.tui.editor.options import Writing
@@ -27,9 +26,8 @@ async def shown(first: str, folder: Path) -> AsyncIterator[Program]:
     """A screen with a text, once the model is there."""
     file = folder / "draft.txt"
     file.write_text("the cat sat on the mat\n" * 20)
-    rules = SuggestionRules(seconds=None, min_prob=None)
-    settings = EditorSettings(ghost_delay=3600.0, surprise_bits=6.0)
-    written = Writing(load(file), 0, None, rules, settings)
+    rules = SuggestionRules(delay=3600.0, seconds=None, min_prob=None)
+    written = Writing(load(file), 0, None, rules)
     async with program(
         {"default": FakeWriter()},
         first=first,  # type: ignore[arg-type]

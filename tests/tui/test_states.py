@@ -16,8 +16,8 @@ import pytest
 from textual.widget import Widget
 
 from lmtui import cancellation
-from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.document.types import (
     CursorPrediction,
     ScoredSpan,
@@ -163,8 +163,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 async def editor(folder: Path, engine: Slow, **options: Any) -> AsyncIterator[Walk]:
     file = folder / "draft.txt"
     file.write_text(TEXT)
-    settings = EditorSettings(ghost_delay=options.pop("delay", 3600.0))
-    writing = Writing(load(file), cursor=7, settings=settings)
+    rules = SuggestionRules(delay=options.pop("delay", 3600.0))
+    writing = Writing(load(file), cursor=7, rules=rules)
     async with walk("complete", engine, writing=writing, **options) as here:
         await here.running.on(EditorScreen)
         yield here
@@ -295,19 +295,6 @@ async def test_panel_and_strip_are_stale_while_older_than_the_draft() -> None:
         engine.let("trace")
         await here.running.until(lambda: not any(part.stale for part in parts))
         assert "Next in your message" in here.running.seen
-
-
-async def test_a_panel_that_is_paused_keeps_its_title(tmp_path: Path) -> None:
-    async with editor(tmp_path, engine := Slow()) as here:
-        engine.let("load")
-        await here.says("ready")
-        await here.press("f6", "left", "left")
-        panel = here.one(ProbabilityPanel)
-        before = panel.distribution
-        panel.title = "Next after “ca”"
-        assert (panel.title, panel.distribution) == ("Next at the cursor", before)
-        await here.press("f6")
-        assert panel.title != "Next at the cursor" and not panel.stale
 
 
 # What was said of another text, or another place.

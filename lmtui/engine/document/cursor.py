@@ -126,9 +126,6 @@ class CursorPredictor:
             read=read,
             tokens=len(scorer),
             window=window,
-            control_ids=frozenset(
-                row.special for row in healed.rows[:top_n] if row.special is not None
-            ),
         )
 
     def _healed_at(self, cursor: ScoredCursor, top_n: int) -> HealedDistribution | None:

@@ -21,7 +21,6 @@ _ENDS = {
     FinishReason.STOP: SuggestionEnd.STOP,
     FinishReason.LENGTH: SuggestionEnd.LENGTH,
     FinishReason.CONTEXT: SuggestionEnd.CONTEXT,
-    FinishReason.NEWLINE: SuggestionEnd.NEWLINE,
 }
 
 

@@ -23,8 +23,18 @@ _LINE_REPEATED = 2  # a shorter rest of a line may be equal by coincidence
 
 @dataclass(frozen=True, slots=True)
 class SuggestionRules:
-    """Conditions that end a suggestion, besides an end token and a full context."""
+    """When a suggestion is shown, and what ends it besides an end token and a full
+    context."""
 
+    delay: float = setting(
+        0.15,
+        "Seconds after the last key at which the editor shows a suggestion, which the "
+        "model writes meanwhile; 0 shows it at every key.",
+        low=0,
+        high=60,
+        key="ghost_delay",
+        flag=None,
+    )
     max_tokens: int = setting(
         48,
         "Maximum number of tokens of a suggestion in the editor.",
@@ -33,8 +43,6 @@ class SuggestionRules:
         key="ghost_tokens",
         flag=None,
     )
-    single_line: bool = False
-    """End at the first newline, which is not part of it."""
     seconds: float | None = setting(
         0.6,
         "A suggestion ends with the first whole word after this many seconds.",
@@ -61,7 +69,6 @@ class SuggestionEnd(StrEnum):
 
     STOP = "end token"
     LENGTH = "max tokens"
-    NEWLINE = "newline"
     TIME = "time limit"
     UNSURE = "low confidence"
     """All of it was too improbable with the next token; or the bytes are no
@@ -145,8 +152,6 @@ class SuggestionBuilder:
         least = self._rules.min_prob
         if not whole or (least is not None and self._prob < least):
             self._finish(SuggestionEnd.UNSURE, before)
-        elif (newline := self._newline()) is not None:
-            self._finish(SuggestionEnd.NEWLINE, newline)
         elif _repeated_from(self._text, self._after) is not None:
             self._finish(SuggestionEnd.REPEATS, len(self._text))
         elif self._tokens >= self._rules.max_tokens:
@@ -163,12 +168,6 @@ class SuggestionBuilder:
         except UnicodeDecodeError:
             return False
         return True
-
-    def _newline(self) -> int | None:
-        if not self._rules.single_line:
-            return None
-        offsets = (i for i, c in enumerate(self._text) if c in "\r\n")
-        return next(offsets, None)
 
     def _late(self) -> bool:
         limit = self._rules.seconds

@@ -47,8 +47,6 @@ class CursorPrediction:
     window: tuple[int, int]
     """Positions of the tokens that the model read: the first, and the one after the
     last."""
-    control_ids: frozenset[int] = frozenset()
-    """Control tokens among the rows, which have no text that could be inserted."""
 
     @property
     def is_mostly_unlisted(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lmtui.config.settings import EditorSettings
 from lmtui.editing.recovery import Recovered
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.document.suggestion import SuggestionRules
@@ -24,7 +23,6 @@ class Writing:
     recovered: Recovered | None = None
     """A recovery copy left by a killed program, to be offered."""
     rules: SuggestionRules = field(default_factory=SuggestionRules)
-    settings: EditorSettings = field(default_factory=EditorSettings)
     context: tuple[ContextFile, ...] = ()
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     """How versions are drawn."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmtui.engine.document.types import CursorPrediction
-from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.notation import percent
 from lmtui.text import visible_line, visible_token
@@ -38,9 +37,6 @@ class PredictionController(Controller):
         self._on_answer = answered
         self._has_model = False
         self.prediction: CursorPrediction | None = None
-        # Revision and cursor of the request, and of the last answer.
-        self._request_key: tuple[int, int] | None = None
-        self._answer_key: tuple[int, int] | None = None
 
     @property
     def status_text(self) -> str:
@@ -66,7 +62,6 @@ class PredictionController(Controller):
         if not self._has_model:
             return
         self._panel.outdate()
-        self._request_key = self._editor.here
         text, cursor = self._editor.text, self._editor.cursor_index
         self._client.ask(
             Slot.LOOK,
@@ -82,7 +77,7 @@ class PredictionController(Controller):
             self.ask()
 
     def _show(self, prediction: CursorPrediction) -> None:
-        self.prediction, self._answer_key = prediction, self._request_key
+        self.prediction = prediction
         typed = visible_line(prediction.typed.strip())
         title = f"Next after “{typed}”" if typed else TITLE
         if prediction.unexplored > _LITTLE:
@@ -101,28 +96,9 @@ class PredictionController(Controller):
         self._on_answer(prediction)
         self._activity.update()
 
-    def insert(self, candidate: Candidate) -> None:
-        editor, prediction = self._editor, self.prediction
-        if prediction is None or self._answer_key != editor.here:
-            self._screen.notify("The rows are out of date; wait for the new ones.")
-        elif candidate.id in prediction.control_ids:
-            self._screen.notify("This token ends the text; it has no letters.")
-        elif (text := whole_text(candidate.bytes)) is None:
-            self._screen.notify("This token is a part of a character.")
-        else:
-            editor.replace_span(editor.cursor_index, editor.cursor_index, text)
-
     def _show_failed(self, error: LmtuiError) -> None:
         self.prediction = None
         self._panel.title = TITLE
         self._panel.clear(str(error))
         self._on_answer(None)
         self._activity.notice(visible_line(error.title))
-
-
-def whole_text(data: bytes) -> str | None:
-    """Return the text of a token's bytes; None where they are not whole characters."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None

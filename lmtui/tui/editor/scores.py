@@ -13,8 +13,6 @@ from lmtui.editing.scored_text import ScoredText, TokenAt
 from lmtui.editing.surprises import (
     SurprisingToken,
     SurprisingWord,
-    next_word,
-    previous_word,
     surprising_words,
 )
 from lmtui.editing.text_file import ENCODING_NAMES
@@ -66,7 +64,6 @@ class ScoreController(Controller):
         self._editor, self._file = editor, file
         self.totals = TextTotals(id="totals", rows=BRIEF)
         self.file_line = FileLine(id="place")
-        self._surprise_bits = writing.settings.surprise_bits
         self._context_files = len(writing.context)
         self.text = ScoredText(file.current.text)
         """The text with the scores that are known of it."""
@@ -298,21 +295,6 @@ class ScoreController(Controller):
             if (token := placed.token).logprob is not None
         )
         return surprising_words(self.text.text, tokens, threshold=threshold)
-
-    def to_surprise(self, by: int) -> None:
-        if not self._can_score():
-            return
-        words = self.surprising_words(self._surprise_bits)
-        self._resume_scoring()
-        walk = next_word if by > 0 else previous_word
-        word = walk(words, self._editor.cursor_index)
-        if word is not None:
-            self._go_to(word)
-            return
-        scored = "" if self.text.stale() else " in this text"
-        self._screen.notify(
-            f"No word of {self._surprise_bits:g} bits or more{scored} so far."
-        )
 
     def _go_to(self, word: SurprisingWord) -> None:
         self._editor.go_to(word.start)

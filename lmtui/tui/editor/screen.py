@@ -27,7 +27,7 @@ from lmtui.tui.editor.replacements import ReplacementController
 from lmtui.tui.editor.rewrite import QUESTION as REWRITE
 from lmtui.tui.editor.rewrite import RewriteController
 from lmtui.tui.editor.scores import ScoreController
-from lmtui.tui.editor.suggestions import SHORT_MODES, SuggestionController
+from lmtui.tui.editor.suggestions import SuggestionController
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.editor.why import EditorWhyController
 from lmtui.tui.engine.client import MakeClient
@@ -35,7 +35,6 @@ from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
-from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import HintLine, MainPart
 
 HINT = (
@@ -48,10 +47,9 @@ class EditorScreen(ModelScreen):
     CSS_PATH = "screen.tcss"
     NEEDS = "edits"
     HELP = """\
-Alt+E moves to the panel, where Enter inserts a row at the cursor, as a click does.
 Ctrl+Z undoes and Ctrl+Y redoes; Ctrl+X, Ctrl+C and Ctrl+V cut, copy and paste; Shift
 with a movement key selects. Only Ctrl+S writes the file. Esc closes what lies over the
-text; Ctrl+C also stops the scoring, until you write, or F3, F8 or Ctrl+L ask for the
+text; Ctrl+C also stops the scoring, until you write, or F3 or Ctrl+L ask for the
 scores.
 """
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (as the base's)
@@ -73,14 +71,10 @@ scores.
                 tooltip="Write the text into another file, and go on with that one."),
         Binding("f3", "heat", "Heat", id="watch.heat", priority=True,
                 tooltip="Shade the text by surprisal, or no longer."),
-        Binding("f8", "surprise(1)", "Next surprise", id="watch.next", show=False,
-                tooltip="To the next word that surprised the model."),
-        Binding("shift+f8", "surprise(-1)", "Previous surprise", id="watch.previous",
-                show=False, tooltip="To the previous word that surprised the model."),
         Binding("ctrl+l", "surprises", "Surprises", id="watch.list", show=False,
                 tooltip="The most surprising words of the text, to go to."),
         Binding("f4", "mode", "Ghost", id="ghost.mode",
-                tooltip="Suggest to the end of the line, several lines, or nothing."),
+                tooltip="Suggest text as you write, or no longer."),
         Binding("ctrl+f", "find", "Find", id="complete.find", priority=True,
                 tooltip="Find words in the text, and replace them."),
         Binding("ctrl+g", "go_to_line", "Go to line", id="complete.line",
@@ -98,16 +92,13 @@ scores.
                 show=False, tooltip="Inspect the text, or the selection."),
         Binding("alt+r", "rewrite", "Rewrite", id="complete.rewrite", show=False,
                 tooltip="Have the selection or the paragraph rewritten, as you say."),
-        Binding("alt+i", "context", "Files read first", id="complete.context",
-                show=False,
-                tooltip="Other files that the model reads before the text."),
-        Binding("alt+e", "rows", "Panel rows", id="complete.rows", show=False,
-                tooltip="To the panel, whose rows can be taken; Esc leads back."),
         Binding("alt+z", "wrap", "Wrap lines", id="complete.wrap", show=False,
                 tooltip="Break long lines at the edge, or let them run on."),
-        Binding("alt+l", "numbers", "Line numbers", id="complete.numbers", show=False,
-                tooltip="Show or hide the numbers of the lines."),
+        Binding("ctrl+z", "undo", "Undo", id="complete.undo", show=False,
+                tooltip="Undo the last edit, wherever the focus is."),
     ]  # fmt: skip
+    PASSED_ON: ClassVar[frozenset[str]] = frozenset({"complete.undo"})
+    unused_keys = ("app.suspend",)
 
     def __init__(self, make_client: MakeClient, writing: Writing) -> None:
         self.editor = editor = GhostEditor(id="editor")
@@ -174,8 +165,9 @@ scores.
 
     def key_name(self, binding: Binding) -> str:
         name = super().key_name(binding)
-        is_mode = binding.id == "ghost.mode"
-        return f"{name}: {SHORT_MODES[self.suggestions.mode]}" if is_mode else name
+        if binding.id != "ghost.mode":
+            return name
+        return f"{name}: {'on' if self.suggestions.is_on else 'off'}"
 
     def _deliver(self, call: Callable[[], object]) -> bool:
         def run() -> object:
@@ -225,18 +217,8 @@ scores.
         self.suggestions.suggest_now()
 
     @on(GhostEditor.AlternativeRequested)
-    def show_alternative(self, event: GhostEditor.AlternativeRequested) -> None:
-        self.suggestions.show_alternative(event.by)
-
-    @on(ProbabilityPanel.CandidatePicked)
-    def insert_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
-        self.predictions.insert(event.candidate)
-        if event.by_mouse:
-            self.focus_text()
-
-    def action_rows(self) -> None:
-        self.show_panel()
-        self.panel.focus()
+    def show_alternative(self) -> None:
+        self.suggestions.show_alternative()
 
     # Keys of the controllers.
 
@@ -252,17 +234,11 @@ scores.
     def action_heat(self) -> None:
         self.scores.switch_heat()
 
-    def action_surprise(self, by: int) -> None:
-        self.scores.to_surprise(by)
-
     def action_surprises(self) -> None:
         self.scores.list_surprises()
 
     def action_mode(self) -> None:
-        self.suggestions.next_mode()
-
-    def action_context(self) -> None:
-        self.context.list_files()
+        self.suggestions.switch()
 
     def action_rewrite(self) -> None:
         self.rewrite.ask(self._prompt)
@@ -275,6 +251,9 @@ scores.
 
     def action_proofread(self) -> None:
         self.proofread.ask()
+
+    def action_undo(self) -> None:
+        self.editor.action_undo()
 
     # Finding, and going to a line.
 
@@ -343,6 +322,3 @@ scores.
 
     def action_wrap(self) -> None:
         self.editor.soft_wrap = not self.editor.soft_wrap
-
-    def action_numbers(self) -> None:
-        self.editor.show_line_numbers = not self.editor.show_line_numbers

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 from lmtui.engine.document.suggest import suggest
 from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
@@ -32,13 +31,6 @@ from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.status import HintLine
 from lmtui.worker.requests import Slot
 
-Mode = Literal["single", "multi", "off"]
-"""Whether a suggestion ends with its line, or there is none at all."""
-
-_MODES: dict[Mode, str] = {
-    "single": "to the end of the line", "multi": "several lines", "off": "off",
-}  # fmt: skip
-SHORT_MODES: dict[Mode, str] = {"single": "line", "multi": "lines", "off": "off"}
 _STOPPED = {
     SuggestionEnd.LENGTH,
     SuggestionEnd.TIME,
@@ -76,8 +68,8 @@ class SuggestionController(Controller):
     ) -> None:
         self._client, self._screen, self._editor = client, screen, editor
         self._activity, self._predictions = screen.activity, predictions
-        self._rules, self._delay = writing.rules, writing.settings.ghost_delay
-        self.mode: Mode = "single" if writing.rules.single_line else "multi"
+        self._rules, self._delay = writing.rules, writing.rules.delay
+        self.is_on = True
         infill = (
             "this model reads only what is before the cursor; "
             f"{catalogue.smallest_infill().name} also reads what follows it. F5 lists "
@@ -147,7 +139,7 @@ class SuggestionController(Controller):
         can_suggest = (
             editor.has_focus and not editor.ghost and editor.selection.is_empty
         )
-        if self.mode == "off" or not self._has_model or not can_suggest:
+        if not self.is_on or not self._has_model or not can_suggest:
             return
         if self._delay > 0:
             seconds = max(0.001, self._delay - _DRAWN_IN)
@@ -177,12 +169,10 @@ class SuggestionController(Controller):
         request, last = self._request(rules), self._last_request
         if last is not None and last.place == request.place and self._editor.ghost:
             tokens = min(2 * last.rules.max_tokens, _MOST)
-            rules = replace(rules, max_tokens=tokens, single_line=False)
-            request = replace(request, rules=rules)
+            request = replace(request, rules=replace(rules, max_tokens=tokens))
         self._ask(replace(request, by_user=True))
 
     def _request(self, rules: SuggestionRules) -> _Request:
-        rules = replace(rules, single_line=self.mode != "multi")
         return _Request(self._editor.revision, self._editor.cursor_index, rules)
 
     def _ask(self, request: _Request) -> None:
@@ -228,7 +218,6 @@ class SuggestionController(Controller):
                 suggestion.end,
                 rules=request.rules,
                 shown=not is_empty,
-                multi_line=not request.rules.single_line,
                 infill=self._capabilities.infill,
                 window=prediction.window
                 if prediction and total > DEFAULT_WINDOW
@@ -238,13 +227,9 @@ class SuggestionController(Controller):
         )
 
     def _force(self, request: _Request, suggestion: Suggestion) -> None:
-        """Find something to show where the user asked: more lines, or the most probable
-        beginning that neither ends the text nor is left out for what follows."""
-        rules = replace(request.rules, single_line=False)
-        if suggestion.end is SuggestionEnd.NEWLINE:
-            self._ask(replace(request, rules=rules))
-            return
-        rules = replace(rules, spare_following=False)
+        """Show, where the user asked, the most probable beginning that neither ends the
+        text nor is left out for what follows."""
+        rules = replace(request.rules, spare_following=False)
 
         def show(alternatives: tuple[Suggestion, ...]) -> None:
             best = alternatives[0] if alternatives else suggestion
@@ -266,9 +251,9 @@ class SuggestionController(Controller):
 
     # Alternatives.
 
-    def show_alternative(self, by: int) -> None:
+    def show_alternative(self) -> None:
         if self._alternatives:
-            self._show_next(self._request(self._rules), by)
+            self._show_next(self._request(self._rules))
             return
         is_asking = self._wants_alternatives and self._client.is_pending(Slot.SUGGEST)
         if not self._has_model or is_asking:
@@ -276,8 +261,7 @@ class SuggestionController(Controller):
         self.cancel()
         request = self._request(self._rules)
         self._wants_alternatives = True
-        show_first = partial(self._show_alternatives, request, by)
-        self._ask_for_alternatives(request, show_first)
+        self._ask_for_alternatives(request, partial(self._show_alternatives, request))
         self._activity.clear_notice()
 
     def _ask_for_alternatives(
@@ -296,7 +280,7 @@ class SuggestionController(Controller):
         )
 
     def _show_alternatives(
-        self, request: _Request, by: int, alternatives: tuple[Suggestion, ...]
+        self, request: _Request, alternatives: tuple[Suggestion, ...]
     ) -> None:
         self._alternatives = alternatives
         if not alternatives:
@@ -304,24 +288,21 @@ class SuggestionController(Controller):
             return
         ghost = self._editor.ghost
         is_first = ghost and alternatives[0].text.startswith(ghost)
-        self._alternative_index = 0 if is_first else -by
-        self._show_next(request, by)
+        self._alternative_index = 0 if is_first else -1
+        self._show_next(request)
 
-    def _show_next(self, request: _Request, by: int) -> None:
+    def _show_next(self, request: _Request) -> None:
         count = len(self._alternatives)
-        self._alternative_index = (self._alternative_index + by) % count
+        self._alternative_index = (self._alternative_index + 1) % count
         self._show(request, self._alternatives[self._alternative_index].text)
         self._notice(f"alternative {self._alternative_index + 1} of {count}")
 
-    # The mode.
-
-    def next_mode(self) -> None:
-        modes = list(_MODES)
-        self.mode = modes[(modes.index(self.mode) + 1) % len(modes)]
+    def switch(self) -> None:
+        self.is_on = not self.is_on
         self.cancel()
         self._editor.forget_ghosts()
         self._alternatives = ()
-        self._notice(_MODES[self.mode])
+        self._notice("on" if self.is_on else "off")
         self._screen.refresh_bindings()
         self._suggest()
 
@@ -331,7 +312,6 @@ def ghost_words(
     *,
     rules: SuggestionRules | None = None,
     shown: bool = True,
-    multi_line: bool = False,
     infill: bool = False,
     window: tuple[int, int] | None = None,
     total: int = 0,
@@ -348,7 +328,6 @@ def ghost_words(
         words[0] += f" (p < {rules.min_prob:g})"
     if end is SuggestionEnd.UNSURE and not shown:
         words.append("Ctrl+Space shows it")
-    words.append("several lines" if multi_line else "one line")
     words.append("reads both sides" if infill else "reads left context only")
     if window is not None and (window[0] or window[1] < total):
         first, beyond = window

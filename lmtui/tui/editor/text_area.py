@@ -50,7 +50,7 @@ from lmtui.tui.editor.row_strip import StyleSpan, bar, draw, gutter
 from lmtui.tui.editor.word_history import WordHistory
 from lmtui.tui.widgets.cells import cells_of, drawn
 from lmtui.tui.widgets.drawn_area import pasted_text
-from lmtui.tui.widgets.key_input import handle_key, nothing_to_undo
+from lmtui.tui.widgets.key_input import handle_key
 from lmtui.tui.widgets.line_document import DocumentChange, LineDocument
 from lmtui.tui.widgets.styled_lines import STALE, rendered
 
@@ -169,12 +169,11 @@ class GhostEditor(TextArea):
     HELP = """\
 The model's suggestion is shown as ghost text at the cursor: Tab takes all of it,
 Ctrl+Right a word, Alt+Right a line, Esc dismisses it. Typing the same letters keeps it,
-typing others dismisses it. Alt+N and Alt+P show other suggestions, Ctrl+Space asks for
-one, then for a longer one. Enter goes on with the indentation or the list of the line.
-The heat map leaves the colours of code alone: it underlines what surprised the model,
-from 3 bits on, and tints what surprised it most, from 6. A row that continues the line
-above shows ↳ instead of a line number; in code and in lists it is indented like its
-line.
+typing others dismisses it. Alt+N shows other suggestions, Ctrl+Space asks for one, then
+for a longer one. Enter goes on with the indentation or the list of the line. The heat
+map leaves the colours of code alone: it underlines what surprised the model, from 3
+bits on, and tints what surprised it most, from 6. A row that continues the line above
+shows ↳ instead of a line number; in code and in lists it is indented like its line.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -187,11 +186,8 @@ line.
                 show=False, tooltip="Take a line of the suggestion"),
         Binding("escape", "dismiss", "Dismiss", id="editor.dismiss", show=False,
                 tooltip="Dismiss the suggestion"),
-        Binding("alt+n", "ask(1)", "Next ghost", id="editor.next-ghost",
+        Binding("alt+n", "ask_alternative", "Next ghost", id="editor.next-ghost",
                 show=False, tooltip="Show the next alternative"),
-        Binding("alt+p", "ask(-1)", "Previous ghost",
-                id="editor.previous-ghost", show=False,
-                tooltip="Show the previous alternative"),
         Binding("ctrl+@", "ask", "Suggest", id="editor.suggest", show=False,
                 tooltip="Ask for a suggestion here, or for a longer one"),
         Binding("ctrl+home", "text_edge('start')", "Text start", show=False,
@@ -261,9 +257,7 @@ line.
 
     @dataclass
     class AlternativeRequested(Message):
-        """The next or previous alternative is requested (`by` 1 or -1)."""
-
-        by: int
+        """The next alternative is requested."""
 
     @dataclass
     class SuggestionRequested(Message):
@@ -482,15 +476,15 @@ line.
         self._show_change()
         self.post_message(self.GhostDismissed())
 
-    def action_ask(self, by: int = 0) -> None:
-        request = self.AlternativeRequested(by) if by else self.SuggestionRequested()
-        self.post_message(request)
+    def action_ask(self) -> None:
+        self.post_message(self.SuggestionRequested())
+
+    def action_ask_alternative(self) -> None:
+        self.post_message(self.AlternativeRequested())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "dismiss":
             return bool(self.ghost)
-        if action == "undo" and nothing_to_undo(self):
-            return False
         return super().check_action(action, parameters)
 
     def on_focus(self) -> None:

@@ -214,8 +214,7 @@ the one you choose; the old text stays on its own branch.
 
     @on(ProbabilityPanel.CandidatePicked)
     def insert_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
-        if event.panel is self.panel:
-            self.branches.insert_row(event.candidate)
+        self.branches.insert_row(event.candidate)
 
     @on(TokenFinder.Typed)
     def find_typed(self) -> None:

@@ -129,9 +129,7 @@ server that is only talked with may apply the sampler's stages in another order.
 
     @dataclass
     class CandidatePicked(Message):
-        panel: ProbabilityPanel
         candidate: Candidate
-        by_mouse: bool = False
 
     @dataclass
     class BiasRequested(Message):
@@ -141,8 +139,8 @@ server that is only talked with may apply the sampler's stages in another order.
         by: float | None
         """Amount to add to its bias; None bans it, or lifts the ban."""
 
-    biases: bool = False
-    """Whether tokens can be banned and biased here."""
+    picks: bool = False
+    """Whether tokens can be taken, banned and biased here."""
 
     def __init__(self, *, title: str = "Next token", id: str | None = None) -> None:
         super().__init__(id=id)
@@ -309,24 +307,22 @@ server that is only talked with may apply the sampler's stages in another order.
             self._post_request(distribution, first)
 
     def action_pick(self) -> None:
-        self._pick()
-
-    def _pick(self, *, by_mouse: bool = False) -> None:
         if self._distribution is None or not self._distribution.candidates:
             return
         if self._pending_title not in (None, self._title) or self._pending is not None:
             self.notify("The panel is paused at another token. F6 ends the pause.")
             return
         row = self._distribution.candidates[self._cursor]
-        self.post_message(self.CandidatePicked(self, row, by_mouse))
+        self.post_message(self.CandidatePicked(row))
 
     @property
     def unused_keys(self) -> tuple[str, ...]:
-        return () if self.biases else ("panel.ban", "panel.raise", "panel.lower")
+        keys = "panel.pick", "panel.ban", "panel.raise", "panel.lower"
+        return () if self.picks else keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("ban", "bias"):
-            return self.biases
+        if action in ("pick", "ban", "bias"):
+            return self.picks
         return super().check_action(action, parameters)
 
     def action_ban(self) -> None:
@@ -348,7 +344,8 @@ server that is only talked with may apply the sampler's stages in another order.
         end = min(self._first + self._row_count(), len(self._distribution.candidates))
         if self._first <= row < end:
             self._cursor = row
-            self._pick(by_mouse=True)
+            if self.picks:
+                self.action_pick()
             self.refresh()
 
     def on_focus(self) -> None:

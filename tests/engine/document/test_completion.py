@@ -36,7 +36,7 @@ TEXT = "The quick brown fox jumps over the lazy dog. The qui"
 GREEDY = SamplingSettings(temperature=0, max_tokens=12)
 FREE = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0, max_tokens=12)
 VOCABULARY = Vocabulary(tiny.tokenizer())
-RULES = SuggestionRules(min_prob=None, seconds=None, single_line=False)
+RULES = SuggestionRules(min_prob=None, seconds=None)
 CUTS = [1, 9, 16, 45, len(TEXT)]
 
 

@@ -21,14 +21,14 @@ from lmtui.engine.document.suggestion import (
 )
 from lmtui.engine.document.words import can_cut, word_end
 
-FREE = SuggestionRules(max_tokens=1000, single_line=False, seconds=None, min_prob=None)
-LINE = SuggestionRules(seconds=None, single_line=True)
-assert LINE.min_prob is not None
+FREE = SuggestionRules(max_tokens=1000, seconds=None, min_prob=None)
+RULE = SuggestionRules(seconds=None)
+assert RULE.min_prob is not None
 
 
 def suggest(
     tokens: Sequence[str | bytes | tuple[str, float]],
-    rules: SuggestionRules = LINE,
+    rules: SuggestionRules = RULE,
     after: str = "",
     end: SuggestionEnd = SuggestionEnd.STOP,
     **how: Any,
@@ -54,15 +54,6 @@ def test_end_token_ends_the_suggestion_as_it_is() -> None:
     assert suggest([" is ", " "]) == Suggestion(" is", SuggestionEnd.STOP)
 
 
-def test_single_line_suggestion_ends_before_its_newline() -> None:
-    ended = Suggestion("a = 1", SuggestionEnd.NEWLINE)
-    assert suggest(["a =", " 1\nb", " = 2"]) == ended
-    assert suggest(["a =", " 1\r\n", "b"]) == ended
-    assert suggest(["\n", "b"]) == Suggestion("", SuggestionEnd.NEWLINE)
-    many = SuggestionRules(seconds=None, single_line=False)
-    assert suggest(["a\n", "b", "\n"], many) == Suggestion("a\nb", SuggestionEnd.STOP)
-
-
 def test_suggestion_ends_before_all_of_it_is_too_improbable() -> None:
     unsure = SuggestionEnd.UNSURE
     assert suggest([" is", " Paris", (" and", 0.04)]) == Suggestion(" is Paris", unsure)
@@ -83,9 +74,9 @@ def test_probability_of_what_is_suggested_is_at_least_min_prob(
     shown = text.split()
     assert shown == [word.strip() for word, _ in tokens][: len(shown)]
     if shown:
-        assert math.prod(probs[: len(shown)]) >= LINE.min_prob
+        assert math.prod(probs[: len(shown)]) >= RULE.min_prob
     if len(shown) < len(probs):
-        assert math.prod(probs[: len(shown) + 1]) < LINE.min_prob
+        assert math.prod(probs[: len(shown) + 1]) < RULE.min_prob
 
 
 def test_length_and_context_leave_whole_words() -> None:
@@ -154,11 +145,10 @@ def test_suggestion_does_not_repeat_the_following_text(
 
 
 def test_suggestion_ends_where_it_repeats_the_next_line() -> None:
-    many = SuggestionRules(seconds=None, single_line=False)
     tokens = ["x = 1\n", "    return x\n", "more", " and"]
-    repeated = suggest(tokens, many, after="\n  return x\n")
+    repeated = suggest(tokens, after="\n  return x\n")
     assert repeated == Suggestion("x = 1", SuggestionEnd.REPEATS)
-    alike = suggest(tokens, many, after="\n  return y\n")
+    alike = suggest(tokens, after="\n  return y\n")
     assert alike.text == "x = 1\n    return x\nmore and"
 
 
@@ -215,7 +205,6 @@ TOKENS = st.lists(
 RULES = st.builds(
     SuggestionRules,
     max_tokens=st.integers(1, 12),
-    single_line=st.booleans(),
     seconds=st.sampled_from([None, 0.0, 2.5]),
     min_prob=st.sampled_from([None, 0.05]),
 )
@@ -275,8 +264,6 @@ def check_fits(
     if not text:
         return
     assert text.strip()
-    if rules.single_line:
-        assert "\n" not in text
     said, following = re.sub(r"\s", "", text), re.sub(r"\s", "", after)
     assert not following.startswith(said)
     if not after or after[0].isspace():

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.document.types import Correction, ProofreadPart
 from lmtui.engine.types import SamplingSettings, ScoredToken
@@ -106,7 +105,6 @@ def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
         name: str = "letter.txt",
         before: str = "",
         engine: FakeWriter | None = None,
-        multi_line: bool = False,
         size: tuple[int, int] = (120, 40),
         theme: str = "dark",
     ) -> bool:
@@ -118,8 +116,7 @@ def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
         writing = Writing(
             TextFile(Path("/nowhere") / name, text),
             cursor=text.index(before) + len(before),
-            rules=replace(ALL, single_line=not multi_line),
-            settings=EditorSettings(ghost_delay=delay, surprise_bits=6.0),
+            rules=replace(ALL, delay=delay),
         )
         options = AppOptions(
             sampling=SamplingSettings(seed=1),
@@ -193,7 +190,6 @@ def test_ghost_of_several_lines(picture: Compare) -> None:
         name="rain.py",
         before="-> bool:",
         engine=engine,
-        multi_line=True,
     )
 
 

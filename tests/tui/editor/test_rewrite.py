@@ -1,4 +1,4 @@
-"""Rows of the panel, and versions by instruction."""
+"""Versions of a part of the text by instruction."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from lmtui.editing.diff import word_diff
 from lmtui.engine.document.types import ScoredSpan
 from lmtui.engine.types import (
     ScoredToken,
 )
-from lmtui.tui.editor.predictions import whole_text
 from lmtui.tui.editor.rewrite import (
     RewriteScreen,
     VersionBits,
@@ -26,42 +24,6 @@ from tests.tui.editor.writer import TEXT, writing
 from tests.tui.texts import texts
 
 pytestmark = pytest.mark.usefixtures("home")
-
-
-# Rows of the panel.
-
-
-async def test_row_of_the_panel_is_inserted_at_the_cursor(tmp_path: Path) -> None:
-    async with writing(tmp_path, cursor=7) as writer:
-        await writer.expected()
-        rows = writer.screen.predictions.prediction.distribution.candidates
-        second = rows[1].bytes.decode()
-        await writer.press("alt+e", "down", "enter")
-        assert writer.editor.text == TEXT[:7] + second + TEXT[7:]
-        assert writer.screen.focused is writer.screen.panel
-        await writer.press("escape", "ctrl+z")
-        assert writer.editor.text == TEXT
-
-
-async def test_row_that_is_older_than_the_text_is_not_inserted(tmp_path: Path) -> None:
-    async with writing(tmp_path, cursor=7) as writer:
-        await writer.expected()
-        row = writer.screen.predictions.prediction.distribution.candidates[0]
-        writer.editor.insert("x")
-        text = writer.editor.text
-        writer.screen.predictions.insert(row)
-        assert writer.editor.text == text
-        await writer.until(lambda: "rows are out of date" in writer.running.notices)
-
-
-@given(st.text(max_size=3))
-def test_half_a_character_has_no_text(text: str) -> None:
-    data = text.encode("utf-8", "ignore")
-    assert whole_text(data) == data.decode()
-    assert whole_text("é".encode()[:1]) is None
-
-
-# Versions by instruction.
 
 
 async def test_version_is_shown_with_its_cost_and_taken(tmp_path: Path) -> None:

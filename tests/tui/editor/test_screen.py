@@ -77,6 +77,23 @@ async def test_the_panel_follows_every_key_and_every_move(tmp_path: Path) -> Non
         assert panel.chosen == ord("h")
 
 
+async def test_a_click_marks_a_row_of_the_panel_and_ctrl_z_undoes_there(
+    tmp_path: Path,
+) -> None:
+    async with writing(tmp_path, cursor=7) as writer:
+        await writer.type("x")
+        await writer.expected()
+        panel = writer.screen.query_one(ProbabilityPanel)
+        await writer.running.pilot.click(panel, offset=(5, 3))
+        assert writer.screen.focused is panel
+        await writer.press("enter")
+        assert writer.editor.text == f"{TEXT[:7]}x{TEXT[7:]}"
+        await writer.press("ctrl+z")
+        assert writer.editor.text == TEXT
+        await writer.press("ctrl+z", "escape")  # nothing is left to undo
+        assert writer.editor.text == TEXT and writer.editor.has_focus
+
+
 async def test_editor_scores_the_whole_text_and_shows_its_sum(tmp_path: Path) -> None:
     go_on = Event()
     go_on.set()
@@ -114,17 +131,9 @@ async def test_scored_text_is_not_scored_again(tmp_path: Path, tokens: int) -> N
         assert not writer.screen.scores.text.stale()
 
 
-async def test_surprises_are_visited_by_keys_and_from_the_list(tmp_path: Path) -> None:
+async def test_surprises_are_visited_from_the_list(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.expected()
-        await writer.press("f8")
-        first = writer.editor.cursor_index
-        assert "bits" in writer.seen
-        await writer.press("f8")
-        second = writer.editor.cursor_index
-        assert second > first
-        await writer.press("shift+f8")
-        assert writer.editor.cursor_index == first
         await writer.press("ctrl+l")
         await writer.running.on(SurprisesScreen)
         await writer.press("enter")
@@ -132,6 +141,7 @@ async def test_surprises_are_visited_by_keys_and_from_the_list(tmp_path: Path) -
         places = writer.screen.scores.surprising_words(0.0)
         worst = max(places, key=lambda place: place.bits)
         assert writer.editor.cursor_index == worst.start
+        assert "surprisal" in writer.seen and "bits" in writer.seen
 
 
 async def test_a_model_that_fails_leaves_the_text_alone(tmp_path: Path) -> None:
@@ -213,7 +223,7 @@ async def test_cursor_move_stops_the_suggestion_within_a_token(tmp_path: Path) -
         assert "three" not in writer.editor.ghost
 
 
-async def test_alt_n_and_alt_p_cycle_the_alternatives(tmp_path: Path) -> None:
+async def test_alt_n_cycles_the_alternatives(tmp_path: Path) -> None:
     others = [
         Suggestion(f" {word}", SuggestionEnd.STOP) for word in ("one", "two", "three")
     ]
@@ -225,7 +235,7 @@ async def test_alt_n_and_alt_p_cycle_the_alternatives(tmp_path: Path) -> None:
         await writer.press("alt+n")
         assert writer.editor.ghost == " three"
         assert "alternative 3 of 3" in writer.seen
-        await writer.press("alt+p", "alt+p")
+        await writer.press("alt+n")
         assert writer.editor.ghost == " one"
         assert [verb for verb, _ in engine.calls].count("alternatives") == 1
 
@@ -233,17 +243,15 @@ async def test_alt_n_and_alt_p_cycle_the_alternatives(tmp_path: Path) -> None:
 async def test_ghost_can_be_requested_despite_the_rules_and_turned_off(
     tmp_path: Path,
 ) -> None:
-    strict = SuggestionRules(seconds=None, min_prob=0.99, single_line=True)
+    strict = SuggestionRules(seconds=None, min_prob=0.99)
     engine = FakeWriter([" one", " two"])
     async with writing(tmp_path, engine, cursor=22, delay=0.01, rules=strict) as writer:
         await writer.until(lambda: "no ghost: low confidence (p < 0.99)" in writer.seen)
         await writer.press("ctrl+@")
         await writer.until(lambda: writer.editor.ghost == " one")
+        assert "F4 ghost: on" in writer.seen
         await writer.press("f4")
-        await writer.until(lambda: "no ghost: low confidence" in writer.seen)
-        assert "F4 ghost: lines" in writer.seen
-        await writer.press("f4")
-        assert "ghost: off" in writer.seen
+        assert "F4 ghost: off" in writer.seen
         await writer.type("x")
         await writer.expected()
         assert not writer.editor.ghost
@@ -267,7 +275,7 @@ async def test_requested_ghost_is_shown_where_none_would_be(
 
 
 async def test_a_ghost_that_is_requested_again_is_twice_as_long(tmp_path: Path) -> None:
-    rules = SuggestionRules(max_tokens=2, seconds=None, min_prob=None, single_line=True)
+    rules = SuggestionRules(max_tokens=2, seconds=None, min_prob=None)
     engine = FakeWriter([" one two three\nfour five"])
     async with writing(tmp_path, engine, cursor=22, rules=rules) as writer:
         await writer.press("ctrl+@")
@@ -348,11 +356,8 @@ async def test_lines_are_wrapped_numbered_and_copied_by_keys(tmp_path: Path) -> 
         assert " 1  word" in writer.seen
         await writer.press("alt+z")
         await writer.until(lambda: "end" not in writer.seen)
-        await writer.press("alt+z", "alt+l")
+        await writer.press("alt+z")
         await writer.until(lambda: "word end" in writer.seen)
-        assert " 1  word" not in writer.seen
-        await writer.press("alt+l")
-        await writer.until(lambda: " 1  word" in writer.seen)
         await writer.press(*["shift+right"] * 4, "ctrl+c")
         assert writer.running.app.clipboard == "word"
         await writer.expected()  # while the text is scored, Ctrl+C stops that

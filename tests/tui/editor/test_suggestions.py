@@ -13,12 +13,11 @@ def test_ghost_words_say_why_and_what_was_read() -> None:
         SuggestionEnd.UNSURE,
         rules=SuggestionRules(min_prob=0.25),
         shown=False,
-        multi_line=True,
         window=(1024, 2048),
         total=8113,
     )
     assert words == (
-        "no ghost: low confidence (p < 0.25) · Ctrl+Space shows it · several lines · "
+        "no ghost: low confidence (p < 0.25) · Ctrl+Space shows it · "
         "reads left context only · window 1,024–2,047 of 8,113"
     )
 

@@ -22,7 +22,7 @@ from tests.tui.test_hostile_screen import HOSTILE, assert_harmless
 
 ENTER, BACKSPACE, TAB, ESC = b"\r", b"\x7f", b"\t", b"\x1b"
 FIND, LINE, SAVE, QUIT, LIST = b"\x06", b"\x07", b"\x13", b"\x11", b"\x0c"
-HOME, UP, F3, F7, F8 = b"\x1b[H", b"\x1b[A", b"\x1bOR", b"\x1b[18~", b"\x1b[19~"
+HOME, UP, F3, F7 = b"\x1b[H", b"\x1b[A", b"\x1bOR", b"\x1b[18~"
 READY = "fake ·"
 BOM = b"\xef\xbb\xbf"
 GHOST = " then GHOST"
@@ -288,7 +288,6 @@ def test_hostile_text_does_not_reach_the_terminal(home: Path, tmp_path: Path) ->
         t.until("␛]0;owned")
         t.until("Σ log P −")  # all of it is scored
         t.ask(F3, "heat: underlined")
-        t.ask(F8, " bits")
         t.ask(LIST, "Enter goes there")
         t.ask(ENTER, re.compile("column [2-9]|column 1[0-9]").search)
         t.ask(b"\x1b[1;5F", "line 3, ")  # the end of the text

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lmtui.config.settings import EditorSettings
 from lmtui.editing import recovery
 from lmtui.editing.text_file import load
 from lmtui.engine.document.suggestion import SuggestionRules
@@ -91,9 +91,8 @@ async def writing(
         load(file),
         cursor=cursor,
         recovered=recovery.find(file),
-        rules=rules,
+        rules=replace(rules, delay=delay),
         context=context,
-        settings=EditorSettings(ghost_delay=delay, surprise_bits=6.0),
     )
     engines = {"default": engine or FakeWriter()}
     options = {"size": (100, 30), "first": "complete", "writing": opened, **options}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import TextFile
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.train.events import (
     Doing,
     End,
@@ -127,7 +127,7 @@ async def watching(
 def writing() -> Writing:
     return Writing(
         TextFile(Path("/nowhere/walks.txt"), ""),
-        settings=EditorSettings(ghost_delay=3600.0),
+        rules=SuggestionRules(delay=3600.0),
     )
 
 

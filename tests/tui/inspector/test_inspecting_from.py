@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmtui.analysis.branches import ROOT
-from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.tui.chat.screen import ChatScreen
@@ -74,8 +73,7 @@ async def test_inspector_keeps_the_selection_of_the_editor(tmp_path: Path) -> No
     file = tmp_path / "draft.txt"
     file.write_text("the cat sat\n")
     writing = Writing(
-        load(file), cursor=0, recovered=None, rules=SuggestionRules(),
-        settings=EditorSettings(ghost_delay=99.0, surprise_bits=6.0),
+        load(file), cursor=0, recovered=None, rules=SuggestionRules(delay=99.0),
     )  # fmt: skip
     engines = {"default": FakeWriter(name="default")}
     async with program(engines, first="complete", writing=writing) as running:

@@ -242,6 +242,8 @@ async def test_paused_panel_keeps_the_newest_distribution_for_later() -> None:
     async with hosted(panel := ProbabilityPanel(), (60, 8)) as (app, pilot):
         panel.show(distribution(["first"]), chosen=0)
         panel.paused = True
+        panel.title = "Later"
+        assert panel.title == "Next token"
         panel.show(distribution(["first"], cut="m"), chosen=panel.chosen)
         await pilot.pause()  # the same position is drawn anew
         assert app.lines()[1].startswith("●first") and app.lines()[1].endswith("0% m")
@@ -252,10 +254,12 @@ async def test_paused_panel_keeps_the_newest_distribution_for_later() -> None:
         panel.paused = False
         await pilot.pause()
         assert "third" in app.text() and "paused" not in app.text()
+        assert panel.title == "Later"
 
 
 async def test_panel_keys_walk_scroll_and_request_pages() -> None:
     async with hosted(panel := ProbabilityPanel(), (40, 6)) as (app, pilot):
+        panel.picks = True
         panel.show(distribution(list("abcde"), start=10))
         panel.focus()
         await pilot.press("down", "down", "down", "enter")
@@ -314,6 +318,8 @@ async def test_the_mouse_picks_a_row() -> None:
     async with hosted(panel := ProbabilityPanel(), (40, 10)) as (app, pilot):
         panel.show(distribution(list("abc")))
         await pilot.pause()
+        await pilot.click(panel, offset=(5, 3))  # nothing can be picked yet
+        panel.picks = True
         await pilot.click(panel, offset=(5, 2))
         await pilot.click(panel, offset=(5, 4))  # everything else
         await pilot.click(panel, offset=(5, 0))
@@ -323,6 +329,7 @@ async def test_the_mouse_picks_a_row() -> None:
 
 async def test_panel_keys_without_a_distribution_pick_nothing() -> None:
     async with hosted(panel := ProbabilityPanel(), (40, 10)) as (app, pilot):
+        panel.picks = True
         panel.focus()
         await pilot.press("up", "down", "pageup", "pagedown", "home", "end", "enter")
         panel.show(distribution([]))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.models.source import short_label
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.widgets.cells import clip_middle, limit_combining
@@ -19,7 +19,7 @@ from tests.fake_writing import FakeWriter
 from tests.fakes import FakeEngine
 from tests.tui.programs import chatting, program
 
-SAID = "ghost stopped: time limit · one line · reads left context only"
+SAID = "ghost stopped: time limit · alternative 2 · reads left context only"
 PATH = ("fast bfloat16 · cpu", "fast")
 
 
@@ -44,7 +44,7 @@ def test_status_line_cuts_the_least_important_words_first() -> None:
     lines = [fitted(SAID, name, PATH, "", width=width) for width in range(110, 30, -1)]
     cut = [
         next(place for place, line in enumerate(lines) if words not in line)
-        for words in ("reads left context only", "one line", "bfloat16", name)
+        for words in ("reads left context only", "alternative 2", "bfloat16", name)
     ]
     assert cut == sorted(cut)
     assert any("smol…uct · fast" in line for line in lines)
@@ -87,7 +87,7 @@ async def test_editor_status_shows_precision_and_model_at_every_width(
     file = tmp_path / "draft.txt"
     file.write_text("the cat sat on the mat\n")
     engine = FakeWriter([" one"], name="/a/long/way/to/gemma-3-270m-instruct.gguf")
-    writing = Writing(load(file), cursor=22, settings=EditorSettings(ghost_delay=0.001))
+    writing = Writing(load(file), cursor=22, rules=SuggestionRules(delay=0.001))
     options = {"first": "complete", "writing": writing, "size": size}
     async with program({"default": engine}, **options) as running:
         await running.until(lambda: "ghost: end token" in running.seen)
