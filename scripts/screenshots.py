@@ -203,8 +203,8 @@ async def remote(drawing: Drawing) -> None:
 async def ghost(drawing: Drawing) -> None:
     """A half-typed word in the editor, and how the model would go on."""
     await drawing.shows("the capital of France")
-    await drawing.shows("typed: “·Fran”")
-    await drawing.shows("· Σ log P −")
+    await drawing.shows("Next after “Fran”")
+    await drawing.shows("Σ log P  −")
     await drawing.until(lambda: "≈" not in drawing.seen)
 
 
