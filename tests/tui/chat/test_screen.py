@@ -212,7 +212,7 @@ async def test_f3_without_messages_shows_a_notice() -> None:
 
 def context(running: Chat) -> str:
     """What the strip says of the context."""
-    return running.strip.sentences()[3][0][0]
+    return running.strip.sentences()[2][0][0]
 
 
 async def test_strip_counts_the_earlier_messages_in_the_context() -> None:
