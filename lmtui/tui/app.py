@@ -484,7 +484,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             yield SystemCommand("Learn", words, self.action_learn)
 
     async def action_quit(self) -> None:
-        if isinstance(self.screen, ConfirmDialog):
+        is_asked = isinstance(self.screen, ConfirmDialog)
+        if is_asked and not isinstance(self.screen, ErrorScreen):
             return
         if self.finetune is not None and self.finetune.at_work:
             self._show_screen("finetune")

@@ -6,11 +6,8 @@ A dialog only returns the answer; its caller acts on it.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -27,17 +24,10 @@ from lmtui.models.source import ModelRef
 from lmtui.text import visible, visible_line
 from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import full_name, shown_name
-from lmtui.tui.one_shot import call_after
 
 _NAME = 13  # cells for the name of a choice
 
 _AROUND = 7  # lines of a page around its text
-
-PAUSE = 0.5
-"""Seconds without a further letter, after which a letter is an answer and not text."""
-_LONGEST_WAIT = 1.0  # seconds for keys on their way through a dialog that closes
-_MOVES = frozenset({"up", "down", "left", "right", "tab", "shift+tab", "home", "end",
-                    "pageup", "pagedown"})  # fmt: skip
 
 
 def notify_error(app: App[Any], error: LmtuiError) -> None:
@@ -134,143 +124,32 @@ def choice_line(key: str, name: str, description: str) -> Content:
 @dataclass(frozen=True, slots=True)
 class Choice:
     key: str
-    """Letter that takes the choice, and the dialog's answer."""
+    """The dialog's answer; in a dialog that was asked for, the letter that takes it."""
     label: str
     what: str
     """Effect of the choice, in a clause."""
 
 
-class Question(ModalScreen[str]):
-    """Dialog that may open while the user types into a field below it.
+class _ChoiceList(ActionList):
+    """List of a dialog's choices."""
 
-    A letter is an answer only if it stands alone: the user has typed nothing for a
-    second, or has moved in the list, and types nothing for half a second after it. All
-    other letters go on to the field, in order. Without such a field a letter answers at
-    once, but for the first half second.
-    """
-
-    def __init__(self, *, expected: bool = False) -> None:
-        """`expected`: the user opened it; letters count from the beginning."""
-        super().__init__()
-        self.accepts_keys = expected
-        """Whether a letter may be an answer."""
-        self._accepts_at_once = expected
-        self._pending_key: events.Key | None = None  # a letter that may be an answer
-        self._old_highlight: int | None = None  # the choice marked before that letter
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_closing = False
-
-    def close(self, answer: str) -> None:
-        """Close with an answer, once all that was typed before is in the field."""
-        if not self._is_closing:
-            self._is_closing = True
-            self.app.call_later(self._dismiss_in_order, answer)
-
-    async def _dismiss_in_order(self, answer: str) -> None:
-        # This runs in the app, which meanwhile passes nothing on: keys on their way
-        # through this dialog reach the field before any that the app gives to it.
-        flushed = asyncio.Event()
-        self.query_one(ActionList).call_later(self.call_later, flushed.set)
-        with suppress(TimeoutError):  # a queue that ends loses its calls
-            await asyncio.wait_for(flushed.wait(), _LONGEST_WAIT)
-        self._is_closing = False
-        if self.is_current:
-            self.dismiss(answer)
-
-    def on_mount(self) -> None:
-        if not self._accepts_at_once:
-            pause = 2 * PAUSE if self._field_below() else PAUSE
-            self._start_timer(pause, self.accept_keys)
-
-    def accept_keys(self) -> None:
-        self.accepts_keys = True
-
-    def on_key(self, event: events.Key) -> None:
-        if event.key == "enter":
-            self._pending_key = None  # its choice is marked, which Enter takes
-        elif not event.is_printable:
-            self._flush_pending()
-            if event.key in _MOVES:
-                self.accept_keys()
-        else:
-            event.stop()
-            is_free = self._pending_key is None and not self._is_closing
-            may_answer = is_free and self.accepts_keys and self.is_current
-            if may_answer and self._action_of(event):
-                self._answer_after_pause(event)
-            else:
-                self._forward(event)
-
-    def on_paste(self, event: events.Paste) -> None:
-        event.stop()
-        self._forward(event)
-
-    def _action_of(self, event: events.Key) -> str:
-        """Return the action of a letter; "" where it has none."""
-        raise NotImplementedError
-
-    def _answer_after_pause(self, event: events.Key) -> None:
-        choices, action = self.query_one(ActionList), self._action_of(event)
-        if self._field_below() is None:
-            self.call_later(self.run_action, action)
-            return
-
-        async def answer() -> None:
-            if self._pending_key is event and self.is_current:
-                self._pending_key = None
-                await self.run_action(action)
-
-        self._pending_key, self._old_highlight = event, choices.highlighted
-        choices.highlighted = choices.get_option_index(action)
-        # The way of a key through the queues, so that no earlier one is overtaken.
-        queue = partial(choices.call_later, self.call_later, answer)
-        self._start_timer(PAUSE, partial(self.app.call_later, queue))
-
-    def _flush_pending(self) -> None:
-        key, self._pending_key = self._pending_key, None
-        if key is not None:
-            self.query_one(ActionList).highlighted = self._old_highlight
-            self._forward(key)
-
-    def _forward(self, event: events.Key | events.Paste) -> None:
-        """Pass what was typed to the field, after the letter that is held."""
-        self._flush_pending()
-        field = self._field_below()
-        if field is None:
-            return
-        self.accepts_keys = False
-        self._start_timer(2 * PAUSE, self.accept_keys)
-        if isinstance(event, events.Key):
-            field.post_message(events.Key(event.key, event.character))
-        else:
-            field.post_message(events.Paste(event.text))
-
-    def _start_timer(self, seconds: float, then: Callable[[], object]) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = call_after(self, seconds, then)
-
-    def _field_below(self) -> Input | TextArea | None:
-        stack = self.app.screen_stack
-        index = stack.index(self) if self in stack else len(stack)
-        for screen in reversed(stack[:index]):
-            if isinstance(screen.focused, Input | TextArea):
-                return screen.focused
-            if not screen.is_modal:
-                break
-        return None
+    def _forward_event(self, event: events.Event) -> None:
+        dialog = self.screen
+        if not (isinstance(dialog, ConfirmDialog) and dialog.pass_on(event)):
+            super()._forward_event(event)
 
 
-class ConfirmDialog(Question):
+class ConfirmDialog(ModalScreen[str]):
     """Question with details and choices; answers with the key of a choice.
 
-    Esc takes the harmless choice, which is also marked first unless `first` names
-    another; each other choice has a letter.
+    Esc takes the harmless choice, which is marked first. A dialog that the user `asked`
+    for takes the letters of the others. One that the program opens by itself may come
+    while the user types: what is typed goes on to the field below.
     """
 
     HELP = """\
-Press the letter of a choice, or Enter for the marked one. What you type in one go is
-written into the text below.
+Arrows and Enter choose, Esc changes nothing. A letter that stands before a choice takes
+it; where there is none, what you type is written into the text below.
 """
     CSS_PATH = "ask.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]  # noqa: RUF012 (as the base's)
@@ -286,108 +165,94 @@ written into the text below.
         choices: Sequence[Choice],
         *,
         harmless: str,
-        first: str = "",
-        expected: bool = False,
+        asked: bool = False,
     ) -> None:
-        super().__init__(expected=expected)
+        super().__init__()
         self._question = visible_line(title)
         self._details = "\n".join(map(visible_line, details))
         self._choices = {choice.key: choice for choice in choices}
-        self._harmless, self._first = harmless, first or harmless
+        self._harmless, self._asked = harmless, asked
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Static(Content(self._question), id="title")
             with VerticalScroll(id="details", can_focus=False):
                 yield Static(Content(self._details))
-            yield ActionList(id="choices")
+            yield _ChoiceList(id="choices")
 
     def on_mount(self) -> None:
         choices = self.query_one(ActionList)
         for key, choice in self._choices.items():
-            key_text = "Esc" if key == self._harmless else key
-            line = choice_line(key_text, choice.label, choice.what)
+            letter = "Esc" if key == self._harmless else key if self._asked else ""
+            line = choice_line(letter, choice.label, choice.what)
             choices.add_option(Option(line, id=f"answer({key!r})"))
-        choices.highlighted = list(self._choices).index(self._first)
+        choices.highlighted = list(self._choices).index(self._harmless)
         choices.focus()
 
-    def _action_of(self, event: events.Key) -> str:
-        key = event.character
-        is_answer = key in self._choices and key != self._harmless
-        return f"answer({key!r})" if is_answer else ""
+    # What is typed.
+
+    def _forward_event(self, event: events.Event) -> None:
+        if not self.pass_on(event):
+            super()._forward_event(event)
+
+    def pass_on(self, event: events.Event) -> bool:
+        """Pass what is typed to the field below; return whether it is not for the
+        dialog. The app asks before an event waits in any queue, so that none overtakes
+        another as the dialog closes."""
+        is_key = isinstance(event, events.Key) and event.is_printable
+        if self._asked or not (is_key or isinstance(event, events.Paste)):
+            return False
+        if (field := self._field_below()) is not None:
+            field._forward_event(event)
+        return True
+
+    def _field_below(self) -> Input | TextArea | None:
+        stack = self.app.screen_stack
+        for screen in reversed(stack[: stack.index(self)]):
+            if isinstance(screen.focused, Input | TextArea):
+                return screen.focused
+            if not screen.is_modal:
+                break
+        return None
+
+    def on_key(self, event: events.Key) -> None:
+        if event.is_printable:
+            event.stop()
+            if event.character in self._choices and event.character != self._harmless:
+                self.action_answer(event.character)
 
     def action_answer(self, answer: str) -> None:
-        """Close with an answer.
-
-        While the user types, Enter may be meant for the text: the choice marked first
-        is then taken only if it is harmless.
-        """
-        if self.accepts_keys or answer == self._harmless or answer != self._first:
-            self.close(answer)
+        if self.is_current:
+            self.dismiss(answer)
 
     def action_leave(self) -> None:
-        self.close(self._harmless)
+        self.action_answer(self._harmless)
 
 
-class ErrorScreen(Question):
+class ErrorScreen(ConfirmDialog):
     """Failed load of a model; answers again, before, models or close."""
 
     HELP = """\
 The model could not be loaded. If another model was loaded before, it was released to
-make room. What you type in one go is written into the text below.
+make room. Arrows and Enter choose; what you type is written into the text below.
 """
-    CSS_PATH = "error.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "answer('again')", "Try again", id="error.again",
-                tooltip="Load the same model once more."),
-        Binding("b", "answer('before')", "Go back", id="error.before",
-                tooltip="Load the model before it again."),
-        Binding("m", "answer('models')", "Models", id="error.models",
-                tooltip="Choose another model."),
-        Binding("escape", "answer('close')", "Close", id="error.close",
-                tooltip="Go on without a model."),
-    ]  # fmt: skip
 
     def __init__(
         self, error: LmtuiError, *, ref: ModelRef, before: ModelRef | None
     ) -> None:
-        super().__init__()
-        self._error = error
-        self._model_name, self._before = visible_line(full_name(ref)), before
-
-    def compose(self) -> ComposeResult:
-        error = self._error
-        with Vertical(id="dialog"):
-            title = Content.styled(visible_line(error.title), "bold $error")
-            yield Static(title, id="title")
-            with VerticalScroll(id="facts", can_focus=False):
-                if self._model_name != error.detail:
-                    yield Static(Content(self._model_name), classes="quiet")
-                for part in (error.detail, error.hint):
-                    if part:
-                        yield Static(Content(visible(part)))
-            yield ActionList(id="choices")
-
-    def accept_keys(self) -> None:
-        super().accept_keys()
-        back = shown_name(self._before) if self._before else ""
-        choices = self.query_one(ActionList)
-        choices.offer(details={"answer('before')": f"Load {back} again."})
-        choices.focus()
-
-    def _action_of(self, event: events.Key) -> str:
-        active = self.active_bindings.get(event.key)
-        return active.binding.action if active and active.node is self else ""
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action != "answer":
-            return super().check_action(action, parameters)
-        return self.accepts_keys and (
-            self._before is not None or parameters != ("before",)
+        choices = [Choice("again", "Try again", "load the same model once more")]
+        if before is not None:
+            back = f"load {shown_name(before)} again"
+            choices.append(Choice("before", "Go back", back))
+        choices += (
+            Choice("models", "Models", "choose another model"),
+            Choice("close", "Close", "go on without a model"),
         )
-
-    def action_answer(self, answer: str) -> None:
-        self.close(answer)
+        lines = [*error.detail.splitlines(), *error.hint.splitlines()]
+        if (name := full_name(ref)) != error.detail:
+            lines.insert(0, name)
+        super().__init__(error.title, lines, choices, harmless="close")
+        self.add_class("-error")
 
 
 class PageScreen(ModalScreen[None]):

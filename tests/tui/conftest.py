@@ -13,7 +13,6 @@ from textual.app import ScreenStackError
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
-from lmtui.tui import dialogs
 from tests.tui import hosts
 
 _wait_for_screen = pilot.Pilot._wait_for_screen
@@ -42,7 +41,6 @@ def short_waits() -> Iterator[None]:
         for module in (app, pilot):
             patch.setattr(module, "wait_for_idle", hosts.rest)
         patch.setattr(pilot.Pilot, "_wait_for_screen", wait_for_screen)
-        patch.setattr(dialogs, "PAUSE", 0.001)
         yield
 
 

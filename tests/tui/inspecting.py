@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from lmtui.analysis.branches import BranchTree
-from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -59,10 +58,8 @@ class Inspecting:
         await self.until(lambda: not self.screen.branches.is_writing and self.looked)
 
     async def answer(self, letter: str) -> None:
-        """Answer the dialog, once a letter is an answer."""
-        dialog = await self.running.on(ConfirmDialog)
-        await self.until(lambda: dialog.accepts_keys)
-        await self.press(letter)
+        """Answer the dialog."""
+        await self.running.choose(letter)
 
     async def idle(self) -> None:
         """Wait until nothing is written any more, and the place was looked at."""

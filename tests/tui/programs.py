@@ -21,7 +21,7 @@ from lmtui.tui.app_options import AppOptions, FirstScreen
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
-from lmtui.tui.dialogs import ErrorScreen
+from lmtui.tui.dialogs import ActionList, ConfirmDialog, ErrorScreen
 from tests.fakes import FakeEngine
 from tests.tui import hosts
 
@@ -59,6 +59,13 @@ class Program:
         if isinstance(screen, ErrorScreen):
             await self.until(lambda: "Close" in self.seen)
         return screen
+
+    async def choose(self, answer: str) -> None:
+        """Answer a dialog from its list."""
+        dialog = await self.on(ConfirmDialog)
+        choices = dialog.query_one(ActionList)
+        index = choices.get_option_index(f"answer({answer!r})")
+        await self.press("home", *["down"] * index, "enter")
 
     async def press(self, *keys: str) -> None:
         """Press keys and let them be answered."""

@@ -192,7 +192,7 @@ async def test_failed_load_offers_retry_other_models_and_going_back() -> None:
         for words in ("it is damaged", "[bold]␛[31mx[/nope]", "second", DEFAULT_NAME):
             assert words in running.seen
         assert running.app.model.info is None
-        await running.press("m")
+        await running.choose("models")
         await running.on(ModelsScreen)
         assert "it is damaged" in running.seen
         engines["second"] = FakeEngine(name="second")
@@ -207,39 +207,38 @@ async def test_failed_load_offers_retry_other_models_and_going_back() -> None:
         running.app.load_model(ModelRef("default"))
         await running.on(ErrorScreen)
         engines["second"] = FakeEngine(name="second")
-        await running.press("b")
+        await running.choose("before")
         await running.ready("second")
 
 
-async def test_error_screen_ignores_keys_typed_before_its_pause_ends(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("lmtui.tui.dialogs.PAUSE", 3600.0)
-    release, asked = Event(), []
+async def test_words_typed_into_the_error_screen_are_in_the_prompt() -> None:
+    asked: list[str] = []
 
     def open_model(name: str) -> Any:
         def load(_: Any) -> FakeEngine:
             asked.append(name)
-            assert release.wait(20)
             raise BROKEN
 
         return load
 
     async with program(open_model=open_model, first="chat") as running:
-        await running.until(lambda: asked)
-        release.set()
-        await running.until(lambda: isinstance(running.app.screen, ErrorScreen))
-        error = running.app.screen
-        assert isinstance(error, ErrorScreen)
-        await running.press("r", "m", "escape", "enter")
-        assert running.app.screen is error
+        await running.on(ErrorScreen)
+        await running.press("r", "m", "enter")
+        await running.on(ChatScreen)
         assert asked == ["default"]
         assert running.chat.query_one(PromptField).text == "rm"
-        monkeypatch.setattr("lmtui.tui.dialogs.PAUSE", 0.001)
-        error.accept_keys()
-        await running.on(ErrorScreen)
-        await running.press("r")
+        running.app.load_model(ModelRef("default"))
         await running.until(lambda: len(asked) == 2)
+        await running.on(ErrorScreen)
+        await running.choose("again")
+        await running.until(lambda: len(asked) == 3)
+
+
+async def test_program_can_be_left_while_a_failed_load_is_told() -> None:
+    async with program({"default": BROKEN}) as running:
+        await running.on(ErrorScreen)
+        await running.press("ctrl+q")
+        await running.until(lambda: running.app._exit)
 
 
 async def test_failed_first_load_offers_no_going_back() -> None:
@@ -255,7 +254,7 @@ async def test_failed_first_load_offers_no_going_back() -> None:
         running.app.load_model(ModelRef("default"))
         await running.on(ErrorScreen)
         engines["default"] = FakeEngine(name="default")
-        await running.press("r")
+        await running.choose("again")
         await running.ready("default")
         await running.on(StartScreen)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import random
+from collections.abc import Iterable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from textual import events
 from textual.widgets import Input
 
-from lmtui.tui import dialogs
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from tests.tui.hosts import HOSTILE, Host, safe, until
 
@@ -21,12 +22,15 @@ CHOICES = (
 TIMES = ("as opened    2026-03-01 12:00:00", "on disk now  2026-03-01 12:00:05")
 
 
+KEYS = st.sampled_from([*"aorc Ox?", "é", "paste", "up", "down", "home", "f5"])
+
+
 class Asker(Host):
     """Asks, and keeps the answer."""
 
-    def __init__(self, *details: str) -> None:
+    def __init__(self, *details: str, asked: bool = False) -> None:
         super().__init__(Input())
-        self._details = details
+        self._details, self._asked = details, asked
         self.answers: list[str | None] = []
 
     def on_mount(self) -> None:
@@ -34,103 +38,81 @@ class Asker(Host):
 
     def ask(self, *details: str) -> None:
         title = "The file has changed"
-        question = ConfirmDialog(title, details, CHOICES, harmless="c")
+        question = ConfirmDialog(
+            title, details, CHOICES, harmless="c", asked=self._asked
+        )
         self.push_screen(question, self.answers.append)
 
+    @property
+    def written(self) -> str:
+        assert isinstance(self.widget, Input)
+        return self.widget.value
 
-async def test_letters_typed_as_a_dialog_opens_go_to_the_text(
-    monkeypatch: pytest.MonkeyPatch,
+
+def send(app: Asker, keys: Iterable[str]) -> str:
+    """Have keys come without a wait between them; the text that they type."""
+    typed = ""
+    for key in keys:
+        words = "pasted" if key == "paste" else key if len(key) == 1 else ""
+        event = (
+            events.Paste(words) if key == "paste" else events.Key(key, words or None)
+        )
+        app.post_message(event)
+        typed += words
+    return typed
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    before=st.lists(KEYS, max_size=12),
+    last=st.sampled_from(["enter", "escape"]),
+    after=st.lists(st.sampled_from([*"aorc ", "paste"]), max_size=12),
+)
+def test_all_that_is_typed_around_an_unasked_dialog_is_in_the_field_in_order(
+    before: list[str], last: str, after: list[str]
 ) -> None:
-    monkeypatch.setattr(dialogs, "PAUSE", 3600.0)
+    async def run() -> None:
+        app = Asker(*TIMES)
+        async with app.run_test(size=(80, 24)) as pilot:
+            typed = send(app, [*before, last, *after])
+            while not app.answers or len(app.written) < len(typed):
+                await pilot.pause(0.001)
+            assert app.written == typed
+            if last == "escape" or not {"up", "down", "home"} & {*before}:
+                assert app.answers == ["c"]
+
+    asyncio.run(run())
+
+
+async def test_unasked_dialog_shows_no_letters() -> None:
+    async with Asker(*TIMES).run_test(size=(80, 24)) as pilot:
+        app = pilot.app
+        assert isinstance(app, Asker)
+        lines = [line.strip("│ ") for line in app.text().splitlines()]
+        for start in ("Overwrite", "Reload", "Esc  Cancel"):
+            assert any(line.startswith(start) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [
+        ("escape", "c"),
+        ("enter", "c"),
+        ("up enter", "r"),
+        ("up up enter", "o"),
+        ("o r enter", "c"),
+        ("x up S tab enter", "r"),
+    ],
+)
+async def test_unasked_dialog_is_answered_from_its_list(keys: str, answer: str) -> None:
     app = Asker(*TIMES)
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("o", "r", "c")
+        *before, last = keys.split()
+        await pilot.press(*before)
         assert app.answers == []
-        await pilot.press("escape")
-        assert app.answers == ["c"]
-        field = app.widget
-        assert isinstance(field, Input) and field.value == "orc"
-
-
-async def test_letter_marks_its_choice_until_another_follows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    app = Asker(*TIMES)
-    async with app.run_test(size=(80, 24)) as pilot:
-        monkeypatch.setattr(dialogs, "PAUSE", 3600.0)
-        choices = app.screen.query_one(dialogs.ActionList)
-        field = app.widget
-        assert isinstance(field, Input)
-        await pilot.press("up", "o")
-        assert choices.highlighted == 0 and field.value == ""
-        await pilot.press("l")
-        assert choices.highlighted == 1 and field.value == "ol"
-        await pilot.press("d")
-        assert app.answers == [] and field.value == "old"
-        await pilot.press("up", "down", "o", "enter")
-        assert app.answers == ["o"] and field.value == "old"
-
-
-async def test_what_is_on_its_way_as_a_dialog_closes_keeps_its_place() -> None:
-    app = Asker(*TIMES)
-    async with app.run_test(size=(80, 24)):
-        field, dialog = app.widget, app.screen
-        assert isinstance(field, Input) and isinstance(dialog, ConfirmDialog)
-        gate = asyncio.Event()
-        dialog.query_one(dialogs.ActionList).call_later(gate.wait)
-        app.post_message(events.Paste("pasted"))
-        app.call_later(dialog.call_later, dialog.action_answer, "c")
-        for _ in range(50):  # all others go on as far as they can
-            await asyncio.sleep(0)
-        app.post_message(events.Key("a", "a"))
-        for _ in range(50):
-            await asyncio.sleep(0)
-        gate.set()
-        while not app.answers or len(field.value) < len("pasteda"):
-            await asyncio.sleep(0.001)
-        assert field.value == "pasteda"
-
-
-@pytest.mark.parametrize("seed", range(6))
-async def test_nothing_typed_around_a_dialog_is_lost(
-    monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    pause = 0.02
-    monkeypatch.setattr(dialogs, "PAUSE", pause)
-    draw = random.Random(seed)
-    app = Asker(*TIMES)
-    async with app.run_test(size=(80, 24)) as pilot:
-        field = app.widget
-        assert isinstance(field, Input)
-        typed = before = ""
-        followed = set[int]()  # the letters that have another right after them
-        for _ in range(40):
-            slept = draw.random() < 0.4
-            if slept:
-                await asyncio.sleep(draw.choice((0.0, 0.5, 1.0, 1.5, 3.0)) * pause)
-            key = draw.choice([*"aorcOx ", "paste", "up", "down", "enter", "escape"])
-            if key in ("enter", "escape") and draw.random() < 0.8:
-                continue
-            words = "pasted" if key == "paste" else key if len(key) == 1 else ""
-            if words and before and not slept:
-                followed.add(len(typed) - 1)
-            typed, before = typed + words, words
-            app.post_message(
-                events.Paste(words)
-                if key == "paste"
-                else events.Key(key, words or None)
-            )
-        app.post_message(events.Key("escape", None))
-        while not app.answers or isinstance(app.screen, ConfirmDialog):
-            await pilot.pause(0.001)
-        await pilot.pause()
-        [answer] = app.answers
-        without = {
-            typed[:place] + typed[place + 1 :]
-            for place, letter in enumerate(typed)
-            if letter == answer and place not in followed
-        }
-        assert field.value == typed or (answer != "c" and field.value in without)
+        await pilot.press(last)
+        assert app.answers == [answer]
+        assert app.written == "".join(key for key in before if len(key) == 1)
 
 
 @pytest.mark.parametrize(
@@ -141,28 +123,17 @@ async def test_nothing_typed_around_a_dialog_is_lost(
         ("escape", "c"),
         ("enter", "c"),
         ("up enter", "r"),
-        ("up up enter", "o"),
         ("x S tab r", "r"),
         ("c up r", "r"),
     ],
 )
-async def test_confirm_dialog_is_answered_by_letter_or_list(
-    keys: str, answer: str
-) -> None:
-    app = Asker(*TIMES)
+async def test_asked_dialog_takes_its_letters_at_once(keys: str, answer: str) -> None:
+    app = Asker(*TIMES, asked=True)
     async with app.run_test(size=(80, 24)) as pilot:
-        *before, last = keys.split()
-        while not app.screen.accepts_keys:
-            await pilot.pause(0.001)
-        await pilot.press(*before)
-        assert app.answers == []
-        await pilot.press(last)
-        while not app.answers:
-            await pilot.pause(0.001)
+        send(app, keys.split())
+        await until(pilot, lambda: app.answers)
         assert app.answers == [answer]
-        field = app.widget
-        assert isinstance(field, Input)
-        assert field.value == "".join(key for key in before if len(key) == 1)
+        assert app.written == ""
 
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 14)])

@@ -1,7 +1,6 @@
 """Questions of the editor about its file, each as a dialog.
 
-A letter means the same in all of them: O writes the file, D discards unsaved text, N
-asks for another name, R takes what is there, V shows a diff. Knows no editor.
+The program opens all but the one before leaving by itself. Knows no editor.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ def about_unsaved(file: TextFile) -> ConfirmDialog:
     title, details = "Leave without saving?", [f"{file.name} has unsaved changes."]
     if file.read_only:
         details.append("It is read-only.")
-    return ConfirmDialog(title, details, choices, harmless="c", expected=True)
+    return ConfirmDialog(title, details, choices, harmless="c", asked=True)
 
 
 def _size(text: str) -> str:

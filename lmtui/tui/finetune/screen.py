@@ -403,7 +403,8 @@ the weights of a run that was never stopped.
             Choice("s", "Stop", "finish the step, save and leave"),
             Choice("g", "Go on", "the training goes on"),
         ]
-        dialog = ConfirmDialog("Stop the training?", details, choices, harmless="g")
+        title = "Stop the training?"
+        dialog = ConfirmDialog(title, details, choices, harmless="g", asked=True)
         self.app.push_screen(dialog, self._answer_stop)
 
     def _answer_stop(self, answer: str | None) -> None:

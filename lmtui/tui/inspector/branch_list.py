@@ -73,7 +73,8 @@ class BranchListController(Controller):
                 self.show()
 
         details = [f"{which} of {self._document.name}"]
-        self._confirm("Leave the branches behind?", details, choices, answer)
+        title = "Leave the branches behind?"
+        self._confirm(title, details, choices, answer, asked=True)
 
     def _confirm(
         self,
@@ -81,8 +82,10 @@ class BranchListController(Controller):
         details: list[str],
         choices: list[Choice],
         answer: Callable[[str | None], None],
+        *,
+        asked: bool = False,
     ) -> None:
-        dialog = ConfirmDialog(title, details, choices, harmless="c")
+        dialog = ConfirmDialog(title, details, choices, harmless="c", asked=asked)
         self._screen.app.push_screen(dialog, answer)
 
     # The list.
@@ -138,7 +141,8 @@ class BranchListController(Controller):
                 self._delete(branch)
 
         title = "Delete this branch and all that leave it?"
-        self._confirm(title, [f"{which}, {count:,} tokens"], choices, answer)
+        details = [f"{which}, {count:,} tokens"]
+        self._confirm(title, details, choices, answer, asked=True)
 
     def _delete(self, branch: int) -> None:
         document = self._document

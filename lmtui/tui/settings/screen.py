@@ -265,7 +265,7 @@ refused.
         )
         title = f"Delete the preset {preset.name}?"
         facts = [shown(preset.system)] if preset.system else []
-        dialog = ConfirmDialog(title, facts, choices, harmless="k")
+        dialog = ConfirmDialog(title, facts, choices, harmless="k", asked=True)
         self.app.push_screen(dialog, partial(self._delete, preset.name))
 
     def _delete(self, name: str, answer: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -75,16 +74,6 @@ async def test_message_that_returns_during_an_edit_joins_the_draft() -> None:
         assert running.prompt.text == "Arr"
         await running.press("escape")
         assert running.prompt.text == "count\na draft"
-
-
-async def test_choices_are_offered_where_the_program_stalls_before_its_pause() -> None:
-    looks, engines = count(), {"default": LmtuiError("no such model")}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textual._time.get_time", lambda: next(looks) / 100)
-        patch.setattr("lmtui.tui.dialogs.PAUSE", 0.004)
-        async with chat(engines=engines, ready=False) as running:
-            await running.on(ErrorScreen)
-            patch.undo()  # the program ends by a clock that goes on
 
 
 async def test_escape_stops_the_message_that_was_on_its_way(

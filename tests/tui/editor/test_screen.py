@@ -28,7 +28,6 @@ from lmtui.engine.document.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
-from lmtui.tui import dialogs
 from lmtui.tui.dialogs import ConfirmDialog, PageScreen
 from lmtui.tui.editor import file as file_screen
 from lmtui.tui.editor.file_dialogs import diff_words
@@ -417,7 +416,7 @@ async def test_saving_asks_when_the_file_changed_on_disk(tmp_path: Path) -> None
             await writer.press("ctrl+s")
             await writer.asked("changed on disk")
             assert "1970" in writer.seen
-            await writer.press(answer)
+            await writer.asked("", answer)
             await writer.until(lambda text=text: writer.editor.text == text)
             assert writer.file.read_text() == "theirs"
         await writer.press("ctrl+z")
@@ -491,7 +490,7 @@ async def test_recovery_copy_is_offered_after_an_unclean_exit(tmp_path: Path) ->
         await writer.asked("There is unsaved text")
         assert f"{len(TEXT) + 1} characters" in writer.seen
         assert "…" not in writer.seen.split("Recover")[1].split("Later")[0]
-        await writer.press("v")
+        await writer.asked("", "v")
         await writer.until(lambda: "- on disk, + recovered" in writer.seen)
         assert "+xthe cat" in writer.seen
         await writer.press("escape")
@@ -630,7 +629,7 @@ async def test_a_change_on_disk_is_noticed_and_reloaded(
         assert "changed by another" not in writer.seen
         assert "Overwrite" not in writer.seen
         assert "Write it again" in writer.seen
-        await writer.press("o")
+        await writer.asked("", "o")
         await writer.until(writer.file.exists)
         assert writer.file.read_text() == "theirs"
 
@@ -646,7 +645,6 @@ async def test_words_typed_into_the_recovery_dialog_follow_the_recovered_text(
     async with writing(tmp_path) as writer:
         await writer.press("end")
         await writer.type(", writing")
-    monkeypatch.setattr(dialogs, "PAUSE", 3600.0)  # the words are typed in one go
     async with writing(tmp_path, text="") as writer:
         asked = await writer.running.on(ConfirmDialog)
         await writer.type(" and drawing")
@@ -710,7 +708,7 @@ async def test_read_only_file_is_named_so_before_the_first_key(tmp_path: Path) -
         await writer.press("ctrl+q")
         await writer.asked("It is read-only.")
         assert "save the file" not in writer.seen
-        await writer.press("n")
+        await writer.asked("", "n")
         await writer.answer(str(other))
         await writer.until(lambda: writer.running.app._exit)
     assert other.read_text() == "x" + TEXT
@@ -829,7 +827,7 @@ async def test_recent_files_are_offered_and_unsaved_text_of_them_too(
         await writer.press("enter")
         await writer.asked("There is unsaved text")
         assert writer.editor.text == "one"
-        await writer.press("r")
+        await writer.asked("", "r")
         await writer.until(lambda: writer.editor.text == "recovered")
 
 

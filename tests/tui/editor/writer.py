@@ -65,11 +65,14 @@ class Writer:
             )
         )
 
-    async def asked(self, words: str, *answer: str) -> None:
-        """Wait for a question, and answer it with a key."""
-        asked = await self.running.on(ConfirmDialog)
-        await self.until(lambda: words in self.seen and asked.accepts_keys)
-        await self.press(*answer)
+    async def asked(self, words: str, answer: str = "") -> None:
+        """Wait for a question, and answer it."""
+        await self.running.on(ConfirmDialog)
+        await self.until(lambda: words in self.seen)
+        if answer == "escape":
+            await self.press(answer)
+        elif answer:
+            await self.running.choose(answer)
 
 
 @asynccontextmanager

@@ -286,8 +286,7 @@ async def test_q_asks_before_it_stops_the_training() -> None:
 
 async def stop(watched: Watched) -> None:
     await watched.press("q")
-    asked = await watched.on(ConfirmDialog)
-    await watched.until(lambda: asked.accepts_keys)
+    await watched.on(ConfirmDialog)
     await watched.press("s")
     await watched.until(lambda: "stop" in watched.training.asked)
 
