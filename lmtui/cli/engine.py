@@ -16,13 +16,12 @@ import typer
 
 from lmtui import paths
 from lmtui.cli.errors import take_stderr
-from lmtui.cli.ngram import ComparedRef, NgramRef
 from lmtui.config.settings import Settings, bits
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Need
 from lmtui.errors import LmtuiError
 from lmtui.models.errors import hush
-from lmtui.models.progress import OnProgress, Progress, ignore
+from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.remote.address import ServerOptions, is_address
 from lmtui.models.source import ModelRef, resolve
 
@@ -142,18 +141,18 @@ def is_local(settings: Settings, ref: ModelRef) -> bool:
 
 
 def open_pair(
-    settings: Settings, other: ComparedRef, on_progress: OnProgress
+    settings: Settings, other: ModelRef, on_progress: OnProgress
 ) -> tuple[Engine, Engine]:
     """Load the model of `settings`, and `other` to compare it with.
 
     If they differ only by an adapter, they share the weights.
     """
     own = settings.model_ref
-    if isinstance(other, ModelRef) and other.adapter is not None:
+    if other.adapter is not None:
         return _open_sharing(settings, own, other.adapter, on_progress)
     first = open_model(settings, own, on_progress)
     try:
-        second = open_compared(settings, first, other, on_progress)
+        second = open_model(settings, other, on_progress)
     except BaseException:
         first.close()
         raise
@@ -162,26 +161,6 @@ def open_pair(
     # One that runs on a server would need a single thread.
     torch.set_num_threads(max(engine.info.threads for engine in (first, second)))
     return first, second
-
-
-def open_compared(
-    settings: Settings, own: Engine, other: ComparedRef, on_progress: OnProgress
-) -> Engine:
-    """Load `other`, which the model that is open is compared with."""
-    if isinstance(other, NgramRef):
-        return open_counted(own, other, on_progress)
-    return open_model(settings, other, on_progress)
-
-
-def open_counted(
-    own: Engine, other: NgramRef, on_progress: OnProgress = ignore
-) -> Engine:
-    """Count the n-grams of texts in the tokens of the model that is open."""
-    from lmtui.engine.open import open_ngrams
-
-    on_progress(Progress(f"counting n-grams for {other.name}"))
-    texts = (text.text for text in other.texts)
-    return open_ngrams(own, texts, order=other.order, name=other.name)
 
 
 def _open_sharing(
@@ -212,7 +191,7 @@ def _open_sharing(
 
 
 def open_for_comparison(
-    settings: Settings, ref: ModelRef, other: ComparedRef, on_progress: OnProgress
+    settings: Settings, ref: ModelRef, other: ModelRef, on_progress: OnProgress
 ) -> Engine | tuple[Engine, Engine]:
     """Load a model chosen later, and `other`, which it is compared with.
 
@@ -220,7 +199,7 @@ def open_for_comparison(
     """
     own = open_model(settings, ref, on_progress)
     try:
-        return own, open_compared(settings, own, other, on_progress)
+        return own, open_model(settings, other, on_progress)
     except LmtuiError as error:
         told = f"Nothing is compared any more: {error}"
         on_progress(Progress(told, warning=True))
@@ -272,14 +251,11 @@ def _require(engine: Engine, need: Need) -> Engine:
 
 
 def engines_for(
-    context: typer.Context, settings: Settings, other: ComparedRef
+    context: typer.Context, settings: Settings, other: ModelRef
 ) -> tuple[Engine, Engine]:
     """Open the engine for a command, and one to compare it with."""
     open_engine: OpenEngine = context.obj or open_local
     if open_engine is not open_local:
-        if isinstance(other, NgramRef):
-            own = open_engine(settings)
-            return own, open_counted(own, other)
         compared = replace(settings, model=other.model, adapter=other.adapter)
         return open_engine(settings), open_engine(compared)
     with _loading() as show:

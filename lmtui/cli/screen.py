@@ -22,14 +22,12 @@ from lmtui import paths, state
 from lmtui.cli.engine import (
     OpenEngine,
     but_for_unkept,
-    open_counted,
     open_for_comparison,
     open_model,
     open_pair,
     storage_error,
 )
 from lmtui.cli.errors import note
-from lmtui.cli.ngram import ComparedRef, NgramRef
 from lmtui.config import load
 from lmtui.config.settings import Settings
 from lmtui.config.settings_file import SettingsFile
@@ -86,7 +84,7 @@ def open_screen(
     *,
     first: FirstScreen,
     subject: InspectSource | None = None,
-    against: ComparedRef | None = None,
+    against: ModelRef | None = None,
     system: str = "",
     opened: StoredConversation | None = None,
     missing: LmtuiError | None = None,
@@ -243,7 +241,7 @@ def _list_models(settings: Settings) -> list[ListedModel]:
 def _open(
     settings: Settings,
     ref: ModelRef,
-    against: ComparedRef | None,
+    against: ModelRef | None,
     open_engine: OpenEngine | None,
     on_progress: OnProgress,
     *,
@@ -270,11 +268,7 @@ def _open(
         return open_engine(replace(settings, model=model, adapter=adapter, origins={}))
 
     own = opened(ref)
-    if against is None:
-        return own
-    if isinstance(against, NgramRef):
-        return own, open_counted(own, against)
-    return own, opened(against)
+    return own if against is None else (own, opened(against))
 
 
 @contextmanager

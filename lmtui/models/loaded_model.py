@@ -33,7 +33,7 @@ class LoadedModel:
 
     model: Any
     """A `PreTrainedModel` in evaluation mode on its device, a `LlamaModel` for the
-    Llama backend, a `LmtuiServerModel`, a `ListingModel` or a `CountedModel`."""
+    Llama backend, a `LmtuiServerModel` or a `ListingModel`."""
     tokenizer: Any
     """A fast tokenizer of transformers, or a `TokenizersTokenizer`."""
     name: str

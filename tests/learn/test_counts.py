@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lmtui.engine.backends.ngram_model import NgramModel
+from lmtui.engine.ngram_model import NgramModel
 from lmtui.errors import LmtuiError
 from lmtui.learn.instrument import Material
 from lmtui.learn.instruments.counts import CountsInstrument

@@ -31,7 +31,7 @@ from lmtui.cli.inspect.score import (
 from lmtui.cli.inspect.table import AGAINST, ALONE, SortKey, Table, sort_key
 from lmtui.cli.inspect.why import target_span, write_why
 from lmtui.cli.inspect.words import word_writer
-from lmtui.cli.ngram import HIGHEST_ORDER, ComparedRef, NgramRef, ngram_ref
+from lmtui.cli.ngram import HIGHEST_ORDER, CountedTexts, counted_texts, ngram_name
 from lmtui.cli.output import STDIN, Output, read_document, stdin_is_terminal
 from lmtui.cli.progress import meter
 from lmtui.cli.screen import is_interactive, open_screen
@@ -291,7 +291,8 @@ def inspect(
     settings = options.settings(ctx)
     settings = replace(settings, quantize=bits(settings, exact=True))
     watched = is_interactive()  # asked before stdin is read to its end
-    other = _other(against, against_adapter, settings, ngram_text or [])
+    counted = counted_texts(against, ngram_text or [])
+    other = None if counted else _other(against, against_adapter, settings)
     if pairs is not None:
         listed = read_pairs(pairs)
         (engine,) = _engines(ctx, settings, other)
@@ -301,18 +302,21 @@ def inspect(
         files = [STDIN]
     if sort and not summary:
         raise LmtuiError("--sort orders the rows of --summary", sort, "Add --summary.")
-    columns = AGAINST if other else ALONE
+    columns = AGAINST if other or counted else ALONE
     key = sort_key(sort, columns)
     documents = _texts(files or [], chat, message, skip=summary)
     if watched and chat is None:
         state.remember(each.name for each in documents if each.name != STDIN)
     place = None if why is None else target_span(_only(documents).text, why)
-    _warn_counted(documents, other)
+    if counted:
+        _warn_counted(documents, counted)
     alone = len(documents) == 1 and top is None
     if (
         watched
         and alone
-        and not (json or plain or tsv or summary or html or lens or words or why)
+        and not (
+            json or plain or tsv or summary or html or lens or words or why or counted
+        )
     ):
         open_screen(
             settings,
@@ -329,6 +333,8 @@ def inspect(
     page = None if target is None else HtmlPage(documents, target, top_n=top)
     _note_empty(documents)
     engines = _engines(ctx, settings, other)
+    if counted:
+        rules = replace(rules, ngrams=counted.count(engines[0]))
     if summary:
         unread = len(files or documents) - len(documents)
         output = Output()
@@ -444,11 +450,9 @@ def _require_fit(given: Mapping[str, object]) -> None:
 
 
 def _other(
-    model: str | None, adapter: str | None, settings: Settings, counted: Sequence[str]
-) -> ComparedRef | None:
-    """Return the model to compare with, if any; `counted` are files for n-grams."""
-    if ngrams := ngram_ref(model, counted):
-        return ngrams
+    model: str | None, adapter: str | None, settings: Settings
+) -> ModelRef | None:
+    """Return the model to compare with, if any."""
     if adapter:
         return ModelRef(settings.model, adapter)
     return ModelRef(model) if model else None
@@ -498,22 +502,19 @@ def read_documents(names: Sequence[str], *, skip: bool) -> list[TextSource]:
     return documents
 
 
-def _warn_counted(documents: Sequence[TextSource], other: ComparedRef | None) -> None:
+def _warn_counted(documents: Sequence[TextSource], counted: CountedTexts) -> None:
     """Say which texts the n-gram model that they are compared with has counted."""
     for document in documents:
-        if (
-            isinstance(other, NgramRef)
-            and document.text
-            and other.counts(document.text)
-        ):
+        if document.text and counted.have(document.text):
+            name = ngram_name(counted.order)
             note(
-                f"note: {other.name} has counted {_shown(document)} itself and knows "
-                "it by heart; a text that it has not counted is a fair test\n"
+                f"note: {name} has counted {_shown(document)} itself and knows it by "
+                "heart; a text that it has not counted is a fair test\n"
             )
 
 
 def _engines(
-    context: typer.Context, settings: Settings, other: ComparedRef | None
+    context: typer.Context, settings: Settings, other: ModelRef | None
 ) -> Sequence[Engine]:
     engines: Sequence[Engine] = (
         engines_for(context, settings, other)

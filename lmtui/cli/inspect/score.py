@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lmtui import cancellation
 from lmtui.analysis.compare import (
@@ -24,11 +24,15 @@ from lmtui.analysis.summary import Summary, Totals
 from lmtui.analysis.words import Word, words_of
 from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.inspect.chat_message import StoredMessageText
+from lmtui.cli.ngram import ngram_name, ngram_scores
 from lmtui.cli.progress import meter
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import BosRule, ScoredToken
 from lmtui.files import TextSource
+
+if TYPE_CHECKING:
+    from lmtui.engine.ngram_model import NgramModel
 
 WORST = 20
 """Number of most surprising tokens that the totals keep for a view."""
@@ -46,6 +50,8 @@ class Rules:
     bos: BosRule = "auto"
     top: int = 0
     """Number of alternatives needed for each token."""
+    ngrams: NgramModel | None = None
+    """Model that counts, to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,33 @@ class ModelScores:
         )
 
 
+class NgramScores(ModelScores):
+    """Scoring of a text by an n-gram model over the tokens of the model beside it."""
+
+    def __init__(
+        self, ngrams: NgramModel, engine: Engine, document: TextSource, rules: Rules
+    ) -> None:
+        super().__init__(engine, document, rules)
+        self._ngrams = ngrams
+
+    def tokens(self) -> Iterator[PlacedToken]:
+        top = self._rules.top
+        return self._counted(
+            ngram_scores(self._ngrams, self._engine, self.encoding, top)
+        )
+
+    def summary(self) -> Summary:
+        own = super().summary()
+        info = replace(
+            own.info,
+            model=ngram_name(self._ngrams.order),
+            adapter=None,
+            dtype="float64",
+            precision="exact",
+        )
+        return replace(own, info=info)
+
+
 class TextScores:
     """Scoring of one text by one model or two."""
 
@@ -172,9 +205,12 @@ class TextScores:
         """`begin` is called before the first part with a value."""
         self.document = document
         self._models = [ModelScores(engine, document, rules) for engine in engines]
+        if rules.ngrams is not None:
+            scores = NgramScores(rules.ngrams, engines[0], document, rules)
+            self._models.append(scores)
         self._report, self._begin = report, begin
         self._comparison: Comparison | None = None
-        if len(engines) > 1:
+        if len(self._models) > 1:
             own, other = (model.encoding for model in self._models)
             self._comparison = Comparison(unit_of(own, other), limit=WORST)
 

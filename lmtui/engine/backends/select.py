@@ -24,10 +24,6 @@ def backend_of(loaded: LoadedModel) -> AnyBackend:
         from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 
         return LlamaCpuBackend(loaded.model.weights)
-    from lmtui.engine.backends.ngram import CountedModel, NgramBackend
-
-    if isinstance(loaded.model, CountedModel):
-        return NgramBackend(loaded.model.ngrams)
     if loaded.device.type == "cuda":
         from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 

@@ -22,7 +22,7 @@ from lmtui.learn.instruments.texts import (
 from lmtui.worker.requests import Context
 
 if TYPE_CHECKING:
-    from lmtui.engine.backends.ngram_model import NgramModel
+    from lmtui.engine.ngram_model import NgramModel
 
 NAMES = ("uniform", "unigram", "bigram", "trigram")
 TRANSFORMER = "this model"
@@ -165,7 +165,7 @@ class CountsInstrument(TextInstrument):
 def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
     """Count the n-grams of a text's tokens but the last tenth, and score the beginning
     of that by each model."""
-    from lmtui.engine.backends.ngram_model import NgramModel
+    from lmtui.engine.ngram_model import NgramModel
 
     context.emit("The text is cut into tokens.")
     ids = engine.encode(text, bos="no").ids

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lmtui.engine.backends.ngram_model import NgramModel
+from lmtui.engine.ngram_model import NgramModel
 from lmtui.learn.pretrain.model import VOCABULARY, ByteModel
 from lmtui.learn.pretrain.request import PretrainRequest, require_enough
 from lmtui.train.events import (

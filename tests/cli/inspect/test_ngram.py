@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lmtui.cli import engine as opening
-from lmtui.cli import screen
-from lmtui.cli.ngram import HIGHEST_ORDER, NgramRef, ngram_ref
-from lmtui.config.load import load
-from lmtui.engine.backends.ngram_model import NgramModel
-from lmtui.errors import LmtuiError
+from lmtui.cancellation import cancelled_when
+from lmtui.cli.ngram import (
+    HIGHEST_ORDER,
+    CountedTexts,
+    counted_texts,
+    ngram_scores,
+)
+from lmtui.engine.ngram_model import NgramModel
+from lmtui.engine.open import open_served
+from lmtui.errors import Cancelled
 from lmtui.files import TextSource
-from lmtui.models.progress import ignore
-from lmtui.models.source import ModelRef
 from tests.cli import program
-from tests.cli.program import Result
+from tests.cli.program import SGR, Result
 from tests.engine import tiny
-from tests.fakes import FakeEngine
-from tests.models import tiny as saved
+from tests.serve.serving import serving
 
 TEXT = "the cat sat on the log, naïve façade"
 COUNTED = "the cat sat on the mat and the dog sat on the log\n" * 4
@@ -155,43 +157,71 @@ def test_files_that_cannot_be_counted_are_refused(file: str, tmp_path: Path) -> 
         assert message in done.err and counted in done.err
 
 
-def test_own_model_is_loaded_once_and_then_counted_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("order", [0, 1, 2, 3, 5])
+def test_scores_are_those_of_the_distributions(order: int) -> None:
+    engine = tiny.engine()
+    encoding = engine.encode(TEXT)
+    counted = CountedTexts(order, (TextSource("counted", COUNTED),))
+    ngrams = counted.count(engine)
+    scored = list(ngram_scores(ngrams, engine, encoding, 3))
+    assert scored[0] == engine.describe_tokens(encoding.ids)[0]
+    assert [token.id for token in scored] == list(encoding.ids)
+    for index, token in enumerate(scored[1:], 1):
+        row = ngrams.logprobs(encoding.ids[:index])
+        assert token.logprob == pytest.approx(float(row[token.id]), abs=1e-12)
+        assert token.rank == 1 + int((row > row[token.id]).sum())
+        entropy = float(-(row.exp() * row).sum())
+        assert token.entropy == pytest.approx(entropy, abs=1e-12)
+        varentropy = float((row.exp() * (row + entropy).square()).sum())
+        assert token.varentropy == pytest.approx(varentropy, abs=1e-12)
+        best = row.sort(descending=True, stable=True)
+        assert [c.id for c in token.top] == best.indices[:3].tolist()
+        assert [c.logprob for c in token.top] == pytest.approx(
+            best.values[:3].tolist(), abs=1e-12
+        )
+
+
+def test_prefix_is_context_that_is_not_scored() -> None:
+    engine = tiny.engine()
+    encoding = engine.encode("the cat sat")
+    after = replace(encoding, prefix=engine.encode("on the log ").ids)
+    ngrams = CountedTexts(3, (TextSource("counted", COUNTED),)).count(engine)
+    scored = list(ngram_scores(ngrams, engine, after, 0))
+    expected = ngrams.score([*after.prefix, *after.ids])[len(after.prefix) :]
+    assert [token.logprob for token in scored] == expected.tolist()
+    assert [token.index for token in scored] == list(range(len(encoding.ids)))
+
+
+def test_a_stop_is_heeded() -> None:
+    engine = tiny.engine()
+    ngrams = CountedTexts(3, (TextSource("counted", COUNTED),)).count(engine)
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        list(ngram_scores(ngrams, engine, engine.encode(TEXT), 0))
+
+
+def test_tokens_of_a_model_on_a_server_are_counted(
+    file: str, counted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = saved.save_llama(tmp_path / "model")
-    settings = load({"model": str(folder), "context": 40})
-    ref = NgramRef(2, (TextSource("counted", COUNTED),))
-    own, other = opening.open_pair(settings, ref, ignore)
-    assert other.info.label == "ngram:2"
-    assert (other.info.context, other.info.threads) == (40, own.info.threads)
-    ids = own.encode(TEXT).ids
-    assert list(other.score(ids))[1].logprob == pytest.approx(
-        float(other.loaded.model.ngrams.score(ids)[1]),  # type: ignore[attr-defined]
-        abs=1e-4,
-    )
-    again = opening.open_for_comparison(settings, ModelRef(str(folder)), ref, ignore)
-    assert isinstance(again, tuple) and again[1].info == other.info
+    ask = (file, "--json", "--against", "ngram:2", "--ngram-text", counted)
+    expected = run(*ask).events[-2]
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
+    with serving(tiny.engine()) as served:
+        own = open_served(f"http://127.0.0.1:{served.port}/v1")
+        assert own.info.precision == "remote"
+        *_, found, _ = program.run("inspect", *ask, engine=own).events
+    assert (found["model"], found["precision"]) == ("ngram:2", "exact")
+    assert found["logprob"] == expected["logprob"]
 
 
-def test_screen_opens_the_ngrams_beside_the_model() -> None:
-    ref = NgramRef(3, (TextSource("counted", COUNTED),))
-    own, chosen = load({}), ModelRef()
-    opened = screen._open(
-        own, chosen, ref, lambda _: tiny.engine(), ignore, talks=False
-    )
-    assert isinstance(opened, tuple)
-    assert [each.info.label for each in opened] == ["tiny-llama", "ngram:3"]
-
-
-def test_without_tokens_the_model_opens_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "open_model", lambda *_, **__: FakeEngine())
-    ref = NgramRef(2, (TextSource("counted", COUNTED),))
-    with pytest.raises(LmtuiError, match="a text can't be used here"):
-        opening.open_pair(load({}), ref, ignore)
-    alone = opening.open_for_comparison(load({}), ModelRef("chats"), ref, ignore)
-    assert isinstance(alone, FakeEngine)
+def test_terminal_shows_the_comparison_and_opens_no_screen(
+    file: str, counted: str
+) -> None:
+    ask = (file, "--against", "ngram:2", "--ngram-text", counted)
+    code, written = program.run_in_terminal("inspect", *ask)
+    assert code == 0
+    assert "changed most" in SGR.sub("", written.decode())
 
 
 def test_other_models_are_left_to_their_names() -> None:
     for spec in (None, "ngram", "./ngram:3", "org/ngram"):
-        assert ngram_ref(spec, []) is None
+        assert counted_texts(spec, []) is None

@@ -111,11 +111,6 @@ class NgramModel:
             contexts = len(ngrams.keys)
         return cls(order, vocabulary, levels)
 
-    @property
-    def size(self) -> int:
-        """Number of different n-grams of all orders."""
-        return sum(len(level.keys) for level in self._levels)
-
     def logprobs(self, context: Sequence[int]) -> Tensor:
         """Log-probability of each token after `context`: float64 [V], in nats."""
         return torch.from_numpy(np.log(self.row(context)[0]))
