@@ -179,11 +179,6 @@ def percent(prob: float | None, *, width: int = 6) -> str:
     return f"{number(100 * prob, '.0f' if prob in (0, 1) else '.1f')}%"
 
 
-def whole_percent(share: float) -> str:
-    """Format a share without a fraction: `38%`, and `<1%` for what is not 0."""
-    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
-
-
 def change(share: float) -> str:
     """Format a relative change: `−18.7%`."""
     return f"{number(100 * share, '+,.1f')}%"
