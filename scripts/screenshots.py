@@ -197,6 +197,7 @@ async def remote(drawing: Drawing) -> None:
     await drawing.shows("kept ")
     await drawing.ask(QUESTION)
     await drawing.until(lambda: " ready " in drawing.seen and "●" in drawing.seen)
+    await drawing.type(DRAFT)
     await drawing.until(lambda: _RANGE.search(drawing.seen))
 
 
@@ -401,9 +402,11 @@ def serving() -> Iterator[str]:
     )
     assert server.stderr is not None
     said = iter(server.stderr)
-    yield next(found[0] for line in said if (found := _ADDRESS.search(line))) + "/v1"
-    server.terminate()
-    server.wait()
+    try:
+        yield next(at[0] for line in said if (at := _ADDRESS.search(line))) + "/v1"
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def open_remote(address: str, on_progress: OnProgress) -> LocalEngine:
