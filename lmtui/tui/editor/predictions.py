@@ -79,10 +79,11 @@ class PredictionController(Controller):
     def _show(self, prediction: CursorPrediction) -> None:
         self.prediction = prediction
         typed = visible_line(prediction.typed.strip())
-        title = f"Next after “{typed}”" if typed else TITLE
-        if prediction.unexplored > _LITTLE:
-            title += f" · {percent(prediction.unexplored)} not searched"
-        self._panel.title = title
+        place = f"after “{typed}”" if typed else "at the cursor"
+        share = prediction.unexplored
+        # Before the place, since a long word is cut.
+        left = f" ({percent(share)} not searched)" if share > _LITTLE else ""
+        self._panel.title = f"Next{left} {place}"
         if prediction.distribution is None:
             self._panel.clear(_EMPTY)
         elif prediction.is_mostly_unlisted:

@@ -23,6 +23,7 @@ from lmtui.editing import recovery
 from lmtui.editing.text_file import save
 from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.document.types import (
+    CursorPrediction,
     Replacement,
     ScoredSpan,
 )
@@ -74,6 +75,24 @@ async def test_the_panel_follows_every_key_and_every_move(tmp_path: Path) -> Non
         assert "Next at the cursor" in writer.seen
         panel = writer.screen.query_one(ProbabilityPanel)
         assert panel.chosen == ord("h")
+
+
+class HastyWriter(FakeWriter):
+    """One whose search for the rest of a word ends early."""
+
+    def predict_at(
+        self, text: str, cursor: int, *, top_n: int = 20
+    ) -> CursorPrediction:
+        found = super().predict_at(text, cursor, top_n=top_n)
+        return replace(found, typed="unfinishable", unexplored=0.125)
+
+
+async def test_what_was_not_searched_is_shown_before_a_long_word(
+    tmp_path: Path,
+) -> None:
+    async with writing(tmp_path, HastyWriter(), size=(80, 24)) as writer:
+        await writer.type("No ")
+        await writer.until(lambda: "Next (12.5% not searched)…" in writer.seen)
 
 
 async def test_a_click_marks_a_row_of_the_panel_and_ctrl_z_undoes_there(
