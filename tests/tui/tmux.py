@@ -55,16 +55,18 @@ class Tmux:
         worker: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
         real: bool = False,
+        first: str = "",
     ) -> None:
         """Run the program with these arguments, over an engine and a training's worker
-        with these fields, or over the `real` default model; how it ended is said on
-        the screen."""
+        with these fields, or over the `real` default model, after the code `first`;
+        how it ended is said on the screen."""
         given = {"LMTUI_HOME": str(self._home), "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
         given |= env or {}
         script = {"engine": engine or {}, "worker": worker or {}}
         run = command(arguments, script)
         if real:
-            run = [sys.executable, "-m", "lmtui", *arguments]
+            code = f"{first}\nfrom lmtui.cli.main import run\nrun()"
+            run = [sys.executable, "-c", code, *arguments]
         exported = shlex.join(f"{name}={value}" for name, value in given.items())
         self._run.write_text(
             f"cd {shlex.quote(str(REPOSITORY))}\nunset COLUMNS LINES\n"
