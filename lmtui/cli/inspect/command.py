@@ -310,14 +310,8 @@ def inspect(
     place = None if why is None else target_span(_only(documents).text, why)
     if counted:
         _warn_counted(documents, counted)
-    alone = len(documents) == 1 and top is None
-    if (
-        watched
-        and alone
-        and not (
-            json or plain or tsv or summary or html or lens or words or why or counted
-        )
-    ):
+    prints = json or plain or tsv or summary or html or lens or words or why or counted
+    if watched and len(documents) == 1 and top is None and not prints:
         open_screen(
             settings,
             first="inspect",
@@ -329,12 +323,11 @@ def inspect(
         return
     if top is None:
         top = PAGE_TOP if html else int(lens)
-    rules = Rules(window=window, stride=stride, bos=bos, top=top)
     page = None if target is None else HtmlPage(documents, target, top_n=top)
     _note_empty(documents)
     engines = _engines(ctx, settings, other)
-    if counted:
-        rules = replace(rules, ngrams=counted.count(engines[0]))
+    ngrams = counted.count(engines[0]) if counted else None
+    rules = Rules(window=window, stride=stride, bos=bos, top=top, ngrams=ngrams)
     if summary:
         unread = len(files or documents) - len(documents)
         output = Output()

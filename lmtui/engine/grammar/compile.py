@@ -43,6 +43,7 @@ _NO_PLACES = "Remove look-around, word boundaries, and ^ and $ within the expres
 _UNIMPLEMENTED = re.compile(r"Unimplemented keys: \[(.*)\]")
 _LONGEST = 500  # characters of a message
 _STACK = 256 << 20  # bytes, for the longest chain of rules that fits a grammar's text
+_STARTING = threading.Lock()
 
 T = TypeVar("T")
 
@@ -88,12 +89,14 @@ def compiled(grammar: Grammar, tokenizer: LLTokenizer) -> LLMatcher:
 def _with_large_stack(call: Callable[[], T]) -> T:
     """Return what `call` returns on a thread of its own. llguidance follows rules that
     refer to rules by recursion, and an overflow would end the program."""
-    before = threading.stack_size(_STACK)
-    try:
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(call).result()
-    finally:
-        threading.stack_size(before)
+    with ThreadPoolExecutor(1) as thread:
+        with _STARTING:  # the size counts for any thread that starts meanwhile
+            before = threading.stack_size(_STACK)
+            try:
+                answer = thread.submit(call)
+            finally:
+                threading.stack_size(before)
+        return answer.result()
 
 
 def _compiled(grammar: Grammar, tokenizer: LLTokenizer) -> LLMatcher:
