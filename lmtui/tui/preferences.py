@@ -136,7 +136,7 @@ class PreferencesApp(ColourlessApp):
 
     def follow_preferences(self) -> None:
         for warning in self._preferences.warnings:
-            self._warn("The settings name what there is not", warning)
+            self._warn("A setting was skipped", warning)
         for skipped in self._themes.notices:
             self._warn("A theme was skipped", f"{skipped.path}: {skipped.reason}")
         if self._themes.get(self._preferences.theme) is None:

@@ -86,9 +86,7 @@ async def test_an_unknown_theme_is_one_notice(tmp_path: Path) -> None:
 async def test_unknown_setting_is_a_notice_with_its_name() -> None:
     preferences = Preferences(warnings=("unknown setting [b]modle: see \x1b",))
     async with host(preferences) as (app, _):
-        assert app.notices == [
-            "The settings name what there is not: unknown setting [b]modle: see ␛"
-        ]
+        assert app.notices == ["A setting was skipped: unknown setting [b]modle: see ␛"]
 
 
 async def test_theme_list_previews_under_the_cursor_and_saves_the_choice() -> None:
