@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui.cli import completion, options
-from lmtui.cli.engine import engine_for, is_local, storage_error
+from lmtui.cli.engine import engine_for, storage_error
 from lmtui.cli.errors import note
 from lmtui.cli.grammar import GrammarFile, Regex, Schema, grammar_setting
 from lmtui.cli.output import Output, read_system
@@ -68,7 +68,8 @@ def with_own_model(
     own = named(label)
     values = {"model": own.model, "adapter": own.adapter}
     settings = settings.under_flags(values, Origin("flag", "--resume"))
-    if is_local(settings, own):
+    # A name that is now a server's is not the model of that time.
+    if own.model not in settings.servers and inventory.is_local(own):
         return settings, None
     return settings, inventory.missing_model(label, _HINT)
 

@@ -132,14 +132,6 @@ def resolved(settings: Settings, model: str | None) -> tuple[str | None, ServerO
     return spec, server
 
 
-def is_local(settings: Settings, ref: ModelRef) -> bool:
-    """Return whether a conversation's model and adapter are on this machine; a name
-    that is now a server's is not. Reads the disk."""
-    from lmtui.models import inventory
-
-    return ref.model not in settings.servers and inventory.is_local(ref)
-
-
 def open_pair(
     settings: Settings, other: ModelRef, on_progress: OnProgress
 ) -> tuple[Engine, Engine]:

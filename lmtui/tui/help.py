@@ -124,10 +124,11 @@ class HelpScreen(ModalScreen[None]):
 def sections(screen: Screen[object]) -> list[Section]:
     """Return the sections of the help, beginning with the widget that has the focus. A
     screen with `help_terms`, lines of text, has a section for them, the first one."""
-    everywhere = Section("Here", _help(screen), _bound_to(type(screen)))
-    unused = getattr(screen, "unused_keys", ())
-    shared = _bound_to(type(screen.app))
-    everywhere.bound += [item for item in shared if item.id not in unused]
+    unused, app = getattr(screen, "unused_keys", ()), screen.app
+    bound = [*_bound_to(type(screen)), *_bound_to(type(app))]
+    dead = {item.id for item in bound if app.check_action(item.action, ()) is False}
+    used = [item for item in bound if item.id not in {*unused, *dead}]
+    everywhere = Section("Here", _help(screen), used)
     by_class: dict[type[DOMNode], Section] = {}
     for widget in screen.walk_children(with_self=False):
         unused = getattr(widget, "unused_keys", ())

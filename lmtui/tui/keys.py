@@ -50,6 +50,8 @@ class Bound:
     id: str
     keys: tuple[str, ...]
     """Names of the keys in Textual."""
+    action: str
+    """Without the prefix for one of the app."""
     name: str
     what: str
     """Description in one sentence."""
@@ -157,6 +159,7 @@ def _bound(binding: Binding, owner: type[DOMNode]) -> Bound:
     return Bound(
         id=binding.id or "",
         keys=_normal(binding.key),
+        action=binding.action.removeprefix("app."),
         name=binding.description,
         what=binding.tooltip,
         owner=owner,

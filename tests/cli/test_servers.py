@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.cli import engine, screen
+from lmtui.cli import engine, history, screen
+from lmtui.cli.chat import with_own_model
 from lmtui.config.load import load
 from lmtui.config.settings import Server, Settings
 from lmtui.errors import LmtuiError
@@ -142,10 +143,15 @@ def test_unknown_name_is_answered_with_the_closest_server(gpu: Scripted) -> None
 
 
 def test_conversation_never_chooses_a_server_by_its_models_name(gpu: Scripted) -> None:
-    assert engine.is_local(Settings(), ModelRef(catalogue.DEFAULT))
-    assert engine.is_local(load(), ModelRef(catalogue.DEFAULT))
-    settings = Settings(servers={catalogue.DEFAULT: Server("", gpu.url)})
-    assert not engine.is_local(settings, ModelRef(catalogue.DEFAULT))
+    keep(catalogue.DEFAULT)
+    before = history.load("last")
+    servers = {catalogue.DEFAULT: Server("", gpu.url)}
+    for settings, is_here in (
+        (Settings(), True), (load(), True), (Settings(servers=servers), False),
+    ):  # fmt: skip
+        used, missing = with_own_model(settings, before)
+        assert used.model == catalogue.DEFAULT
+        assert (missing is None) == is_here
     keep("gpu")
     done = run("chat", "--resume", "last", "--once", "more")
     assert "the model of this conversation is not on this machine" in done.err

@@ -48,7 +48,7 @@ def bound(
     id: str, *keys: str, owner: type[DOMNode] = First, priority: bool = False
 ) -> Bound:
     """Something that a key does."""
-    return Bound(id, keys, id.title(), "It does.", owner, priority)
+    return Bound(id, keys, "act", id.title(), "It does.", owner, priority)
 
 
 BOUND = (

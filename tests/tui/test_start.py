@@ -14,6 +14,7 @@ from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ActionList
+from lmtui.tui.help import HelpScreen
 from lmtui.tui.models import ModelsScreen
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.settings.screen import SettingsScreen
@@ -111,6 +112,16 @@ async def test_start_hint_that_was_seen_is_not_shown_again() -> None:
         await running.pilot.pause()  # its answer is delivered
         await running.ready()
         assert "New here?" not in running.seen
+
+
+async def test_help_of_the_start_screen_names_no_key_without_effect() -> None:
+    async with program() as running:
+        await running.ready()
+        await running.press("f1")
+        await running.on(HelpScreen)
+        assert "Talk, and watch every distribution." in running.seen
+        assert "Back to the file" not in running.seen
+        assert "Back to the training" not in running.seen
 
 
 async def test_start_screen_offers_settings_only_with_a_settings_file(

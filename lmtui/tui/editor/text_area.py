@@ -382,9 +382,8 @@ shows ↳ instead of a line number; in code and in lists it is indented like its
 
     def action_text_edge(self, edge: str, select: bool = False) -> None:
         location = (0, 0) if edge == "start" else self.document.end
-        self.selection = Selection(
-            self.selection.start if select else location, location
-        )
+        anchor = self.selection.start if select else location
+        self.selection = Selection(anchor, location)
         self.record_cursor_width()
         self.history.checkpoint()
 
