@@ -14,6 +14,7 @@ from typing import ClassVar
 from rich.table import Table
 from rich.text import Text
 from textual import on
+from textual.actions import parse
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -123,16 +124,21 @@ class HelpScreen(ModalScreen[None]):
 
 def sections(screen: Screen[object]) -> list[Section]:
     """Return the sections of the help, beginning with the widget that has the focus. A
-    screen with `help_terms`, lines of text, has a section for them, the first one."""
-    unused, app = getattr(screen, "unused_keys", ()), screen.app
-    bound = [*_bound_to(type(screen)), *_bound_to(type(app))]
-    dead = {item.id for item in bound if app.check_action(item.action, ()) is False}
-    used = [item for item in bound if item.id not in {*unused, *dead}]
-    everywhere = Section("Here", _help(screen), used)
+    screen with `help_terms`, lines of text, has a section for them, the first one.
+
+    A key is listed if it does something now: its action is enabled, and its widget is
+    shown and can have the focus. Over a dialog only the app's keys with priority work.
+    """
+    app = screen.app
+    of_app = [item for item in _bound_to(type(app)) if item.priority]
+    everywhere = of_app if screen.is_modal else _bound_to(type(app))
+    here = [*_working(screen), *(item for item in everywhere if _works(app, item))]
     by_class: dict[type[DOMNode], Section] = {}
+    focusable = {n for w in screen.focus_chain for n in w.ancestors_with_self}
     for widget in screen.walk_children(with_self=False):
-        unused = getattr(widget, "unused_keys", ())
-        keys = [item for item in _bound_to(type(widget)) if item.id not in unused]
+        if not _is_shown(widget):
+            continue
+        keys = _working(widget) if widget in focusable else []
         owner = type(_node_with_help(widget))
         if (keys or _help(widget)) and owner not in by_class:
             by_class[owner] = Section(_title(owner), _help(_node_with_help(widget)))
@@ -142,7 +148,21 @@ def sections(screen: Screen[object]) -> list[Section]:
     first = by_class.pop(type(_node_with_help(focused)), None) if focused else None
     terms = getattr(screen, "help_terms", "")
     glossary = [Section("Words", terms)] if terms else []
-    return [*glossary, *([first] if first else []), everywhere, *by_class.values()]
+    section = Section("Here", _help(screen), here)
+    return [*glossary, *([first] if first else []), section, *by_class.values()]
+
+
+def _working(node: DOMNode) -> list[Bound]:
+    return [item for item in _bound_to(type(node)) if _works(node, item)]
+
+
+def _works(node: DOMNode, item: Bound) -> bool:
+    _, name, parameters = parse(item.action)
+    return all(each.check_action(name, parameters) for each in (node, node.app))
+
+
+def _is_shown(widget: DOMNode) -> bool:
+    return all(node.display for node in widget.ancestors_with_self)
 
 
 def _node_with_help(widget: DOMNode) -> DOMNode:

@@ -253,6 +253,9 @@ then the probability and the rank of the real next token, and the entropy.
         self._layer = event.layer
         self._move_to(event.index)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "column" or self.has_class("-narrow")
+
     def action_column(self) -> None:
         self.toggle_class("-column")
         self.call_after_refresh(self.update_view)

@@ -383,11 +383,14 @@ progress is saved.
             submit = partial(instrument.submit, text)
             self.measure.add(submit, self.field.value, "enter")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        actions = range(len(self.lesson.instrument.ACTIONS))
+        return action != "act" or parameters[0] in actions
+
     def action_act(self, number: int) -> None:
         instrument = self.lesson.instrument
-        if number < len(instrument.ACTIONS):
-            act = partial(instrument.act, instrument.ACTIONS[number].id)
-            self.measure.add(act, self.field.value, "key")
+        act = partial(instrument.act, instrument.ACTIONS[number].id)
+        self.measure.add(act, self.field.value, "key")
 
     def action_slide(self, by: int) -> None:
         instrument = self.lesson.instrument

@@ -315,11 +315,6 @@ server that is only talked with may apply the sampler's stages in another order.
         row = self._distribution.candidates[self._cursor]
         self.post_message(self.CandidatePicked(row))
 
-    @property
-    def unused_keys(self) -> tuple[str, ...]:
-        keys = "panel.pick", "panel.ban", "panel.raise", "panel.lower"
-        return () if self.picks else keys
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("pick", "ban", "bias"):
             return self.picks
