@@ -26,6 +26,7 @@ from lmtui.tui.chat.history_edit import MessageEditor
 from lmtui.tui.chat.instructions import InstructionController
 from lmtui.tui.chat.pages import stats_page
 from lmtui.tui.chat.parts import EMPTY, ChatParts
+from lmtui.tui.chat.sender import MessageSender
 from lmtui.tui.chat.switch import ConversationSwitcher
 from lmtui.tui.chat.tokens import TokensController
 from lmtui.tui.chat.versions import VersionsController
@@ -49,6 +50,7 @@ class CommandActions:
         exporter: ChatExporter,
         switcher: ConversationSwitcher,
         *,
+        sender: MessageSender,
         tokens: TokensController,
         versions: VersionsController,
     ) -> None:
@@ -56,7 +58,7 @@ class CommandActions:
         self._branch, self._sampler = parts.branch, parts.screen.sampler
         self._editor, self._instructions = editor, instructions
         self._switcher = switcher
-        grammars = GrammarCommands(screen)
+        grammars = GrammarCommands(screen, sender)
         self.table: Mapping[str, Run] = {
             "/help": lambda _: self._show_help(),
             "/new": lambda _: switcher.begin_new(),

@@ -14,13 +14,12 @@ from lmtui.engine.grammar.compile import check_grammar
 from lmtui.engine.grammar.text import (
     NAMES,
     Grammar,
-    grammar_of,
     read_grammar,
     read_schema,
 )
-from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui.background import run_in_thread
+from lmtui.tui.chat.sender import MessageSender
 from lmtui.tui.sampler import SamplingScreen
 
 _READERS: dict[str, Callable[[str], Grammar]] = {
@@ -34,16 +33,17 @@ _BUG = LmtuiError("the grammar can't be checked", "", "See the log.")
 
 
 class GrammarCommands:
-    """Sets the grammar that the next answers follow, once it has compiled."""
+    """Sets the grammar that the next answers follow: also to a message that is sent
+    before it has compiled, which waits for it."""
 
-    def __init__(self, screen: SamplingScreen) -> None:
-        self._screen, self._sampler = screen, screen.sampler
-        self._request = 0  # the last one counts, whichever has compiled first
+    def __init__(self, screen: SamplingScreen, sender: MessageSender) -> None:
+        self._screen, self._sampler, self._sender = screen, screen.sampler, sender
+        self._number = 0  # the last one counts, whichever has compiled first
 
     def set(self, name: str, argument: str) -> None:
         """Do what one of these commands says: with `off`, answers are free again."""
-        self._request += 1
         if argument == OFF:
+            self._number = 0
             self._use(None)
             self._screen.notify("The next answers follow no grammar.")
             return
@@ -54,26 +54,20 @@ class GrammarCommands:
             check_grammar(grammar)
             return grammar
 
+        self._number = number = self._sender.begin()
         run_in_thread(
             read_and_compile,
             self._screen.call_later,
-            then=partial(self._use_checked, self._request),
-            failed=self._screen.show_error,
+            then=partial(self._use_checked, number),
+            failed=partial(self._sender.refuse, number),
             bug=_BUG,
         )
 
-    def _use_checked(self, request: int, grammar: Grammar) -> None:
-        if request == self._request:
+    def _use_checked(self, number: int, grammar: Grammar) -> None:
+        if not self._sender.end(number) and number == self._number:
             self._use(grammar.setting)
             name = NAMES[grammar.kind]
             self._screen.notify(f"The next answers follow this {name}.")
 
     def _use(self, setting: str | None) -> None:
         self._sampler.use(replace(self._sampler.settings, grammar=setting))
-
-
-def grammar_note(settings: SamplingSettings) -> str:
-    """Return which grammar answers follow, in a few words; "" for none."""
-    if settings.grammar is None:
-        return ""
-    return f"follows a {NAMES[grammar_of(settings.grammar).kind]}"

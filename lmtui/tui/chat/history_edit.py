@@ -7,6 +7,7 @@ deleted message can be restored.
 from __future__ import annotations
 
 from lmtui.chat.message import ChatMessage
+from lmtui.engine.sampling.stages import BY_NAME
 from lmtui.engine.types import Candidate
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.pages import totals_page
@@ -143,6 +144,9 @@ class MessageEditor:
         if token.id == end_id:
             self._screen.notify("That token ends the answer.")
             return
+        if token.cut == BY_NAME["grammar"].mark:
+            self._screen.notify("The grammar forbids that token here.")
+            return
         index = self._tokens.view.index
         try:
             branched = self._session.conversation.branch(node.id, index, token)
@@ -151,7 +155,7 @@ class MessageEditor:
             return
         self._tokens.close()
         self._screen.focus_text()
-        await self._reply.continue_reply(branched)
+        await self._reply.continue_reply(branched, replaced_id=node.id)
 
     async def to_version(self, by: int) -> bool:
         """Go to another version of a message, and to what follows that one. Return

@@ -1,4 +1,4 @@
-"""Instructions to the chat model besides the messages: thinking, grammar, template."""
+"""Instructions to the chat model besides the messages: thinking, template."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from lmtui.config.settings import THINKING
 from lmtui.engine.types import EngineInfo
 from lmtui.text import visible_line
 from lmtui.tui.chat.draft import DraftController
-from lmtui.tui.chat.grammar import grammar_note
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
 from lmtui.tui.model_state import ModelState
@@ -23,18 +22,16 @@ _THINKING = {None: "", True: "thinking on", False: "thinking off"}
 
 class InstructionController(Controller):
     """Follows the chat's settings; says in the status line whether the model is told to
-    think, which grammar it follows, and that it has no chat template."""
+    think, and that it has no chat template."""
 
     def __init__(self, parts: ChatParts, draft: DraftController) -> None:
         self._screen, self._session = parts.screen, parts.session
-        self._controls = parts.screen.sampler.controls
         self._draft = draft
         self._notified = ""  # label of the base model that the user was told of last
         self.info: EngineInfo | None = None
 
     def start(self) -> None:
         screen = self._screen
-        screen.watch(self._controls, "settings", self.update, init=False)
         screen.watch(screen.app, "chat_change", self._follow_setting)
 
     def _follow_setting(self, changed: SettingChanged | None) -> None:
@@ -63,9 +60,7 @@ class InstructionController(Controller):
         self._notified = label
 
     def update(self) -> None:
-        grammar = grammar_note(self._controls.settings)
-        parts = (self._thinking_note(), grammar)
-        self._screen.status.note = " · ".join(filter(None, parts))
+        self._screen.status.note = self._thinking_note()
 
     def _thinking_note(self) -> str:
         if self.info is not None and not self.info.has_template:

@@ -22,6 +22,7 @@ from textual.widget import Widget
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import ReasoningInfo, thought_of
+from lmtui.engine.grammar.text import NAMES, grammar_of
 from lmtui.engine.types import FinishReason
 from lmtui.models.source import short_label
 from lmtui.text import visible, visible_line
@@ -293,12 +294,13 @@ def entry_of(conversation: Conversation, node: ChatMessage) -> Entry:
 
 
 def note_of(conversation: Conversation, node: ChatMessage) -> str:
-    """Return the number of the version, if there are several, how the message ended,
-    and whether it is unanswered."""
+    """Return the number of the version, if there are several, the grammar that the
+    message follows, how it ended, and whether it is unanswered."""
     versions = [sibling.id for sibling in conversation.siblings(node.id)]
     number = f"{versions.index(node.id) + 1}/{len(versions)}"
     parts = (
         number if len(versions) > 1 else "",
+        _grammar_note(node),
         _left_out_note(node),
         _UNANSWERED if _is_unanswered(conversation, node) else "",
         _end_note(node),
@@ -310,6 +312,11 @@ def _is_unanswered(conversation: Conversation, node: ChatMessage) -> bool:
     unanswered = node.role == "user" and not conversation.is_answered(node.id)
     # An older one, which others follow, is sent with them.
     return unanswered and node.id not in [turn.id for turn in conversation.turns]
+
+
+def _grammar_note(node: ChatMessage) -> str:
+    grammar = node.settings.grammar if node.settings else None
+    return "" if grammar is None else f"follows a {NAMES[grammar_of(grammar).kind]}"
 
 
 def _left_out_note(node: ChatMessage) -> str:

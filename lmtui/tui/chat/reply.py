@@ -158,14 +158,20 @@ class ReplyController(Controller):
         await self._branch.show()
         self._start(self._chat_model.messages(reply.parent))
 
-    async def continue_reply(self, reply: ChatMessage) -> None:
+    async def continue_reply(
+        self, reply: ChatMessage, *, replaced_id: int | None = None
+    ) -> None:
+        """Go on with a reply under its own grammar. Where it was branched off another
+        one, which it replaces, it is not kept unless the model can go on."""
         assert self._info is not None and reply.parent is not None
         self.claim()
-        prompt, self._replaced_id = reply.continuation, None
+        prompt = reply.continuation
         if prompt is not None and self._chat_model.is_in_use(reply.model):
-            self.message = self._session.conversation.resume(
-                reply.id, settings=self._sampler.settings
-            )
+            grammar = reply.settings.grammar if reply.settings else None
+            settings = replace(self._sampler.settings, grammar=grammar)
+            conversation = self._session.conversation
+            self.message = conversation.resume(reply.id, settings=settings)
+            self._replaced_id = replaced_id
             await self._branch.show()
             self._start(prompt, prefill=reply.rest)
             return
@@ -175,6 +181,7 @@ class ReplyController(Controller):
     async def answer_with_prefill(self, reply: ChatMessage, prefill: str) -> None:
         assert self._info is not None and reply.parent is not None
         self.claim()
+        self._replaced_id = None
         self.message = self._session.conversation.reply(
             reply.parent,
             model=self._info.label,
@@ -305,14 +312,14 @@ class ReplyController(Controller):
         await self._show_ended(self.message)
         if result.reason is FinishReason.CANCELLED:
             self.return_queue()
-        elif self._queue and self._info is not None:
+        elif self._queue and self._info is not None and not self._session.is_busy:
             await self.add_message(*self.dequeue())
 
     async def _show_ended(self, reply: ChatMessage) -> None:
         """Show a reply as it is now that it has ended. An empty reply is not kept on
         the branch: the version that it was to replace is shown again, or the message
         stays unanswered."""
-        if reply.is_empty:
+        if reply.is_empty or reply.gone:
             if self._replaced_id is not None:
                 self._session.conversation.choose(self._replaced_id)
                 self._session.save()
@@ -329,7 +336,9 @@ class ReplyController(Controller):
         assert self.message is not None
         self._screen.show_error(self.with_remedies(error, self.message))
         reply = self._session.conversation.fail(self.message.id)
-        if reply.is_empty and self._replaced_id is None:
+        if self._replaced_id is not None and not reply.steps:
+            reply = self._session.conversation.delete(reply.id)
+        elif reply.is_empty:
             self.requeue(reply.parent or 0)
         await self._break_off(reply)
 

@@ -167,6 +167,7 @@ class ChatScreen(SamplingScreen):
             self.editor,
             self.exporter,
             self.switcher,
+            sender=self.sender,
             tokens=self.tokens,
             versions=self.versions,
         )
@@ -339,7 +340,7 @@ class ChatScreen(SamplingScreen):
         """Close the token view. None while an answer is made or no model is loaded."""
         if self.tokens.close():
             self.focus_text()
-        is_free = self.reply.has_model and not self.session.is_answering
+        is_free = self.reply.has_model and not self.session.is_busy
         return self.session.conversation.leaf if is_free else None
 
     def action_message(self, by: int) -> None:

@@ -44,7 +44,7 @@ class MessageSender(Controller):
         self._can_count = True  # whether the model can count tokens
         self._files: Sequence[Attachment] = ()
         self._folded: Sequence[str] = ()
-        self._message_ids = count(1)  # of the messages that are sent
+        self._numbers = count(1)  # of what is on its way
         self._stopped: set[int] = set()  # those on their way that were stopped
 
     def start(self) -> None:
@@ -56,11 +56,9 @@ class MessageSender(Controller):
     def follow_model(self, state: ModelState) -> None:
         """Count again, as another model has another tokenizer; send what waited."""
         self._info, self._can_count = state.info, state.capabilities.edits
-        if state.info is None:
-            return
-        self._count()
-        if self._reply.has_queue:
-            self._send_read(*self._reply.dequeue())
+        if state.info is not None:
+            self._count()
+            self._screen.call_later(self.send_next)
 
     def stop(self) -> bool:
         stopped = self._session.on_the_way - self._stopped
@@ -136,11 +134,11 @@ class MessageSender(Controller):
         another way than with one reply; `written` is the draft as the prompt is to have
         it back."""
         written = written or text
-        message = as_message(text)
+        message, number = as_message(text), self.begin()
         if "@" not in message:
-            self._send_read(message, written, answer)
+            self._screen.call_later(self._add, number, message, written, answer)
             return
-        folder, number = self.attachments.folder, self._begin_sending()
+        folder = self.attachments.folder
         run_in_thread(
             lambda: attach(message, folder).text,
             self._screen.call_later,
@@ -151,38 +149,39 @@ class MessageSender(Controller):
             bug=LmtuiError("the files can't be read", "", "See the log."),
         )
 
-    def _send_read(
-        self, message: str, written: str, answer: AnswerTo | None = None
-    ) -> None:
-        self._screen.call_later(
-            self._add, self._begin_sending(), message, written, answer
-        )
-
-    def _begin_sending(self) -> int:
-        """Return the number of the message."""
-        number = next(self._message_ids)
+    def begin(self) -> int:
+        """Return the number of what is on its way from now on: a message, or a grammar
+        that is to hold for those sent after it, which wait."""
+        number = next(self._numbers)
         self._session.on_the_way.add(number)
         return number
 
-    def _end_sending(self, number: int) -> bool:
-        """Return whether the message was stopped."""
+    def end(self, number: int) -> bool:
+        """Return whether it was stopped."""
         stopped = number in self._stopped
         self._session.on_the_way.discard(number)
         self._stopped.discard(number)
+        self._screen.call_later(self.send_next)
         return stopped
 
+    def refuse(self, number: int, error: LmtuiError) -> None:
+        """Give back to the prompt what waits for something that can't be had."""
+        self.end(number)
+        self._screen.show_error(error)
+        self._reply.return_queue()
+
     def _return_to_prompt(self, number: int, written: str, error: LmtuiError) -> None:
-        self._end_sending(number)
+        self.end(number)
         self._screen.show_error(error)
         self._prompt.give_back(written)
 
     async def _add(
         self, number: int, message: str, written: str, answer: AnswerTo | None = None
     ) -> None:
-        """Add the message now, or queue it until there is a model and no other answer:
-        one that is answered with one reply."""
-        was_stopped = self._end_sending(number)
-        if self._info is not None and not self._session.is_answering:
+        """Add the message now, or queue it until there is a model and nothing before
+        it: one that is answered with one reply."""
+        was_stopped = self.end(number)
+        if self._is_free and not self._reply.has_queue:
             await self._reply.add_message(
                 message, written, stopped=was_stopped, answer=answer
             )
@@ -192,6 +191,17 @@ class MessageSender(Controller):
             self._reply.enqueue(message, written)
             if self._info is None:
                 self._screen.notify("Your message is sent once a model is loaded.")
+
+    @property
+    def _is_free(self) -> bool:
+        waits_for = self._session.on_the_way - self._stopped
+        has_model = self._info is not None
+        return has_model and not (waits_for or self._session.is_answering)
+
+    async def send_next(self) -> None:
+        """Send the message that waits first, if nothing is before it."""
+        if self._is_free and self._reply.has_queue:
+            await self._reply.add_message(*self._reply.dequeue())
 
 
 def _location(text: str, offset: int) -> tuple[int, int]:

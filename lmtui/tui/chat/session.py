@@ -49,7 +49,7 @@ class ChatSession:
         self.is_answering = False
         """Whether an answer is being made, from the request to its end."""
         self.on_the_way: set[int] = set()
-        """Numbers of the messages that were sent and are not in it yet."""
+        """Numbers of what was sent and is not there yet: messages and grammars."""
         self.deleted: tuple[int, ...] = ()
         """Messages that were deleted since something was said."""
         self.thinking_setting: str | None = None

@@ -376,8 +376,7 @@ class VersionsController(Controller):
             self._activity.notice("not all have ended yet; Esc stops all")
             return
         self._branch.hide_versions()
-        if self._reply.has_queue and self._info is not None:
-            await self._reply.add_message(*self._reply.dequeue())
+        await self._sender.send_next()
 
 
 def _settings(node: ChatMessage) -> SamplingSettings:
