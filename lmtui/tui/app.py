@@ -20,7 +20,6 @@ from textual.command import CommandPalette
 from textual.driver import Driver
 from textual.reactive import var
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Input
 
 from lmtui.config.settings import SAMPLING, Preset, item
 from lmtui.editing.text_file import TextFile
@@ -66,6 +65,8 @@ if TYPE_CHECKING:
     from lmtui.tui.finetune.screen import FinetuneScreen
     from lmtui.tui.inspector.screen import InspectScreen
 
+_FIELDS = "TextArea, Input"
+
 OpenModel = Callable[[ModelRef], OpenEngine]
 """Returns the function that opens the engine for a model and an adapter."""
 
@@ -90,7 +91,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True,
                 tooltip="Leave the program."),
         Binding("ctrl+z", "suspend", "Suspend", id="app.suspend", show=False,
-                tooltip="Back to the shell; `fg` brings the program back."),
+                tooltip="Back to the shell, where nothing is written; `fg` brings the"
+                " program back."),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
                 priority=True, tooltip="Everything that can be done here, by name."),
         Binding("f10", "settings", "Settings", id="app.settings",
@@ -372,8 +374,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         }
         if action in needed and needed[action] is None:
             return False
-        if action == "suspend":  # in an Input, Ctrl+Z is undo
-            return not (isinstance(self.focused, Input) and self.focused.value)
+        if action == "suspend":  # where one can write, Ctrl+Z is undo alone
+            return not any(field.region for field in self.screen.query(_FIELDS))
         if action in ("models", "start", "chat", "history", "learn"):
             return self._options.finetuning is None or self._loaded_any
         return super().check_action(action, parameters)
@@ -477,6 +479,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from palette.commands(self, screen, super().get_system_commands(screen))
+        suspend = "Back to the shell; `fg` brings the program back."
+        yield SystemCommand("Suspend", suspend, self.action_suspend)
         if self.check_action("chat", ()):
             yield SystemCommand("Chat", "Show the chat.", self.action_chat)
         if self.check_action("learn", ()):

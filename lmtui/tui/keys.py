@@ -31,11 +31,11 @@ _MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
 _NAMES = sorted(
     {key.value.rpartition("+")[2] for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
 )
-_PASSED_ON = "ctrl+z"
-"""Undo in a text field, which passes the key on if there is nothing to undo."""
+_UNDO = "ctrl+z"
+"""Undo where one writes; elsewhere the key is free."""
 _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
 _SHOWN = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn",
-          "plus": "+", "minus": "-",
+          "delete": "Del", "plus": "+", "minus": "-",
           "up": "↑", "down": "↓", "left": "←", "right": "→"}  # fmt: skip
 _LISTENERS: tuple[type[DOMNode] | tuple[type[DOMNode], ...], ...] = (
     App,
@@ -278,7 +278,7 @@ def _inherited(item: Bound) -> dict[str, str]:
              if name and key not in replaced}  # fmt: skip
     if issubclass(item.owner, App | Screen) and not item.priority:
         used |= _keys_in([TextArea])
-        used.pop(_PASSED_ON, None)
+        used.pop(_UNDO, None)
     return used
 
 

@@ -82,7 +82,7 @@ def test_mouse_setting_switches_mouse_reporting(home: Path, wanted: bool) -> Non
 
 def test_ctrl_z_does_not_suspend_without_a_shell() -> None:
     code, _ = run_in_terminal(
-        "chat", typed=[(b"ready", b"\x1a"), (b"No shell is waiting", QUIT)]
+        typed=[(b"see a language model", b"\x1a"), (b"No shell is waiting", QUIT)]
     )
     assert code == 0
 

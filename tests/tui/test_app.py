@@ -13,6 +13,7 @@ from textual._context import active_app
 from textual.command import CommandPalette
 from textual.widgets import Input
 
+from lmtui.editing import text_file
 from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
@@ -20,6 +21,8 @@ from lmtui.models.source import ModelRef
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ErrorScreen
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.engine.client import EngineClient, ignore
 from lmtui.tui.help import HelpScreen
 from lmtui.tui.models import ModelsScreen
@@ -381,12 +384,50 @@ async def test_help_opens_and_closes_on_every_screen() -> None:
         await helped()
 
 
+async def test_suspend_has_its_key_only_where_nothing_is_written(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "draft.txt"
+    file.write_text("one", encoding="utf-8")
+    options = {"writing": Writing(text_file.load(file))}
+
+    async def suspends() -> bool:
+        """Whether Ctrl+Z suspends here; the help says the same."""
+        key = running.app.screen.active_bindings.get("ctrl+z")
+        live = key is not None and key.binding.action == "suspend" and key.enabled
+        await running.press("f1")
+        await running.on(HelpScreen)
+        running.app.screen.query_one(Input).value = "back to the shell"
+        await running.until(lambda: "F1" not in running.seen)
+        assert ("Suspend" in running.seen) == live
+        await running.press("f1")
+        return live
+
+    async with program(**options) as running:
+        await running.ready()
+        assert await suspends()
+        await running.press("c")
+        await running.on(ChatScreen)
+        assert not await suspends()
+        await running.ask("go")
+        await running.until(lambda: running.last_text == "one two three")
+        await running.press("alt+up")  # from a message, too
+        assert not await suspends()
+        running.app.action_complete()
+        await running.on(EditorScreen)
+        assert not await suspends()
+        await running.press("f5")
+        await running.on(ModelsScreen)
+        assert not await suspends()
+
+
 async def test_palette_lists_screens_and_commands() -> None:
     async with program(first="chat") as running:
         titles = [
             command.title for command in running.app.get_system_commands(running.chat)
         ]
-        assert {"Chat", "Model  (F5)", "Start screen  (F9)"} <= set(titles)
+        listed = {"Chat", "Model  (F5)", "Start screen  (F9)", "Suspend"}
+        assert listed <= set(titles)
         assert len(titles) == len(set(titles))
         assert titles.index("Model  (F5)") < titles.index("Theme")
         assert titles.index("Theme") < titles.index("/ban [TEXT|off]")

@@ -132,15 +132,27 @@ def test_emoji_and_joiners_move_nothing_beside_them(start: Start) -> None:
     assert tmux.until(lambda screen: screen == before)
 
 
-def test_ctrl_z_undoes_a_draft_or_suspends_to_the_shell(start: Start) -> None:
+def test_ctrl_z_undoes_where_one_writes_and_suspends_elsewhere(start: Start) -> None:
     tmux = start(answers=["HELLO"])
     tmux.press("x")
     tmux.until(lambda screen: prompt_of(screen) == ["x"])
     tmux.press("C-z")  # there is something to undo
     tmux.shows("Write a message")
-    tmux.press("C-y", "Enter")
+    tmux.press("C-z", "C-y", "Enter")  # the second does nothing
     tmux.shows("HELLO", "Write a message")
-    tmux.press("C-z")  # what was sent is not undone
+    tmux.press("F9")
+    tmux.shows("see a language model think")
+    tmux.press("C-z")
+    tmux.shows("Stopped")
+    tmux.type("fg\n")
+    tmux.shows("see a language model think")
+    tmux.type("c")
+    tmux.shows("HELLO", "Write a message")
+    tmux.press("C-p")
+    tmux.shows("Search for commands")
+    tmux.type("suspend")
+    tmux.shows("Back to the shell")
+    tmux.press("Enter")
     tmux.shows("Stopped")
     tmux.type("fg\n")
     tmux.shows("HELLO", "Write a message")

@@ -21,7 +21,7 @@ from textual.message import Message
 from lmtui.cache_dir import size
 from lmtui.chat.attachments import unnamed
 from lmtui.tui.widgets.drawn_area import DrawnArea, pasted_text
-from lmtui.tui.widgets.key_input import handle_key, nothing_to_undo
+from lmtui.tui.widgets.key_input import handle_key
 
 _SLASH, _TWO_SLASHES = re.compile(r"(\s*)/"), re.compile(r"(\s*)//")
 
@@ -122,13 +122,6 @@ pasted text is shown as one line and sent in full.
         """Why the text can't be sent; "" if it can, or if that is unknown."""
         self.key_hook: Callable[[str], bool] = lambda key: False
         """Called before a key is handled here; returns whether it used the key."""
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable undo where there is nothing to undo, so that the key works
-        elsewhere."""
-        if action == "undo" and nothing_to_undo(self):
-            return False
-        return super().check_action(action, parameters)
 
     async def _on_key(self, event: events.Key) -> None:
         if self.key_hook(event.key):

@@ -98,7 +98,6 @@ scores.
                 tooltip="Undo the last edit, wherever the focus is."),
     ]  # fmt: skip
     PASSED_ON: ClassVar[frozenset[str]] = frozenset({"complete.undo"})
-    unused_keys = ("app.suspend",)
 
     def __init__(self, make_client: MakeClient, writing: Writing) -> None:
         self.editor = editor = GhostEditor(id="editor")

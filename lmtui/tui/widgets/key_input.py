@@ -13,7 +13,6 @@ from unicodedata import category
 from textual.app import App
 from textual.events import Key
 from textual.widget import Widget
-from textual.widgets import TextArea
 
 _NO_TEXT = ("Cc", "Cs")
 """Unicode categories that are not text: control characters (keys) and lone
@@ -46,12 +45,6 @@ def overlooked(event: Key) -> str:
     if event.is_printable or not character:
         return ""
     return "" if category(character) in _NO_TEXT else character
-
-
-def nothing_to_undo(area: TextArea) -> bool:
-    """Return whether the area is empty and has no undo history, so that Ctrl+Z is free
-    for the program."""
-    return area.document.end == (0, 0) and not area.history.undo_stack
 
 
 def _consume(event: Key) -> None:
