@@ -199,6 +199,7 @@ class MessageEditor:
             *earlier, last = self._session.deleted
             self._session.deleted = tuple(earlier)
             self._session.conversation.restore(last)
+            self._screen.app.clear_notifications()  # they told of the deletion
         elif self._session.conversation.undo() is None:
             self._screen.notify("There is nothing to undo.")
             return

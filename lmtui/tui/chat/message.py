@@ -103,7 +103,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
                 tooltip="Edit it; an answer of the model can be edited too."),
         Binding("c", "copy", "Copy", id="message.copy",
                 tooltip="Copy the message's text, without the thinking."),
-        Binding("d", "request('delete')", "Delete", id="message.delete",
+        Binding("delete", "request('delete')", "Delete", id="message.delete",
                 tooltip="Delete it and what follows it; /undo brings it back."),
         Binding("escape", "screen.stop", "Prompt", id="message.leave",
                 tooltip="Stop the answer; else back to the prompt."),

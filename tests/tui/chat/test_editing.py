@@ -270,16 +270,25 @@ async def test_undo_restores_a_deleted_version() -> None:
     async with chat("first", "second", asked="one") as running:
         await running.press("ctrl+r")
         await running.answered("one", "second")
-        await running.on_message(1, "d")
+        await running.on_message(1, "delete")
         await running.answered("one", "first")
+        assert "Deleted" in running.notices
         await running.press("escape")
         await running.ask("/undo")
         await running.answered("one", "second")
+        assert "Deleted" not in running.notices
+
+
+async def test_text_typed_on_a_message_deletes_nothing() -> None:
+    async with chat("first", asked="one") as running:
+        await running.on_message(1, *"describe")
+        assert running.prompt.text == "describe"
+        assert running.texts == ["one", "first"]
 
 
 async def test_undo_leaves_what_was_deleted_in_another_conversation() -> None:
     async with chat("first", asked="one") as running:
-        await running.on_message(1, "d")
+        await running.on_message(1, "delete")
         await running.answered("one")
         await running.press("escape", "ctrl+n")
         await running.answered()
@@ -333,7 +342,7 @@ async def test_messages_cannot_be_edited_while_an_answer_is_generated() -> None:
     async with chat(engine=engine) as running:
         await running.ask("one")
         await running.until(lambda: len(running.views) == 2 and running.views[1].text)
-        for key in ("e", "d", "k"):
+        for key in ("e", "delete", "k"):
             await running.on_message(0, key)
             assert running.chat.prompt.edited is None and len(running.views) == 2
         go_on.set()

@@ -281,7 +281,7 @@ async def test_what_is_typed_on_a_message_and_is_no_command_goes_to_the_prompt(
 ) -> None:
     async with chat(*ANSWERS, asked="go") as running:
         await running.press("alt+up")
-        assert "message: e edit · c copy · d delete · Esc prompt" in running.seen
+        assert "message: e edit · c copy · Del delete · Esc prompt" in running.seen
         await running.press(*("space" if c == " " else c for c in word))
         await running.until(lambda: running.prompt.text == word)
         assert running.chat.focused is running.prompt

@@ -32,7 +32,7 @@ async def test_keys_are_those_of_the_focus() -> None:
         shown = [last_line(running)]
         assert "F3 tokens" in shown[0] and "F4 sampler" in shown[0]
         for key, words in (
-            ("alt+up", "message: e edit · c copy · d delete · Esc prompt · F1 help"),
+            ("alt+up", "message: e edit · c copy · Del delete · Esc prompt · F1 help"),
             ("f3", "tokens: n next surprise · Enter alternatives"),
             ("enter", "panel: Enter pick · x ban · + more often · - less often"),
             ("f4", "sampler: Enter type · Space on/off"),
