@@ -33,6 +33,7 @@ from lmtui.tui.chat.versions import VersionsController
 from lmtui.tui.dialogs import PageScreen
 
 _SAVE = "save"
+_NO_PRESETS = "config.toml has no presets."
 _SAMPLING: dict[str, tuple[str, Callable[[str], Any]]] = {
     "/temp": ("temperature", float),
     "/seed": ("seed", int),
@@ -112,11 +113,11 @@ class CommandActions:
             return None
         if preset is None:
             known = ", ".join(map(visible_line, self._sampler.presets))
-            raise CommandRefused(
-                f"Available presets: {known}."
-                if known
-                else "config.toml has no presets."
-            )
+            told = f"Available presets: {known}." if known else _NO_PRESETS
+            if name:
+                raise CommandRefused(told)
+            self._screen.notify(told, markup=False)
+            return None
         self._sampler.use(preset.applied(self._sampler.settings))
         self._screen.notify(f"preset {visible_line(name)}", markup=False)
         return self._set_system(preset.system) if preset.system else None

@@ -81,11 +81,12 @@ def matching(text: str) -> list[Command]:
 
 
 def is_command(text: str) -> bool:
-    """Return whether a line is a command, known or not."""
-    name = text.split(maxsplit=1)[0] if text.strip() else ""
-    return name in _BY_NAME or (
-        name.startswith("/") and name[1:].isalpha() and "\n" not in text
-    )
+    """Return whether a text is a command, known or not, rather than a message."""
+    text = text.lstrip()
+    return text.startswith("/") and not text.startswith("//")
+
+
+_NO_COMMAND = "There is no such command. // at the beginning sends it as a message."
 
 
 class CommandRefused(Exception):
@@ -172,7 +173,8 @@ class SlashCommands:
     async def _run_action(self, name: str, argument: str) -> None:
         command = _BY_NAME.get(name)
         if command is None:
-            raise CommandRefused(f"There is none. There are {', '.join(_BY_NAME)}.")
+            known = ", ".join(_BY_NAME)
+            raise CommandRefused(f"{_NO_COMMAND} The commands are {known}.")
         if command.waits and self._session.is_busy:
             raise CommandRefused(BUSY)
         if command.needs and not argument:

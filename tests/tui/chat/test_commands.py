@@ -50,14 +50,12 @@ async def test_every_command_has_one_action() -> None:
 @pytest.mark.parametrize(
     ("text", "command"),
     [
-        ("/help", True), ("/temp 0.5", True), ("/nonsense", True), ("/", False),
-        ("/usr/bin is a folder", False), ("//help", False), ("hello", False),
-        ("/etc\nis a folder", False), ("  ", False), ("/system a\nb", True),
+        ("/help", True), ("/temp 0.5", True), ("/nonsense", True), ("/", True),
+        ("/usr/bin is a folder", True), ("//help", False), ("hello", False),
+        ("/etc\nis a folder", True), ("  ", False), ("/system a\nb", True),
     ],
 )  # fmt: skip
-def test_is_command_tells_commands_from_messages_and_paths(
-    text: str, command: bool
-) -> None:
+def test_one_slash_begins_a_command_and_two_a_message(text: str, command: bool) -> None:
     assert is_command(text) is command
 
 
@@ -143,6 +141,27 @@ async def test_preset_command_sets_system_message_and_sampler() -> None:
         assert (settings.temperature, settings.top_k) == (1.5, 3)
         await running.ask("/preset parrot")
         assert "Available presets: pirate." in running.notices
+        assert running.prompt.text == "/preset parrot"
+        running.prompt.clear()
+        running.app.clear_notifications()
+        await running.ask("/preset")
+        assert "Available presets: pirate." in running.notices
+        assert running.prompt.text == ""  # what is typed next is not put behind it
+
+
+@pytest.mark.parametrize(
+    "text", ["/preset/temp 1.3", "/temp\n1.3", "/temp:1", "/etc/hosts?", "/é x\ny", "/"]
+)
+async def test_what_begins_with_a_slash_is_never_sent(text: str) -> None:
+    async with chat() as running:
+        running.prompt.insert(text)
+        await running.press("escape", "enter")
+        await running.until(lambda: "no such command" in running.notices)
+        assert "// at the beginning" in running.notices
+        assert running.prompt.text == text and running.views == []
+        await running.press("home", "pageup", "home", "/", "enter")
+        await running.until(lambda: len(running.views) == 2)
+        assert running.views[0].text == text.strip()
 
 
 async def test_two_slashes_send_a_message_that_begins_with_one() -> None:
