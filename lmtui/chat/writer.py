@@ -185,6 +185,8 @@ class ConversationWriter:
         # After `ChangedByOther` the caller may have saved it as another conversation.
         if self._unsaved and not self._failed:
             self._write()
+        while self._work:
+            self._guarded(self._work.popleft())
         self._close_store()
 
     def _wait(self) -> bool:

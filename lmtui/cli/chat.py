@@ -110,8 +110,8 @@ Think = Annotated[
     typer.Option(
         "--think/--no-think",
         help="Tell a model that can think before it answers to do so, or not to; saved "
-        "with the conversation. Without this flag, the conversation's own choice "
-        "counts, or else the setting chat.thinking.",
+        "with a conversation on the screen. Without this flag, the conversation's own "
+        "choice counts, or else the setting chat.thinking.",
     ),
 ]
 
@@ -146,8 +146,10 @@ def chat(
     path and names no file stays as it is; @@ stands for @. Text from stdin never
     attaches a file.
 
-    Conversations are saved, those with --once too, and listed by `lmtui history`. With
-    the setting chat.keep = false, or LMTUI_CHAT_KEEP=false, nothing is saved.
+    Conversations are saved, those with --once too, and listed by `lmtui history`, but
+    not a request that is refused. With the setting chat.keep = false, or
+    LMTUI_CHAT_KEEP=false, nothing is saved. Flags count for this run: a conversation
+    that is resumed is drawn with the settings of today.
 
     \b
     Examples:
@@ -179,7 +181,7 @@ def chat(
         from lmtui.cli.history import load
 
         before = load(resume)
-    settings, missing = with_own_model(resumed(settings, before), before)
+    settings, missing = with_own_model(settings, before)
     if on_screen:
         system = read_system(system) or begins
         if before is not None and system:
@@ -213,7 +215,7 @@ def chat(
         keep=settings.chat.keep and unkept is None,
         drop_oldest=settings.chat.drops_oldest,
         thinking=settings.chat.thinking_switch,
-        thinking_override=told,
+        thinks_as_before=told is None,
     )
     code = answer_once(
         engine,
@@ -223,16 +225,3 @@ def chat(
         switches=think is not None,
     )
     raise typer.Exit(code)
-
-
-def resumed(settings: Settings, before: StoredConversation | None) -> Settings:
-    """Return the settings with the sampling of a conversation's last answer.
-
-    Flags override it; the seed is not taken over.
-    """
-    drawn = before.conversation.path[-1].settings if before else None
-    if drawn is None:
-        return settings
-    values = {name: getattr(drawn, name) for name in drawn.__slots__ if name != "seed"}
-    origin = Origin("conversation", "the conversation's last answer")
-    return settings.under_flags(values, origin)

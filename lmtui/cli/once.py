@@ -9,6 +9,7 @@ import os
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -64,10 +65,10 @@ class Talk:
         keep: bool = False,
         drop_oldest: bool = False,
         thinking: bool | None = None,
-        thinking_override: str | None = None,
+        thinks_as_before: bool = True,
     ) -> None:
-        """`thinking` applies where the conversation has no setting of its own;
-        `thinking_override` sets it from now on, in the values of `chat.thinking`."""
+        """`thinking` is for a conversation that has no setting of its own, or for any
+        unless it `thinks_as_before`."""
         self._conversation = before.conversation if before else Conversation(system)
         self._uid = before.about.uid if before else new_uid()
         if before is not None and system:
@@ -76,8 +77,10 @@ class Talk:
         self.prefill = prefill
         """Text that the answer begins with."""
         self._drop_oldest, self._left_out = drop_oldest, 0
-        self._told = thinking_override or (before.about.thinking if before else None)
-        self._thinking = THINKING[self._told] if self._told else thinking
+        self._told = before.about.thinking if before else None
+        self._thinking = thinking
+        if self._told and thinks_as_before:
+            self._thinking = THINKING[self._told]
         self._reply: ChatMessage | None = None
         self._keeper: ConversationWriter | None = (
             self._made_keeper(before) if keep else None
@@ -146,7 +149,7 @@ class Talk:
 
     def _keep(self, tried: Event | None = None) -> None:
         if self._keeper is not None:
-            changes = replace(self._conversation.take_changes(), thinking=self._told)
+            changes = self._conversation.take_changes()
             self._keeper.write(self._uid, changes, then=tried.set if tried else None)
 
     def _entitle(self, store: Store) -> None:
@@ -177,8 +180,8 @@ class Talk:
                 """The copy is saved, whether renaming it succeeds or not."""
 
             whole = replace(self._conversation.whole(), thinking=self._told)
-            self._keeper.write(self._uid, whole)
-            self._keeper.ask(self._entitle, ignore, ignore)
+            entitle = partial(self._keeper.ask, self._entitle, ignore, ignore)
+            self._keeper.write(self._uid, whole, then=entitle)
             note(
                 "note: the conversation has changed elsewhere; this is saved as a "
                 "copy\n"
@@ -249,15 +252,14 @@ def answer(
     """Generate an answer into `view`; return the exit code.
 
     Nothing is written before the first item arrives: if the prompt does not fit, stdout
-    stays empty.
+    stays empty, and nothing is stored.
     """
     prompt = talk.lay_out(engine, sampling)
     with cancel_on_interrupt(), meter("reading the prompt") as progress:
+        top_n = max(1, view.top)
+        drawn = engine.generate(prompt, sampling, top_n=top_n, progress=progress)
         talk.begin(prompt, engine.info.label, sampling)
-        items = talk.recorded(
-            engine.generate(prompt, sampling, top_n=max(1, view.top), progress=progress)
-        )
-        with closing(items):
+        with closing(talk.recorded(drawn)) as items:
             first = next(items)
             progress.clear()
             used = applied(engine, first, sampling)

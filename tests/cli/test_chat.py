@@ -11,6 +11,7 @@ import pytest
 
 from lmtui import paths
 from lmtui.chat.attachments import attach
+from lmtui.chat.store import Store
 from lmtui.cli.generation import JsonAnswerView, TextView
 from lmtui.cli.once import Talk, answer, read_request
 from lmtui.cli.output import Output
@@ -280,12 +281,49 @@ def test_conversation_of_once_is_kept_and_resumed() -> None:
     assert [chat[-1] for chat in stored_texts()] == ["ItMadrid.", "It is Paris."]
 
 
-def test_resumed_conversation_keeps_its_sampling_but_for_flags() -> None:
-    run("chat", "--once", "a", "--temperature", "1.5", "--top-k", "7", script=PARIS)
-    done = run("chat", "--resume", "last", "--once", "b", "--top-k", "9", "--json",
-               script=PARIS)  # fmt: skip
-    sampling = done.events[0]["sampling"]
-    assert (sampling["temperature"], sampling["top_k"]) == (1.5, 9)
+def test_flags_count_for_their_run_alone() -> None:
+    def used(*flags: str) -> tuple[object, ...]:
+        done = run("chat", "--once", "a", "--json", *flags, script=PARIS)
+        sampling = done.events[0]["sampling"]
+        names = ("temperature", "max_tokens", "grammar")
+        return tuple(sampling[name] for name in names)
+
+    usual, last = used(), ("--resume", "last")
+    flags = ("--temperature", "1.5", "--max-tokens", "2", "--regex", "a+")
+    assert used(*last, *flags) == (1.5, 2, "/a+/") != usual
+    assert used(*last) == usual
+
+
+def test_a_refused_request_stores_nothing() -> None:
+    refused = ("chat", "--once", "word " * 9_000)
+    assert run(*refused, script=PARIS).code == 2
+    assert stored_texts() == []
+    run("chat", "--once", "a", script=PARIS)
+    before = stored_texts()
+    assert run(*refused, "--resume", "last", "--no-think", script=PARIS).code == 2
+    assert stored_texts() == before == [["", "a", "It is Paris."]]
+
+
+def test_a_copy_of_what_changed_elsewhere_has_a_title_of_its_own() -> None:
+    run("chat", "--once", "a", script=PARIS)
+
+    def change(index: int) -> None:
+        """Write to the conversation as another program."""
+        if index == 1:
+            store = Store(paths.chats_file())
+            (about,) = store.listed()
+            loaded = store.load(about.id)
+            loaded.conversation.say("elsewhere")
+            store.save({loaded.about.uid: loaded.conversation.take_changes()})
+            store.close()
+
+    engine = FakeEngine(["one two three"], on_token=change)
+    done = run("chat", "--resume", "last", "--once", "b", engine=engine)
+    assert "this is saved as a copy" in done.err
+    store = Store(paths.chats_file())
+    titles = {about.title for about in store.listed()}
+    store.close()
+    assert titles == {"a", "a (copy)"}
 
 
 def test_keep_setting_off_stores_no_conversation(home: Path) -> None:

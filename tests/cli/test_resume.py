@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,17 +99,19 @@ def test_thinking_is_switched_by_flag_variable_and_file(home: Path) -> None:
     assert sent("--think").endswith("assistant: ")
 
 
-def test_thinking_is_kept_with_the_conversation(home: Path) -> None:
+def test_thinking_is_the_conversation_s_and_a_flag_s_for_one_run(home: Path) -> None:
     again = ("--resume", "last")
-    assert sent("--no-think").endswith(OFF)
+    chat = Conversation()
+    chat.say("question")
+    store = Store(paths.chats_file())
+    store.save({"a": replace(chat.take_changes(), thinking="off")})
+    store.close()
     (home / "config.toml").write_text('[chat]\nthinking = "on"\n')
     assert sent(*again).endswith(OFF)
     assert not sent(*again, "--think").endswith(OFF)
-    (home / "config.toml").write_text('[chat]\nthinking = "off"\n')
-    assert not sent(*again).endswith(OFF)
-    assert sent().endswith(OFF)  # of a new one nothing is kept: the setting counts
-    (home / "config.toml").unlink()
-    assert not sent(*again).endswith(OFF)
+    assert sent(*again).endswith(OFF)
+    assert sent("--no-think").endswith(OFF)
+    assert not sent(*again).endswith(OFF)  # of a new one nothing is kept
 
 
 def test_model_without_a_thinking_switch_is_noted() -> None:

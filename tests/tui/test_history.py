@@ -103,6 +103,19 @@ async def test_message_is_stored_before_its_answer_is_generated(file: Path) -> N
     assert stored(file) == [["hello", "a"]]
 
 
+async def test_opened_conversation_leaves_the_sampler_as_it_is(file: Path) -> None:
+    filled(file, "one")  # each answer keeps the settings that it was drawn with
+    drawn_with = load(file).conversation.path[-1].settings
+    async with kept(file) as running:
+        await running.ask("/temp 1.25")
+        settings = running.chat.sampler.settings
+        assert settings.temperature == 1.25 and settings != drawn_with
+        await listed(running)
+        await running.press("enter")
+        await running.answered("one", "about one")
+        assert running.chat.sampler.settings == settings
+
+
 async def test_quitting_while_an_answer_streams_stores_its_part(file: Path) -> None:
     engine, go_on = holding("one two three four", at=2)
     async with chat(engine=engine, chats_file=file) as running:

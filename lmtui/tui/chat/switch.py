@@ -34,7 +34,7 @@ class ConversationSwitcher(Controller):
         self._draft, self._tokens, self._instructions = draft, tokens, instructions
         self._screen, self._session = parts.screen, parts.session
         self._branch, self._chat_model = parts.branch, parts.chat_model
-        self._prompt, self._sampler = parts.prompt, parts.screen.sampler
+        self._prompt = parts.prompt
 
     def start(self) -> None:
         if self._session.is_begun:
@@ -69,10 +69,6 @@ class ConversationSwitcher(Controller):
         conversation = self._session.conversation
         if message is not None and message in {node.id for node in conversation.nodes}:
             conversation.visit(message)
-        # The sampler settings of this conversation's last answer.
-        settings = conversation.path[-1].settings
-        if settings is not None:
-            self._sampler.use(settings)
         self.follow_change()
         at = None if message is None else str(message)
         await self._branch.show(at=at, matches=passage.places)
