@@ -27,13 +27,17 @@ from lmtui.engine.sampling.sampled import SampledDistribution
 from lmtui.engine.sampling.stages import BY_NAME, STAGES
 from lmtui.engine.token_ids import GrowingIds, ids_array
 from lmtui.engine.types import SamplingSettings
+from tests.engine import tiny
 
 OFF = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)
 SIZE = 60
 
 
 class Letters:
-    """A vocabulary whose token i is the i-th letter, and then pairs of letters."""
+    """A vocabulary whose token i is the i-th letter, and then pairs of letters; token 4
+    is a control token."""
+
+    control_ids = frozenset({4})
 
     def spell(self, token: int) -> bytes:
         letters = b"abcdefghijklmnopqrstuvwxyz"
@@ -216,7 +220,7 @@ def _stage(
             return left
         case "dry":
             for token, length in naive_repeats(context, 2).items():
-                if wanted.dry_multiplier and token in left:
+                if wanted.dry_multiplier and token in left and token != 4:
                     weakened = wanted.dry_multiplier * 1.75 ** (length - 2)
                     left = {**left, token: left[token] - weakened}
             return left
@@ -351,9 +355,10 @@ def test_entries_without_a_token_are_named() -> None:
 def test_repeated_passages_equal_a_naive_search(
     context: list[int], allowed: int
 ) -> None:
-    dry = DrySettings(1, 1.75, allowed)
+    dry = DrySettings(1, 1.75, allowed, control_ids=frozenset({3}))
     found = repeated_passages(ids_array(context), dry, Letters().spell)
     expected = naive_repeats(context, allowed)
+    expected.pop(3, None)  # a control token: it is in passages, and never weakened
     assert {token: each.length for token, each in found.items()} == {
         token: min(length, dry.longest) for token, length in expected.items()
     }
@@ -414,3 +419,14 @@ def test_a_filter_that_removes_nothing_moves_nothing() -> None:
     effects = stage_effects(SamplerChain(wanted), random_logits(1), conditions)
     assert [effect.stage for effect in effects] == ["grammar", "temperature", "top_k"]
     assert effects[-1].removed == 0 == effects[-1].moved_mass < effects[1].moved_mass
+
+
+def test_an_answer_that_was_given_before_can_end_under_dry() -> None:
+    engine = tiny.engine()
+    wanted = replace(OFF, dry_multiplier=5.0)
+    for token, weakened in ((8, True), *((end, False) for end in engine.end_ids)):
+        shown = engine.next_distribution(
+            (5, 6, 7, token, 5, 6, 7), wanted, top_n=engine.info.vocabulary
+        )
+        marks = {row.id: row.changed for row in shown.candidates}
+        assert (marks[token] == "d") == weakened

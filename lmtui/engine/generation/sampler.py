@@ -52,7 +52,7 @@ class Sampler:
             order=backend.order if server_samples(backend) else None,
         )
         """The logits of recent positions."""
-        self.lookup = VocabularyIndex(vocabulary, size)
+        self.lookup = VocabularyIndex(vocabulary, size, vocabulary.specials)
         """The tokens by their text."""
 
     def chain(

@@ -62,6 +62,10 @@ class NothingLeft(LmtuiError):
 class TokenLookup(Protocol):
     """Tokens of a vocabulary by their bytes."""
 
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """The control tokens, such as the one that ends an answer."""
+
     def spell(self, token: int) -> bytes:
         """Return the bytes of a token."""
 
@@ -140,14 +144,14 @@ class SamplerChain:
                     self.without_token.append(data)
         self._banned = [token for token, b in self._bias.items() if b == -math.inf]
         breakers = tuple(text.encode() for text in settings.dry_breakers if text)
+        looked_up = lookup if "dry" in self.stages else None
         self._dry = DrySettings(
             settings.dry_multiplier,
             settings.dry_base,
             settings.dry_allowed_length,
             breakers,
-            lookup.containing(breakers)
-            if lookup and "dry" in self.stages
-            else frozenset(),
+            looked_up.containing(breakers) if looked_up else frozenset(),
+            looked_up.control_ids if looked_up else frozenset(),
         )
 
     @property

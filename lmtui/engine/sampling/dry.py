@@ -33,6 +33,8 @@ class DrySettings:
     """Texts that end a passage."""
     breaker_ids: frozenset[int] = frozenset()
     """Tokens that contain such a text."""
+    control_ids: frozenset[int] = frozenset()
+    """Tokens that are never weakened: an answer that was given before can end."""
 
     @property
     def longest(self) -> int:
@@ -65,6 +67,7 @@ def repeated_passages(
     """Return, for each token that followed an earlier occurrence of the end of
     `context` [n], the longest of these passages: of at least `allowed_length` tokens,
     without a breaker. `spell` returns the bytes of a token."""
+    exempt_ids = settings.breaker_ids | settings.control_ids
     reversed_ids = context[::-1]
     # Distances from the end of the context at which an occurrence of its end ends.
     ends = np.flatnonzero(reversed_ids[1:] == reversed_ids[:1]) + 1
@@ -78,7 +81,7 @@ def repeated_passages(
     for end, length in zip(ends.tolist(), lengths.tolist(), strict=True):
         token = int(reversed_ids[end - 1])
         before = by_token.get(token)
-        if length < settings.allowed_length or token in settings.breaker_ids:
+        if length < settings.allowed_length or token in exempt_ids:
             continue
         if before is None or before.length < length:
             start = len(context) - end - length

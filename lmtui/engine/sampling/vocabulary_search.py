@@ -21,9 +21,14 @@ from lmtui.engine.types import RankedCandidate, TokenMatches
 class VocabularyIndex:
     """Texts and bytes of all tokens of a vocabulary."""
 
-    def __init__(self, vocabulary: Spelling, size: int) -> None:
+    def __init__(
+        self,
+        vocabulary: Spelling,
+        size: int,
+        control_ids: frozenset[int] = frozenset(),
+    ) -> None:
         """`size` is the number of tokens that the model chooses from."""
-        self.vocabulary = vocabulary
+        self.vocabulary, self.control_ids = vocabulary, control_ids
         self.size = size
         self._containing: dict[tuple[bytes, ...], frozenset[int]] = {}
 
