@@ -29,15 +29,18 @@ from lmtui.text import visible_line
 from lmtui.tui.app_messages import ModelChosen
 from lmtui.tui.app_options import ListModels
 from lmtui.tui.background import run_in_thread
-from lmtui.tui.model_state import ModelState, shown_name
+from lmtui.tui.model_state import ModelState
 from lmtui.tui.start import ModelLine
 from lmtui.tui.widgets.cells import pad_to
+from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.line_prompt import SearchField
 
 EMPTY = "Listing the models on this machine."
 _WIDEST = 28  # cells of a name: a Hub id can be of any length
 _RIGHT = (1, 2)  # columns of numbers
 
 NOTHING = "The list could not be made; name a model below."
+_AS_TYPED = "by this name, address or path"
 ADAPTER = "An adapter on this machine: Enter loads it with the model it was made for."
 
 
@@ -52,17 +55,7 @@ class ModelList(Vertical):
             text-wrap: nowrap;
             text-overflow: ellipsis;
         }
-        & > OptionList {
-            height: 1fr;
-            border: none;
-            padding: 0;
-            background: transparent;
-            text-wrap: nowrap;
-            text-overflow: ellipsis;
-            scrollbar-size-vertical: 1;
-            &:focus { border: none; background-tint: transparent; }
-            & > .option-list--option { padding: 0 1; }
-        }
+        & > DialogList { height: 1fr; }
     }
     """
 
@@ -70,38 +63,37 @@ class ModelList(Vertical):
         super().__init__(id=id)
         self._rows: tuple[ListedModel, ...] = ()
         self._in_use: ModelRef | None = None
+        self.options = DialogList()
+        self.options.can_focus = False
 
     def compose(self) -> ComposeResult:
         yield Static(EMPTY, markup=False)
-        yield OptionList(markup=False)
-
-    def focus(self, scroll_visible: bool = True) -> ModelList:
-        self.query_one(OptionList).focus(scroll_visible)
-        return self
+        yield self.options
 
     @property
     def row(self) -> ListedModel | None:
-        index = self.query_one(OptionList).highlighted
+        index = self.options.highlighted
         return self._rows[index] if self._rows and index is not None else None
 
     def show(self, rows: Sequence[ListedModel]) -> None:
-        self._rows = tuple(rows)
-        self._draw()
+        """Show these rows; the mark stays on its row, if that is among them."""
+        marked, self._rows = self.row, tuple(rows)
+        self._draw(marked)
 
     def mark(self, in_use: ModelRef | None) -> None:
         if in_use != self._in_use:
             self._in_use = in_use
-            self._draw()
+            self._draw(self.row)
 
-    def _draw(self) -> None:
+    def _draw(self, marked: ListedModel | None) -> None:
         heading, lines = laid_out(self._rows, self._in_use)
         self.query_one(Static).update(Content(heading))
-        options = self.query_one(OptionList)
-        index = options.highlighted
-        options.clear_options()
-        options.add_options([Option(Content(line)) for line in lines])
-        if lines:
-            options.highlighted = min(index or 0, len(lines) - 1)
+        self.options.clear_options()
+        self.options.add_options([Option(Content(line)) for line in lines])
+        if marked in self._rows:
+            self.options.highlighted = self._rows.index(marked)
+        elif lines:
+            self.options.highlighted = 0
 
 
 def laid_out(
@@ -149,22 +141,19 @@ def same_model(name: str, other: str) -> bool:
 
 class ModelsScreen(Screen[None]):
     HELP = """\
-Enter loads the model under the cursor; the line below the list says what has to be
-downloaded. Fits says whether it fits into the free memory: yes, only in bfloat16, or
-no. ● is the model in use. + is an adapter, trained on your notes: it is loaded with its
-base model; `no adapter` is that model alone. A server of config.toml stands under its
-name: its model stays there, and texts are sent to it. Tab moves to the field for a
-folder, a .gguf file, a Hub id, or the address or the name of a server.
+Type to search the names; Up and Down choose, Enter loads, and the list closes once the
+model is there. The line below says what has to be downloaded. Fits says whether it fits
+into the free memory: yes, only in bfloat16, or no. ● is the model in use. + is an
+adapter, trained on your notes: it is loaded with its base model; `no adapter` is that
+model alone. A server of config.toml stands under its name: its model stays there, and
+texts are sent to it. A folder, a .gguf file, a Hub id, or the address of a server that
+is typed has a row of its own, the last one.
 """
     CSS_PATH = "models.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="models.close",
-                tooltip="Close the list; loading goes on."),
-        Binding("r", "again", "Load again", id="models.again",
-                tooltip="Load the model that is named above once more."),
-        Binding("b", "back", "Go back", id="models.back",
-                tooltip="Load the model that was in use before."),
+                tooltip="Empty the field; else close the list, and loading goes on."),
     ]  # fmt: skip
 
     def __init__(
@@ -174,23 +163,37 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
         self._servers = servers or {}
         self._list_models = list_models
         self._state = ModelState()
+        self._rows: tuple[ListedModel, ...] = ()  # all but that of a typed name
+        self._chosen: ModelRef | None = None
 
     def compose(self) -> ComposeResult:
         yield ModelLine(id="model")
         yield ModelList(id="list")
         yield Static("", id="detail", markup=False)
-        yield Input(
+        yield SearchField(
             id="name",
-            placeholder="Tab: type a folder, a .gguf file, a Hub id or an address",
+            placeholder="Type to search, or a folder, a file, a Hub id, an address",
         )
 
     def on_mount(self) -> None:
         self.watch(self.app, "model", self.show_model)
-        self.query_one(ModelList).focus()
+        self._field.focus()
+
+    @property
+    def _field(self) -> SearchField:
+        return self.query_one(SearchField)
+
+    @property
+    def _row(self) -> ListedModel | None:
+        return self.query_one(ModelList).row
 
     def show_model(self, state: ModelState) -> None:
-        """Show the state of the model; list again when a load may have added one."""
-        if self._state.info != state.info or not self.query_one(ModelList).row:
+        """Show the state of the model, and close once the one that was chosen is there;
+        list again when a load may have added one."""
+        if state.info is not None and state.model_ref == self._chosen:
+            self.action_close()
+            return
+        if self._state.info != state.info or not self._rows:
             run_in_thread(
                 self._list_models,
                 self.call_later,
@@ -201,10 +204,10 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
         self._state = state
         self.query_one(ModelLine).show(state)
         self.query_one(ModelList).mark(state.in_use)
-        self._show_effect()
 
     def _show_list(self, rows: Sequence[ListedModel]) -> None:
-        self.query_one(ModelList).show([*rows, *self._base_model_rows()])
+        self._rows = (*rows, *self._base_model_rows())
+        self._filter()
         if not rows:
             self._show_detail(NOTHING)
 
@@ -212,34 +215,37 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
         if (in_use := self._state.in_use) and in_use.adapter and in_use.model:
             yield no_adapter_row(in_use.model)
 
+    @on(Input.Changed)
+    def _filter(self) -> None:
+        """List what has the words of the field in its name, and the name that it is by
+        itself, unless that is listed."""
+        typed = self._field.value.strip()
+        words = typed.casefold().split()
+        rows = [
+            row
+            for row in self._rows
+            if all(word in row.name.casefold() for word in words)
+        ]
+        if typed and typed not in (row.name for row in rows):
+            rows.append(ListedModel(typed, here="", note=_AS_TYPED))
+        self.query_one(ModelList).show(rows)
+
     # Effect of Enter.
 
     @on(OptionList.OptionHighlighted)
-    def describe_row(self) -> None:
-        self._show_effect()
-
     def _show_effect(self) -> None:
-        row = self.query_one(ModelList).row
-        if row is not None and not self.query_one(Input).has_focus:
-            first = f"{what_enter_does(row)}{self._retry_keys()}"
-            second = f"{visible_line(row.name)}: {visible_line(row.note)}"
-            self._show_detail(f"{first}\n{second}")
-
-    def _retry_keys(self) -> str:
-        if self._state.error is None:
-            return ""
-        back = self._state.before
-        return " · r tries again" + (f" · b: {shown_name(back)}" if back else "")
+        row = self._row
+        if row is not None and row not in self._rows:
+            self._recognise(row)
+        elif row is not None:
+            name, note = visible_line(row.name), visible_line(row.note)
+            self._show_detail(f"{what_enter_does(row)}\n{name}: {note}")
 
     def _show_detail(self, text: str) -> None:
         self.query_one("#detail", Static).update(Content(text))
 
-    @on(Input.Changed)
-    def recognise(self, event: Input.Changed) -> None:
-        self._recognise(event.value)
-
-    def _recognise(self, name: str, *, chosen: bool = False) -> None:
-        """Load the named model if it was chosen, and show what is named.
+    def _recognise(self, row: ListedModel, *, chosen: bool = False) -> None:
+        """Load what a typed name means if it was chosen, and show what that is.
 
         A text that names nothing loads nothing, and the model in use stays. An outdated
         answer is not shown.
@@ -247,14 +253,13 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
 
         def show_named(answer: tuple[str, ModelRef | None]) -> None:
             text, named = answer
-            field = self.query_one(Input)
             if chosen and named is not None:
-                self.post_message(ModelChosen(named))
-            if field.has_focus and name == field.value:
+                self._choose(named)
+            if self._row == row:
                 self._show_detail(text)
 
         run_in_thread(
-            lambda: what_it_names(name, self._servers),
+            lambda: what_it_names(row.name, self._servers),
             self.call_later,
             then=show_named,
             failed=lambda error: show_named((visible_line(str(error)), None)),
@@ -264,29 +269,27 @@ folder, a .gguf file, a Hub id, or the address or the name of a server.
     # Choosing.
 
     @on(OptionList.OptionSelected)
-    def choose_row(self) -> None:
-        if row := self.query_one(ModelList).row:
-            self.post_message(ModelChosen(row.model_ref))
-
     @on(Input.Submitted)
-    def choose_name(self, event: Input.Submitted) -> None:
-        if event.value.strip():
-            self._recognise(event.value, chosen=True)
+    def choose_row(self) -> None:
+        row = self._row
+        if row is not None and row not in self._rows:
+            self._recognise(row, chosen=True)
+        elif row is not None:
+            self._choose(row.model_ref)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action != "back":
-            return super().check_action(action, parameters)
-        return self._state.before is not None
+    def _choose(self, ref: ModelRef) -> None:
+        self._chosen = ref
+        self.post_message(ModelChosen(ref))
 
-    def action_again(self) -> None:
-        self.post_message(ModelChosen(self._state.model_ref))
-
-    def action_back(self) -> None:
-        if self._state.before is not None:
-            self.post_message(ModelChosen(self._state.before))
+    @on(SearchField.ListMoved)
+    def move_in_list(self, event: SearchField.ListMoved) -> None:
+        getattr(self.query_one(ModelList).options, f"action_{event.action}")()
 
     def action_close(self) -> None:
-        self.app.pop_screen()
+        if self._field.value and self._chosen is None:
+            self._field.value = ""
+        elif self.is_current:
+            self.app.pop_screen()
 
 
 def what_enter_does(row: ListedModel) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from textual.widgets import Input, OptionList
 
+from lmtui.errors import LmtuiError
 from lmtui.models.adapters.card import Base, Card, Data, Metrics
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.list_rows import ListedModel, adapter_row, server_row
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.tui.app_messages import ModelChosen
+from lmtui.tui.dialogs import ErrorScreen
 from lmtui.tui.models import (
     ADAPTER,
     NOTHING,
@@ -141,11 +143,15 @@ async def test_adapter_is_loaded_and_unloaded_from_the_models_screen() -> None:
             assert words in running.seen
         assert "no adapter" not in running.seen
         await choose(running, "+ notes")
+        await running.on(StartScreen)
+        await listed(running)
         await running.until(lambda: "● + notes" in running.seen)
         assert "● default" not in running.seen
         assert "default + notes" in running.seen
         assert running.app.model.model_ref == ModelRef(adapter="notes")
         await choose(running, "no adapter")
+        await running.on(StartScreen)
+        await listed(running)
         await running.until(lambda: "● default" in running.seen)
         assert "no adapter" not in running.seen
         assert running.app.model.model_ref == ModelRef("default")
@@ -159,7 +165,6 @@ async def test_model_is_loaded_by_a_typed_name(tmp_path: Path) -> None:
     async with program(engines) as running:
         await running.ready()
         models = await listed(running)
-        await running.press("tab")
         field = models.query_one(Input)
         assert field.has_focus
         field.value = "no/such/thing"
@@ -170,6 +175,43 @@ async def test_model_is_loaded_by_a_typed_name(tmp_path: Path) -> None:
         await running.until(lambda: "A folder on this machine" in running.seen)
         await running.press("enter")
         await running.ready("mine")
+        await running.on(StartScreen)
+
+
+async def test_typing_filters_the_models_and_a_name_of_several_stays_possible() -> None:
+    engines = {name: FakeEngine(name=name) for name in ("default", "second", "sec")}
+    async with program(engines) as running:
+        await running.ready()
+        models = await listed(running)
+        await running.press(*"sec")
+        rows = models.query_one(OptionList)
+        await running.until(lambda: rows.option_count == 2)
+        assert "third" not in running.seen and "default  " not in running.seen
+        await running.until(lambda: "Enter fetches ≈ 3.4 GB" in running.seen)
+        await running.press("down")  # the name itself, which is none
+        await running.until(lambda: "there is no such model" in running.seen)
+        await running.press("escape")  # the whole list again
+        await running.until(lambda: rows.option_count == 3 and "third" in running.seen)
+        await running.press(*"SECOND", "enter")
+        await running.ready("second")
+        await running.on(StartScreen)
+
+
+async def test_list_of_models_stays_while_a_load_and_what_follows_it_fail() -> None:
+    engines: dict[str, Any] = {"default": FakeEngine(name="default")}
+    engines["second"] = LmtuiError("it is damaged", "", "Fetch it again.")
+    async with program(engines) as running:
+        await running.ready()
+        await listed(running)
+        await running.press("down", "enter")
+        await running.on(ErrorScreen)
+        await running.press("escape")
+        await running.on(ModelsScreen)
+        assert "it is damaged" in running.seen
+        engines["second"] = FakeEngine(name="second")
+        await running.press("enter")
+        await running.ready("second")
+        await running.on(StartScreen)
 
 
 async def test_models_are_listed_in_the_background() -> None:
@@ -265,12 +307,14 @@ async def test_named_server_is_a_row_and_a_name_in_the_field() -> None:
         await running.ready()
         await listed(running)
         assert "a model on the server gpu.example:8000" in running.seen
-        await running.press("end")
+        await running.press("pagedown")
         await running.until(lambda: "Enter asks the server" in running.seen)
-        await running.press("tab", *"gpu")
+        await running.press(*GPU)
         words = "A server, gpu.example:8000: Enter asks it."
         await running.until(lambda: words in running.seen)
-        await running.press("enter")
+        await running.press("escape", *"gpu", "enter")
+        await running.on(StartScreen)
+        await listed(running)
         await running.until(lambda: "● gpu" in running.seen)
         assert running.app.model.model_ref == ModelRef("gpu")
 
