@@ -35,7 +35,7 @@ _SAME: Mapping[str, str] = {
 """Other names of fields."""
 _WINDOWS = "penalty_window", "dry_window"
 """Our own names of windows: 0 is all of the context there, not nothing."""
-_OTHERWISE = "top_k", "top_n_sigma", *_WINDOWS
+_OTHERWISE = "top_k", "top_n_sigma", "dry_breakers", *_WINDOWS
 _NUMBERS = tuple(
     each.name
     for stage in TABLE

@@ -100,6 +100,7 @@ TABLE = (
         Control("dry_allowed_length", "length", "Shorter repeats are free.",
                  tuple(range(1, 21))),
         Control("dry_window", neutral=0),
+        Control("dry_breakers"),
     ), 0.8, "d", changes_logits=True),
     Stage("temperature", "g", (
         Control("temperature", "temperature", "0: greedy; higher: flatter.", (), 1.0),

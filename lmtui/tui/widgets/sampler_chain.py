@@ -22,6 +22,7 @@ from lmtui.tui.widgets.sampler_fields import (
     STAGE_FIELDS,
     TEMPERATURE,
     Field,
+    field_of,
 )
 from lmtui.tui.widgets.styled_lines import Part
 
@@ -33,7 +34,8 @@ MARKS: Mapping[str, str] = {
 """The mark of each stage in the panel; greedy decoding alone has one for the
 temperature."""
 LABELS = {stage: fields[0].label for stage, fields in STAGE_FIELDS.items()}
-_ALSO = ("banned_phrases", "presence_penalty", "frequency_penalty")
+_USUAL = SamplingSettings()
+_SHOWN = {field.name for field in (TEMPERATURE, *FIELDS)}
 _WIDE = 36  # width in cells from which the number of removed tokens is written out
 
 
@@ -108,17 +110,20 @@ def switched(
 
 
 def others_on(settings: SamplingSettings) -> list[str]:
-    """Return what is on besides the settings that are always shown, with values."""
-    texts = [
-        f"{field.label} {field.shown(settings)}"
-        for stage, fields in STAGE_FIELDS.items()
-        for field in fields
-        if field not in (*FIELDS, TEMPERATURE)
-        and (field is fields[0] or field.name in _ALSO)
-        and is_in_chain(stage, settings)
-        and field.off is not None
-        and field.value(settings) != field.off[0]
-    ]
+    """Return what is on besides the settings that are always shown: each stage with
+    those of its settings that are not the usual ones."""
+    texts = []
+    for name, stage in BY_NAME.items():
+        changed = [
+            f"{setting.label or setting.name.rpartition('_')[2]}"
+            f" {field_of(setting).shown(settings)}"
+            for setting in stage.settings
+            if setting.name not in _SHOWN
+            and getattr(settings, setting.name) != getattr(_USUAL, setting.name)
+        ]
+        runs = is_in_chain(name, settings) and stage.is_active(settings)
+        if changed and (runs or name in _FIXED):
+            texts.append(" ".join(changed))
     order = settings.sampler_order
     texts += [
         f"no {STAGE_FIELDS[stage][0].label}"

@@ -445,19 +445,16 @@ makers recommend, where its card or its files say so.
     def _others(self, width: int) -> list[Part]:
         """Name the stages that are on and not among the settings above, and the
         settings that are those of the model's makers."""
-        active_stages = ", ".join(sampler_chain.others_on(self.settings))
-        names = [f.label for f in (TEMPERATURE, *FIELDS) if self._by_model(f)]
-        others = [f"also {active_stages}"] if active_stages else []
-        texts = [others or [""]]
-        if names:
-            names_text = ", ".join(names)
-            forms = (
-                f"{names_text}: as the model's makers recommend",
-                f"{names_text}: as recommended",
-                f"{len(names)} as recommended",
-            )
-            texts = [[" · ".join((*others, form))] for form in forms]
-        return [(fit_best(texts, width)[0], "changed" if active_stages else "quiet")]
+        others = sampler_chain.others_on(self.settings)
+        names = ", ".join(f.label for f in (TEMPERATURE, *FIELDS) if self._by_model(f))
+        also = [f"also {', '.join(others)}"] if others else []
+        recommends = ("as the model's makers recommend", "as recommended")
+        forms = [[*also, f"{names}: {words}"] for words in recommends if names]
+        forms.append(also or [""])
+        for count in range(len(others) - 1, 0, -1):
+            first, more = ", ".join(others[:count]), len(others) - count
+            forms.append([f"also {first} and {more} more"])
+        return [(fit_best(forms, width)[0], "changed" if others else "quiet")]
 
     def _by_model(self, field: Field) -> bool:
         same = field.value(self.settings) == field.value(self.defaults)

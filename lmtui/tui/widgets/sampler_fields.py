@@ -28,11 +28,11 @@ _TYPEABLE = 24  # longest number that is parsed, in characters
 
 
 def temperature_at(step: int) -> float:
-    """Return the temperature of a step from 0 (flattest) to GREEDY, to three digits."""
+    """Return the temperature of a step from 0 (flattest) to GREEDY, in hundredths."""
     if step >= GREEDY:
         return 0.0
     share = max(0, step) / STEPS
-    return float(f"{FLATTEST * (SHARPEST / FLATTEST) ** share:.3g}")
+    return round(FLATTEST * math.pow(SHARPEST / FLATTEST, share), 2)
 
 
 def position_of(temperature: float) -> float:
@@ -45,13 +45,8 @@ def position_of(temperature: float) -> float:
 
 def moved(temperature: float, by: int) -> float:
     """Return the temperature one step up or down from any temperature."""
-    position = position_of(temperature)
-    nearest = round(position)
-    if abs(position - nearest) < 0.05:  # three digits are not exactly on the scale
-        step = nearest + by
-    else:
-        step = math.ceil(position) if by > 0 else math.floor(position)
-    return temperature_at(min(GREEDY, max(0, step)))
+    scale = tuple(map(temperature_at, range(GREEDY + 1)))
+    return next_rung(scale, min(FLATTEST, temperature), -by)
 
 
 def cell_of(temperature: float, width: int) -> int:
@@ -167,7 +162,7 @@ def _next_seed(seed: Value, by: int) -> int | None:
     return min(next_seed, 2**63 - 1) if next_seed >= 0 else None
 
 
-def _field(setting: Control) -> Field:
+def field_of(setting: Control) -> Field:
     rungs = setting.rungs
     return Field(
         setting.name,
@@ -182,7 +177,7 @@ def _field(setting: Control) -> Field:
 
 
 STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
-    name: tuple(_field(setting) for setting in stage.settings if setting.label)
+    name: tuple(field_of(setting) for setting in stage.settings if setting.label)
     for name, stage in BY_NAME.items()
 }
 """The settings of each stage; the first one switches it."""

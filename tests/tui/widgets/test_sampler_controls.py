@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,10 +34,11 @@ ROWS = (TEMPERATURE, *FIELDS)
 
 
 @given(STEPS)
-def test_temperature_of_a_step_maps_back_to_it(step: int) -> None:
-    assert (
-        round(sampler_fields.position_of(sampler_fields.temperature_at(step))) == step
-    )
+def test_temperature_of_a_step_has_hundredths_and_maps_back_to_it(step: int) -> None:
+    temperature = sampler_fields.temperature_at(step)
+    assert f"{temperature:g}" == f"{round(temperature, 2):g}"
+    # At the sharp end two steps can be one hundredth.
+    assert abs(sampler_fields.position_of(temperature) - step) < 1
 
 
 @given(STEPS, STEPS)
@@ -44,7 +47,7 @@ def test_a_step_to_the_right_is_a_lower_temperature(first: int, second: int) -> 
         sampler_fields.temperature_at(first),
         sampler_fields.temperature_at(second),
     )
-    assert (first < second) == (one > other)
+    assert one >= other if first < second else one <= other
 
 
 def test_temperature_scale_stops_at_flat_and_greedy() -> None:
@@ -334,3 +337,33 @@ async def test_settings_beyond_the_usual_are_named_without_the_focus() -> None:
     async with hosted(SamplerControls(wanted), (44, 12)) as (app, pilot):
         await leave(pilot)
         assert "also XTC 0.5, no top-p, own order" in app.text()
+
+
+async def test_changed_settings_of_a_stage_are_named_and_cut_between_items() -> None:
+    wanted = SamplingSettings(dry_multiplier=0.8, dry_window=20, presence_penalty=0.5)
+    wanted = replace(wanted, xtc_probability=0.5, xtc_threshold=0.2, typical_p=0.9)
+    wanted = replace(
+        wanted, penalty_window=64, dry_breakers=("x",), logit_bias=("a=1",)
+    )
+    items = (
+        "bias 1, presence 0.5 window 64, DRY 0.8 window 20 breakers 1, typical-p 0.9,"
+        " XTC 0.5 threshold 0.2"
+    )
+    for width in (120, 60, 36):
+        async with hosted(SamplerControls(wanted), (width, 12)) as (app, pilot):
+            app.query_one(SamplerControls).recommended = ("top_p",)
+            await leave(pilot)
+            (line,) = [each for each in app.text().splitlines() if "also" in each]
+            shown, _, more = line.strip().removeprefix("also ").partition(" and ")
+            named = shown.split(", ")
+            assert named == items.split(", ")[: len(named)]
+            left = items.count(", ") + 1 - len(named)
+            assert more == (f"{left} more" if left else "")
+            assert (width == 120) == (left == 0)
+
+
+async def test_stage_that_changes_nothing_is_not_named() -> None:
+    wanted = SamplingSettings(xtc_probability=0.5, xtc_threshold=0.7, dry_window=20)
+    async with hosted(SamplerControls(wanted), (60, 12)) as (app, pilot):
+        await leave(pilot)
+        assert "also" not in app.text()
