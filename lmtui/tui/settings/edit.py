@@ -97,7 +97,7 @@ Enter writes the typed or marked value into config.toml; Esc changes nothing.
             return
         field, value = self.query_one(TextField), self._question.value
         field.value = "" if value is None else value_text(value)
-        field.cursor_position = len(field.value)
+        field.select_all()  # what is typed takes its place
         field.focus()
 
     def _fill_choices(self) -> None:

@@ -151,7 +151,7 @@ async def test_number_setting_is_checked_saved_and_applied_at_once(
         asked = await running.on(EditSetting)
         wrong = asked.query_one("#wrong", Static)
         assert asked.query_one(TextField).value == "30"
-        await running.press("backspace", "backspace", "x", "enter")
+        await running.press("x", "enter")  # in place of the old value
         assert "not a whole number" in str(wrong.content)
         await running.press("backspace", "minus", "1", "enter")
         assert "out of range. Give a value from 0 to 16,777,216." in str(wrong.content)
