@@ -37,7 +37,7 @@ class ModelScreen(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
         (0, "-folded"),
-        (60, "-narrow"),
+        (70, "-narrow"),
         (100, "-wide"),
         (160, "-very-wide"),
     ]

@@ -1,4 +1,4 @@
-"""On fewer than 60 columns the text has the room, and the panel comes when asked."""
+"""On fewer than 70 columns the text has the room, and the panel comes when asked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fake_writing import FakeWriter
 from tests.tui.programs import Program, assert_laid_out, program
 
 TEXTS = {"chat": "#talk", "complete": "#editor", "inspect": "#tokens"}
-SIZES = [(59, 20), (50, 15), (30, 8)]
+SIZES = [(69, 20), (50, 15), (30, 8)]
 
 
 @asynccontextmanager
