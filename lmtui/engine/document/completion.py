@@ -214,14 +214,16 @@ class Completer:
         read = self.completion_context(text, cursor, rules.max_tokens)
         rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))
         # 1) rows of the healed distribution that may begin a suggestion
-        after = text[cursor:]
-        branches = [
-            (row, builder)
-            for row in self._continuations(read, count).rows
-            if row.special is None
-            and (builder := _builder_beginning_with(row, rules, after, read)).suggestion
-            is None
-        ][: min(count, MOST)]
+        patient = replace(rules, seconds=None)
+        branches: list[tuple[HealedRow, SuggestionBuilder]] = []
+        for row in self._continuations(read, count).rows:
+            builder = SuggestionBuilder(
+                patient, text[cursor:], before=text[:cursor], sees_after=read.infilled
+            )
+            # However improbable a row is, a suggestion begins with it.
+            if row.special is None and builder.feed(row.beyond, 1.0):
+                branches.append((row, builder))
+        branches = branches[: min(count, MOST)]
         # 2) decode all branches as one batch, each until its suggestion ends
         longest = max((len(row.cover.ids) for row, _ in branches), default=0)
         more = min(rules.max_tokens - 1, model.context - len(read.ids) - longest)
@@ -281,16 +283,6 @@ class Completer:
             ),
         )
         return row, step
-
-
-def _builder_beginning_with(
-    row: HealedRow, rules: SuggestionRules, after: str, read: CompletionContext
-) -> SuggestionBuilder:
-    """Return a suggestion that has to begin with `row`, however improbable that is."""
-    patient = replace(rules, seconds=None)
-    builder = SuggestionBuilder(patient, after, sees_after=read.infilled)
-    builder.feed(row.beyond, 1.0)
-    return builder
 
 
 def _with_sampled_probs(

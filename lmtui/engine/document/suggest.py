@@ -35,9 +35,9 @@ def suggest(
     """Write a suggestion at a cursor; `on_text` gets what of it can be shown, which
     only ever gets longer.
     """
-    after = text[cursor:]
+    before, after = text[:cursor], text[cursor:]
     sees_after = engine.capabilities.infill and bool(after.strip())
-    builder = SuggestionBuilder(rules, after, sees_after=sees_after)
+    builder = SuggestionBuilder(rules, after, before=before, sees_after=sees_after)
     greedy = SamplingSettings(temperature=0, max_tokens=rules.max_tokens)
     shown = ""
     pending: Step | None = None

@@ -1,13 +1,15 @@
 """Suggestion rules: when a suggestion at a cursor ends, and which part of it is shown.
 
 A suggestion is a prefix of the model's text, in whole characters. If the model was
-interrupted, it ends with a whole word. It never repeats the text after the cursor.
-Knows strings and probabilities; no model.
+interrupted, it ends with a whole word. It never repeats the text after the cursor, nor
+four words in a row of its own or of the text just before it. Knows strings and
+probabilities; no model.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +21,10 @@ from lmtui.setting_field import setting
 _FOLLOWING = 8192  # code points after the cursor that a suggestion is compared with
 _REPEATED = 24  # that many equal ones, without white space, are no coincidence
 _LINE_REPEATED = 2  # a shorter rest of a line may be equal by coincidence
+_PRECEDING = 200  # code points before the cursor that a suggestion may not repeat
+_LOOP = 4  # that many equal words in a row are no coincidence
+_WORD = re.compile(r"\S+")
+_MARKS = ".,;:!?…-–—*_'\"“”‘’«»()[]{}|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,8 @@ class SuggestionEnd(StrEnum):
     UNSURE = "low confidence"
     """All of it was too improbable with the next token; or the bytes are no
     characters."""
-    REPEATS = "repeats what follows"
+    REPEATS = "repeats the text"
+    """What follows, or four words in a row of what stands before."""
     CONTEXT = "context full"
     CANCELLED = "interrupted"
     NOTHING = "no whole word"
@@ -102,8 +109,9 @@ class Suggestion:
 class SuggestionBuilder:
     """Suggestion that is built token by token; the part shown never shrinks.
 
-    `after` is the text after the cursor. `sees_after` says that the model read it too
-    (fill-in-the-middle), so that its end token means that both sides meet.
+    `before` and `after` are the text on both sides of the cursor. `sees_after` says
+    that the model read `after` too (fill-in-the-middle), so that its end token means
+    that both sides meet.
     """
 
     def __init__(
@@ -111,10 +119,12 @@ class SuggestionBuilder:
         rules: SuggestionRules,
         after: str = "",
         *,
+        before: str = "",
         sees_after: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rules = rules
+        self._before = before[-_PRECEDING:]
         self._after = after[:_FOLLOWING] if rules.spare_following else ""
         self._sees_after = sees_after
         self._clock = clock
@@ -152,7 +162,10 @@ class SuggestionBuilder:
         least = self._rules.min_prob
         if not whole or (least is not None and self._prob < least):
             self._finish(SuggestionEnd.UNSURE, before)
-        elif _repeated_from(self._text, self._after) is not None:
+        elif (
+            _repeated_from(self._text, self._after) is not None
+            or loop_start(self._before, self._text) is not None
+        ):
             self._finish(SuggestionEnd.REPEATS, len(self._text))
         elif self._tokens >= self._rules.max_tokens:
             self._finish(SuggestionEnd.LENGTH, len(self._text))
@@ -181,12 +194,16 @@ class SuggestionBuilder:
         if _begins_with_word(self._after):
             return ""  # whether it joins that word is known only at its end
         sure = self._text[: self._last_word()]
-        kept = sure[: _agreement(sure, self._after)].rstrip()
+        certain = min(_agreement(sure, self._after), _possible_loop(self._before, sure))
+        kept = sure[:certain].rstrip()
         return "" if _repeats(kept, self._after) else kept
 
     def _finish(self, end: SuggestionEnd, size: int) -> None:
         cut = word_end(self._text, size) if end in _UNDONE else size
         written = self._text[:cut]
+        start = loop_start(self._before, f"{written} ")
+        if start is not None:
+            written, end = written[:start], SuggestionEnd.REPEATS
         text = self._without_overlap(written, done=end is SuggestionEnd.STOP)
         if not text and _repeats(written, self._after):
             end = SuggestionEnd.REPEATS
@@ -282,3 +299,35 @@ def _find_squeezed(text: str, target: str) -> int | None:
     offsets = [i for i, character in enumerate(text) if not character.isspace()]
     start = _without_space(text).find(target)
     return offsets[start] if start >= 0 else None
+
+
+def loop_start(before: str, text: str) -> int | None:
+    """Return where `text` begins to repeat four words in a row that stand in `before`
+    or in itself; 0 where that begins in `before`, None where nothing is repeated.
+
+    Words are compared without the punctuation around them, once white space has ended
+    them. Marks alone, such as a ruler's, are no repetition.
+    """
+    matches = [m for m in _WORD.finditer(before + text) if m.end() < m.endpos]
+    words = [match[0].strip(_MARKS) for match in matches]
+    seen: set[tuple[str, ...]] = set()
+    for first, last in enumerate(matches[_LOOP - 1 :]):
+        run = tuple(words[first : first + _LOOP])
+        if run in seen and any(run) and last.end() > len(before):
+            return max(0, matches[first].start() - len(before))
+        seen.add(run)
+    return None
+
+
+def _possible_loop(before: str, text: str) -> int:
+    """Return where the last words of `text` begin that may become a repetition; its
+    length if none can. The last one may not be whole."""
+    matches = list(_WORD.finditer(before + text))
+    words = [match[0].strip(_MARKS) for match in matches]
+    for first in range(max(0, len(words) - _LOOP), len(words)):
+        *whole, last = words[first:]
+        for earlier in range(first):
+            end = earlier + len(whole)
+            if words[earlier:end] == whole and words[end].startswith(last):
+                return max(0, matches[first].start() - len(before))
+    return len(text)

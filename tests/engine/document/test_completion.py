@@ -253,7 +253,7 @@ def test_alternatives_continue_each_row_greedily(family: str, cut: int) -> None:
     expected: list[Suggestion] = []
     for row in found.rows:
         # The first step is not judged by the rules: who asks for others wants them.
-        ghost = SuggestionBuilder(rules)
+        ghost = SuggestionBuilder(rules, before=text)
         ids, going = [*place.before, *row.cover.ids], ghost.feed(row.beyond, 1.0)
         if row.special is not None or not going or len(expected) == 5:
             continue

@@ -18,6 +18,7 @@ from lmtui.engine.document.suggestion import (
     SuggestionBuilder,
     SuggestionEnd,
     SuggestionRules,
+    loop_start,
 )
 from lmtui.engine.document.words import can_cut, word_end
 
@@ -285,3 +286,56 @@ def test_only_a_repetition_is_cut_from_a_finished_suggestion(
     following = re.sub(r"\s", "", after)
     if ghost.text and cut:
         assert following.startswith(cut) or cut.startswith(following[:2])
+
+
+@pytest.mark.parametrize(
+    ("before", "written", "shown"),
+    [
+        ("He said:", ' "I am God, I am God, I am God, I am', ' "I am God,'),
+        ("- [ ] write to Anna\n- [ ]", " write to Anna", ""),
+        ("- [ ] write to Anna\n- [ ]", " call Bob", " call Bob"),
+        ("The cat sat on the mat.\n\n", "The cat sat on the mat.", ""),
+        ("one two three.", " One two three.", " One two three."),
+        ("one two three.", " one two three four", " one two three four"),
+        ("one two three.", " one two three one", ""),
+        ("| a | b |\n", "| --- | --- | --- |", "| --- | --- | --- |"),
+        ("self.a = a\n", "self.b = b\n", "self.b = b"),
+    ],
+)
+def test_suggestion_ends_before_it_repeats_four_words(
+    before: str, written: str, shown: str
+) -> None:
+    tokens = re.findall(r"\W*\w+|\W+", written)
+    assert suggest(tokens, FREE, before=before).text == shown
+    assert suggest([written], FREE, before=before).text == shown
+
+
+REPETITIVE = st.lists(
+    st.tuples(st.sampled_from(["a", "ab", "b", "-"]), st.sampled_from("  ,\n")),
+    max_size=16,
+).map(lambda parts: "".join(f"{word}{gap}" for word, gap in parts))
+
+
+@given(REPETITIVE, REPETITIVE, st.integers(1, 5))
+def test_suggestion_never_repeats_four_words_nor_takes_back_a_shown_one(
+    before: str, written: str, size: int
+) -> None:
+    writing = SuggestionBuilder(FREE, before=before)
+    shown = [""]
+    for data, prob in pieces([(written, 1.0)], size):
+        if not writing.feed(data, prob):
+            break
+        shown.append(writing.shown)
+    ghost = writing.finish(SuggestionEnd.STOP)
+    growing = itertools.pairwise([*shown, ghost.text])
+    assert all(later.startswith(earlier) for earlier, later in growing)
+    words = [word.strip(",-") for word in f"{before}{ghost.text}".split()]
+    typed = len(before.split())
+    runs = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
+    for index in range(max(0, typed - 3), len(runs)):
+        assert runs[index] not in runs[:index] or not any(runs[index])
+    if ghost.end is SuggestionEnd.REPEATS:
+        start = loop_start(before, f"{written} ")
+        assert start is not None and ghost.text == written[:start].rstrip()
+    else:
+        assert ghost.text == written.rstrip()
