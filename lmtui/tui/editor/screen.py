@@ -120,9 +120,7 @@ scores.
         self.predictions = PredictionController(
             new_client(), self, editor, answered=self.scores.follow_prediction
         )
-        self.suggestions = SuggestionController(
-            new_client(), self, editor, self.predictions, writing
-        )
+        self.suggestions = SuggestionController(new_client(), self, editor, writing)
         ghost = self.suggestions
         self.replacements = ReplacementController(new_client(), self, editor, ghost)
         self.proofread = ProofreadController(new_client(), self, editor, ghost)

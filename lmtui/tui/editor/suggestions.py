@@ -12,16 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from lmtui.engine.document.suggest import suggest
-from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
-from lmtui.engine.types import Capabilities
-from lmtui.engine.windows import DEFAULT_WINDOW
+from lmtui.engine.document.suggestion import Suggestion, SuggestionRules
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.document import is_code
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.predictions import PredictionController
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.batches import longest_text
 from lmtui.tui.engine.client import EngineClient
@@ -31,12 +28,6 @@ from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.status import HintLine
 from lmtui.worker.requests import Slot
 
-_STOPPED = {
-    SuggestionEnd.LENGTH,
-    SuggestionEnd.TIME,
-    SuggestionEnd.UNSURE,
-    SuggestionEnd.CONTEXT,
-}
 _COUNT = 5  # alternatives
 _MOST = 1024  # tokens of the longest suggestion that a user can ask for
 _DRAWN_IN = 0.01  # seconds until ghost text is drawn, which belong to the pause
@@ -63,11 +54,10 @@ class SuggestionController(Controller):
         client: EngineClient,
         screen: ModelScreen,
         editor: GhostEditor,
-        predictions: PredictionController,
         writing: Writing,
     ) -> None:
         self._client, self._screen, self._editor = client, screen, editor
-        self._activity, self._predictions = screen.activity, predictions
+        self._activity = screen.activity
         self._rules, self._delay = writing.rules, writing.rules.delay
         self.is_on = True
         infill = (
@@ -81,7 +71,6 @@ class SuggestionController(Controller):
         self._pause_timer: asyncio.TimerHandle | None = None
         self._after_pause_call: Callable[[], object] | None = None
         self._has_model = False
-        self._capabilities = Capabilities()
         self._last_request: _Request | None = None
         self._alternatives: tuple[Suggestion, ...] = ()
         self._alternative_index = 0  # index of the one that is shown
@@ -91,7 +80,6 @@ class SuggestionController(Controller):
 
     def follow_model(self, state: ModelState) -> None:
         self._has_model = state.info is not None
-        self._capabilities = state.capabilities
         self.cancel()
         if self._has_model:
             if is_code(self._editor.language) and not state.capabilities.infill:
@@ -205,35 +193,21 @@ class SuggestionController(Controller):
         self._editor.show_ghost(text, revision=request.revision, cursor=request.cursor)
 
     def _show_end(self, request: _Request, suggestion: Suggestion) -> None:
-        is_empty = not suggestion.text
-        if is_empty and request.by_user:
-            self._force(request, suggestion)
-            return
-        if not is_empty:
+        if suggestion.text:
             self._show(request, suggestion.text)
-        prediction = self._predictions.prediction
-        total = prediction.tokens if prediction else 0
-        self._activity.notice(
-            ghost_words(
-                suggestion.end,
-                rules=request.rules,
-                shown=not is_empty,
-                infill=self._capabilities.infill,
-                window=prediction.window
-                if prediction and total > DEFAULT_WINDOW
-                else None,
-                total=total,
-            )
-        )
+        elif request.by_user:
+            self._force(request)
 
-    def _force(self, request: _Request, suggestion: Suggestion) -> None:
+    def _force(self, request: _Request) -> None:
         """Show, where the user asked, the most probable beginning that neither ends the
         text nor is left out for what follows."""
         rules = replace(request.rules, spare_following=False)
 
         def show(alternatives: tuple[Suggestion, ...]) -> None:
-            best = alternatives[0] if alternatives else suggestion
-            self._show_end(replace(request, rules=rules, by_user=False), best)
+            if alternatives:
+                self._show(request, alternatives[0].text)
+            else:
+                self._notice("the model has none here")
 
         self._ask_for_alternatives(replace(request, rules=rules), show)
 
@@ -305,32 +279,3 @@ class SuggestionController(Controller):
         self._notice("on" if self.is_on else "off")
         self._screen.refresh_bindings()
         self._suggest()
-
-
-def ghost_words(
-    end: SuggestionEnd,
-    *,
-    rules: SuggestionRules | None = None,
-    shown: bool = True,
-    infill: bool = False,
-    window: tuple[int, int] | None = None,
-    total: int = 0,
-) -> str:
-    """Return why a suggestion ended, or is not `shown`, and how it was made.
-
-    `rules` are the suggestion rules in force. `window` is the first token that was read
-    and the one behind the last, out of `total`; it is left out where it is the whole
-    text.
-    """
-    stopped = "ghost stopped" if end in _STOPPED else "ghost"
-    words = [f"{stopped if shown else 'no ghost'}: {end}"]
-    if end is SuggestionEnd.UNSURE and rules is not None and rules.min_prob:
-        words[0] += f" (p < {rules.min_prob:g})"
-    if end is SuggestionEnd.UNSURE and not shown:
-        words.append("Ctrl+Space shows it")
-    words.append("reads both sides" if infill else "reads left context only")
-    if window is not None and (window[0] or window[1] < total):
-        first, beyond = window
-        last = max(first, beyond - 1)
-        words.append(f"window {first:,}–{last:,} of {total:,}")
-    return " · ".join(words)

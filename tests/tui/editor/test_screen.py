@@ -178,7 +178,9 @@ async def test_ghost_appears_unasked_and_is_taken_in_parts(tmp_path: Path) -> No
     async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
         await writer.until(lambda: writer.editor.ghost == " by the fire.")
         assert "mat by the fire." in writer.seen
-        await writer.until(lambda: "ghost: end token" in writer.seen)
+        await writer.expected()
+        await writer.until(lambda: "ready" in writer.seen)  # nothing is said of it
+        assert "ghost: " not in writer.seen.replace("F4 ghost: on", "")
         await writer.press("ctrl+right")
         assert writer.editor.text.startswith("the cat sat on the mat by\n")
         assert writer.editor.ghost == " the fire."
@@ -196,8 +198,7 @@ async def test_only_typing_against_the_ghost_requests_a_new_suggestion(
 ) -> None:
     engine = FakeWriter([" by the fire.", " of wool.", " and more"])
     async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
-        await writer.until(lambda: "reads left context" in writer.seen)  # to its end
-        assert writer.editor.ghost == " by the fire."
+        await writer.until(lambda: writer.editor.ghost == " by the fire.")
         await writer.type(" by")
         assert writer.editor.ghost == " the fire."
         await writer.expected()
@@ -264,7 +265,9 @@ async def test_ghost_can_be_requested_despite_the_rules_and_turned_off(
     strict = SuggestionRules(seconds=None, min_prob=0.99)
     engine = FakeWriter([" one", " two"])
     async with writing(tmp_path, engine, cursor=22, delay=0.01, rules=strict) as writer:
-        await writer.until(lambda: "no ghost: low confidence (p < 0.99)" in writer.seen)
+        await writer.expected()
+        await writer.until(lambda: "ready" in writer.seen)
+        assert not writer.editor.ghost
         await writer.press("ctrl+@")
         await writer.until(lambda: writer.editor.ghost == " one")
         assert "F4 ghost: on" in writer.seen
@@ -290,6 +293,26 @@ async def test_requested_ghost_is_shown_where_none_would_be(
     async with writing(tmp_path, engine, cursor=22) as writer:
         await writer.press("ctrl+@")
         await writer.until(lambda: writer.editor.ghost == ghost)
+
+
+@pytest.mark.parametrize("key", ["ctrl+@", "x"])
+async def test_ghost_ends_before_it_repeats_itself(tmp_path: Path, key: str) -> None:
+    loop = " “I am God, I am God, I am God, I am God, I am"
+    engine = FakeWriter([loop] * 2)
+    async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
+        await writer.press(key)
+        await writer.until(lambda: writer.editor.ghost == " “I am God,")
+        await writer.expected()
+        assert writer.editor.ghost == " “I am God,"
+
+
+async def test_ghost_does_not_repeat_the_line_above(tmp_path: Path) -> None:
+    engine = FakeWriter([" write to"] * 2)
+    text = "- [ ] write to Anna\n- [ ]"
+    async with writing(tmp_path, engine, text=text, cursor=len(text)) as writer:
+        await writer.press("ctrl+@")
+        await writer.until(lambda: "the model has none here" in writer.seen)
+        assert not writer.editor.ghost
 
 
 async def test_a_ghost_that_is_requested_again_is_twice_as_long(tmp_path: Path) -> None:
