@@ -8,7 +8,7 @@ file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -29,7 +29,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
-from lmtui.notation import NONE, SURPRISAL, bits, counted, in_bits
+from lmtui.notation import SURPRISAL, bits, counted, in_bits, number
 from lmtui.text import visible
 from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import uncover
@@ -56,6 +56,8 @@ _PROMPT = (
     "Rewrite the following text: {instruction}. "
     "Answer with the rewritten text and nothing else.\n\n{text}"
 )
+_TRIES = 3  # more drafts where one is the same as before
+_HOTTER = 0.3  # temperature that each of them adds
 _STYLES = {"same": "", "removed": "$error strike", "added": "$success underline"}
 
 
@@ -98,7 +100,9 @@ class RewriteScreen(ModalScreen[str | None]):
 What the new version leaves out is struck through, what it adds is underlined. The bits
 are the surprisal of each version given the text before it, and of the rest of the
 paragraph after it: fewer means that the model finds it likelier, not that it is better.
-The first token of a text has no surprisal.
+The first token of a text has no surprisal. First lines that only announce the new
+version, and end in a colon, are left out. Where the model writes the same again, it is
+asked up to three times more, at higher temperatures.
 """
     CSS_PATH = "rewrite.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]  # noqa: RUF012 (as the base's)
@@ -144,9 +148,8 @@ The first token of a text has no surprisal.
         self._version, self._ended, self._note = version, bool(version), note
         self._update()
 
-    def show_costs(self, present: VersionBits, version: VersionBits) -> None:
-        same = "\nThis version is the same text." * (self._version == self._present)
-        self._note = cost_table(present, version) + same
+    def show_costs(self, costs: str) -> None:
+        self._note = costs
         self._update()
 
     def show_error(self, error: LmtuiError) -> None:
@@ -189,22 +192,31 @@ The first token of a text has no surprisal.
         self.dismiss(None)
 
 
-def cost_table(present: VersionBits, version: VersionBits) -> str:
-    heads = ("text", "what follows", "sum")
-    rows = [
-        [NONE if cost is None else in_bits(cost) for cost in costs]
-        for costs in (
-            (present.own, present.following, present.total),
-            (version.own, version.following, version.total),
+def cost_table(
+    present: VersionBits, version: VersionBits, *, rough: bool = False
+) -> str:
+    """Return the bits of both versions, with those of what follows where there are any;
+    `rough` ones, of fast weights, are rounded."""
+    columns = [("text", present.own, version.own)]
+    if present.following is not None or version.following is not None:
+        columns += [
+            ("what follows", present.following, version.following),
+            ("sum", present.total, version.total),
+        ]
+    table: list[tuple[str, ...]] = [(SURPRISAL.full, "now", "rewritten")]
+    for head, *costs in columns:
+        cells = (
+            f"≈{number(cost, ',.0f')}" if rough and cost is not None else in_bits(cost)
+            for cost in costs
         )
-    ]
-    lines = [heads, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    names = (SURPRISAL.full, "now", "rewritten")
+        table.append((head, *cells))
+    widths = [max(map(len, column)) for column in table]
     return "\n".join(
-        pad_to(name, len(SURPRISAL.full))
-        + "".join(f"  {cell:>{size}}" for cell, size in zip(cells, widths, strict=True))
-        for name, cells in zip(names, lines, strict=True)
+        pad_to(name, widths[0])
+        + "".join(
+            f"  {cell:>{size}}" for cell, size in zip(cells, widths[1:], strict=True)
+        )
+        for name, *cells in zip(*table, strict=True)
     )
 
 
@@ -216,6 +228,8 @@ class _RewrittenPart:
     revision: int
     instruction: str = ""
     version: str = ""
+    earlier: set[str] = field(default_factory=set)
+    """The versions that were shown before."""
 
     @property
     def present(self) -> str:
@@ -278,7 +292,9 @@ class RewriteController(OfferController):
         self._open(dialog, replace_part)
         self._write(part, dialog)
 
-    def _write(self, part: _RewrittenPart, dialog: RewriteScreen) -> None:
+    def _write(
+        self, part: _RewrittenPart, dialog: RewriteScreen, tries: int = 0
+    ) -> None:
         self._client.cancel()  # the version before may still be scored
         prompt = _PROMPT.format(instruction=part.instruction, text=part.present.strip())
         pieces: list[str] = []
@@ -290,14 +306,19 @@ class RewriteController(OfferController):
         def show_end(result: GenerationResult) -> None:
             written = "".join(pieces) + result.piece
             thought = thinking_in(written)
-            part.version = with_outer_space(
+            part.version = version_of(
                 part.present, written[thought.end if thought else 0 :]
             )
+            is_same = part.version in part.earlier
+            if is_same and tries < _TRIES:
+                self._write(part, dialog, tries + 1)
+                return
             is_cut = result.reason is FinishReason.LENGTH
             note = "cut at its longest length; " if is_cut else ""
             dialog.show_end(part.version, f"{note}both versions are scored …")
             if part.version:
-                self._score(part, dialog)
+                part.earlier.add(part.version)
+                self._score(part, dialog, "The model writes no other." * is_same)
             else:
                 dialog.show_end("", "The model has written nothing.")
 
@@ -305,6 +326,7 @@ class RewriteController(OfferController):
             self._sampling,
             max_tokens=64 + len(part.present) // 2,
             seed=None,  # another one each time
+            temperature=self._sampling.temperature + _HOTTER * tries,
         )
         turns, info = (ChatTurn("user", prompt),), self._model.info
         thinking = False if info and info.switches_thinking else None
@@ -326,15 +348,20 @@ class RewriteController(OfferController):
             return "rewriting"
         return "scoring both versions" if self._client.is_pending(Slot.SPAN) else ""
 
-    def _score(self, part: _RewrittenPart, dialog: RewriteScreen) -> None:
+    def _score(self, part: _RewrittenPart, dialog: RewriteScreen, remark: str) -> None:
+        info = self._model.info
+        rough = info is not None and info.precision == "fast"
+        if part.version == part.present:
+            remark = "This version is the same text."
+
         def score_new(present: VersionBits) -> None:
-            self._bits(
-                part.with_version(),
-                part.start,
-                part.start + len(part.version),
-                lambda version: dialog.show_costs(present, version),
-                dialog.show_error,
-            )
+            def show(version: VersionBits) -> None:
+                costs = cost_table(present, version, rough=rough)
+                dialog.show_costs(f"{costs}\n{remark}".rstrip())
+
+            end = part.start + len(part.version)
+            text = part.with_version()
+            self._bits(text, part.start, end, show, dialog.show_error)
 
         self._bits(part.text, part.start, part.end, score_new, dialog.show_error)
 
@@ -367,8 +394,17 @@ def _last_run(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
     return newest
 
 
-def with_outer_space(present: str, written: str) -> str:
+def version_of(present: str, written: str) -> str:
+    """Return what a model wrote as a version of the present text: with the white space
+    around that one, and without first lines that end in a colon, unless that one begins
+    with such a line."""
+
+    def is_preamble(text: str) -> bool:
+        return text.partition("\n")[0].rstrip().endswith(":")
+
     inner = written.strip()
+    while not is_preamble(present.lstrip()) and is_preamble(inner):
+        inner = inner.partition("\n")[2].lstrip()
     if not inner:
         return ""
     lead = present[: len(present) - len(present.lstrip())]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from textual.widgets import Static
 
 from lmtui.editing.diff import word_diff
 from lmtui.engine.document.types import ScoredSpan
@@ -17,7 +18,7 @@ from lmtui.tui.editor.rewrite import (
     VersionBits,
     cost_table,
     version_bits,
-    with_outer_space,
+    version_of,
 )
 from tests.fake_writing import FakeWriter
 from tests.tui.editor.writer import TEXT, writing
@@ -64,6 +65,54 @@ async def test_text_stays_in_sight_beside_its_version(
         await writer.until(lambda: f"line {line} of the text" in writer.seen)
 
 
+async def test_preamble_is_no_part_of_a_version(tmp_path: Path) -> None:
+    answer = "The revised text is as follows:\nThe new text is as follows:\na dog"
+    async with writing(tmp_path, FakeWriter(["", answer, ""]), cursor=4) as writer:
+        await writer.expected()
+        writer.editor.go_to(4, 11)
+        await writer.press("alt+r")
+        await writer.answer("about dogs")
+        await writer.until(lambda: "r writes another" in writer.seen)
+        assert "as follows" not in writer.seen
+        await writer.press("enter")
+        assert writer.editor.text == f"{TEXT[:4]}a dog{TEXT[11:]}"
+
+
+async def test_another_version_differs_from_those_before_or_there_is_none(
+    tmp_path: Path,
+) -> None:
+    engine = FakeWriter(["", "one", "one", "one", "two", *["one", "two"] * 2])
+    async with writing(tmp_path, engine, cursor=4) as writer:
+        await writer.expected()
+        await writer.press("alt+r")
+        await writer.answer("shorter")
+        dialog = await writer.running.on(RewriteScreen)
+        words = dialog.query_one("#words", Static)
+        for version in ("one", "two"):
+            await writer.until(lambda: "rewritten" in writer.seen)
+            await writer.until(lambda version=version: version in str(words.content))
+            assert "writes no other" not in writer.seen
+            await writer.press("r")
+        await writer.until(lambda: "The model writes no other." in writer.seen)
+        asked = [given for verb, given in engine.calls if verb == "generate"]
+        drawn = [settings.temperature for _, settings in asked[-4:]]
+        assert drawn == sorted(set(drawn))
+
+
+async def test_table_of_bits_has_the_columns_with_numbers(tmp_path: Path) -> None:
+    text = "one two. three four.\n\nfive six.\n"
+    for end, has_more in ((8, True), (20, False)):
+        engine = FakeWriter(["other"] * 3)
+        async with writing(tmp_path, engine, text=text) as writer:
+            await writer.expected()
+            writer.editor.go_to(0, end)
+            await writer.press("alt+r")
+            await writer.answer("shorter")
+            await writer.until(lambda: "rewritten" in writer.seen)
+            for head in ("what follows", "sum"):
+                assert (head in writer.seen) == has_more
+
+
 async def test_version_that_is_left_changes_nothing(tmp_path: Path) -> None:
     engine = FakeWriter(["", "other", "another", ""])
     async with writing(tmp_path, engine, cursor=4) as writer:
@@ -102,12 +151,19 @@ def test_parts_of_a_difference_are_both_versions(old: str, new: str) -> None:
         ("the cat", " a dog\n", "a dog"),
         (" the cat\n", "a dog", " a dog\n"),
         ("x", " \n", ""),
+        (
+            "the cat",
+            "The text is as follows:\n\nIt is this: \na dog: here",
+            "a dog: here",
+        ),
+        ("the cat", "Here it is:", ""),
+        ("Food:\n- fish", "To eat:\n- fish\n", "To eat:\n- fish"),
     ],
 )
-def test_version_has_the_white_space_of_the_present_text(
+def test_version_has_the_outer_space_of_the_present_text_and_no_preamble(
     present: str, written: str, version: str
 ) -> None:
-    assert with_outer_space(present, written) == version
+    assert version_of(present, written) == version
 
 
 def test_bits_of_a_version_are_split_where_it_ends() -> None:
@@ -130,3 +186,5 @@ def test_bits_of_a_version_are_split_where_it_ends() -> None:
     table = cost_table(found, VersionBits(None, None)).splitlines()
     assert table[1].split() == ["now", "4.3", "5.8", "10.1"]
     assert table[2].split() == ["rewritten", "–", "–", "–"]
+    alone = cost_table(VersionBits(4.25, None), VersionBits(3.5, None), rough=True)
+    assert [line.split()[-1] for line in alone.splitlines()] == ["text", "≈4", "≈4"]
