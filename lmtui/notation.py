@@ -55,10 +55,10 @@ def number(value: float | None, form: str = ",.2f") -> str:
     return written.replace("-", "−")
 
 
-def log_prob(nats: float | None) -> str:
+def log_prob(nats: float | None, form: str = ",.2f") -> str:
     """Format a log-probability, or a sum of them, in nats: `−300.12`, never
     positive."""
-    return number(nats if nats is None or math.isnan(nats) else min(0.0, nats))
+    return number(nats if nats is None or math.isnan(nats) else min(0.0, nats), form)
 
 
 def in_bits(value: float | None) -> str:

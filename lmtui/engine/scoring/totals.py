@@ -62,6 +62,8 @@ class Sums:
     """Whether some of its numbers are from before an edit."""
     whole: bool = True
     """Whether all of its tokens that have a distribution were scored."""
+    rough: bool = False
+    """Whether fast weights gave its sum, whose decimals change from run to run."""
 
     @property
     def known(self) -> float | None:

@@ -71,7 +71,7 @@ class ScoreController(Controller):
         """Whether the totals on the screen are those of the text as it is."""
         self._open_list: SurprisesScreen | None = None  # while it is open
         self._idle: TimerHandle | None = None
-        self._has_model = False
+        self._has_model = self._is_rough = False
         self._why_not = ""  # why this model scores no text
         self._halt_reason = ""  # why scoring has ended early, until it goes on
         self._halt_revision = 0  # revision of the text at which that changed
@@ -89,6 +89,7 @@ class ScoreController(Controller):
     def follow_model(self, state: ModelState) -> None:
         can_score = state.capabilities.scores
         self._has_model = state.info is not None and can_score
+        self._is_rough = state.info is not None and state.info.precision == "fast"
         self._why_not = "" if can_score else state.capabilities.why_not
         self._client.cancel()
         self._halt("")
@@ -279,6 +280,7 @@ class ScoreController(Controller):
             bytes=total.bytes,
             stale=self.text.stale(start, end),
             whole=whole,
+            rough=self._is_rough,
         )
 
     # Surprising words.

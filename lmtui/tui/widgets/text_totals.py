@@ -39,7 +39,8 @@ class TextTotals(StyledLines):
 and in nats; surprisal is the same, positive and in bits. Both are shown once all tokens
 are scored; perplexity (ppl) and bits a byte (bits/B), which can be compared between
 models, are those of the tokens scored so far. ≈ marks numbers that will change: tokens
-are still to be scored, or were scored before an edit.
+are still to be scored, or were scored before an edit. Fast weights give Σ log P with
+small differences each time: it stands after ≈, without decimals.
 """
     PREFIX = "totals--"
     DEFAULT_CSS = """
@@ -107,15 +108,18 @@ def _width(labels: Sequence[str], parts: Sequence[Sums], rows: Sequence[Label]) 
 
 def cells_of(part: Sums, rows: Sequence[Label] = LABELS) -> tuple[str, ...]:
     values = (
-        notation.log_prob(part.total),
+        notation.log_prob(part.total, ",.0f" if part.rough else ",.2f"),
         notation.surprisal(part.total),
         notation.perplexity(part.perplexity),
         notation.rate(part.bits_per_character),
         notation.rate(part.bits_per_byte),
     )
-    mark = "≈" if part.stale else ""
+    marks = (part.stale or part.rough, *[part.stale] * (len(values) - 1))
     cells = (
-        *(cell if cell == NONE else mark + cell for cell in values),
+        *(
+            cell if cell == NONE else "≈" * marked + cell
+            for marked, cell in zip(marks, values, strict=True)
+        ),
         notation.count(part.scored),
         notation.count(part.tokens),
     )

@@ -27,6 +27,7 @@ from lmtui.engine.document.types import (
     Replacement,
     ScoredSpan,
 )
+from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import ConfirmDialog, PageScreen
@@ -128,6 +129,24 @@ async def test_editor_scores_the_whole_text_and_shows_its_sum(tmp_path: Path) ->
         go_on.set()
         await writer.expected()
         await writer.until(lambda: "≈" not in writer.seen)
+
+
+class FastWriter(FakeWriter):
+    """One with rounded weights."""
+
+    @property
+    def info(self) -> EngineInfo:
+        return replace(super().info, precision="fast")
+
+
+async def test_sum_of_fast_weights_has_no_decimals(tmp_path: Path) -> None:
+    async with writing(tmp_path, FastWriter()) as writer:
+        await writer.expected()
+        nats = writer.screen.scores.text.sum().logprob
+        await writer.until(lambda: f"≈−{-nats:,.0f} " in writer.seen)
+        sums = next(line for line in writer.seen.splitlines() if "Σ log P" in line)
+        assert "." not in sums.split("Σ log P")[1]
+        assert writer.seen.count("≈") == 2  # of the document and of the paragraph
 
 
 @pytest.mark.parametrize("tokens", [0, 1])
