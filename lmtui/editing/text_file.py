@@ -21,6 +21,7 @@ from typing import Literal
 from lmtui import files, paths
 from lmtui.errors import LmtuiError
 
+from lmtui.notation import counted
 _ANY = re.compile(r"\r\n|\r|\n")
 _NAMES = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
 
@@ -37,9 +38,9 @@ _UTF16: dict[bytes, Encoding] = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 _CONTROLS = bytes(c for c in (*range(32), 127) if chr(c) not in "\t\n\v\f\r\b\a\x1b")
-_MOST_CONTROLS = 8
-"""Control characters that a text in Latin-1 may have at least, and beyond that a
-twentieth of its bytes: others than those of layout."""
+_MOST_CONTROLS = 0.05
+"""Share of the bytes of a text in Latin-1 that may be control characters, others than
+those of layout."""
 _MOSTLY = 10
 """Characters in UTF-8 for each broken byte, with which a text is damaged UTF-8."""
 _UNSETTLED = 2_000_000_000  # ns within which two changes may get the same file time
@@ -191,8 +192,8 @@ def encoding_of(name: str, data: bytes) -> Encoding:
     if _can_be("utf-8", data):
         return "utf-8"
     controls = len(data) - len(data.translate(None, _CONTROLS))
-    if controls > max(_MOST_CONTROLS, len(data) // 20):
-        raise files.binary(name, f"{controls:,} control characters")
+    if controls > _MOST_CONTROLS * len(data):
+        raise files.binary(name, counted(controls, "control character"))
     valid = data.decode("utf-8", "ignore")
     broken = len(data) - len(valid.encode())
     characters = len(valid) - len(valid.encode("ascii", "ignore"))

@@ -126,9 +126,10 @@ def test_utf16_and_latin1_are_read_and_saved_as_such(
         CONTENTS,
         st.sampled_from(["utf-16-le", "utf-16-be"]),
     )
-    | st.text(st.characters(min_codepoint=1, max_codepoint=255))
-    .filter(lambda text: sum(not letter.isprintable() for letter in text) < 8)
-    .map(lambda text: text.encode("latin-1"))
+    | st.text(
+        st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f")
+        | st.sampled_from("\t\n\v\f\r\b\a\x1b")
+    ).map(lambda text: text.encode("latin-1"))
 )
 def test_unedited_and_undone_text_is_saved_byte_for_byte(data: bytes) -> None:
     with TemporaryDirectory() as folder:
@@ -171,6 +172,7 @@ def test_character_that_latin1_lacks_is_saved_only_under_another_name(
         b"\xff\xfea\0b\0c",  # half a character at the end
         "\ufeffa\0b".encode("utf-16-le"),
         gzip.compress(bytes(range(256)) * 9, mtime=0),
+        bytes(range(1, 7)) + bytes(range(150, 244)),  # without NUL, and short
     ],
 )
 def test_binary_data_is_no_text_in_another_encoding(
