@@ -319,7 +319,8 @@ class FileController(Controller):
         file, editor = self.current, self._editor
         if file.is_named and file.is_new:
             editor.end_last_line()
-        text = editor.text
+        text, cursor = editor.text, editor.cursor_index
+        revision = editor.revision
 
         def work() -> SaveResult | FileChange | Path:
             if not overwrite and path is None and (change := changed_on_disk(file)):
@@ -331,11 +332,13 @@ class FileController(Controller):
         def end(result: SaveResult | FileChange | Path) -> None:
             match result:
                 case SaveResult():
+            # Whoever writes on meanwhile does not mean the dialog by a letter.
+            asked = editor.revision == revision
                     self._finish_save(result, then)
                 case FileChange():
-                    self._ask_about_change(result, then)
+                    self._ask_about_change(result, then, asked)
                 case _:
-                    self._ask_about_existing(result, then)
+                    self._ask_about_existing(result, then, asked)
 
         self._run_request(work, end, "the file was not saved")
 
@@ -355,7 +358,9 @@ class FileController(Controller):
             leaving, self._pending_leave = self._pending_leave, None
             self.leave_then(leaving)
 
-    def _ask_about_change(self, change: FileChange, then: Then | None) -> None:
+    def _ask_about_change(
+        self, change: FileChange, then: Then | None, asked: bool = True
+    ) -> None:
         def answer(key: str | None) -> None:
             if key == "o":
                 self._save(then=then, overwrite=True)
@@ -366,7 +371,7 @@ class FileController(Controller):
             elif key == "v":
                 self._show_diff(change, then)
 
-        self._show_dialog(about_change(self.current, change), answer)
+        self._show_dialog(about_change(self.current, change, asked=asked), answer)
 
     def _show_diff(self, change: FileChange, then: Then | None) -> None:
         file, text = self.current, self._editor.text
@@ -382,14 +387,14 @@ class FileController(Controller):
 
         self._run_request(work, show, "the file can't be compared")
 
-    def _ask_about_existing(self, path: Path, then: Then | None) -> None:
+    def _ask_about_existing(self, path: Path, then: Then | None, asked: bool) -> None:
         def answer(key: str | None) -> None:
             if key == "o":
                 self._save(path, then=then, overwrite=True)
             elif key == "n":
                 self.save_as(then)
 
-        self._show_dialog(about_existing(path), answer)
+        self._show_dialog(about_existing(path, asked=asked), answer)
 
     def _reload(self) -> None:
         path = self.current.path

@@ -1,6 +1,7 @@
 """Questions of the editor about its file, each as a dialog.
 
-The program opens all but the one before leaving by itself. Knows no editor.
+The program opens the one about recovered text by itself, the others where saving or
+leaving was `asked` for. Knows no editor.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def about_recovered(file: TextFile, recovered: Recovered) -> ConfirmDialog:
     return ConfirmDialog("There is unsaved text", details, choices, harmless="l")
 
 
-def about_change(file: TextFile, change: FileChange) -> ConfirmDialog:
+def about_change(file: TextFile, change: FileChange, *, asked: bool) -> ConfirmDialog:
     gone = change.kind == "gone"
     before = time_words(change.before) if change.before else "it was not there"
     now = time_words(change.now) if change.now else "it is not there"
@@ -68,7 +69,7 @@ def about_change(file: TextFile, change: FileChange) -> ConfirmDialog:
             Choice("v", "View diff", "compare the file on disk with your text"),
         ]
     title = "The file was deleted" if gone else "The file has changed on disk"
-    return ConfirmDialog(title, details, choices, harmless="c")
+    return ConfirmDialog(title, details, choices, harmless="c", asked=asked)
 
 
 def diff_page(
@@ -91,14 +92,14 @@ def diff_words(on_disk: str, text: str) -> Content:
     return Content("\n").join(styled)
 
 
-def about_existing(path: Path) -> ConfirmDialog:
+def about_existing(path: Path, *, asked: bool) -> ConfirmDialog:
     choices = [
         Choice("o", "Overwrite", "replace that file with your text"),
         Choice("n", "Other name", "choose a different name"),
         Choice("c", "Cancel", "keep editing; nothing is saved"),
     ]
     title, details = "The file already exists", [visible_line(str(path))]
-    return ConfirmDialog(title, details, choices, harmless="c")
+    return ConfirmDialog(title, details, choices, harmless="c", asked=asked)
 
 
 def about_unsaved(file: TextFile) -> ConfirmDialog:
