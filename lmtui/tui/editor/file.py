@@ -157,6 +157,8 @@ class FileController(Controller):
         def fail(error: LmtuiError) -> None:
             self._pending_requests -= 1
             self._pending_leave = None
+            if error.title != bug:  # first of all, what was not done
+                error = LmtuiError(bug, str(error), error.hint)
             self._screen.show_error(error)
 
         self._in_thread(work, end, fail, bug)
