@@ -118,9 +118,21 @@ class RecoveryCopy:
             if now - self._last < SECONDS:
                 return False
             self._last = now
-            write(self._file.path, self._file.digest, text, cursor)
-            self._kept = text
+            self._write(text, cursor)
             return True
+
+    def keep(self, text: str, cursor: int) -> None:
+        """Write `text` at once, until the file has it.
+
+        Raises:
+            LmtuiError: the copy can't be written.
+        """
+        with self._lock:
+            self._write(text, cursor)
+
+    def _write(self, text: str, cursor: int) -> None:
+        write(self._file.path, self._file.digest, text, cursor)
+        self._kept = text
 
     def rebase(self, file: TextFile) -> None:
         """Remove the copy because the text was saved as this file."""

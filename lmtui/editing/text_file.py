@@ -14,14 +14,15 @@ import os
 import re
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from lmtui import files, paths
 from lmtui.errors import LmtuiError
-
 from lmtui.notation import counted
+
 _ANY = re.compile(r"\r\n|\r|\n")
 _NAMES = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
 
@@ -291,8 +292,8 @@ def _is_read_only(path: Path, info: os.stat_result) -> bool:
 @dataclass(frozen=True, slots=True)
 class SaveResult:
     file: TextFile
-    notes: tuple[str, ...] = ()
-    """Properties of the file that were lost, a clause each; usually empty."""
+    note: str = ""
+    """What of the file was lost, in a clause; usually empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,22 +315,30 @@ class FileChange:
 
 
 def save(
-    file: TextFile, text: str, path: str | os.PathLike[str] | None = None
+    file: TextFile,
+    text: str,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    keep: Callable[[], object] = lambda: None,
 ) -> SaveResult:
     """Write `text` as the content of `file`, or under another path.
 
     A temporary file beside it is synced and then renamed to it, with its permissions
-    and, as far as the system allows, its owner. Links are followed. Other hard links to
-    the file keep the old text, and a note says so. Under another path, a text that the
-    encoding can't hold is written as UTF-8. The caller checks `changed_on_disk` before.
+    and, as far as the system allows, its owner. Links are followed. A file with other
+    hard links is written in place, so that they have the text too; `keep` is called
+    before, to keep the text in another file until then. Under another path, a text that
+    the encoding can't hold is written as UTF-8. The caller checks `changed_on_disk`
+    before.
 
     Raises:
-        LmtuiError: the file can't be written; it is as it was.
+        LmtuiError: the file can't be written; unless it has other hard links, it is as
+            it was.
     """
     path = file.path if path is None else Path(path).absolute()
     if path != file.path and file.encoding == "latin-1" and max(text, default="") > "ÿ":
         file = replace(file, encoding="utf-8")
     data = to_bytes(file, text)
+    in_place = False
     try:
         target = Path(os.path.realpath(path))
         before = target.stat() if target.exists() else None
@@ -337,11 +346,16 @@ def save(
             require_regular(path, before)
             if not os.access(target, os.W_OK):
                 raise PermissionError(errno.EACCES, "it is read-only")
-        like = target if before else None
-        paths.write_atomically(target, data, like=like, private=False)
+        if before and before.st_nlink > 1:
+            keep()
+            in_place = True
+            _write_in_place(target, data)
+        else:
+            like = target if before else None
+            paths.write_atomically(target, data, like=like, private=False)
         after = target.stat()
     except (OSError, ValueError) as error:
-        raise _not_saved(path, error) from error
+        raise _not_saved(path, error, in_place=in_place) from error
     saved = replace(
         file,
         path=path,
@@ -350,7 +364,18 @@ def save(
         read_only=False,
         is_named=True,
     )
-    return SaveResult(saved, _notes(before, after))
+    owner = (after.st_uid, after.st_gid)
+    is_kept = before is None or (before.st_uid, before.st_gid) == owner
+    note = "" if is_kept else "the file's owner could not be kept, it is yours now"
+    return SaveResult(saved, note)
+
+
+def _write_in_place(target: Path, data: bytes) -> None:
+    with target.open("r+b") as file:
+        file.write(data)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def changed_on_disk(file: TextFile) -> FileChange | None:
@@ -387,22 +412,14 @@ def _is_the_same(path: Path, info: os.stat_result, stamp: Stamp) -> bool:
         return False
 
 
-def _notes(before: os.stat_result | None, after: os.stat_result) -> tuple[str, ...]:
-    """Return the properties that the new file did not take over from the old one."""
-    if before is None:
-        return ()
-    notes = []
-    if before.st_nlink > 1:
-        notes.append("other hard links to the file keep the old text")
-    if (before.st_uid, before.st_gid) != (after.st_uid, after.st_gid):
-        notes.append("the file's owner could not be kept, it is yours now")
-    return tuple(notes)
-
-
-def _not_saved(path: Path, error: OSError | ValueError) -> LmtuiError:
+def _not_saved(
+    path: Path, error: OSError | ValueError, *, in_place: bool
+) -> LmtuiError:
     reason = getattr(error, "strerror", None) or error
     code = getattr(error, "errno", None)
-    if code in _FULL:
+    if in_place:
+        hint = "Now it may have a part of your text; all of it is in a recovery copy."
+    elif code in _FULL:
         hint = "Free some space, or save it in another place."
     elif code in _NOT_THERE:
         hint = "Create the folder, or save it in another place."

@@ -102,7 +102,7 @@ def test_save_keeps_extended_attributes(file: TextFile) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser gives files away")
 def test_save_keeps_the_owner(file: TextFile) -> None:
     os.chown(file.path, 1234, 2345)
-    assert save(file, "new").notes == ()
+    assert save(file, "new").note == ""
     now = file.path.stat()
     assert (now.st_uid, now.st_gid) == (1234, 2345)
 
@@ -119,8 +119,8 @@ def test_save_notes_an_owner_it_could_not_keep(
     os.chown(file.path, 1234, 2345)
     file.path.chmod(0o664)
     monkeypatch.setattr(os, "chown", refuse)
-    notes = save(file, "new").notes
-    assert notes == ("the file's owner could not be kept, it is yours now",)
+    note = save(file, "new").note
+    assert note == "the file's owner could not be kept, it is yours now"
     # Another group does not get what the old one was allowed.
     assert file.path.stat().st_mode & 0o777 == 0o644
 
@@ -138,13 +138,33 @@ def test_save_follows_symbolic_links(file: TextFile, tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "b.txt").read_bytes() == b"b"
 
 
-def test_save_notes_other_hard_links(file: TextFile, tmp_path: Path) -> None:
+def test_file_with_hard_links_is_written_in_place_once_its_text_is_kept(
+    file: TextFile, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     other.hardlink_to(file.path)
-    saved = save(file, "new")
-    assert saved.notes == ("other hard links to the file keep the old text",)
-    assert (file.path.read_bytes(), other.read_bytes()) == (b"new", b"old\n")
-    assert save(saved.file, "newer").notes == ()
+    on_disk: list[bytes] = []
+    for text in ("longer than before", "new"):
+        saved = save(file, text, keep=lambda: on_disk.append(other.read_bytes()))
+        assert saved.note == "" and other.samefile(file.path)
+        assert other.read_text() == text == load(file.path).text
+        assert changed_on_disk(saved.file) is None
+    assert on_disk == [b"old\n", b"longer than before"]
+    other.unlink()
+    save(load(file.path), "newer", keep=lambda: on_disk.append(b""))
+    assert len(on_disk) == 2
+
+
+def test_file_with_hard_links_is_untouched_where_its_text_is_not_kept(
+    file: TextFile, tmp_path: Path
+) -> None:
+    def keep() -> None:
+        raise LmtuiError("this folder can't be written to")
+
+    (tmp_path / "other").hardlink_to(file.path)
+    with pytest.raises(LmtuiError, match="this folder"):
+        save(file, "new", keep=keep)
+    assert is_as_it_was(file)
 
 
 def test_save_under_another_name_keeps_the_old_file(file: TextFile) -> None:

@@ -140,7 +140,7 @@ def test_unedited_and_undone_text_is_saved_byte_for_byte(data: bytes) -> None:
         assert to_bytes(file, file.text) == data
         saved = save(file, file.text)
         assert path.read_bytes() == data
-        assert (saved.file.text, saved.notes) == (file.text, ())
+        assert (saved.file.text, saved.note) == (file.text, "")
         edited = save(saved.file, "x" + file.text).file
         assert path.read_bytes() != data
         save(edited, file.text)

@@ -318,8 +318,8 @@ class FileController(Controller):
         then: Then | None = None,
         overwrite: bool = False,
     ) -> None:
-        file, editor = self.current, self._editor
-        if file.is_named and file.is_new:
+        file, editor, copy = self.current, self._editor, self._copy
+        if file.is_named and not file.text:
             editor.end_last_line()
         text, cursor = editor.text, editor.cursor_index
         revision = editor.revision
@@ -329,13 +329,13 @@ class FileController(Controller):
                 return change
             if not overwrite and path is not None and path.exists():
                 return path
-            return save(file, text, path)
+            return save(file, text, path, keep=lambda: copy.keep(text, cursor))
 
         def end(result: SaveResult | FileChange | Path) -> None:
-            match result:
-                case SaveResult():
             # Whoever writes on meanwhile does not mean the dialog by a letter.
             asked = editor.revision == revision
+            match result:
+                case SaveResult():
                     self._finish_save(result, then)
                 case FileChange():
                     self._ask_about_change(result, then, asked)
@@ -350,8 +350,9 @@ class FileController(Controller):
             self._copy = RecoveryCopy(saved.file)
         self._set_file(saved.file)
         self._drop_copy(old_copy)
-        for note in saved.notes:
-            self._screen.notify(f"Saved, but {note}.", severity="warning", markup=False)
+        if saved.note:
+            words = f"Saved, but {saved.note}."
+            self._screen.notify(words, severity="warning", markup=False)
         self._on_changed()
         self._screen.activity.notice(f"saved {self.name}")
         if then is not None:

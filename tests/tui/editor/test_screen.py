@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from textual.widgets import Input
 
 from lmtui import state
 from lmtui.editing import recovery
-from lmtui.editing.text_file import save
+from lmtui.editing.text_file import FileChange, TextFile, changed_on_disk, save
 from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.document.types import (
     CursorPrediction,
@@ -451,6 +452,84 @@ async def test_replacing_a_word_is_one_undo_step(tmp_path: Path) -> None:
 # The file.
 
 
+async def test_letters_answer_the_question_that_saving_has_asked(
+    tmp_path: Path,
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("keep me")
+    async with writing(tmp_path) as writer:
+        await writer.type("zz")
+        writer.file.write_text("theirs")
+        await writer.press("ctrl+s")
+        await writer.asked("changed on disk")
+        await writer.press("v")
+        await writer.running.on(PageScreen)
+        await writer.press("escape")
+        await writer.asked("changed on disk")
+        await writer.press("n")
+        await writer.answer(str(other))
+        await writer.asked("The file already exists")
+        await writer.press("o")
+        await writer.until(lambda: other.read_text() == "zz" + TEXT)
+        assert writer.editor.text == "zz" + TEXT
+    assert writer.file.read_text() == "theirs"
+
+
+async def test_letters_that_are_typed_during_a_save_are_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = Event()
+
+    def slow(file: TextFile) -> FileChange | None:
+        assert go_on.wait(20)
+        return changed_on_disk(file)
+
+    async with writing(tmp_path) as writer:
+        writer.file.write_text("theirs")
+        monkeypatch.setattr(file_screen, "changed_on_disk", slow)
+        await writer.type("z")
+        await writer.press("ctrl+s")
+        await writer.type("zo")
+        go_on.set()
+        await writer.asked("changed on disk")
+        await writer.type("o")
+        await writer.until(lambda: writer.editor.text == "zzoo" + TEXT)
+        assert writer.file.read_text() == "theirs"
+
+
+async def test_both_names_of_a_file_have_the_text_after_a_save(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        other = tmp_path / "other.txt"
+        other.hardlink_to(writer.file)
+        await writer.type("x")
+        await writer.press("ctrl+s")
+        await writer.until(lambda: "saved draft.txt" in writer.seen)
+        assert other.read_text() == "x" + TEXT and other.samefile(writer.file)
+        await writer.until(lambda: not recovery_copies())
+
+
+async def test_failure_within_a_file_with_two_names_leaves_a_recovery_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, kept = os.fsync, list[str]()
+
+    def fail(handle: int) -> None:
+        if os.fstat(handle).st_ino == writer.file.stat().st_ino:
+            kept.extend(copy.read_text() for copy in recovery_copies())
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(handle)
+
+    async with writing(tmp_path) as writer:
+        (tmp_path / "other.txt").hardlink_to(writer.file)
+        await writer.type("x")
+        monkeypatch.setattr(os, "fsync", fail)
+        await writer.press("ctrl+s")
+        await writer.until(lambda: "the file was not saved" in writer.running.notices)
+        assert "all of it is in a recovery copy" in writer.running.notices
+        assert [copy.partition("\n")[2] for copy in kept] == ["x" + TEXT]
+        assert writer.screen.file.unsaved and len(recovery_copies()) == 1
+
+
 async def test_a_new_file_is_made_when_it_is_saved(tmp_path: Path) -> None:
     async with writing(tmp_path, text="") as writer:
         assert not writer.file.exists()
@@ -465,6 +544,19 @@ async def test_a_new_file_is_made_when_it_is_saved(tmp_path: Path) -> None:
         assert writer.editor.text == "a"
         await writer.press("ctrl+s")  # it is no new file any more
         await writer.until(lambda: writer.file.read_bytes() == b"a")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(b"", b"a\n"), (b"b", b"ab"), (b"b\n", b"ab\n")]
+)
+async def test_an_empty_file_gets_a_last_newline_and_others_keep_theirs(
+    tmp_path: Path, before: bytes, after: bytes
+) -> None:
+    (tmp_path / "draft.txt").write_bytes(before)
+    async with writing(tmp_path, text=b"") as writer:
+        await writer.type("a")
+        await writer.press("ctrl+s")
+        await writer.until(lambda: writer.file.read_bytes() == after)
 
 
 async def test_saving_asks_when_the_file_changed_on_disk(tmp_path: Path) -> None:
@@ -583,6 +675,7 @@ async def test_editor_goes_on_while_no_thread_can_be_started(
             await writer.until(lambda: len(refused) > 2)
             await writer.press("ctrl+s")
             await writer.until(lambda: "no thread or process" in writer.running.notices)
+            assert "the file was not saved no thread" in writer.running.notices
             assert writer.screen.file.unsaved and writer.file.read_text() == TEXT
         await writer.press("escape")
         await writer.press("ctrl+s")
@@ -596,9 +689,9 @@ def slow_saving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     """Saving waits for the event, which is set at the end."""
     go_on = Event()
 
-    def wait(*arguments: Any) -> Any:
+    def wait(*arguments: Any, **how: Any) -> Any:
         assert go_on.wait(20)
-        return save(*arguments)
+        return save(*arguments, **how)
 
     monkeypatch.setattr(file_screen, "save", wait)
     try:
