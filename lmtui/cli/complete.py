@@ -184,7 +184,7 @@ def read_request(
         text = split_ending(read_stdin().removeprefix(_BOM))[0]
     else:
         text = _from_file(file)
-    cursor = positions.offset_of(text, *position) if position else len(text)
+    cursor = positions.nearest_offset(text, *position) if position else len(text)
     context = read_context(with_, Path(file))
     name = "" if file == STDIN else Path(file).name
     return CompletionRequest(text, cursor, single_line, name, context)
@@ -204,12 +204,12 @@ def read_writing(
     if name == STDIN:
         with keys_from_terminal():
             file = text_file.piped(read_stdin().encode())
-            cursor = positions.offset_of(file.text, *position)
+            cursor = positions.nearest_offset(file.text, *position)
     elif not is_interactive():
         raise LmtuiError("the editor needs a terminal", "", "Give --print.")
     else:
         file = text_file.load(name)
-        cursor = positions.offset_of(file.text, *position)
+        cursor = positions.nearest_offset(file.text, *position)
         if not file.is_new:
             state.remember([name])
     writing = _writing(file, cursor, settings)

@@ -29,35 +29,43 @@ def parsed(line_col: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def nearest_offset(text: str, line: int, column: int) -> int:
+    """Return the offset of a location; beyond the end of its line or of the text, that
+    end."""
+    start = 0
+    for _ in range(line - 1):
+        if (end := text.find("\n", start)) < 0:
+            return len(text)
+        start = end + 1
+    return min(start + max(1, column) - 1, _line(text, start)[1])
+
+
 def offset_of(text: str, line: int, column: int) -> int:
     """Return the offset of a location; the end of a line is one too.
 
     Raises:
         LmtuiError: the text has no such location.
     """
-    lines = text.count("\n") + 1
-    if not 1 <= line <= lines:
-        detail = f"line {line}; the text has {counted(lines, 'line')}"
+    offset, lines = nearest_offset(text, line, column), text.split("\n")
+    if location_of(text, offset) == (line, column):
+        return offset
+    if not 1 <= line <= len(lines):
+        detail = f"line {line}; the text has {counted(len(lines), 'line')}"
         raise LmtuiError("there is no such line", detail, _HINT)
-    start = 0
-    for _ in range(line - 1):
-        start = text.index("\n", start) + 1
-    end = text.find("\n", start)
-    length = (len(text) if end < 0 else end) - start
-    if not 1 <= column <= length + 1:
-        detail = f"column {column}; line {line} has {counted(length, 'character')}"
-        raise LmtuiError("there is no such column", detail, _HINT)
-    return start + column - 1
+    length = counted(len(lines[line - 1]), "character")
+    detail = f"column {column}; line {line} has {length}"
+    raise LmtuiError("there is no such column", detail, _HINT)
 
 
 def offset_named(text: str, line_col: str) -> int:
-    """Return the offset of a location: LINE:COL, or LINE for the beginning of a line.
+    """Return the nearest offset of a location: LINE:COL, or LINE for the beginning of a
+    line.
 
     Raises:
-        LmtuiError: `line_col` is not a location, or the text has no such location.
+        LmtuiError: `line_col` is not a location.
     """
     line_col = line_col.strip()
-    return offset_of(
+    return nearest_offset(
         text, *parsed(f"{line_col}:1" if _LINE.fullmatch(line_col) else line_col)
     )
 

@@ -62,7 +62,9 @@ def test_at_continues_from_the_given_location(file: Path) -> None:
     asked = ("complete", str(file), "--print", "--max-tokens", "7", "--at")
     assert run(*asked, "1:13").out == greedy(TEXT, 12, 7)
     assert run(*asked, "2:5").out == greedy(TEXT, 49, 7)
-    assert run(*asked, "2:8").out == greedy(TEXT, None, 7)
+    for beyond in ("2:8", "2:99", "250:17"):
+        assert run(*asked, beyond).out == greedy(TEXT, None, 7)
+    assert run(*asked, "1:999").out == greedy(TEXT, TEXT.index("\n"), 7)
 
 
 def test_stdin_is_read_like_a_file(file: Path) -> None:
@@ -149,7 +151,6 @@ def test_ctrl_c_ends_the_completion_as_cancelled(file: Path) -> None:
     [
         (b"a", [], "the editor needs a terminal"),
         (b"a", ["--print", "--at", "3"], "this is not a LINE:COL: 3"),
-        (b"a", ["--print", "--at", "2:1"], "there is no such line"),
         (b"a\0b", ["--print"], "this is a binary file"),
         (b"\xef\xbb\xbf\xff", ["--print"], "the text is not valid UTF-8"),
         (b"", ["--print"], "there is nothing to continue"),
@@ -177,7 +178,7 @@ def test_piped_text_that_cannot_be_edited_is_refused_on_a_terminal() -> None:
     for content, *at, title in (
         (b"a\xff", "the text is not valid UTF-8"),
         (b"a\0b", "this is a binary file"),
-        (b"a", "--at", "2:1", "there is no such line"),
+        (b"a", "--at", "2", "this is not a LINE:COL: 2"),
         (b"a" * 20_000_001, "the file is too large to edit"),
     ):
         with running("complete", "-", *map(str, at), piped=content) as terminal:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lmtui.editing.positions import (
     location_of,
+    nearest_offset,
     offset_named,
     offset_of,
     paragraph_at,
@@ -35,6 +36,15 @@ def test_offset_of_accepts_only_existing_locations(
     else:
         with pytest.raises(LmtuiError):
             offset_of(text, line, column)
+
+
+@given(TEXT, st.integers(1, 22), st.integers(1, 22))
+def test_nearest_offset_is_the_last_one_up_to_a_location(
+    text: str, line: int, column: int
+) -> None:
+    offsets = range(len(text) + 1)
+    found = nearest_offset(text, line, column)
+    assert found == max(o for o in offsets if location_of(text, o) <= (line, column))
 
 
 @pytest.mark.parametrize(
@@ -68,10 +78,11 @@ def test_parsed_refuses_malformed_locations(place: str) -> None:
 def test_location_without_a_column_is_the_line_start() -> None:
     assert offset_named("a\nbcd", " 2 ") == offset_named("a\nbcd", "2:1") == 2
     assert offset_named("a\nbcd", "2:3") == 4
+    assert offset_named("a\nbcd", "2:9") == offset_named("a\nbcd", "3") == 5
 
 
-@pytest.mark.parametrize("place", ["", "x", "0", "3", "2:9", "1:", "1 2"])
-def test_offset_named_refuses_malformed_or_missing_locations(place: str) -> None:
+@pytest.mark.parametrize("place", ["", "x", "1:", "1 2"])
+def test_offset_named_refuses_malformed_locations(place: str) -> None:
     with pytest.raises(LmtuiError):
         offset_named("a\nbcd", place)
 

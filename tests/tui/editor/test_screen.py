@@ -406,9 +406,11 @@ async def test_keys_typed_at_once_go_to_the_field_that_each_is_meant_for(
         await writer.until(lambda: by.value == "a b")
         assert words.value == "the"
         await writer.press("escape")
-        type_at_once("ctrl+g", *"2:5", "enter")
-        await writer.until(lambda: writer.editor.cursor_index == 27)
-        await writer.until(lambda: writer.editor.has_focus)
+        ends = ("2:5", 27), ("1:99", TEXT.index("\n")), ("999", len(TEXT))
+        for place, offset in ends:
+            type_at_once("ctrl+g", *place, "enter")
+            await writer.until(lambda at=offset: writer.editor.cursor_index == at)
+            await writer.until(lambda: writer.editor.has_focus)
 
 
 async def test_lines_are_wrapped_numbered_and_copied_by_keys(tmp_path: Path) -> None:
