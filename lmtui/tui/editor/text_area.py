@@ -30,7 +30,7 @@ from textual.widgets.text_area import EditResult
 
 from lmtui.editing.find import Matches
 from lmtui.editing.indent import leading, new_line
-from lmtui.engine.document.words import can_cut
+from lmtui.engine.document.words import can_cut, word_at
 from lmtui.tui.editor.document import (
     KINDS,
     HeatMap,
@@ -416,6 +416,14 @@ shows ↳ instead of a line number; in code and in lists it is indented like its
         x = event.x - self.gutter_width + self.scroll_offset.x - self.gutter.left
         y = event.y + self.scroll_offset.y - self.gutter.top
         return self._layout().offset_to_location(Offset(x, y))
+
+    def on_click(self, event: events.Click) -> None:
+        """Select the word at a double click, and the line at a triple one."""
+        if event.chain > 1:
+            row, column = self.get_target_document_location(event)
+            line = self._lines[row]
+            start, end = (0, len(line)) if event.chain > 2 else word_at(line, column)
+            self.selection = Selection((row, start), (row, end))
 
     def find_matching_bracket(self, bracket: str, search_from: Location) -> None:
         """Do nothing: the bracket could be at the other end of a large text."""

@@ -428,6 +428,19 @@ async def test_lines_are_wrapped_numbered_and_copied_by_keys(tmp_path: Path) -> 
         await writer.until(lambda: "Ctrl+Q quits." in writer.running.notices)
 
 
+async def test_two_clicks_select_a_word_and_three_a_line(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.expected()
+        selected = ["", "sat", TEXT.split("\n")[0]]
+        for clicks, text in enumerate(selected, start=1):
+            at = writer.editor.gutter_width + TEXT.index("sat") + 1
+            await writer.running.pilot.click(
+                writer.editor, offset=(at, 0), times=clicks
+            )
+            assert writer.editor.selected_text == text
+        assert writer.editor.has_focus
+
+
 async def test_replacing_a_word_is_one_undo_step(tmp_path: Path) -> None:
     go_on = Event()
 
