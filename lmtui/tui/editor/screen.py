@@ -32,6 +32,7 @@ from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.editor.why import EditorWhyController
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspect_source import InspectSource
+from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
@@ -138,6 +139,9 @@ scores.
             self.why,
         )
         self.activity.controllers = self.controllers
+        self._is_loading = True
+        self._wish: tuple[Callable[[], object], object] | None = None
+        """What a key asked of a model that was loading, and where."""
 
     def compose(self) -> ComposeResult:
         with MainPart(id="main"):
@@ -180,8 +184,27 @@ scores.
             if bar.is_open:
                 bar.action_close()
         self._hint.hide()
+        self._wish = None
         self.suggestions.code_hint.hide()
         self.focus_text()
+
+    def follow_model(self, state: ModelState) -> None:
+        super().follow_model(state)
+        self._is_loading = state.loading
+        if self._wish is None or self._is_loading:
+            return
+        (call, place), self._wish = self._wish, None
+        if state.info is not None and place == self.editor.here and self.is_active:
+            call()
+
+    def _with_model(self, call: Callable[[], object]) -> None:
+        """Do something with the model; if it is loading, once it is ready, unless the
+        user has gone on."""
+        if self._is_loading:
+            self._wish = call, self.editor.here
+            self.notify("This comes when the model is loaded, unless you write on.")
+        else:
+            call()
 
     def _follow_file(self) -> None:
         self.scores.forget()
@@ -211,7 +234,7 @@ scores.
 
     @on(GhostEditor.SuggestionRequested)
     def suggest_now(self) -> None:
-        self.suggestions.suggest_now()
+        self._with_model(self.suggestions.suggest_now)
 
     @on(GhostEditor.AlternativeRequested)
     def show_alternative(self) -> None:
@@ -238,16 +261,16 @@ scores.
         self.suggestions.switch()
 
     def action_rewrite(self) -> None:
-        self.rewrite.ask(self._prompt)
+        self._with_model(partial(self.rewrite.ask, self._prompt))
 
     def action_replace(self) -> None:
-        self.replacements.ask()
+        self._with_model(self.replacements.ask)
 
     def action_why(self) -> None:
         self.why.ask()
 
     def action_proofread(self) -> None:
-        self.proofread.ask()
+        self._with_model(self.proofread.ask)
 
     def action_undo(self) -> None:
         self.editor.action_undo()

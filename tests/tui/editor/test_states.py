@@ -202,6 +202,39 @@ async def test_long_text_says_that_what_was_shown_of_it_is_scored(
         assert UNTIL not in writer.seen
 
 
+WISHES = (
+    ("alt+k", "Corrections by the model"),
+    ("f7", "In place of “"),
+    ("alt+r", "Rewrite  shorter"),
+    ("ctrl+@", "by the fire."),
+)
+
+
+@pytest.mark.parametrize(("key", "answer"), WISHES)
+async def test_wish_of_a_model_that_loads_comes_when_it_is_there(
+    tmp_path: Path, key: str, answer: str
+) -> None:
+    engine = Writer([" by the fire."] * 9, words=[Replacement("dog", -1.0, "", -1.0)])
+    async with editor(tmp_path, engine) as here:
+        await here.says("loading the model", LOADING)
+        await here.press(key)
+        assert answer not in here.running.seen
+        engine.let("load")
+        await here.running.until(lambda: answer in here.running.seen)
+
+
+@pytest.mark.parametrize("end", ["x", "escape", "f1"])
+async def test_wish_ends_where_the_user_goes_on(tmp_path: Path, end: str) -> None:
+    engine = Writer([" by the fire."] * 9)
+    async with editor(tmp_path, engine) as here:
+        await here.says("loading the model", LOADING)
+        await here.press("alt+k", end)
+        engine.let("load")
+        await here.running.until(lambda: here.running.app.model.info)
+        await here.running.pilot.pause()
+        assert "Corrections by the model" not in here.running.seen
+
+
 @pytest.mark.parametrize("step", range(1, examples(6, full=len(STATES)), 2))
 async def test_what_the_editor_says_is_so_whatever_it_said_before(
     tmp_path: Path, step: int
