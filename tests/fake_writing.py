@@ -85,8 +85,6 @@ class FakeWriter(FakeEngine):
             unexplored=0.0,
             following=self._following(before, after) if before and after else None,
             read=None,
-            tokens=len(text.encode()),
-            window=(0, len(before)),
         )
 
     def score_span(self, text: str, start: int, end: int) -> Iterator[ScoredSpan]:

@@ -154,17 +154,6 @@ class ScoredText:
                 if start <= placed.start + base < end:
                     yield placed.moved(base)
 
-    def at(self, position: int) -> TokenAt | None:
-        """Return the token at an offset; the first of those that share the
-        character."""
-        line = self.line_of(position)
-        base = self._starts[line]
-        candidates = (
-            p for p in self._lines[line] if p.start + base <= position < p.end + base
-        )
-        placed = next(candidates, None)
-        return placed.moved(base) if placed else None
-
     def is_fresh(self, line: int) -> bool:
         return self._fresh[line] >= self._length(line)
 

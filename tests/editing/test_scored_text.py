@@ -140,14 +140,6 @@ def test_extended_word_loses_its_token() -> None:
     assert [p.token.text for p in scored.tokens()] == ["aa", " bb"]
 
 
-def test_at_returns_the_token_at_an_offset() -> None:
-    scored = ScoredText("aa bb\n\nab")
-    score(scored)
-    found = scored.at(3)
-    assert found is not None and (found.start, found.end) == (2, 5)
-    assert scored.at(9) is None
-
-
 def test_forget_drops_every_token() -> None:
     scored = ScoredText("aa bb")
     score(scored)

@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 from lmtui import cancellation
 from lmtui.editing.text_file import load
-from lmtui.engine.document.suggestion import SuggestionRules
+from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.document.types import (
     CursorPrediction,
     ScoredSpan,
@@ -303,18 +303,20 @@ async def test_panel_and_strip_are_stale_while_older_than_the_draft() -> None:
 async def test_ghost_status_goes_when_the_cursor_leaves_its_place(
     tmp_path: Path,
 ) -> None:
+    others = [Suggestion(f" {word}", SuggestionEnd.STOP) for word in ("one", "two")]
     # Two places, and the one where the file opens.
-    engine = Slow([" by the fire."] * 3)
+    engine = Slow([" by the fire."] * 3, others=others)
     async with editor(tmp_path, engine, delay=0.001) as here:
         engine.let("load")
         await here.press("end")
-        await here.says("ghost: end token")
+        await here.press("alt+n")
+        await here.says("ghost: alternative 1 of 2")
         await here.press("space")  # as the ghost says
-        await here.says("ghost: end token")
+        await here.says("ghost: alternative 1 of 2")
         await here.press("home")
         await here.says("ready")
         await here.press("end")
-        await here.says("ghost: end token")
+        await here.running.until(lambda: "by the fire." in here.running.seen)
         await here.press("escape")
         await here.says("ghost: dismissed")
         await here.press("home")

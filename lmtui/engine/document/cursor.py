@@ -114,18 +114,15 @@ class CursorPredictor:
         typed = text[spot.start : cursor]
         # 2) what continues the typed bytes, and the scores that came with the states
         healed = self._healed_at(spot, top_n)
-        window = (spot.window, spot.index + len(spot.typed))
         read = self._read_before(spot)
         if healed is None:
-            return CursorPrediction(None, typed, 0.0, None, read, len(scorer), window)
+            return CursorPrediction(None, typed, 0.0, None, read)
         return CursorPrediction(
             distribution=self.distribution(healed, top_n),
             typed=typed,
             unexplored=healed.unexplored,
             following=self._actual_next(cursor, healed),
             read=read,
-            tokens=len(scorer),
-            window=window,
         )
 
     def _healed_at(self, cursor: ScoredCursor, top_n: int) -> HealedDistribution | None:

@@ -42,11 +42,6 @@ class CursorPrediction:
     where there is no distribution."""
     read: ScoredSpan | None
     """Tokens before the cursor whose scores were computed along the way."""
-    tokens: int
-    """Number of tokens of the whole text."""
-    window: tuple[int, int]
-    """Positions of the tokens that the model read: the first, and the one after the
-    last."""
 
     @property
     def is_mostly_unlisted(self) -> bool:

@@ -39,10 +39,13 @@ class PredictionController(Controller):
         self.prediction: CursorPrediction | None = None
 
     @property
+    def is_asking(self) -> bool:
+        return self._client.is_pending(Slot.LOOK)
+
+    @property
     def status_text(self) -> str:
         is_current = self._panel.distribution is not None and not self._panel.stale
-        is_asking = self._client.is_pending(Slot.LOOK)
-        return "reading the text" if is_asking and not is_current else ""
+        return "reading the text" if self.is_asking and not is_current else ""
 
     def follow_model(self, state: ModelState) -> None:
         self._has_model = state.info is not None
@@ -55,7 +58,7 @@ class PredictionController(Controller):
 
     def resume(self) -> None:
         outdated = self._panel.stale or self._panel.distribution is None
-        if outdated and not self._client.is_pending(Slot.LOOK):
+        if outdated and not self.is_asking:
             self.ask()
 
     def ask(self) -> None:

@@ -137,17 +137,14 @@ async def read(running: Program) -> EditorScreen:
     assert isinstance(screen, EditorScreen)
 
     def is_read() -> bool:
-        seen, text = screen.predictions.prediction, screen.editor.text
-        before = text[: screen.editor.cursor_index]
-        here = seen and (seen.tokens, seen.window[1]) == (_bytes(text), _bytes(before))
-        return bool(here and not screen.scores.text.stale() and screen.scores.is_shown)
+        scores, text = screen.scores, screen.editor.text
+        is_scored = scores.text.text == text and not scores.text.stale()
+        known = screen.predictions.prediction is not None and not screen.panel.stale
+        is_here = known and not screen.predictions.is_asking
+        return is_here and is_scored and scores.is_shown
 
     await running.until(is_read)
     return screen
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode())
 
 
 def ghost(text: str) -> Show:
@@ -156,7 +153,7 @@ def ghost(text: str) -> Show:
     async def show(running: Program) -> None:
         screen = await read(running)
         await running.until(lambda: screen.editor.ghost == text)
-        await running.until(lambda: "ghost: end token" in running.seen)
+        await running.until(lambda: "\n ready" in running.seen)
 
     return show
 

@@ -19,7 +19,7 @@ from tests.fake_writing import FakeWriter
 from tests.fakes import FakeEngine
 from tests.tui.programs import chatting, program
 
-SAID = "ghost stopped: time limit · alternative 2 · reads left context only"
+SAID = "it does not fit: time limit · alternative 2 · as it was said before"
 PATH = ("fast bfloat16 · cpu", "fast")
 
 
@@ -44,7 +44,7 @@ def test_status_line_cuts_the_least_important_words_first() -> None:
     lines = [fitted(SAID, name, PATH, "", width=width) for width in range(110, 30, -1)]
     cut = [
         next(place for place, line in enumerate(lines) if words not in line)
-        for words in ("reads left context only", "alternative 2", "bfloat16", name)
+        for words in ("as it was said before", "alternative 2", "bfloat16", name)
     ]
     assert cut == sorted(cut)
     assert any("smol…uct · fast" in line for line in lines)
@@ -90,7 +90,8 @@ async def test_editor_status_shows_precision_and_model_at_every_width(
     writing = Writing(load(file), cursor=22, rules=SuggestionRules(delay=0.001))
     options = {"first": "complete", "writing": writing, "size": size}
     async with program({"default": engine}, **options) as running:
-        await running.until(lambda: "ghost: end token" in running.seen)
+        await running.until(lambda: "mat one" in running.seen)
+        await running.until(lambda: "exact" in running.seen)
         status = next(line for line in running.seen.splitlines() if "exact" in line)
         assert "gem" in status and "/a/long" not in running.seen
         assert ("Tab take all" in running.seen) == (size[0] >= 60)
