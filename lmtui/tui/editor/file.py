@@ -30,7 +30,7 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.controller import Controller
-from lmtui.tui.dialogs import ConfirmDialog, PageScreen
+from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.editor.document import language_for
 from lmtui.tui.editor.file_dialogs import (
     about_change,
@@ -202,7 +202,7 @@ class FileController(Controller):
 
     def _offer_recovered(self, recovered: Recovered | None) -> None:
         if recovered is not None:
-            self._show_dialog(
+            self._screen.app.push_screen(
                 about_recovered(self.current, recovered),
                 partial(self._answer_recovered, recovered),
             )
@@ -244,11 +244,6 @@ class FileController(Controller):
 
         bug = "the recovery copy can't be written"
         self._in_thread(work, end, self._show_copy_failed, bug)
-
-    def _show_dialog(
-        self, dialog: ConfirmDialog, answer: Callable[[str | None], None]
-    ) -> None:
-        self._screen.app.push_screen(dialog, answer)
 
     # Changes by other programs.
 
@@ -374,7 +369,9 @@ class FileController(Controller):
             elif key == "v":
                 self._show_diff(change, then)
 
-        self._show_dialog(about_change(self.current, change, asked=asked), answer)
+        self._screen.app.push_screen(
+            about_change(self.current, change, asked=asked), answer
+        )
 
     def _show_diff(self, change: FileChange, then: Then | None) -> None:
         file, text = self.current, self._editor.text
@@ -397,7 +394,7 @@ class FileController(Controller):
             elif key == "n":
                 self.save_as(then)
 
-        self._show_dialog(about_existing(path, asked=asked), answer)
+        self._screen.app.push_screen(about_existing(path, asked=asked), answer)
 
     def _reload(self) -> None:
         path = self.current.path
@@ -479,4 +476,4 @@ class FileController(Controller):
                 self._discarded = True
                 then()
 
-        self._show_dialog(about_unsaved(self.current), answer)
+        self._screen.app.push_screen(about_unsaved(self.current), answer)

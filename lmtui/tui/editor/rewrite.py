@@ -7,7 +7,7 @@ file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -77,19 +77,20 @@ class VersionBits:
 
 def version_bits(spans: Sequence[ScoredSpan], start: int, end: int) -> VersionBits:
     """Sum the surprisal of the tokens that begin from `start` up to `end`, and of those
-    after them. The first token of a text without context has none, and is left out."""
-    own: list[float | None] = []
-    following: list[float | None] = []
+    after them; a token counts once, though an interrupted run has scored it before. The
+    first token of a text without context has none, and is left out."""
+    own: dict[int, float | None] = {}
+    following: dict[int, float | None] = {}
     for span in spans:
         for token, (first, _) in zip(span.tokens, span.spans, strict=True):
             cost = None if token.logprob is None else bits(token.logprob)
             if first >= start and (token.index or cost is not None):
-                (own if first < end else following).append(cost)
+                (own if first < end else following)[token.index] = cost
     return VersionBits(_total(own), _total(following) if following else None)
 
 
-def _total(costs: Sequence[float | None]) -> float | None:
-    scored = [cost for cost in costs if cost is not None]
+def _total(costs: Mapping[int, float | None]) -> float | None:
+    scored = [cost for cost in costs.values() if cost is not None]
     return sum(scored) if len(scored) == len(costs) else None
 
 
@@ -378,20 +379,10 @@ class RewriteController(OfferController):
         self._client.ask(
             Slot.SPAN,
             emit_each(lambda engine: engine.document.score_span(text, start, last)),
-            lambda _: then(version_bits(_last_run(spans), start, end)),
+            lambda _: then(version_bits(spans, start, end)),
             failed,
             batch=spans.extend,
         )
-
-
-def _last_run(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
-    """Return the spans of the last run: one that was interrupted begins anew."""
-    newest: list[ScoredSpan] = []
-    for span in spans:
-        if newest and span.tokens[0].index <= newest[-1].tokens[-1].index:
-            newest = []
-        newest.append(span)
-    return newest
 
 
 def version_of(present: str, written: str) -> str:
