@@ -96,9 +96,10 @@ class _Search:
 class FindBar(Vertical):
     HELP = """\
 Matches are found while you type. Enter goes to the next match; in the lower field it
-replaces this match and goes to the next. Replacing all is one step to undo. Case is
-smart: it is ignored until you type a capital letter. In a regular expression ^ and $
-match at every line; \\1 or \\g<name> in the replacement is a group of the match.
+replaces this match and goes to the next. Replacing all is one step to undo. Ctrl+Z
+undoes what was typed in a field; after Enter, what was replaced. Case is smart: it is
+ignored until you type a capital letter. In a regular expression ^ and $ match at every
+line; \\1 or \\g<name> in the replacement is a group of the match.
 """
     DEFAULT_CSS = """
     FindBar {
@@ -211,6 +212,7 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
         if query:
             with field.prevent(Input.Changed):
                 field.value = escape(query) if self._options.regex else query
+            field.forget_edits()
         self._text, self._next_from, self._note = text, None, ""
         self._queued.clear()
         self._set_matches(Matches())
@@ -243,12 +245,12 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
         self._search(end)
 
     @property
-    def _find_field(self) -> Input:
-        return self.query_one("#words", Input)
+    def _find_field(self) -> TextField:
+        return self.query_one("#words", TextField)
 
     @property
-    def _replace_field(self) -> Input:
-        return self.query_one("#by", Input)
+    def _replace_field(self) -> TextField:
+        return self.query_one("#by", TextField)
 
     @property
     def _query(self) -> Query:
@@ -470,6 +472,7 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
     def _remember(self) -> None:
         for field in (self._find_field, self._replace_field):
             self._histories[field.id or ""].add(field.value)
+            field.forget_edits()
 
     def action_recall(self, by: int) -> None:
         field = self._find_field if self._find_field.has_focus else self._replace_field

@@ -32,6 +32,13 @@ _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
 
 
 class TextField(Input):
+    """An input with undo, whose key goes on to the screen where nothing is to undo."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+z", "undo", "Undo", id="field.undo", show=False,
+                tooltip="Undo what was typed in this field."),
+    ]  # fmt: skip
+    PASSED_ON: ClassVar[frozenset[str]] = frozenset({"field.undo"})
     DEFAULT_CSS = """
     TextField {
         width: 1fr;
@@ -45,9 +52,30 @@ class TextField(Input):
     """
 
     def __init__(self, *, id: str, placeholder: str = "") -> None:
+        self._earlier: list[str] = []  # values, the latest last
         super().__init__(
             id=id, placeholder=placeholder, compact=True, select_on_focus=False
         )
+
+    def watch_value(self, before: str, after: str) -> None:
+        if before != after:
+            self._earlier.append(before)
+            self.refresh_bindings()
+
+    def forget_edits(self) -> None:
+        """Undo nothing more here: what the field has was used, or was put there."""
+        self._earlier.clear()
+        self.refresh_bindings()
+
+    def action_undo(self) -> None:
+        self.value = self._earlier.pop()
+        del self._earlier[-1:]  # the value that was undone
+        self.cursor_position = len(self.value)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "undo":
+            return bool(self._earlier)
+        return super().check_action(action, parameters)
 
     @property
     def _value(self) -> Text:
@@ -204,6 +232,7 @@ class LinePrompt(Horizontal):
         field = self.field
         field.placeholder, field.value = question.hint, value
         field.cursor_position = len(value)
+        field.forget_edits()
         self.screen.set_focus(field)  # at once: what is typed next is for the field
         self._show_reason("")
         self._earlier, self._recalls = None, []
@@ -226,8 +255,8 @@ class LinePrompt(Horizontal):
             self.action_recall(by)
 
     @property
-    def field(self) -> Input:
-        return self.query_one("#answer", Input)
+    def field(self) -> TextField:
+        return self.query_one("#answer", TextField)
 
     def _show_reason(self, reason: str) -> None:
         wrong = self.query_one("#wrong", Static)

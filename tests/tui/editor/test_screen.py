@@ -391,6 +391,30 @@ async def test_find_bar_replaces_all_and_undo_restores_the_text(tmp_path: Path) 
         assert writer.editor.text == TEXT
 
 
+async def test_ctrl_z_undoes_in_the_field_and_what_the_field_did_in_the_text(
+    tmp_path: Path,
+) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+        await writer.press("ctrl+f")
+        await writer.type("at")
+        words, by = (writer.screen.query_one(f"#{id}", Input) for id in ("words", "by"))
+        await writer.press("ctrl+z")
+        assert words.value == "a" and writer.editor.text == f"x{TEXT}"
+        await writer.type("t")
+        await writer.press("tab")
+        await writer.type("og")
+        await writer.press("alt+a")
+        await writer.until(lambda: "the cog sog on the mog" in writer.editor.text)
+        await writer.press("ctrl+z")
+        await writer.until(lambda: writer.editor.text == f"x{TEXT}")
+        assert (words.value, by.value) == ("at", "og")
+        await writer.press("escape", "ctrl+g", "1", "2", "ctrl+z")
+        assert writer.screen.query_one("#answer", Input).value == "1"
+        await writer.press("escape", "ctrl+z")
+        assert writer.editor.text == TEXT
+
+
 async def test_keys_typed_at_once_go_to_the_field_that_each_is_meant_for(
     tmp_path: Path,
 ) -> None:
