@@ -23,7 +23,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from lmtui.editing import text_file
-from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
@@ -85,7 +85,7 @@ class Bench:
         self.app, self.engines, self.rounds = pilot.app, engines, rounds
         self.keys = iter(TYPED)
         self.lags: dict[str, list[float]] = {}
-        self.ended: Suggestion | None = None
+        self.ended: str | None = None
         screen = pilot.app.screen
         assert isinstance(screen, EditorScreen)
         self.screen = screen
@@ -111,7 +111,7 @@ class Bench:
         """The id of the request for a suggestion or for alternatives, if any."""
         return self.suggestions._client._newest.get(Slot.SUGGEST)
 
-    def note_end(self, request: Any, suggestion: Suggestion) -> None:
+    def note_end(self, request: Any, suggestion: str) -> None:
         self.ended = suggestion
         self.show_end(request, suggestion)
 
@@ -249,13 +249,12 @@ class Bench:
             self.ended = None
             start, taken = await self.typed()
             panel.append(taken)
-            await self.until(lambda: self.editor.ghost or self.ended)
+            await self.until(lambda: self.editor.ghost or self.ended is not None)
             await self.painted()
             seen = time.perf_counter() - start
-            await self.until(lambda: self.ended)
+            await self.until(lambda: self.ended is not None)
             await self.painted()
-            assert self.ended is not None
-            if self.ended.end is SuggestionEnd.LENGTH and self.ended.text:
+            if self.ended:
                 first.append((seen - wait) * 1e3)
                 ended = time.perf_counter() - start - wait
                 whole.append(ended * 1e3)
@@ -298,7 +297,7 @@ class Bench:
             self.editor.forget_ghosts()
             self.ended = None
             await self.typed()
-            await self.until(lambda: self.editor.ghost or self.ended)
+            await self.until(lambda: self.editor.ghost or self.ended is not None)
             await asyncio.sleep(0.01 * (turn % 7))
             request, job = self.running, self.suggestion_id
             if not job or request is None or request.id != job:

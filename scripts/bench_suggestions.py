@@ -24,7 +24,6 @@ from tempfile import gettempdir
 
 from lmtui.engine.document.suggestion import (
     SuggestionBuilder,
-    SuggestionEnd,
     SuggestionRules,
 )
 from lmtui.engine.engine import LocalEngine
@@ -130,7 +129,7 @@ def cut(steps: Sequence[tuple[bytes, float]], end: int) -> str:
     for at, (data, _) in enumerate(steps):
         if not builder.feed(data, 1.0 if at < end else 0.0):
             break
-    return builder.finish(SuggestionEnd.STOP).text
+    return builder.finish(done=True)
 
 
 def by_mean(steps: Sequence[tuple[bytes, float]]) -> str:
@@ -161,7 +160,7 @@ def ours(rules: SuggestionRules) -> Rule:
         for data, prob in steps:
             if not builder.feed(data, prob):
                 break
-        return builder.finish(SuggestionEnd.STOP).text
+        return builder.finish(done=True)
 
     return apply
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from lmtui import cancellation
-from lmtui.engine.document.suggestion import Suggestion, SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.document.types import (
     CompletionContext,
     ContextFile,
@@ -44,7 +44,7 @@ class FakeWriter(FakeEngine):
     """A scripted `port.WritingEngine`; `answers` are its suggestions, in turn. Asked
     again at the same place with the same seed, it suggests the same again."""
 
-    others: Sequence[Suggestion] = ()
+    others: Sequence[str] = ()
     """The alternatives at any cursor."""
     words: Sequence[Replacement] = ()
     """The replacements of any word."""
@@ -134,7 +134,7 @@ class FakeWriter(FakeEngine):
 
     def alternatives(
         self, text: str, cursor: int, rules: SuggestionRules, *, count: int = 5
-    ) -> list[Suggestion]:
+    ) -> list[str]:
         """As scripted."""
         self._begin("alternatives", (text, cursor))
         cancellation.check()

@@ -20,7 +20,6 @@ from typing import Any, NoReturn
 from lmtui.cli.errors import leave
 from lmtui.cli.main import main
 from lmtui.config.settings import Settings
-from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd
 from lmtui.engine.document.types import Replacement
 from lmtui.errors import LmtuiError
 from lmtui.models import inventory
@@ -42,7 +41,7 @@ def open_fake(settings: Settings, script: Mapping[str, Any]) -> FakeWriter:
         script.get("models", {}).get(settings.model, script.get("engine", {}))
     )
     fields = {"adapter": settings.adapter, **fields}
-    others = [Suggestion(text, SuggestionEnd.STOP) for text in fields.pop("others", ())]
+    others = fields.pop("others", ())
     words = [Replacement(*word) for word in fields.pop("words", ())]
     engine = FakeWriter(**fields, others=others, words=words, on_token=press)
     if flood := script.get("flood"):

@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 from lmtui import cancellation
 from lmtui.editing.text_file import load
-from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.document.types import (
     CursorPrediction,
     ScoredSpan,
@@ -303,7 +303,7 @@ async def test_panel_and_strip_are_stale_while_older_than_the_draft() -> None:
 async def test_ghost_status_goes_when_the_cursor_leaves_its_place(
     tmp_path: Path,
 ) -> None:
-    others = [Suggestion(f" {word}", SuggestionEnd.STOP) for word in ("one", "two")]
+    others = [" one", " two"]
     # Two places, and the one where the file opens.
     engine = Slow([" by the fire."] * 3, others=others)
     async with editor(tmp_path, engine, delay=0.001) as here:

@@ -14,9 +14,7 @@ import torch
 from lmtui.engine.document.cursor import CursorPredictor
 from lmtui.engine.document.fill_in_the_middle import Infill
 from lmtui.engine.document.suggestion import (
-    Suggestion,
     SuggestionBuilder,
-    SuggestionEnd,
     SuggestionRules,
 )
 from lmtui.engine.document.token_healing import HealedDistribution, HealedRow
@@ -207,7 +205,7 @@ class Completer:
 
     def alternatives(
         self, text: str, cursor: int, rules: SuggestionRules, *, count: int
-    ) -> list[Suggestion]:
+    ) -> list[str]:
         """Return suggestions with different beginnings, the most probable first; each
         is long enough to choose by."""
         model = self._model
@@ -233,12 +231,11 @@ class Completer:
             if step.index < len(row.cover.ids):
                 continue
             if step.id in model.end_ids:
-                builder.finish(SuggestionEnd.STOP)
+                builder.finish(done=True)
                 continue
             answers[index].is_stopped = not builder.feed(step.bytes, step.prob or 0.0)
         # 3) finish those that the rules have not ended
-        finished = [builder.finish(SuggestionEnd.CONTEXT) for _, builder in branches]
-        return [suggestion for suggestion in finished if suggestion.text]
+        return list(filter(None, (builder.finish() for _, builder in branches)))
 
     def _continuations(self, read: CompletionContext, count: int) -> HealedDistribution:
         top = max(count, ROWS)

@@ -20,7 +20,7 @@ from lmtui.engine.document.fill_in_the_middle import Infill, file_separator
 from lmtui.engine.document.proofreader import Proofreader
 from lmtui.engine.document.replacements import replacements
 from lmtui.engine.document.scorer import DocumentScorer
-from lmtui.engine.document.suggestion import Suggestion, SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.document.types import (
     CompletionContext,
     ContextFile,
@@ -174,7 +174,7 @@ class EditedDocument:
 
     def alternatives(
         self, text: str, cursor: int, rules: SuggestionRules, *, count: int = 5
-    ) -> list[Suggestion]:
+    ) -> list[str]:
         """Return suggestions that begin with the first rows of `predict_at`, in their
         order, and continue greedily."""
         return self._completer.alternatives(text, cursor, rules, count=count)

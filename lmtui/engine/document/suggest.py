@@ -7,21 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.engine.document.suggestion import (
-    Suggestion,
-    SuggestionBuilder,
-    SuggestionEnd,
-    SuggestionRules,
-)
+from lmtui.engine.document.suggestion import SuggestionBuilder, SuggestionRules
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
 from lmtui.errors import Cancelled
-
-_ENDS = {
-    FinishReason.STOP: SuggestionEnd.STOP,
-    FinishReason.LENGTH: SuggestionEnd.LENGTH,
-    FinishReason.CONTEXT: SuggestionEnd.CONTEXT,
-}
 
 
 def suggest(
@@ -31,7 +20,7 @@ def suggest(
     rules: SuggestionRules,
     *,
     on_text: Callable[[str], object],
-) -> Suggestion:
+) -> str:
     """Write a suggestion at a cursor; `on_text` gets what of it can be shown, which
     only ever gets longer.
     """
@@ -58,9 +47,9 @@ def suggest(
 
 def _finish(
     builder: SuggestionBuilder, finish: GenerationResult, pending: Step | None
-) -> Suggestion:
+) -> str:
     if finish.reason is FinishReason.CANCELLED:
         raise Cancelled
     if pending is not None and finish.reason is not FinishReason.STOP:
         builder.feed(pending.bytes, pending.prob or 0.0)
-    return builder.finish(_ENDS[finish.reason])
+    return builder.finish(done=finish.reason is FinishReason.STOP)

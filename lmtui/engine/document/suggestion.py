@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from lmtui.engine.document.words import can_cut, in_word, word_end
 from lmtui.setting_field import setting
@@ -70,42 +69,6 @@ class SuggestionRules:
     """Never suggest what already follows the cursor."""
 
 
-class SuggestionEnd(StrEnum):
-    """Reason why a suggestion ended, or why there is none."""
-
-    STOP = "end token"
-    LENGTH = "max tokens"
-    TIME = "time limit"
-    UNSURE = "low confidence"
-    """All of it was too improbable with the next token; or the bytes are no
-    characters."""
-    REPEATS = "repeats the text"
-    """What follows, or four words in a row of what stands before."""
-    CONTEXT = "context full"
-    CANCELLED = "interrupted"
-    NOTHING = "no whole word"
-    """No whole word was left, or it would run into the following word."""
-
-
-# Ends at which the model was interrupted, perhaps within a word.
-_UNDONE = {
-    SuggestionEnd.LENGTH,
-    SuggestionEnd.TIME,
-    SuggestionEnd.UNSURE,
-    SuggestionEnd.CONTEXT,
-    SuggestionEnd.CANCELLED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """Suggestion that has ended."""
-
-    text: str
-    """Empty if there is nothing to suggest."""
-    end: SuggestionEnd
-
-
 class SuggestionBuilder:
     """Suggestion that is built token by token; the part shown never shrinks.
 
@@ -135,8 +98,8 @@ class SuggestionBuilder:
         self._started = 0.0
         self.shown = ""
         """Part that is certain to be in the suggestion; it only grows."""
-        self.suggestion: Suggestion | None = None
-        """The suggestion, once it has ended."""
+        self.suggestion: str | None = None
+        """The suggestion, once it has ended; empty if there is nothing to suggest."""
 
     def feed(self, data: bytes, prob: float) -> bool:
         """Add a token other than an end token; return False once the suggestion has
@@ -145,10 +108,11 @@ class SuggestionBuilder:
             self._add(data, prob)
         return self.suggestion is None
 
-    def finish(self, end: SuggestionEnd) -> Suggestion:
-        """End the suggestion for a reason outside these rules, such as an end token."""
+    def finish(self, *, done: bool = False) -> str:
+        """End the suggestion for a reason outside these rules. Unless the model itself
+        is `done`, with an end token, it may be within a word."""
         if self.suggestion is None:
-            self._finish(end, len(self._text))
+            self._finish(len(self._text), done=done)
         assert self.suggestion is not None
         return self.suggestion
 
@@ -161,16 +125,14 @@ class SuggestionBuilder:
         whole = self._decode(data)
         least = self._rules.min_prob
         if not whole or (least is not None and self._prob < least):
-            self._finish(SuggestionEnd.UNSURE, before)
+            self._finish(before)
         elif (
             _repeated_from(self._text, self._after) is not None
             or loop_start(self._before, self._text) is not None
+            or self._tokens >= self._rules.max_tokens
+            or (self._late() and self._text[: self._last_word()].strip())
         ):
-            self._finish(SuggestionEnd.REPEATS, len(self._text))
-        elif self._tokens >= self._rules.max_tokens:
-            self._finish(SuggestionEnd.LENGTH, len(self._text))
-        elif self._late() and self._text[: self._last_word()].strip():
-            self._finish(SuggestionEnd.TIME, len(self._text))
+            self._finish(len(self._text))
         else:
             self.shown = self._certain_text()
 
@@ -198,21 +160,12 @@ class SuggestionBuilder:
         kept = sure[:certain].rstrip()
         return "" if _repeats(kept, self._after) else kept
 
-    def _finish(self, end: SuggestionEnd, size: int) -> None:
-        cut = word_end(self._text, size) if end in _UNDONE else size
-        written = self._text[:cut]
+    def _finish(self, size: int, *, done: bool = False) -> None:
+        written = self._text[: size if done else word_end(self._text, size)]
         start = loop_start(self._before, f"{written} ")
-        if start is not None:
-            written, end = written[:start], SuggestionEnd.REPEATS
-        text = self._without_overlap(written, done=end is SuggestionEnd.STOP)
-        if not text and _repeats(written, self._after):
-            end = SuggestionEnd.REPEATS
-        elif not text and (
-            written.strip() or end in (SuggestionEnd.LENGTH, SuggestionEnd.TIME)
-        ):
-            end = SuggestionEnd.NOTHING
-        self.suggestion = Suggestion(text, end)
-        self.shown = text
+        self.shown = self.suggestion = self._without_overlap(
+            written[:start], done=done and start is None
+        )
 
     def _without_overlap(self, text: str, *, done: bool) -> str:
         """Return `text` without the part that repeats `after`; empty where the two

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from lmtui.engine.document.suggest import suggest
-from lmtui.engine.document.suggestion import Suggestion, SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 from lmtui.text import visible_line
@@ -72,7 +72,7 @@ class SuggestionController(Controller):
         self._after_pause_call: Callable[[], object] | None = None
         self._has_model = False
         self._last_request: _Request | None = None
-        self._alternatives: tuple[Suggestion, ...] = ()
+        self._alternatives: tuple[str, ...] = ()
         self._alternative_index = 0  # index of the one that is shown
         self._wants_alternatives = False  # and not for one suggestion
 
@@ -192,9 +192,9 @@ class SuggestionController(Controller):
     def _show(self, request: _Request, text: str) -> None:
         self._editor.show_ghost(text, revision=request.revision, cursor=request.cursor)
 
-    def _show_end(self, request: _Request, suggestion: Suggestion) -> None:
-        if suggestion.text:
-            self._show(request, suggestion.text)
+    def _show_end(self, request: _Request, suggestion: str) -> None:
+        if suggestion:
+            self._show(request, suggestion)
         elif request.by_user:
             self._force(request)
 
@@ -203,9 +203,9 @@ class SuggestionController(Controller):
         text nor is left out for what follows."""
         rules = replace(request.rules, spare_following=False)
 
-        def show(alternatives: tuple[Suggestion, ...]) -> None:
+        def show(alternatives: tuple[str, ...]) -> None:
             if alternatives:
-                self._show(request, alternatives[0].text)
+                self._show(request, alternatives[0])
             else:
                 self._notice("the model has none here")
 
@@ -239,7 +239,7 @@ class SuggestionController(Controller):
         self._activity.clear_notice()
 
     def _ask_for_alternatives(
-        self, request: _Request, then: Callable[[tuple[Suggestion, ...]], object]
+        self, request: _Request, then: Callable[[tuple[str, ...]], object]
     ) -> None:
         text = self._editor.text
         self._client.ask(
@@ -254,21 +254,21 @@ class SuggestionController(Controller):
         )
 
     def _show_alternatives(
-        self, request: _Request, alternatives: tuple[Suggestion, ...]
+        self, request: _Request, alternatives: tuple[str, ...]
     ) -> None:
         self._alternatives = alternatives
         if not alternatives:
             self._notice("there is no alternative")
             return
         ghost = self._editor.ghost
-        is_first = ghost and alternatives[0].text.startswith(ghost)
+        is_first = ghost and alternatives[0].startswith(ghost)
         self._alternative_index = 0 if is_first else -1
         self._show_next(request)
 
     def _show_next(self, request: _Request) -> None:
         count = len(self._alternatives)
         self._alternative_index = (self._alternative_index + 1) % count
-        self._show(request, self._alternatives[self._alternative_index].text)
+        self._show(request, self._alternatives[self._alternative_index])
         self._notice(f"alternative {self._alternative_index + 1} of {count}")
 
     def switch(self) -> None:

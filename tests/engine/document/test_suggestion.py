@@ -14,9 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lmtui.engine.document.suggestion import (
-    Suggestion,
     SuggestionBuilder,
-    SuggestionEnd,
     SuggestionRules,
     loop_start,
 )
@@ -31,16 +29,16 @@ def suggest(
     tokens: Sequence[str | bytes | tuple[str, float]],
     rules: SuggestionRules = RULE,
     after: str = "",
-    end: SuggestionEnd = SuggestionEnd.STOP,
+    done: bool = True,
     **how: Any,
-) -> Suggestion:
+) -> str:
     """What becomes of these tokens, if the model then stops."""
     writing = SuggestionBuilder(rules, after, **how)
     for token in tokens:
         text, prob = token if isinstance(token, tuple) else (token, 0.9)
         if not writing.feed(text if isinstance(text, bytes) else text.encode(), prob):
             break
-    return writing.finish(end)
+    return writing.finish(done=done)
 
 
 def ticking(step: float) -> Any:
@@ -50,20 +48,19 @@ def ticking(step: float) -> Any:
 
 
 def test_end_token_ends_the_suggestion_as_it_is() -> None:
-    assert suggest([" is", " Par", "is"]) == Suggestion(" is Paris", SuggestionEnd.STOP)
-    assert suggest([]) == Suggestion("", SuggestionEnd.STOP)
-    assert suggest([" is ", " "]) == Suggestion(" is", SuggestionEnd.STOP)
+    assert suggest([" is", " Par", "is"]) == " is Paris"
+    assert suggest([]) == ""
+    assert suggest([" is ", " "]) == " is"
 
 
 def test_suggestion_ends_before_all_of_it_is_too_improbable() -> None:
-    unsure = SuggestionEnd.UNSURE
-    assert suggest([" is", " Paris", (" and", 0.04)]) == Suggestion(" is Paris", unsure)
-    assert suggest([" is", " Par", ("is", 0.04)]) == Suggestion(" is", unsure)
-    assert suggest([(" is", 0.04)]) == Suggestion("", unsure)
-    assert suggest([(" is", 0.05 - 1e-9)]) == Suggestion("", unsure)
-    assert suggest([(" is", 0.05)]).text == " is"
+    assert suggest([" is", " Paris", (" and", 0.04)]) == " is Paris"
+    assert suggest([" is", " Par", ("is", 0.04)]) == " is"
+    assert suggest([(" is", 0.04)]) == ""
+    assert suggest([(" is", 0.05 - 1e-9)]) == ""
+    assert suggest([(" is", 0.05)]) == " is"
     sinking = [(" one", 0.5), (" two", 0.2), (" three", 0.4), (" four", 0.9)]
-    assert suggest(sinking) == Suggestion(" one two", unsure)
+    assert suggest(sinking) == " one two"
 
 
 @given(st.lists(st.floats(0.01, 1), max_size=9))
@@ -71,7 +68,7 @@ def test_probability_of_what_is_suggested_is_at_least_min_prob(
     probs: list[float],
 ) -> None:
     tokens = [(f" w{n}", prob) for n, prob in enumerate(probs)]
-    text = suggest(tokens).text
+    text = suggest(tokens)
     shown = text.split()
     assert shown == [word.strip() for word, _ in tokens][: len(shown)]
     if shown:
@@ -82,39 +79,33 @@ def test_probability_of_what_is_suggested_is_at_least_min_prob(
 
 def test_length_and_context_leave_whole_words() -> None:
     rules = SuggestionRules(max_tokens=3, seconds=None)
-    assert suggest([" a", " long", " wor", "d"], rules) == Suggestion(
-        " a long", SuggestionEnd.LENGTH
-    )
-    assert suggest([" in", "com", "ple"], rules) == Suggestion(
-        "", SuggestionEnd.NOTHING
-    )
-    assert (
-        suggest([" so", " full", " it"], end=SuggestionEnd.CONTEXT).text == " so full"
-    )
-    cut = suggest([" so", " far"], end=SuggestionEnd.CANCELLED)
-    assert cut == Suggestion(" so", SuggestionEnd.CANCELLED)
+    assert suggest([" a", " long", " wor", "d"], rules) == " a long"
+    assert suggest([" in", "com", "ple"], rules) == ""
+    assert suggest([" so", " full", " it"], done=False) == " so full"
+    cut = suggest([" so", " far"], done=False)
+    assert cut == " so"
 
 
 def test_time_limit_waits_for_a_whole_word() -> None:
     rules = SuggestionRules(seconds=0.6)
     slow = [" incom", "prehen", "sible", " words", " come"]
     ended = suggest(slow, rules, clock=ticking(0.7))
-    assert ended == Suggestion(" incomprehensible", SuggestionEnd.TIME)
+    assert ended == " incomprehensible"
     in_time = suggest(slow, rules, clock=ticking(0.1))
-    assert in_time == Suggestion(" incomprehensible words come", SuggestionEnd.STOP)
+    assert in_time == " incomprehensible words come"
 
 
 def test_suggestion_without_rules_keeps_every_token() -> None:
     tokens = [("\n", 0.001), (" of", 0.001), (" l", 0.01), ("ine", 0.001)]
-    assert suggest(tokens, FREE, clock=ticking(9)).text == "\n of line"
+    assert suggest(tokens, FREE, clock=ticking(9)) == "\n of line"
 
 
 def test_suggestion_has_only_whole_characters() -> None:
     grin = "😀".encode()
-    assert suggest([b"ok ", grin[:2], grin[2:]]).text == "ok 😀"
-    assert suggest([b"ok ", grin[:2]]).text == "ok"
+    assert suggest([b"ok ", grin[:2], grin[2:]]) == "ok 😀"
+    assert suggest([b"ok ", grin[:2]]) == "ok"
     broken = suggest([b"ok ", b"so\xff", b"x"])
-    assert broken == Suggestion("ok", SuggestionEnd.UNSURE)
+    assert broken == "ok"
 
 
 @pytest.mark.parametrize(
@@ -141,35 +132,34 @@ def test_suggestion_does_not_repeat_the_following_text(
     tokens: list[str], after: str, text: str
 ) -> None:
     ghost = suggest(tokens, after=after)
-    assert ghost.text == text
-    assert text or ghost.end in (SuggestionEnd.REPEATS, SuggestionEnd.NOTHING)
+    assert ghost == text
 
 
 def test_suggestion_ends_where_it_repeats_the_next_line() -> None:
     tokens = ["x = 1\n", "    return x\n", "more", " and"]
     repeated = suggest(tokens, after="\n  return x\n")
-    assert repeated == Suggestion("x = 1", SuggestionEnd.REPEATS)
+    assert repeated == "x = 1"
     alike = suggest(tokens, after="\n  return y\n")
-    assert alike.text == "x = 1\n    return x\nmore and"
+    assert alike == "x = 1\n    return x\nmore and"
 
 
 def test_long_repetition_ends_the_suggestion() -> None:
     after = "jumps over the lazy dog and sleeps"
     tokens = ["then ", "jumps over the lazy", " dog and sleeps", " at", " once"]
-    assert suggest(tokens, after=after) == Suggestion("then ", SuggestionEnd.REPEATS)
+    assert suggest(tokens, after=after) == "then "
 
 
 def test_an_infill_may_end_within_a_word() -> None:
-    assert suggest(["ick"], after="ly", sees_after=True).text == "ick"
+    assert suggest(["ick"], after="ly", sees_after=True) == "ick"
     unsure = suggest(["ick", (" x", 0.01)], after="ly", sees_after=True)
-    assert unsure == Suggestion("", SuggestionEnd.NOTHING)
-    assert suggest(["a + "], after="b", sees_after=True).text == "a + "
-    assert suggest(["a"], after="b").end is SuggestionEnd.NOTHING
+    assert unsure == ""
+    assert suggest(["a + "], after="b", sees_after=True) == "a + "
+    assert suggest(["a"], after="b") == ""
 
 
 def test_spare_following_off_allows_repetition() -> None:
     rules = SuggestionRules(seconds=None, spare_following=False)
-    assert suggest(["):"], rules, after="):").text == "):"
+    assert suggest(["):"], rules, after="):") == "):"
 
 
 @pytest.mark.parametrize(
@@ -209,9 +199,6 @@ RULES = st.builds(
     seconds=st.sampled_from([None, 0.0, 2.5]),
     min_prob=st.sampled_from([None, 0.05]),
 )
-ENDS = st.sampled_from(
-    [SuggestionEnd.STOP, SuggestionEnd.CONTEXT, SuggestionEnd.CANCELLED]
-)
 AFTER = st.text("ab )\n3é日", max_size=12)
 
 
@@ -229,39 +216,37 @@ def pieces(
     [("a", 0.01), (")", 0.01), (")", 0.01)],
     SuggestionRules(max_tokens=3),
     ")",
-    SuggestionEnd.STOP,
+    True,
     False,
     1,
 )
-@given(TOKENS, RULES, AFTER, ENDS, st.booleans(), st.integers(1, 5))
+@given(TOKENS, RULES, AFTER, st.booleans(), st.booleans(), st.integers(1, 5))
 def test_suggestion_only_grows_and_never_repeats_what_follows(
     tokens: list[tuple[str, float]],
     rules: SuggestionRules,
     after: str,
-    end: SuggestionEnd,
+    done: bool,
     sees: bool,
     size: int,
 ) -> None:
     writing = SuggestionBuilder(rules, after, sees_after=sees, clock=ticking(1))
-    shown, written = [""], b""
+    shown, written, going = [""], b"", True
     for data, prob in pieces(tokens, size):
         written += data
         going = writing.feed(data, prob)
         shown.append(writing.shown)
         if not going:
             break
-    ghost = writing.finish(end)
-    growing = itertools.pairwise([*shown, ghost.text])
+    ghost = writing.finish(done=done)
+    growing = itertools.pairwise([*shown, ghost])
     assert all(later.startswith(earlier) for earlier, later in growing)
-    assert written.startswith(ghost.text.encode())
-    check_fits(ghost, rules, after, written.decode(errors="ignore"))
+    assert written.startswith(ghost.encode())
+    is_cut = not (done and going)
+    check_fits(ghost, after, written.decode(errors="ignore"), is_cut=is_cut)
 
 
-def check_fits(
-    ghost: Suggestion, rules: SuggestionRules, after: str, written: str
-) -> None:
+def check_fits(text: str, after: str, written: str, *, is_cut: bool) -> None:
     """It can stand between what it was written for."""
-    text = ghost.text
     if not text:
         return
     assert text.strip()
@@ -269,7 +254,7 @@ def check_fits(
     assert not following.startswith(said)
     if not after or after[0].isspace():
         assert text == text.rstrip()
-    if ghost.end in (SuggestionEnd.LENGTH, SuggestionEnd.TIME, SuggestionEnd.UNSURE):
+    if is_cut:
         assert can_cut(written + "?", len(text)) or written.startswith(text + after[:1])
     cut = written[len(text) :]
     if after and not after[0].isalnum() and not (cut and after.startswith(cut)):
@@ -282,9 +267,9 @@ def test_only_a_repetition_is_cut_from_a_finished_suggestion(
 ) -> None:
     text = "".join(text for text, _ in tokens)
     ghost = suggest([text], FREE, after)
-    cut = re.sub(r"\s", "", text[len(ghost.text) :])
+    cut = re.sub(r"\s", "", text[len(ghost) :])
     following = re.sub(r"\s", "", after)
-    if ghost.text and cut:
+    if ghost and cut and loop_start("", f"{text} ") is None:
         assert following.startswith(cut) or cut.startswith(following[:2])
 
 
@@ -306,8 +291,8 @@ def test_suggestion_ends_before_it_repeats_four_words(
     before: str, written: str, shown: str
 ) -> None:
     tokens = re.findall(r"\W*\w+|\W+", written)
-    assert suggest(tokens, FREE, before=before).text == shown
-    assert suggest([written], FREE, before=before).text == shown
+    assert suggest(tokens, FREE, before=before) == shown
+    assert suggest([written], FREE, before=before) == shown
 
 
 REPETITIVE = st.lists(
@@ -326,16 +311,13 @@ def test_suggestion_never_repeats_four_words_nor_takes_back_a_shown_one(
         if not writing.feed(data, prob):
             break
         shown.append(writing.shown)
-    ghost = writing.finish(SuggestionEnd.STOP)
-    growing = itertools.pairwise([*shown, ghost.text])
+    ghost = writing.finish(done=True)
+    growing = itertools.pairwise([*shown, ghost])
     assert all(later.startswith(earlier) for earlier, later in growing)
-    words = [word.strip(",-") for word in f"{before}{ghost.text}".split()]
+    words = [word.strip(",-") for word in f"{before}{ghost}".split()]
     typed = len(before.split())
     runs = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     for index in range(max(0, typed - 3), len(runs)):
         assert runs[index] not in runs[:index] or not any(runs[index])
-    if ghost.end is SuggestionEnd.REPEATS:
-        start = loop_start(before, f"{written} ")
-        assert start is not None and ghost.text == written[:start].rstrip()
-    else:
-        assert ghost.text == written.rstrip()
+    start = loop_start(before, f"{written} ")
+    assert ghost == written[:start].rstrip()

@@ -22,7 +22,7 @@ from textual.widgets import Input
 from lmtui import state
 from lmtui.editing import recovery
 from lmtui.editing.text_file import FileChange, TextFile, changed_on_disk, save
-from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.document.types import (
     CursorPrediction,
     Replacement,
@@ -263,9 +263,7 @@ async def test_cursor_move_stops_the_suggestion_within_a_token(tmp_path: Path) -
 
 
 async def test_alt_n_cycles_the_alternatives(tmp_path: Path) -> None:
-    others = [
-        Suggestion(f" {word}", SuggestionEnd.STOP) for word in ("one", "two", "three")
-    ]
+    others = [" one", " two", " three"]
     engine = FakeWriter([" one"], others=others)
     async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
         await writer.until(lambda: writer.editor.ghost == " one")
@@ -303,11 +301,11 @@ async def test_ghost_can_be_requested_despite_the_rules_and_turned_off(
     ("answers", "others", "ghost"),
     [
         (["\nThen"], [], "\nThen"),  # several lines
-        ([], [Suggestion(" and on", SuggestionEnd.LENGTH)], " and on"),
+        ([], [" and on"], " and on"),
     ],
 )
 async def test_requested_ghost_is_shown_where_none_would_be(
-    tmp_path: Path, answers: list[str], others: list[Suggestion], ghost: str
+    tmp_path: Path, answers: list[str], others: list[str], ghost: str
 ) -> None:
     engine = FakeWriter(answers, others=others)
     async with writing(tmp_path, engine, cursor=22) as writer:
