@@ -19,38 +19,25 @@ MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
-class SurprisingToken:
-    start: int
-    end: int
-    bits: float
-    rank: Rank | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SurprisingWord:
+    """A token, or the word that it is in."""
+
     start: int
     end: int
-    word: str
     bits: float
     """Surprisal of its most surprising token."""
-    rank: Rank | None
+    rank: Rank | None = None
     """Rank of the same token."""
 
 
 def surprising_words(
-    text: str,
-    tokens: Iterable[SurprisingToken],
-    *,
-    threshold: float,
+    text: str, tokens: Iterable[SurprisingWord]
 ) -> list[SurprisingWord]:
-    """Return the words of at least `threshold` bits, in order.
-
-    `tokens` are in order and within the text.
-    """
-    worst: list[SurprisingToken] = []
+    """Return the words that tokens of the text are in, in order, as these are."""
+    worst: list[SurprisingWord] = []
     last_end = 0
     for token in tokens:
-        if token.bits < threshold or token.start >= token.end:
+        if token.start >= token.end:
             continue
         start, end = token.start, token.end
         if end > last_end:
@@ -63,7 +50,7 @@ def surprising_words(
         else:
             worst.append(replace(token, start=start, end=end))
         last_end = end
-    return [_named(text, token) for token in worst]
+    return [_trimmed(text, word) for word in worst]
 
 
 def most_surprising(words: Iterable[SurprisingWord]) -> list[SurprisingWord]:
@@ -88,10 +75,8 @@ def _grown(text: str, start: int, end: int, *, minimum: int) -> tuple[int, int]:
     return start, end
 
 
-def _named(text: str, token: SurprisingToken) -> SurprisingWord:
-    """Return the words of a span without punctuation around them, if there are any."""
-    start, end = token.start, token.end
-    if words := _WORDS.search(text, start, end):
-        start, end = words.span()
-    word = text[start:end]
-    return SurprisingWord(start, end, word, token.bits, token.rank)
+def _trimmed(text: str, word: SurprisingWord) -> SurprisingWord:
+    """Return a word without punctuation around it, if anything is left."""
+    if found := _WORDS.search(text, word.start, word.end):
+        return replace(word, start=found.start(), end=found.end())
+    return word

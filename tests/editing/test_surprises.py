@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from lmtui.editing.surprises import (
     MOST,
-    SurprisingToken,
     SurprisingWord,
     most_surprising,
     surprising_words,
@@ -19,25 +18,32 @@ from lmtui.partial import RankAbove
 
 
 @st.composite
-def scored(draw: st.DrawFn) -> tuple[str, list[SurprisingToken]]:
+def scored(draw: st.DrawFn) -> tuple[str, list[SurprisingWord]]:
     """A text and tokens that cover it, some of which share a character."""
     text = draw(st.text("abZ_'1. ,\n漢é👍", max_size=30))
     cuts = draw(st.sets(st.integers(0, len(text)), max_size=12))
     edges = sorted({0, len(text), *cuts})
-    tokens: list[SurprisingToken] = []
+    tokens: list[SurprisingWord] = []
     for start, end in pairwise(edges):
         for _ in range(draw(st.sampled_from((1, 1, 1, 2)))):
             bits = draw(st.integers(0, 12))
-            tokens.append(SurprisingToken(start, end, float(bits), bits + 1))
+            tokens.append(SurprisingWord(start, end, float(bits), bits + 1))
     return text, tokens
+
+
+def words_from(
+    text: str, tokens: list[SurprisingWord], threshold: int
+) -> list[SurprisingWord]:
+    """The words of the tokens of at least so many bits."""
+    return surprising_words(text, [t for t in tokens if t.bits >= threshold])
 
 
 @given(scored(), st.integers(1, 10))
 def test_every_surprising_token_lies_in_a_surprising_word(
-    case: tuple[str, list[SurprisingToken]], threshold: int
+    case: tuple[str, list[SurprisingWord]], threshold: int
 ) -> None:
     text, tokens = case
-    places = surprising_words(text, tokens, threshold=threshold)
+    places = words_from(text, tokens, threshold)
     letters = {i for i, c in enumerate(text) if c.isalnum() or c == "_"}
     for token in tokens:
         if token.bits < threshold:
@@ -54,24 +60,24 @@ def test_every_surprising_token_lies_in_a_surprising_word(
 
 @given(scored(), st.integers(1, 10))
 def test_surprising_words_are_disjoint_and_take_bits_of_a_token(
-    case: tuple[str, list[SurprisingToken]], threshold: int
+    case: tuple[str, list[SurprisingWord]], threshold: int
 ) -> None:
     text, tokens = case
-    places = surprising_words(text, tokens, threshold=threshold)
+    places = words_from(text, tokens, threshold)
     for first, second in pairwise(places):
         assert first.end <= second.start
     for place in places:
-        assert place.word == text[place.start : place.end] != ""
+        assert text[place.start : place.end] != ""
         assert (place.bits, place.rank) in {(t.bits, t.rank) for t in tokens}
         assert place.bits >= threshold
 
 
 @given(scored())
 def test_surprising_words_end_at_word_boundaries(
-    case: tuple[str, list[SurprisingToken]],
+    case: tuple[str, list[SurprisingWord]],
 ) -> None:
     text, tokens = case
-    for place in surprising_words(text, tokens, threshold=1):
+    for place in words_from(text, tokens, 1):
         for here, beside in (
             (text[place.start], text[: place.start][-1:]),
             (text[place.end - 1], text[place.end :][:1]),
@@ -84,9 +90,7 @@ def test_surprising_words_end_at_word_boundaries(
 
 @given(st.lists(st.floats(0, 30), max_size=60))
 def test_most_surprising_lists_the_highest_bits_first(values: list[float]) -> None:
-    places = [
-        SurprisingWord(n, n + 1, "a", bits, None) for n, bits in enumerate(values)
-    ]
+    places = [SurprisingWord(n, n + 1, bits) for n, bits in enumerate(values)]
     listed = most_surprising(places)
     assert [p.bits for p in listed] == sorted(values, reverse=True)[:MOST]
 
@@ -109,19 +113,19 @@ def test_most_surprising_lists_the_highest_bits_first(values: list[float]) -> No
 def test_surprising_token_extends_to_its_whole_word(
     text: str, token: tuple[int, int], word: str
 ) -> None:
-    (place,) = surprising_words(text, [SurprisingToken(*token, 9.0)], threshold=5)
-    assert place.word == word
+    (place,) = surprising_words(text, [SurprisingWord(*token, 9.0)])
+    assert text[place.start : place.end] == word
 
 
 def test_long_word_of_many_tokens_is_one_surprising_word() -> None:
     text = "a" * 20_000
-    tokens = [SurprisingToken(i, i + 2, 9.0) for i in range(0, len(text), 2)]
-    (place,) = surprising_words(text, tokens, threshold=5)
-    assert place.word == text
+    tokens = [SurprisingWord(i, i + 2, 9.0) for i in range(0, len(text), 2)]
+    (place,) = surprising_words(text, tokens)
+    assert (place.start, place.end) == (0, len(text))
 
 
 def test_a_word_keeps_that_the_rank_of_its_worst_token_is_above_a_number() -> None:
     beyond = RankAbove(500)
-    tokens = [SurprisingToken(0, 2, 5.0, 40), SurprisingToken(2, 4, 9.0, beyond)]
-    (place,) = surprising_words("abcd", tokens, threshold=1)
+    tokens = [SurprisingWord(0, 2, 5.0, 40), SurprisingWord(2, 4, 9.0, beyond)]
+    (place,) = surprising_words("abcd", tokens)
     assert place.rank == beyond

@@ -6,15 +6,11 @@ The text is scored while the user does not write, the visible part first.
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from heapq import nsmallest
+from heapq import nlargest
 
 from lmtui.editing.positions import paragraph_at
 from lmtui.editing.scored_text import ScoredText, TokenAt
-from lmtui.editing.surprises import (
-    SurprisingToken,
-    SurprisingWord,
-    surprising_words,
-)
+from lmtui.editing.surprises import SurprisingWord, surprising_words
 from lmtui.editing.text_file import ENCODING_NAMES
 from lmtui.engine.document.types import (
     CursorPrediction,
@@ -235,7 +231,7 @@ class ScoreController(Controller):
             parts.append(self._sums("selection", low, high))
         self.totals.show(*parts, note=self._why_partial())
         if self._open_list is not None:
-            self._open_list.show(self._most_surprising(), self._part())
+            self._open_list.show(self.surprising_words(), self._part())
 
     def _why_partial(self) -> str:
         """Return why some totals will stay those of a part; "" where they will not."""
@@ -285,31 +281,30 @@ class ScoreController(Controller):
 
     # Surprising words.
 
-    def surprising_words(self, threshold: float) -> list[SurprisingWord]:
-        tokens = (
-            SurprisingToken(
-                placed.start,
-                placed.end,
-                bits(token.logprob),
-                token.rank,
-            )
+    def surprising_words(self) -> list[SurprisingWord]:
+        """Return the words of the most surprising tokens, in the order of the text."""
+        tokens = [
+            SurprisingWord(placed.start, placed.end, bits(token.logprob), token.rank)
             for placed in self.text.tokens()
             if (token := placed.token).logprob is not None
-        )
-        return surprising_words(self.text.text, tokens, threshold=threshold)
+        ]
+        worst = nlargest(_LISTED, tokens, key=lambda token: token.bits)
+        in_order = sorted(worst, key=lambda token: token.start)
+        return surprising_words(self.text.text, in_order)
 
     def _go_to(self, word: SurprisingWord) -> None:
         self._editor.go_to(word.start)
         rank_text = "" if word.rank is None else f", token rank {rank(word.rank)}"
         surprisal_text = f"surprisal {in_bits(word.bits)} bits{rank_text}"
-        self._activity.notice(f"{visible_line(word.word)}: {surprisal_text}")
+        name = visible_line(self._editor.text[word.start : word.end])
+        self._activity.notice(f"{name}: {surprisal_text}")
 
     def list_surprises(self) -> None:
         if not self._can_score():
             return
         self._resume_scoring()
         self._open_list = SurprisesScreen(
-            self.text.text, self._most_surprising(), self._part()
+            self.text.text, self.surprising_words(), self._part()
         )
 
         def answer(word: SurprisingWord | None) -> None:
@@ -318,13 +313,6 @@ class ScoreController(Controller):
                 self._go_to(word)
 
         self._screen.app.push_screen(self._open_list, answer)
-
-    def _most_surprising(self) -> list[SurprisingWord]:
-        logprobs = (p.token.logprob for p in self.text.tokens())
-        worst = nsmallest(
-            _LISTED, (logprob for logprob in logprobs if logprob is not None)
-        )
-        return self.surprising_words(bits(worst[-1])) if worst else []
 
     def _part(self) -> str:
         """Return of which part of the text the scores are; "" for all of it."""

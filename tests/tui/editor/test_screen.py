@@ -176,7 +176,7 @@ async def test_surprises_are_visited_from_the_list(tmp_path: Path) -> None:
         await writer.running.on(SurprisesScreen)
         await writer.press("enter")
         await writer.until(lambda: writer.running.app.screen is writer.screen)
-        places = writer.screen.scores.surprising_words(0.0)
+        places = writer.screen.scores.surprising_words()
         worst = max(places, key=lambda place: place.bits)
         assert writer.editor.cursor_index == worst.start
         assert "surprisal" in writer.seen and "bits" in writer.seen

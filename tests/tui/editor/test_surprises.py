@@ -6,18 +6,18 @@ import pytest
 from rich.cells import cell_len
 from textual.widgets import Static
 
-from lmtui.editing.surprises import SurprisingToken, SurprisingWord, surprising_words
+from lmtui.editing.surprises import SurprisingWord, surprising_words
 from lmtui.partial import RankAbove
 from lmtui.tui.editor.pickers import SurprisesScreen, surprise_rows
 from tests.tui.hosts import HOSTILE, Host, safe
 
 TEXT = "The capital of Frunce is\nParis, and Frunce is a country."
 TOKENS = [
-    SurprisingToken(14, 21, 9.0, 800),
-    SurprisingToken(25, 30, 2.5, 3),
-    SurprisingToken(36, 42, 14.25),
+    SurprisingWord(14, 21, 9.0, 800),
+    SurprisingWord(25, 30, 2.5, 3),
+    SurprisingWord(36, 42, 14.25),
 ]
-PLACES = surprising_words(TEXT, TOKENS, threshold=0)
+PLACES = surprising_words(TEXT, TOKENS)
 
 
 class Lister(Host):
@@ -47,8 +47,8 @@ async def test_surprises_screen_sorts_by_bits_and_answers_the_chosen_word() -> N
 def test_surprise_rows_align_hostile_words(words: str) -> None:
     text = f"漢{words}\tx\n\x1b{words} y"
     places = [
-        SurprisingWord(0, 1, "漢", 3.0, 1),
-        SurprisingWord(len(text) - 1, len(text), "y", 3, None),
+        SurprisingWord(0, 1, 3.0, 1),
+        SurprisingWord(len(text) - 1, len(text), 3),
     ]
     rows = surprise_rows(text, places)
     for row in rows:
@@ -60,9 +60,9 @@ def test_surprise_rows_align_hostile_words(words: str) -> None:
 
 def test_surprise_rows_show_ranks_as_far_as_they_are_known() -> None:
     tokens = [
-        SurprisingToken(0, 1, 9.0, RankAbove(500)),
-        SurprisingToken(1, 2, 8.0, RankAbove(500)),
-        SurprisingToken(2, 3, 7.0, 1200),
+        SurprisingWord(0, 1, 9.0, RankAbove(500)),
+        SurprisingWord(1, 2, 8.0, RankAbove(500)),
+        SurprisingWord(2, 3, 7.0, 1200),
     ]
-    rows = surprise_rows("ab\n", surprising_words("ab\n", tokens, threshold=5))
+    rows = surprise_rows("ab\n", surprising_words("ab\n", tokens))
     assert ["rank >500" in rows[0].plain, "rank 1,200" in rows[1].plain] == [True, True]
