@@ -33,8 +33,9 @@ _HINT = (
 )
 _COLUMNS = (
     Column("line", 6, notation.count, attrgetter("line")),
-    Column("good", 10, notation.log_prob, attrgetter("logprob_good")),
-    Column("bad", 10, notation.log_prob, attrgetter("logprob_bad")),
+    # Sums that leave out another first token each are not shown side by side.
+    Column("good", 10, notation.log_prob, lambda row: row.compared(row.logprob_good)),
+    Column("bad", 10, notation.log_prob, lambda row: row.compared(row.logprob_bad)),
     Column("difference", 12, notation.number, attrgetter("difference")),
 )
 
@@ -60,6 +61,9 @@ class PairScore:
     token_good: str
     token_bad: str
     correct: bool | None
+
+    def compared(self, logprob: float) -> float | None:
+        return None if self.difference is None else logprob
 
 
 def write_pairs(

@@ -130,6 +130,10 @@ def test_pairs_come_from_stdin_and_first_tokens_need_a_bos() -> None:
     pair, summary = done.events
     assert pair["difference"] is pair["correct"] is summary["accuracy"] is None
     assert "1 pair not compared" in done.err and "--bos yes" in done.err
+    text = "abc\txbc\nabc\tabd\n"
+    _, apart, together = run("inspect", "--pairs", "-", stdin=text).out.split("\n")[:3]
+    assert apart.split()[:4] == ["1", *[notation.NONE] * 3]
+    assert notation.NONE not in together.split()
     flags = ["--json", "--bos", "yes"]
     done = run("inspect", "--pairs", "-", *flags, stdin=f"{row}\n")
     assert done.err == "" and done.events[0]["difference"] is not None
