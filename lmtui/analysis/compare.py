@@ -230,13 +230,12 @@ class Comparison:
     def sums(self) -> tuple[Sums, Sums]:
         """Return the totals of the compared text by the first model and by the other.
         Only these compare the models where one has scored more of the text."""
-        name = "common" if self.is_partial else "text"
         size = self.characters, self.bytes
         own, other = (
             (self.logprob, self.scored, self.tokens),
             (self.other_logprob, self.other_scored, self.other_tokens),
         )
-        return Sums(name, *own, *size), Sums("other", *other, *size)
+        return Sums("this", *own, *size), Sums("other", *other, *size)
 
     def merge(self, other: Comparison) -> None:
         """Add the totals of another text, without its most changed spans."""

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from lmtui.analysis.compare import ComparedSpan, Comparison, pieces, unit_of
 from lmtui.analysis.scored_document import ScoredDocument
 from lmtui.engine.scoring.passages import DocumentTokens, tokenize_document
-from lmtui.engine.scoring.totals import Sums
 from lmtui.engine.types import Distribution, EngineInfo, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.models.source import short_labels
@@ -99,7 +98,7 @@ class CompareController(Controller):
         self._screen.set_class(self._against is not None, "-comparing")
         self._other, self.comparison = ScoredDocument(), None
         self._span_at = {}
-        self._document.view.compare(())
+        self._document.view.compare((), {})
 
     def stop(self) -> bool:
         return self._client.stop(Slot.SCORE)
@@ -171,12 +170,10 @@ class CompareController(Controller):
             self.comparison.add(piece)
             self._span_at.update((token.index, piece) for token, _ in piece.tokens)
         self.comparison.measure(self._document.text or "")
-        self._document.view.compare(shares_of(spans, len(tokens)))
+        shares = shares_of(spans, len(tokens))
+        self._document.view.compare(shares, self._span_at)
         self._activity.notice(f"compared with {self._name}, {_UNITS[unit]}")
         self._on_compared()
-
-    def sums(self) -> tuple[Sums, Sums] | None:
-        return self.comparison.sums() if self.comparison else None
 
     # At the cursor.
 
@@ -228,9 +225,10 @@ class CompareController(Controller):
 
     def ask(self) -> None:
         """Ask the other model what it expects at the cursor: the first has answered."""
-        if not self._same_ids:
-            return
         path, index = self._document.path, self._document.view.index
+        ids = self._document.ids_before(index, self._other)
+        if not (self._same_ids and ids):
+            return
         own = path[index].id if index < len(path) else None
         chosen = self._token_at(index) or own  # of a branch, the probability is unknown
 
@@ -238,7 +236,7 @@ class CompareController(Controller):
             same = self.panel.distribution is not None
             self.panel.show(distribution, chosen=chosen, same=same)
 
-        ids, settings = self._document.ids_before(index), self._sampler.settings
+        settings = self._sampler.settings
         self._client.ask(
             Slot.LOOK,
             lambda engine, _: engine.next_distribution(ids, settings),

@@ -123,10 +123,14 @@ class DocumentController(Controller):
             )
         return "" if self.scored.windows else "The context has no room for more."
 
-    def ids_before(self, index: int) -> tuple[int, ...]:
-        windows = self.scored.windows
-        start = windows.start_of(index) if windows else 0
-        return (*self.scored.before, *(t.id for t in self.path[start:index]))
+    def ids_before(
+        self, index: int, scored: ScoredDocument | None = None
+    ) -> tuple[int, ...]:
+        """Return the ids that a model sees before a position: this one, or another
+        whose ids mean the same and that has `scored` the text."""
+        scored = scored or self.scored
+        start = scored.windows.start_of(index) if scored.windows else 0
+        return (*scored.before, *(t.id for t in self.path[start:index]))
 
     @property
     def status_text(self) -> str:

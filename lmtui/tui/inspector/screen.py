@@ -39,6 +39,8 @@ from lmtui.tui.widgets.status import HintLine, MainPart
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.widgets.token_view import TokenView
 
+COMMON = "common part, scored by both"
+ONLY_TEXT = "other model: scored on the text only"
 HINT = "Arrows move; Enter shows alternatives; F1 helps."
 
 
@@ -184,12 +186,16 @@ the one you choose; the old text stays on its own branch.
         count = len(written.tokens)
         first, end = self.document.view.selection or (0, 0)
         name = "text" if written.shared == count else "branch"
-        parts = [written.sums(name, 0, count)]
-        if compared := self.compare.sums():
-            parts = list(compared) if name == "text" else [*parts, compared[1]]
+        parts, note = [written.sums(name, 0, count)], ""
+        if comparison := self.compare.comparison:
+            note = COMMON if comparison.is_partial else ""
+            if name == "text":
+                parts = list(comparison.sums())
+            else:
+                note = ONLY_TEXT
         if first < end:
             parts.append(written.sums("selection", first, end))
-        self._totals.show(*parts)
+        self._totals.show(*parts, note=note)
         if self.compare.either_reads and isinstance(
             page := self.app.screen, OverviewScreen
         ):

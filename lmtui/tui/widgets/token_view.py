@@ -6,7 +6,7 @@ Knows no engine and no screen.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -15,9 +15,10 @@ from textual.message import Message
 from textual.widget import Widget
 
 from lmtui import notation, surprisal_scale
+from lmtui.analysis.compare import ComparedSpan
 from lmtui.engine.scoring.totals import typicality
 from lmtui.surprisal_scale import Shade
-from lmtui.text import visible_token
+from lmtui.text import bytes_text, visible_token
 from lmtui.tui.widgets.cells import Forms, clip, fit_best
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprisal_styles import (
@@ -158,6 +159,7 @@ line, · is a space at its beginning.
         self._tokens: tuple[Token, ...] = ()
         self._sums = RunningSums(())
         self.differences: tuple[float | None, ...] = ()
+        self._spans: Mapping[int, ComparedSpan] = {}
 
     def compose(self) -> ComposeResult:
         yield self._text
@@ -215,11 +217,15 @@ line, · is a space at its beginning.
         self._text.rescore(self._tokens)
         self._show_detail()
 
-    def compare(self, differences: Sequence[float | None]) -> None:
-        """Show how many bits more another model expected each of the first tokens; an
-        empty sequence ends the comparison."""
-        self.differences = tuple(differences)
+    def compare(
+        self, differences: Sequence[float | None], spans: Mapping[int, ComparedSpan]
+    ) -> None:
+        """Show how many bits more another model expected each of the first tokens, and
+        its numbers at the cursor: of the span that the token is in. An empty sequence
+        ends the comparison."""
+        self.differences, self._spans = tuple(differences), spans
         self._text.compare(self.differences)
+        self._detail.styles.height = 3 if differences else 2
         self._show_detail()
 
     def select(self, index: int) -> None:
@@ -249,13 +255,11 @@ line, · is a space at its beginning.
             self._detail.show(*end_lines(count, total))
             return
         token, total = self._tokens[index], self._sums.upto(index)
-        above, below = detail_lines(token, index, count, total, piece)
+        lines: tuple[Forms, ...] = detail_lines(token, index, count, total, piece)
         if self.differences:
-            is_known = index < min(self._text.own, len(self.differences))
-            bits = self.differences[index] if is_known else None
-            difference = notation.difference(bits)
-            below = tuple((f"other model {difference} bits", *form) for form in below)
-        self._detail.show(above, below)
+            span = self._spans.get(index) if index < self._text.own else None
+            lines = (*lines, other_line(span))
+        self._detail.show(*lines)
 
 
 def end_lines(count: int, total: float | None) -> tuple[Forms, ...]:
@@ -273,6 +277,33 @@ def _sum_forms(name: str, total: float | None) -> Forms:
         (f"{name} {nats} nats",),
         (f"{name} {nats}",),
     )
+
+
+def other_line(span: ComparedSpan | None) -> Forms:
+    """Return the line of the other model's own numbers for a span, and by how much they
+    differ from the first's."""
+    name = "other model"
+    if span is None:
+        return ((f"{name}: scored on the text only",),)
+    tokens = [token for token, _ in span.others]
+    if not tokens:
+        return ((f"{name}: no token here",),)
+    if span.other_logprob is None:
+        return ((f"{name}: no context here",),)
+    if len(tokens) > 1 or len(span.tokens) > 1:  # where each cuts the text otherwise
+        words = b"".join(token.bytes for token in tokens)
+        name += f" “{clip(visible_token(bytes_text(words)), 20)}”"
+    numbers = [f"{notation.surprisal(span.other_logprob)} bits"]
+    numbers.append(f"p {notation.percent(math.exp(min(0.0, span.other_logprob)))}")
+    if len(tokens) == 1:
+        numbers.append(f"rank {notation.rank(tokens[0].rank)}")
+    short = (name, *numbers)
+    log_prob = f"log P {notation.log_prob(span.other_logprob)} nats"
+    long = (name, log_prob, *numbers)
+    if span.bits is None:
+        return long, short, short[1:]
+    apart = f"difference {notation.difference(span.bits)} bits"
+    return (*long, apart), (*short, apart), short, (name, *numbers[:1])
 
 
 def detail_lines(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from math import exp
 from threading import Event
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui import notation
 from lmtui.engine.types import BosRule, Encoding
 from lmtui.models.source import ModelRef
+from lmtui.notation import LN2
 from lmtui.surprisal_scale import DIFFERENCES, difference_step, legend
 from lmtui.text import visible_token
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -34,12 +37,31 @@ class Pairs(FakeEngine):
         return Encoding(ids, spans, ())
 
 
+@dataclass
+class Begun(FakeEngine):
+    """A model that puts a BOS token before a text, or none."""
+
+    bos: bool = False
+
+    def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
+        encoding = super().encode(text, bos=bos)
+        return replace(encoding, prefix=(0,) if self.bos else ())
+
+
 def bits_of(text: str) -> list[float]:
     """What the other model expected more of each token, the slow way."""
     own = FakeEngine().score(text.encode())
     other = FakeEngine(seed=5).score(text.encode())
     pairs = list(zip(own, other, strict=True))[1:]
-    return [(b.logprob - a.logprob) / 0.6931471805599453 for a, b in pairs]  # type: ignore[operator]
+    return [(b.logprob - a.logprob) / LN2 for a, b in pairs]  # type: ignore[operator]
+
+
+def numbers_of_the_other(page: Inspecting) -> list[str]:
+    """The numbers on the other model's line below the text."""
+    lines = page.running.seen.splitlines()
+    line = next(line for line in lines if line.strip().startswith("other model "))
+    shown = line.split("│")[0].split("▏")[0].strip()
+    return shown.split(" · ")[1:]
 
 
 async def compared(page: Inspecting) -> None:
@@ -74,23 +96,88 @@ async def test_comparison_shows_differences_and_the_other_models_panel() -> None
             (row.id, row.logprob) for row in top
         ]
         assert page.screen.compare.panel.title == "other"
-        assert f"{abs(most):.1f} bits" in page.running.seen
+        token = list(other.score(TEXT.encode()))[1 + bits.index(most)]
+        assert token.logprob is not None
+        assert numbers_of_the_other(page) == [
+            f"{notation.surprisal(token.logprob)} bits",
+            f"p {notation.percent(exp(token.logprob))}",
+            f"rank {token.rank}",
+        ]
         parts = page.screen.query_one(TextTotals).parts
-        assert [part.name for part in parts] == ["text", "other"]
-        assert (parts[1].logprob - parts[0].logprob) / 0.6931471805599453 == (
-            pytest.approx(sum(bits))
-        )
+        assert [part.name for part in parts] == ["this", "other"]
+        assert (parts[1].logprob - parts[0].logprob) / LN2 == (pytest.approx(sum(bits)))
         assert_laid_out(page.screen)
         await page.press("m")
         await page.until(lambda: "surprisal" in page.running.seen)
 
 
+async def test_line_of_the_other_model_has_its_numbers_alone() -> None:
+    other = FakeEngine(name="other", seed=5)
+    async with inspecting(TEXT, against=other, size=(140, 30)) as page:
+        await compared(page)
+        for place, token in enumerate(other.score(TEXT.encode())):
+            if token.logprob is None:
+                continue
+            await page.to(place)
+            difference = notation.difference(bits_of(TEXT)[place - 1])
+            expected = [
+                f"log P {notation.log_prob(token.logprob)} nats",
+                f"{notation.surprisal(token.logprob)} bits",
+                f"p {notation.percent(exp(token.logprob))}",
+                f"rank {token.rank}",
+                f"difference {difference} bits",
+            ]
+            await page.until(
+                lambda expected=expected: numbers_of_the_other(page) == expected
+            )
+            own = next(
+                line for line in page.running.seen.splitlines() if "Σ to" in line
+            )
+            assert "other" not in own and "difference" not in own
+
+
+@pytest.mark.parametrize("begun", ["own", "other", ""])
+async def test_first_token_has_the_numbers_of_the_model_with_a_context(
+    begun: str,
+) -> None:
+    """A BOS token is a context: `begun` is the model that has one."""
+    engine, other = Begun(name="default"), Begun(name="other", seed=5)
+    engine.bos, other.bos = begun == "own", begun == "other"
+    async with inspecting(TEXT, engine, against=other) as page:
+        await compared(page)
+        await page.until(lambda: "other model" in page.running.seen)
+        panels = (page.panel, page.screen.compare.panel)
+        known = [panel.distribution is not None for panel in panels]
+        assert known == [begun == "own", begun == "other"]
+        if begun == "other":
+            *_, bits, prob, rank = numbers_of_the_other(page)
+            assert notation.NONE not in bits + prob + rank
+            scored = list(other.score(TEXT.encode(), prefix=(0,)))
+            assert rank == f"rank {scored[0].rank}"
+        else:
+            assert "other model: no context here" in page.running.seen
+        parts = page.screen.query_one(TextTotals).parts
+        assert [part.scored for part in parts] == [len(TEXT) - 1] * 2
+        assert ("common part" in page.running.seen) is bool(begun)
+
+
 async def test_models_with_other_tokens_are_compared_by_parts() -> None:
-    async with inspecting("abcdef", against=Pairs(name="pairs", seed=5)) as page:
+    other_model = Pairs(name="pairs", seed=5)
+    async with inspecting("abcdef", against=other_model, size=(150, 30)) as page:
         await compared(page)
         assert page.state == "compared with pairs, by parts that both have"
         known = [d is not None for d in page.view.differences]
         assert known == [False, False, True, False, True, False]
+        await page.to(3)
+        own, other = (FakeEngine().score(b"abcdef"), Pairs(seed=5).score((1, 2, 3)))
+        both = sum(token.logprob or 0.0 for token in list(own)[2:4])
+        theirs = list(other)[1].logprob
+        assert theirs is not None
+        bits, prob, rank, apart = numbers_of_the_other(page)[-4:]
+        assert bits == f"{notation.surprisal(theirs)} bits"
+        assert prob == f"p {notation.percent(exp(theirs))}"
+        assert rank == f"rank {list(Pairs(seed=5).score((1, 2, 3)))[1].rank}"
+        assert apart == f"difference {notation.difference((theirs - both) / LN2)} bits"
 
 
 async def test_token_of_the_text_has_a_row_in_both_panels() -> None:
@@ -135,7 +222,9 @@ async def test_branch_shows_the_whole_vocabulary_of_the_other_model() -> None:
 
         await page.until(lambda: shown() == list(expected[:20]))
         assert panel.chosen == page.view.tokens[4].id
-        assert "other model –" in page.running.seen  # the text has another token there
+        assert "other model: scored on the text only" in page.running.seen
+        (total,) = page.screen.query_one(TextTotals).parts
+        assert (total.name, total.tokens) == ("branch", len(page.view.tokens))
         panel.focus()
         while panel.distribution is not None and not panel.distribution.start:
             await page.press("pagedown")
@@ -190,6 +279,20 @@ async def test_newly_loaded_model_is_compared_with_the_same_other_model() -> Non
         await page.until(lambda: not page.screen.has_class("-comparing"))
         await page.until(lambda: page.state.startswith("ready"))
         assert page.view.differences == ()
+
+
+async def test_other_model_is_asked_with_what_stands_before_its_own_scores() -> None:
+    engine, other = Begun(name="default", bos=True), Begun(name="other", seed=5)
+    async with inspecting(TEXT, engine, against=other) as page:
+        await compared(page)
+        await page.to(4)
+        panel = page.screen.compare.panel
+        await page.until(
+            lambda: panel.distribution is not None and panel.distribution.handle >= 0
+        )
+        scored = list(other.score(TEXT.encode(), top_n=1))[4]
+        assert panel.distribution is not None
+        assert panel.distribution.candidates[0].logprob == scored.top[0].logprob
 
 
 async def test_failing_other_model_leaves_the_text() -> None:

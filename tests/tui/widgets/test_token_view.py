@@ -296,11 +296,11 @@ async def test_every_measure_has_its_legend_and_spaces_can_be_seen() -> None:
         await pilot.press("full_stop")
         await pilot.pause()
         assert "a·b→c" in app.text()
-        view.compare([None, 3.0, -4.0, 0.1, 0.0])
+        view.compare([None, 3.0, -4.0, 0.1, 0.0], {})
         await pilot.pause()
         assert "difference" in app.text()
         assert "a·b→c" in app.text()
-        view.compare(())
+        view.compare((), {})
         await pilot.pause()
         assert "surprisal" in app.text()
 
@@ -313,7 +313,7 @@ async def test_difference_signs_are_drawn_only_without_colours(
         monkeypatch.setenv("NO_COLOR", "1")
     async with hosted(view := TokenView(), (60, 14)) as (app, pilot):
         view.show(tokens("plus", " and", " minus"))
-        view.compare([3.0, 0.0, -4.0])
+        view.compare([3.0, 0.0, -4.0], {})
         await pilot.pause()
         assert app.lines()[0] == ("plus and minus" if colours else "⁺plus and ⁻minus")
 
