@@ -6,7 +6,7 @@ Knows nothing of what is listed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from textual import on
@@ -79,6 +79,8 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
     def show_rows(self, rows: PickerRows[Item], *, title: str = "") -> None:
         """Show other rows, and another title if there is one, also before the dialog is
         mounted."""
+        if not self.is_mounted:  # no row is marked yet
+            rows = replace(rows, at=self._rows.at if rows.at is None else rows.at)
         self._rows, self._title = rows, title or self._title
         if self.is_mounted:
             self._draw()

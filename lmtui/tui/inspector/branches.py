@@ -22,6 +22,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
+from lmtui.notation import counted
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
@@ -36,13 +37,15 @@ from lmtui.worker.requests import Slot
 ALTERNATIVES = 8
 AHEAD = 6
 """Greedy tokens that are shown behind each alternative."""
+LONGEST = 60
+"""Tokens that the model writes at a time: enough to see where a branch leads."""
 
 WRITING = "The model is writing; Esc stops it."
 _SOON = "One moment: the model is computing what comes next here."
 _GO_ON = {
-    FinishReason.LENGTH: "; g goes on",
-    FinishReason.CONTEXT: "; g goes on in a later window",
-    FinishReason.CANCELLED: "; g goes on",
+    FinishReason.LENGTH: "; Enter goes on",
+    FinishReason.CONTEXT: "; Enter goes on in a later window",
+    FinishReason.CANCELLED: "; Enter goes on",
 }
 
 
@@ -124,9 +127,15 @@ class BranchController(Controller):
     # Alternatives.
 
     def show_alternatives(self, distribution: Distribution | None) -> None:
+        """Show what could stand at the cursor; behind a branch that the model may write
+        on, let it do that."""
         if not self._may_write():
             return
         document = self._document
+        branch = document.scored.branches.branch(document.scored.branch)
+        if branch.end in _GO_ON and document.view.index == branch.length:
+            self.write_on()
+            return
         if distribution is None:
             self._screen.notify(_SOON)
             return
@@ -220,7 +229,9 @@ class BranchController(Controller):
 
     def write_on(self) -> None:
         if self._may_write():
-            self._write(self._sampler.settings)
+            settings = self._sampler.settings
+            longest = min(LONGEST, settings.max_tokens)
+            self._write(replace(settings, max_tokens=longest))
 
     def _write(self, settings: SamplingSettings) -> None:
         index = self._document.view.index
@@ -266,11 +277,16 @@ class BranchController(Controller):
     def _show_ended(self, result: GenerationResult) -> None:
         branch, index = self._tip
         branches, reason = self._document.scored.branches, result.reason
-        if branch != ROOT and branches.branch(branch).length == index:
+        is_step = result.tokens == 1 and reason is FinishReason.LENGTH
+        is_end = branch != ROOT and branches.branch(branch).length == index
+        if is_end and not is_step:
             branches.finish(branch, reason)
         self._show_tip()
-        if result.tokens != 1 or reason is not FinishReason.LENGTH:
-            reason_text = f"{reason.words}{_GO_ON.get(reason, '')}"
+        if not is_step:
+            words = reason.words
+            if reason is FinishReason.LENGTH:
+                words = f"{counted(result.tokens, 'token')} written"
+            reason_text = f"{words}{_GO_ON.get(reason, '')}"
             self._activity.notice(f"{reason_text} · {self._branch_text()}")
 
     def _show_failed(self, error: LmtuiError) -> None:

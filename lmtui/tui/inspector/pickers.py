@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from rich.cells import cell_len
@@ -22,6 +22,7 @@ from lmtui.notation import NONE, log_prob, percent, surprisal
 from lmtui.text import bytes_text, visible_line, visible_token
 from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.widgets.cells import clip, pad_to
+from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.token_lines import pieces_of
 
 _ALTERNATIVES_FOOT = "Enter continues from there · Esc leaves the text as it is"
@@ -40,7 +41,7 @@ class AlternativesScreen(Picker[Candidate, Candidate]):
 
     HELP = """\
 Each token is shown with its own probability, the greedy continuation after it, and the
-surprisal of both together. ● marks the token in the text.
+surprisal of both together. ● marks the token in the text, where the cursor begins.
 """
     CSS_PATH = "alternatives.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -53,7 +54,11 @@ surprisal of both together. ● marks the token in the text.
         picker_rows = self._picker_rows(
             rows, (), "Asking the model where each would lead…"
         )
-        super().__init__("What could stand here", picker_rows)
+        at = next((i for i, row in enumerate(rows) if row.id == chosen), 0)
+        super().__init__("What could stand here", replace(picker_rows, at=at))
+
+    def on_mount(self) -> None:
+        self.query_one(DialogList).wraps = False
 
     def _picker_rows(
         self,

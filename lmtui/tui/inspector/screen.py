@@ -49,13 +49,15 @@ class InspectScreen(SamplingScreen):
 The text as tokens. The panel shows the distribution at the token under the cursor,
 which is marked with ●: Tab enters the panel, to page through the whole vocabulary; f
 finds any token. Enter shows where the likeliest tokens would lead and continues from
-the one you choose; the old text stays on its own branch.
+the one you choose, some sixty tokens at a time: Enter goes on. The old text stays on
+its own branch.
 """
     CSS_PATH = "screen.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "alternatives", "Alternatives", id="inspect.alternatives",
-                tooltip="What could stand here instead, and where each would lead."),
+                tooltip="What could stand here instead, and where each would lead. "
+                "Behind a branch that the model may write on: go on."),
         Binding("o", "overview", "Overview", id="inspect.overview",
                 tooltip="Totals, and the greatest surprises."),
         Binding("L", "lens", "Logit lens", id="inspect.lens",
@@ -352,6 +354,12 @@ the one you choose; the old text stays on its own branch.
         if text := written.text_of(first, min(end, len(written.tokens))):
             self.app.copy_to_clipboard(text)
             self.notify("Copied." if view.selection else "Copied the token.")
+
+    def action_sampler(self) -> None:
+        if self.document.info is None:  # what its makers recommend is not known
+            self.notify(self.document.why_not)
+        else:
+            super().action_sampler()
 
     # Leaving.
 

@@ -24,5 +24,16 @@ class DialogList(OptionList):
     }
     """
 
+    wraps = True
+    """Whether Up at the first row goes to the last one, and Down back."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
+
+    def action_cursor_up(self) -> None:
+        if self.wraps or self.highlighted:
+            super().action_cursor_up()
+
+    def action_cursor_down(self) -> None:
+        if self.wraps or self.highlighted != self.option_count - 1:
+            super().action_cursor_down()

@@ -14,7 +14,7 @@ from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.inspect_source import InspectSource, KnownTokens
-from lmtui.tui.inspector.branches import AHEAD
+from lmtui.tui.inspector.branches import AHEAD, LONGEST
 from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.inspector.pickers import AlternativesScreen, BranchesScreen, ahead
 from lmtui.tui.inspector.screen import InspectScreen
@@ -137,6 +137,62 @@ async def test_alternative_becomes_a_branch_and_the_text_stays() -> None:
         assert len(page.branches) == 2
 
 
+async def test_branch_ends_after_sixty_tokens_and_enter_goes_on() -> None:
+    engine = FakeEngine(["la " * 100] * 5, name="default")
+    async with inspecting(TEXT, engine) as page:
+        page.screen.sampler.use(replace(PLAIN, max_tokens=500))
+        await page.to(3)
+        await page.press("enter")
+        await page.running.on(AlternativesScreen)
+        await page.press("enter")
+        for written in (LONGEST, 2 * LONGEST):
+            end = 4 + written
+            await page.until(lambda end=end: len(page.view.tokens) == end)
+            await page.idle()
+            await page.until(lambda end=end: page.view.index == end)
+            assert page.state.startswith(f"{LONGEST} tokens written; Enter goes on")
+            await page.press("enter")
+        assert len(page.branches) == 2
+        await page.press("s")  # a token of its own is no stretch to go on with
+        await page.idle()
+        await page.until(lambda: page.view.index == len(page.view.tokens))
+        await page.press("s", "enter")
+        await page.running.on(AlternativesScreen)
+
+
+@pytest.mark.parametrize("place", [0, 1, 5])
+async def test_alternatives_begin_at_the_token_of_the_text(place: int) -> None:
+    """And stay within the list: Up at the first row does not lead to the last."""
+    engine = FakeEngine([" dog"], name="default")
+    async with inspecting(TEXT, engine) as page:
+        await page.to(3)
+        shown = page.panel.distribution
+        assert shown is not None
+        # Put the row of this place into the text, on a branch.
+        page.screen.branches.insert_row(shown.candidates[place])
+        await page.to(3)
+        await page.press("enter")
+        listed = await page.running.on(AlternativesScreen)
+        await page.until(lambda: "leads to" in page.running.seen)
+        assert listed.marked == listed.items[place]
+        for _ in range(place + 1):
+            await page.press("up")
+        assert listed.marked == listed.items[0]
+        for _ in listed.items:
+            await page.press("down")
+        assert listed.marked == listed.items[-1]
+
+
+async def test_sampler_is_opened_by_its_key_once_a_model_is_there() -> None:
+    engine = FakeEngine(name="default")
+    async with inspecting(TEXT, engine, size=(120, 40)) as page:
+        assert "top-p" not in page.running.seen
+        await page.press("f4")
+        await page.until(lambda: "top-p" in page.running.seen)
+        await page.press("f4")
+        await page.until(lambda: "top-p" not in page.running.seen)
+
+
 async def test_keys_append_argmax_sampled_or_picked_tokens_and_take_back() -> None:
     engine = FakeEngine([["x"], ["y"]], name="default")
     async with inspecting(TEXT, engine) as page:
@@ -202,7 +258,7 @@ async def test_stopped_branch_keeps_its_words() -> None:
         go_on.set()
         await page.until(lambda: not page.screen.branches.is_writing)
         assert page.text == TEXT + "one two"
-        assert page.state.startswith("stopped; g goes on")
+        assert page.state.startswith("stopped; Enter goes on")
         assert page.running.app.screen is page.screen
 
 

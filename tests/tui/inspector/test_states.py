@@ -42,7 +42,7 @@ STATES = {
     "stopped": ("stopped at .* r reads on", "left"),
     "ready": ("ready", "left"),
     "writing": (r"(writing|reading \d+/\d+ tokens) · Esc stops", "written"),
-    "written": ("stopped; g goes on", "left"),
+    "written": ("stopped; Enter goes on", "left"),
 }
 """What the status line says in each state, and the state after Esc in the text."""
 
