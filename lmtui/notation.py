@@ -17,6 +17,17 @@ NONE = "–"
 """Shown in place of a missing number."""
 HUGE = 1e5
 """Perplexities from here on are shown in powers of ten."""
+_TINY = 0.0005
+"""Percentages below it would be 0.0."""
+_LARGEST = 9.95e14
+"""Numbers from here on have no word."""
+_SIZES = (
+    (1e12, " trillion", "T"),
+    (1e9, " billion", "B"),
+    (1e6, " million", "M"),
+    (1e3, "", "k"),
+)
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Label(NamedTuple):
@@ -105,36 +116,35 @@ def perplexity(value: float | None) -> str:
     return f"{digits}e{int(exponent)}"
 
 
-def exponential(nats: float | None) -> str:
+def times(nats: float | None) -> str:
     """Format exp of a number of nats, 0 or more, however large: `7.39`, `3,012`,
-    `2.4e7`."""
+    `57 trillion`, `2.4 × 10¹⁸`."""
     if nats is None or not math.isfinite(nats):
         return NONE
     if nats < math.log(HUGE):
         return perplexity(math.exp(nats))
+    if nats < math.log(_LARGEST):
+        return _in_words(math.exp(nats))
     digits, exponent = math.modf(nats / math.log(10))
     mantissa = f"{10**digits:.1f}"
     if mantissa == "10.0":
         mantissa, exponent = "1.0", exponent + 1
-    return f"{mantissa}e{int(exponent)}"
+    return f"{mantissa} × 10{_raised(exponent)}"
 
 
-def times(nats: float | None) -> str:
-    """Format exp of a number of nats, 0 or more, to be read: `7.39`, `3,012`,
-    `57 trillion`, `2.4e18`."""
-    if nats is None or not HUGE <= math.exp(min(nats, 99)) < 1e15:
-        return exponential(nats)
-    return _in_words(math.exp(nats))
-
-
-def _in_words(value: float) -> str:
-    """Format a number from 1,000 on to two digits."""
+def _in_words(value: float, *, short: bool = False) -> str:
+    """Format a number from 1,000 on to two digits: `20,000`, `57 trillion`; or `20k`,
+    `57T`."""
     value = float(f"{value:.1e}")
-    for size, name in ((1e12, " trillion"), (1e9, " billion"), (1e6, " million")):
-        if value >= size:
+    for size, name, letter in _SIZES:
+        if value >= size and (name or short):
             places = 1 if value < 9.95 * size and value % size else 0
-            return f"{value / size:.{places}f}{name}"
+            return f"{value / size:.{places}f}{letter if short else name}"
     return f"{value:,.0f}"
+
+
+def _raised(exponent: float) -> str:
+    return str(int(exponent)).translate(_SUPERSCRIPTS)
 
 
 def one_in(nats: float | None) -> str:
@@ -146,11 +156,23 @@ def one_in(nats: float | None) -> str:
 
 
 def chance(prob: float | None) -> str:
-    """Format a probability that may be tiny, to be read: `61.2%`, and `1 in 20,000`
-    below 0.05%."""
-    if prob is None or not 0 < prob < 0.0005:
+    """Format a probability in a sentence: `61.2%`, and `1 in 20,000` below 0.05%."""
+    if prob is None or not 0 < prob < _TINY:
         return percent(prob)
-    return f"1 in {_in_words(1 / prob) if prob > 1e-15 else times(-math.log(prob))}"
+    if prob < 1 / _LARGEST:
+        return one_in(math.log(prob))
+    return f"1 in {_in_words(1 / prob)}"
+
+
+def likely(prob: float | None, *, width: int = 6) -> str:
+    """Format a probability in a column: `61.2%`, and `1/20k`, which is 1 in 20,000,
+    below 0.05%."""
+    if prob is None or not 0 < prob < _TINY:
+        return percent(prob, width=width)
+    written = f"1/{_in_words(1 / max(prob, 1e-300), short=True)}"
+    if prob < 1 / _LARGEST:
+        written = f"10{_raised(round(math.log10(prob)))}"
+    return written if len(written) <= width else percent(prob, width=width)
 
 
 def choices(entropy: Entropy | None, form: str = ",.1f") -> str:
@@ -172,7 +194,7 @@ def percent(prob: float | None, *, width: int = 6) -> str:
     and `100%`."""
     if prob is None or not math.isfinite(prob):
         return NONE
-    if 0 < prob < 0.0005:
+    if 0 < prob < _TINY:
         return "<0.1%"
     if 0.9995 <= prob < 1:
         return ">99.9%" if width >= 6 else ">99%"
@@ -182,30 +204,6 @@ def percent(prob: float | None, *, width: int = 6) -> str:
 def change(share: float) -> str:
     """Format a relative change: `−18.7%`."""
     return f"{number(100 * share, '+,.1f')}%"
-
-
-def likely(prob: float | None, *, width: int = 6) -> str:
-    """Format a probability that may be tiny: `61.2%`, `0.04%`, and `3e−7` below 0.01%,
-    or `1 in 3.3 million` where there is room for it."""
-    if prob is None or not 0 < prob < 0.0005:
-        return percent(prob, width=width)
-    if len(chance(prob)) <= width:
-        return chance(prob)
-    if prob >= 0.0001 and width > 4:
-        return f"{100 * prob:.2f}%"
-    digit, exponent = f"{prob:.0e}".split("e")
-    written = f"{digit}e−{-int(exponent)}"
-    return written if len(written) <= width else percent(prob, width=width)
-
-
-def probability(nats: float | None) -> str:
-    """Format the probability of a log-probability in nats: `61.2%`. Below 0.1% the
-    surprisal is added: `<0.1% (14.3 bits)`."""
-    if nats is None:
-        return NONE
-    prob = math.exp(min(0.0, nats))
-    shown = percent(prob)
-    return shown if prob >= 0.001 else f"{shown} ({surprisal(nats)} bits)"
 
 
 def weight(value: float | None) -> str:

@@ -17,7 +17,16 @@ from lmtui.partial import EntropyRange
 from lmtui.tui.widgets.text_totals import LABELS
 from lmtui.tui.widgets.token_view import TokenLegend
 
+UNITS = {"k": 1e3, "M": 1e6, " million": 1e6, "B": 1e9, " billion": 1e9, "T": 1e12}
+UNITS |= {" trillion": 1e12}
+PLAIN_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 NUMBERS = st.none() | st.floats(width=64)
+
+
+def value_of(words: str) -> float:
+    """The number that is written as `20,000`, `57 trillion` or `57T`."""
+    digits, unit = re.fullmatch(r"([\d.,]+)(.*)", words).groups()  # type: ignore[union-attr]
+    return float(digits.replace(",", "")) * UNITS.get(unit, 1.0)
 
 
 @given(NUMBERS)
@@ -56,12 +65,6 @@ def test_a_percentage_tells_none_from_little_and_all_from_most(prob: float) -> N
         assert (written == "100%") == (prob == 1)
 
 
-def test_tiny_probability_shows_its_bits() -> None:
-    assert notation.probability(math.log(0.25)) == "25.0%"
-    assert notation.probability(-14.3 * math.log(2)) == "<0.1% (14.3 bits)"
-    assert notation.probability(None) == notation.NONE
-
-
 @pytest.mark.parametrize(
     ("value", "words"),
     [(1.0, "1.00"), (84.239, "84.24"), (382.61, "382.6"), (1234.5, "1,234"),
@@ -74,19 +77,22 @@ def test_a_perplexity_has_four_figures_or_its_order_of_magnitude(
 
 
 @given(st.floats(0, 690))
-def test_exp_of_nats_is_written_as_a_perplexity_is(nats: float) -> None:
-    written = notation.exponential(nats)
-    assert float(written.replace(",", "")) == pytest.approx(math.exp(nats), rel=0.06)
-    assert ("e" in written) == (math.exp(nats) >= notation.HUGE)
+def test_exp_of_nats_is_right_to_two_digits(nats: float) -> None:
+    number, *power = notation.times(nats).split(" × 10")
+    value = value_of(number)
+    exponent = "".join(power).translate(PLAIN_DIGITS)
+    log10 = math.log10(value) + int(exponent or 0)
+    assert log10 == pytest.approx(nats / math.log(10), abs=0.03)
+    assert "e" not in exponent
 
 
 @pytest.mark.parametrize(
     ("nats", "words"),
     [(0.0, "1 in 1.00"), (-math.log(8), "1 in 8.00"),
-     (-1000 * math.log(10), "1 in 1.0e1000"),
+     (-1000 * math.log(10), "1 in 1.0 × 10¹⁰⁰⁰"),
      (-math.log(9.96e7), "1 in 100 million"), (-math.log(5.74e13), "1 in 57 trillion"),
      (-math.log(2.46e9), "1 in 2.5 billion"), (-math.log(734_000), "1 in 730,000"),
-     (-math.log(99_400), "1 in 99,400"), (-math.log(2.44e15), "1 in 2.4e15"),
+     (-math.log(99_400), "1 in 99,400"), (-math.log(2.44e15), "1 in 2.4 × 10¹⁵"),
      (0.1, "1 in 1.00"), (-math.inf, "–"), (math.nan, "–"), (None, "–")],
 )  # fmt: skip
 def test_a_probability_is_one_in_a_number_of_any_size(
@@ -99,7 +105,7 @@ def test_a_probability_is_one_in_a_number_of_any_size(
     ("prob", "words"),
     [(0.612, "61.2%"), (0.0005, "0.1%"), (5e-5, "1 in 20,000"),
      (3e-7, "1 in 3.3 million"), (2e-14, "1 in 50 trillion"),
-     (1e-20, "1 in 1.0e20"), (0, "0%"), (None, "–")],
+     (1e-20, "1 in 1.0 × 10²⁰"), (0, "0%"), (None, "–")],
 )  # fmt: skip
 def test_a_chance_is_a_percentage_or_one_in_a_round_number(
     prob: float | None, words: str
@@ -107,12 +113,19 @@ def test_a_chance_is_a_percentage_or_one_in_a_round_number(
     assert notation.chance(prob) == words
 
 
-@given(st.floats(1e-15, 0.000499))
+@given(st.floats(1.1e-15, 0.000499))
 def test_a_small_chance_is_right_to_two_digits(prob: float) -> None:
-    number, *unit = notation.chance(prob).removeprefix("1 in ").split()
-    units = {"": 1.0, "million": 1e6, "billion": 1e9, "trillion": 1e12}
-    value = float(number.replace(",", "")) * units["".join(unit)]
-    assert value == pytest.approx(1 / prob, rel=0.051)
+    for write, before in ((notation.chance, "1 in "), (notation.likely, "1/")):
+        value = value_of(write(prob).removeprefix(before))
+        assert value == pytest.approx(1 / prob, rel=0.051)
+
+
+@given(st.floats(0, 1) | st.floats(-700, 0).map(math.exp))
+def test_a_column_of_six_cells_holds_every_probability(prob: float) -> None:
+    for width in (5, 6):
+        written = notation.likely(prob, width=width)
+        assert len(written) <= width and "e" not in written
+    assert "<" not in notation.likely(prob)
 
 
 def test_labels_of_every_length_differ_from_each_other() -> None:
@@ -150,10 +163,10 @@ def test_entropy_without_a_greatest_one_is_known_from_below() -> None:
 
 @pytest.mark.parametrize(
     ("prob", "written"),
-    [(0.0005, "0.1%"), (0.0001, "0.01%"), (0.000099, "1e−4"), (3e-7, "3e−7"),
-     (0, "0%")],
+    [(0.0005, "0.1%"), (0.0001, "1/10k"), (0.00044, "1/2.3k"), (3e-6, "1/330k"),
+     (3e-7, "1/3.3M"), (2e-14, "1/50T"), (3e-28, "10⁻²⁸"), (0, "0%")],
 )  # fmt: skip
-def test_small_probabilities_are_percentages_down_to_a_hundredth(
+def test_small_probabilities_in_a_column_are_one_in_a_number(
     prob: float, written: str
 ) -> None:
     assert notation.likely(prob) == written

@@ -105,6 +105,17 @@ const percent = (value) => {
   if (value >= 0.9995 && value < 1) return ">99.9%";
   return number(100 * value, value === 0 || value === 1 ? 0 : 1) + "%";
 };
+// A probability, to be read: `1 in 20,000` where a percentage would be 0.0.
+const chance = (value) => {
+  if (!(value > 0 && value < 0.0005)) return percent(value);
+  const times = Number((1 / value).toPrecision(2));
+  if (times >= 9.95e14) {
+    const [digits, power] = times.toExponential(1).split("e+");
+    return `1 in ${digits} × 10${power.replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])}`;
+  }
+  const form = times < 1e6 ? {} : { notation: "compact", compactDisplay: "long" };
+  return `1 in ${times.toLocaleString("en-US", form)}`;
+};
 const rank = (token) => {
   const above = boundsOf(token)[ABOVE];
   return token[RANK] === null && above !== null ? `>${number(above, 0)}` : number(token[RANK], 0);
@@ -228,7 +239,7 @@ const drawToken = (token, several) => {
   }
   const entropy = ofEntropy(token, (value) => number(value, 1));
   parts.push(facts([
-    ["probability", percent(Math.exp(token[LOGPROB]))],
+    ["probability", chance(Math.exp(token[LOGPROB]))],
     ["log P", `${number(token[LOGPROB], 2)} nats`],
     ["surprisal", `${number(bits(token[LOGPROB]), 1)} bits`],
     ["rank", rank(token)],
@@ -244,7 +255,7 @@ const drawToken = (token, several) => {
       bar.style.width = `${100 * Math.exp(logprob)}%`;
       cell.append(bar);
       row.append(make("td", "t", view + (came ? " ✓" : "")),
-        make("td", "n", percent(Math.exp(logprob))), cell);
+        make("td", "n", chance(Math.exp(logprob))), cell);
       table.append(row);
     }
     parts.push(table);

@@ -251,7 +251,7 @@ def _best_other(token: ScoredToken) -> Text:
     other = next((row for row in token.top if row.id != token.id), None)
     if other is None:
         return Text("–")
-    return _clipped(other.text).append(f"  {notation.percent(other.prob)}")
+    return _clipped(other.text).append(f"  {notation.likely(other.prob)}")
 
 
 def _both(own: Summary, other: Summary, comparison: Comparison) -> Table:

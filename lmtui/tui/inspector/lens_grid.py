@@ -230,7 +230,7 @@ def row_text(row: LensRow, following: int | None) -> str:
     prob = None if row.logprob is None else math.exp(row.logprob)
     return (
         f"{row.layer:>5} {mark} {pad_to(visible_token(best.text), _NAME)} "
-        f"{notation.percent(best.prob):>6} {notation.likely(prob):>7} "
+        f"{notation.likely(best.prob):>6} {notation.likely(prob):>7} "
         f"{notation.rank(row.rank):>7} {notation.entropy(row.entropy):>4}"
     )
 
@@ -243,10 +243,10 @@ def cell_lines(view: LensView, width: int) -> list[str]:
         return [NO_CONTEXT if column else AWAITED, ""]
     row = column.rows[view.layer]
     layer, bits = f"layer {view.layer}", f"{notation.entropy(row.entropy)} bits"
-    tops = [f"“{visible_token(c.text)}” {notation.percent(c.prob)}" for c in row.top]
+    tops = [f"“{visible_token(c.text)}” {notation.chance(c.prob)}" for c in row.top]
     first = fit_best([[layer, *tops, bits], [layer, tops[0], bits]], width)
     if row.logprob is None:
         return [*first, "the end of the text"]
-    named = f"next {view.quoted(view.index)} {notation.probability(row.logprob)}"
+    named = f"next {view.quoted(view.index)} {notation.chance(math.exp(row.logprob))}"
     rank = f"rank {notation.rank(row.rank)}"
     return [*first, *fit_best([[named, rank], [rank]], width)]

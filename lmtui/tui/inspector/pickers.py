@@ -18,7 +18,7 @@ from textual.content import Content
 from lmtui.analysis.branches import ROOT, Branch
 from lmtui.engine.types import Candidate, Step
 from lmtui.errors import LmtuiError
-from lmtui.notation import NONE, log_prob, percent, surprisal
+from lmtui.notation import NONE, likely, log_prob, surprisal
 from lmtui.text import bytes_text, visible_line, visible_token
 from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.widgets.cells import clip, pad_to
@@ -92,7 +92,7 @@ def rows_of(
         lines.append(
             Content.assemble(
                 ("● " if row.id == chosen else "  ", "$accent"),
-                (f"{percent(row.prob):>6} ", "$prob-raw"),
+                (f"{likely(row.prob):>6} ", "$prob-raw"),
                 (f"{cost(path):>{len(_COST)}}  " if paths else "", "$quiet"),
                 (pad_to(token, width), "bold"),
                 ("  " + clip(ahead(path), _AHEAD) if path else "", "$quiet"),
@@ -161,7 +161,7 @@ def row_of(branch: Branch, depth: int, shown: int) -> Content:
     first = branch.tokens[0] if branch.tokens else None
     prob = None if first is None or first.logprob is None else math.exp(first.logprob)
     fork = f"{branch.fork + 1:,}" if branch.id != ROOT else NONE
-    prob_text = percent(prob) if branch.id != ROOT else NONE
+    prob_text = likely(prob) if branch.id != ROOT else NONE
     indent = "  " * min(depth, _DEEPEST) + ("└ " if depth else "")
     return Content.assemble(
         ("● " if branch.id == shown else "  ", "$accent"),

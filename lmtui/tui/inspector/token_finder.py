@@ -19,7 +19,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from lmtui.engine.types import RankedCandidate, TokenMatches
-from lmtui.notation import likely, percent
+from lmtui.notation import likely
 from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -191,7 +191,7 @@ def rows_of(rows: tuple[RankedCandidate, ...], width: int) -> list[Content]:
             (f"{rank:>{first}} ", "$quiet"),
             (pad_to(visible_token(row.candidate.text), room), "bold"),
             (f" {likely(row.candidate.prob):>6}", "$prob-raw"),
-            (f" {percent(row.candidate.sampled_prob):>6}" if is_wide else "",
+            (f" {likely(row.candidate.sampled_prob):>6}" if is_wide else "",
              "$prob-sampled"),
             (f" {row.candidate.cut or row.candidate.changed or ' '}", "$cut"),
         )

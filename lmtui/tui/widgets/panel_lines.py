@@ -229,12 +229,14 @@ def _legend(text: str) -> list[Part]:
 
 def _bar_parts(prob: float, sampled: float | None, columns: PanelColumns) -> list[Part]:
     below, (above, _) = bar_parts(prob, sampled, columns.bar)
-    raw = likely(prob, width=columns.number)
+    # A small number may take the space before it: its bar is empty.
+    room = columns.number + 1
+    raw = likely(prob, width=room if prob < 0.5 else columns.number)
     sampled_text = likely(sampled, width=columns.number)
     return [
         below,
-        (above + " ", "raw"),
-        (raw.rjust(columns.number) + (" " if columns.drawn else ""), "raw"),
+        (above, "raw"),
+        (raw.rjust(room) + (" " if columns.drawn else ""), "raw"),
         (sampled_text.rjust(columns.number) if columns.drawn else "", "sampled"),
     ]
 

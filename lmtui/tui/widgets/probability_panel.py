@@ -54,7 +54,7 @@ Where the token can be drawn, a letter marks what changed its logit: r the penal
 DRY, b a bias. ● marks the token that was chosen, whose row is the last one where it is
 none of the others; "rest" is all of the vocabulary without a row. The title says
 whether the second numbers are those "as drawn", or what would be drawn "with these
-settings". 3e−7 is a probability below 0.01%.
+settings". 1/20k is a probability of 1 in 20,000.
 x bans the token of a row, or allows it again; + and - add to its logit. F4 shows the
 chain of the sampler, and what each stage did here.
 "perplexity here" is the exponential of the entropy: at 20, the model is as unsure as

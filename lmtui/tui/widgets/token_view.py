@@ -294,7 +294,7 @@ def other_line(span: ComparedSpan | None) -> Forms:
         words = b"".join(token.bytes for token in tokens)
         name += f" “{clip(visible_token(bytes_text(words)), 20)}”"
     numbers = [f"{notation.surprisal(span.other_logprob)} bits"]
-    numbers.append(f"p {notation.percent(math.exp(min(0.0, span.other_logprob)))}")
+    numbers.append(f"p {notation.chance(math.exp(min(0.0, span.other_logprob)))}")
     if len(tokens) == 1:
         numbers.append(f"rank {notation.rank(tokens[0].rank)}")
     short = (name, *numbers)
@@ -334,7 +334,7 @@ def detail_lines(
     )
     prob = None if token.logprob is None else math.exp(min(0.0, token.logprob))
     likely = (
-        f"p {notation.percent(prob)}",
+        f"p {notation.chance(prob)}",
         f"rank {notation.rank(token.rank)}",
     )
     z = typicality(token)

@@ -100,7 +100,7 @@ async def test_comparison_shows_differences_and_the_other_models_panel() -> None
         assert token.logprob is not None
         assert numbers_of_the_other(page) == [
             f"{notation.surprisal(token.logprob)} bits",
-            f"p {notation.percent(exp(token.logprob))}",
+            f"p {notation.chance(exp(token.logprob))}",
             f"rank {token.rank}",
         ]
         parts = page.screen.query_one(TextTotals).parts
@@ -123,7 +123,7 @@ async def test_line_of_the_other_model_has_its_numbers_alone() -> None:
             expected = [
                 f"log P {notation.log_prob(token.logprob)} nats",
                 f"{notation.surprisal(token.logprob)} bits",
-                f"p {notation.percent(exp(token.logprob))}",
+                f"p {notation.chance(exp(token.logprob))}",
                 f"rank {token.rank}",
                 f"difference {difference} bits",
             ]
@@ -175,7 +175,7 @@ async def test_models_with_other_tokens_are_compared_by_parts() -> None:
         assert theirs is not None
         bits, prob, rank, apart = numbers_of_the_other(page)[-4:]
         assert bits == f"{notation.surprisal(theirs)} bits"
-        assert prob == f"p {notation.percent(exp(theirs))}"
+        assert prob == f"p {notation.chance(exp(theirs))}"
         assert rank == f"rank {list(Pairs(seed=5).score((1, 2, 3)))[1].rank}"
         assert apart == f"difference {notation.difference((theirs - both) / LN2)} bits"
 
