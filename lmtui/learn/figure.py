@@ -49,6 +49,8 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    longest: float = 1.0
+    """The bar that fills its column; what is longer is cut, and marked so."""
     at: int | None = None
     """Row that is marked, and has to be seen where not all fit."""
 
@@ -112,7 +114,8 @@ def bars(
 ) -> Table:
     """Return the distribution of the next token as bars: its most probable tokens, all
     others together, and the tokens that are shown whatever their rank. With
-    `rest_sampled`, a second bar is what the sampler draws from."""
+    `rest_sampled`, a second bar is what the sampler draws from. The longest bar of a
+    token fills its column."""
     drawn = rest_sampled is not None
 
     def line(
@@ -132,8 +135,7 @@ def bars(
         )
         for candidate in rows
     ]
-    lines.append(line("all others", rest, rest_sampled))
-    lines += (
+    pinned_lines = [
         line(
             visible_token(ranked.candidate.text),
             ranked.candidate.prob,
@@ -141,7 +143,9 @@ def bars(
             f"rank {notation.count(ranked.rank)}",
         )
         for ranked in pinned
-    )
+    ]
+    longest = max((max(cells[1].bar) for cells in [*lines, *pinned_lines]), default=1.0)
+    lines += [line("all others", rest, rest_sampled), *pinned_lines]
     heads = ("token", "p", "drawn", "cut by") if drawn else ("", "", "")
     columns = (
         Column(heads[0]),
@@ -149,4 +153,4 @@ def bars(
         *(Column(name, right=True) for name in heads[1:-1]),
         Column(heads[-1]),
     )
-    return Table(title, columns, tuple(lines), note)
+    return Table(title, columns, tuple(lines), note, longest)

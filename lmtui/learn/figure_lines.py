@@ -47,6 +47,8 @@ _WIDEST_CELL = 28
 _LEAST_BAR, _LEAST_TEXT = 6, 24
 """Least cells of a column that grows: with bars, with texts."""
 _ROWS = 10  # lines of a chart
+_CUT = "…"
+"""At the end of a bar that goes on."""
 _LABEL = 7  # cells of a label of the y axis, with the space behind it
 _LEAST_PLOT = 12
 _MARGIN = 0.05  # of the range of y, above and below
@@ -128,9 +130,10 @@ def _table(table: Table, width: int) -> Iterator[Line]:
     else:
         if any(column.heading for column in table.columns):
             heads = [Cell(column.heading, "quiet") for column in form.columns]
-            yield _row(heads, form.columns, widths)
+            yield _row(heads, form.columns, widths, table.longest)
         for number, cells in enumerate(form.rows):
-            yield _row(cells, form.columns, widths, marked=number == table.at)
+            marked = number == table.at
+            yield _row(cells, form.columns, widths, table.longest, marked=marked)
     if table.note:
         yield from _wrapped(table.note, "quiet", width)
 
@@ -183,6 +186,7 @@ def _row(
     cells: Sequence[Cell],
     columns: Sequence[Column],
     widths: Sequence[int],
+    longest: float,
     *,
     marked: bool = False,
 ) -> Line:
@@ -190,8 +194,11 @@ def _row(
     for cell, column, width in zip(cells, columns, widths, strict=True):
         line += [(" " * _GAP, "token")] if line else []
         if cell.bar:
-            above, *below = cell.bar
-            line += bar_parts(above, below[0] if below else None, width)
+            above, *below = (length / longest for length in cell.bar)
+            cut = _CUT if max(cell.bar) > longest else ""
+            room = width - len(cut)
+            line += bar_parts(above, below[0] if below else None, room)
+            line.append((cut, "quiet"))
         else:
             text = _fit(visible_line(cell.text), width, right=column.right)
             line.append((text, "cursor" if marked else cell.tone or "token"))

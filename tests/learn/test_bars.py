@@ -71,8 +71,10 @@ def test_bars_are_the_distribution_after_the_text(engine: FakeEngine) -> None:
 
 def test_each_keystroke_is_followed(engine: FakeEngine) -> None:
     instrument = shown(engine)
+    answer(engine, instrument.follow(f"{TEXT} pasted words"))
     assert not instrument.done
-    answer(engine, instrument.follow(f"{TEXT} m"))
+    for text in (f"{TEXT} ", f"{TEXT} m"):
+        answer(engine, instrument.follow(text))
     assert instrument.done == {"typed"}
     assert "on the m”" in bars_of(instrument).title
     ids = engine.encode(f"{TEXT} m").ids

@@ -165,7 +165,7 @@ def test_bars_are_as_long_as_they_are_and_the_second_is_the_lower_half() -> None
     lines = figure_lines((table,), 42)[1:]
     drawn = [line[2:4] for line in lines]
     shown = ["".join(text for text, _ in bar) for bar in drawn]
-    assert shown[:3] == ["██▀▀    ", "██▄▄    ", "▀▀▀▀    "]
+    assert shown[:3] == ["████▀▀▀▀", "████▄▄▄▄", "▀▀▀▀▀▀▀▀"]
     assert [[style for text, style in bar if text.strip()] for bar in drawn] == [
         ["sampled", "raw"], ["sampled"], ["raw"], [],
     ]  # fmt: skip
@@ -209,3 +209,14 @@ def test_words_wrap_and_empty_figures_have_no_lines() -> None:
         ("one ", "strong"), ("two", "strong"), ("three", "strong"),
     ]  # fmt: skip
     assert figure_lines((), 5) == [] == figure_lines((Words("x"),), 0)
+
+
+def test_longest_bar_of_a_token_fills_its_column() -> None:
+    """All others together may be more: their bar is cut, and marked so."""
+    rows = (candidate(1, 0.08), candidate(2, 0.04))
+    first, second, others = texts(figure_lines((bars("", rows, 0.88),), 60))
+    assert abs(first.count("█") - 2 * second.count("█")) <= 1
+    assert others.count("█") == first.count("█") - 1 and "█…" in others
+    assert "…" not in first + second
+    first, second, others = texts(figure_lines((bars("", rows, 0.04),), 60))
+    assert others.count("█") == second.count("█") and "…" not in others

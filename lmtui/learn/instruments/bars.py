@@ -50,12 +50,16 @@ class BarsInstrument(TextInstrument):
         "pinned": "",  # words that always have a row, with commas between them
     }
     ASKS = "Text"
-    LIVE = True
 
     _shown: _Expected | None = None
 
     def measure(self, text: str) -> Measurement:
         return Measurement(lambda engine, _: self._expect(engine, text), self.show)
+
+    def typed(self, text: str) -> Measurement | None:
+        if len(text) == len(self.entered) + 1:  # a letter, not a paste
+            self.done.add("typed")
+        return self.look(text)
 
     def enter(self, text: str) -> Measurement | None:
         if not last_word(text):
