@@ -28,6 +28,8 @@ RANKS = (1, 10, 100, 1000)
 """The last rank of each bin except the open one."""
 WITHIN = (1, 5, 10)
 """The values of k for accuracy at k."""
+LEAST_KNOWN = 50
+"""Scored tokens from which on a text may look known by heart."""
 ENTROPY_BINS = 12
 """Bins of one bit each; the last one is open."""
 
@@ -268,8 +270,8 @@ def figures(totals: Totals) -> dict[str, str]:
 
 def known_by_heart(totals: Totals) -> str:
     """Return the numbers that hint at a text the model was trained on, in a sentence
-    with what they can't show; "" where nothing was scored."""
-    if not totals.scored:
+    with what they can't show; "" for a text that is too short to hint at anything."""
+    if totals.scored < LEAST_KNOWN:
         return ""
     known = figures(totals)
     return (

@@ -33,7 +33,7 @@ from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.model_info import facts_of
 from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.remote.address import ServerOptions, is_address
-from lmtui.models.source import Quantize
+from lmtui.models.source import Quantize, short_label
 from lmtui.models.tokenizer_json import library_tokenizer
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
         raise _no_tokenizer(folder)
     refuse_other_kinds(files.config, folder)
     _require_memory(files.parameters, plan)
-    plan.on_progress(Progress(f"loading {plan.name}"))
+    plan.on_progress(Progress(f"loading {short_label(plan.name)}"))
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with wrap_load_errors(str(folder)), quiet(), offline(), without_labels():

@@ -86,11 +86,7 @@ class ModelState:
             progress.done / progress.total if progress.done and progress.total else None
         )
         part = "" if share is None else f" {share:.0%}"
-        # A file's name is enough where its whole path would fill the line.
-        what = progress.what.replace(
-            full_name(self.model_ref), shown_name(self.model_ref)
-        )
-        stage = f"{visible_line(what)}{part}"
+        stage = f"{visible_line(progress.what)}{part}"
         return replace(self, info=None, error=None, stage=stage, share=share)
 
     def why_not(self, can: bool, what: str) -> str:

@@ -81,6 +81,9 @@ def test_gguf_file_loads_as_the_same_model_and_is_cached(
 ):
     seen: list[Progress] = []
     first = load(str(llama_gguf), device="cpu", on_progress=seen.append)
+    told = [progress.what for progress in seen]
+    assert f"loading {llama_gguf.stem}" in told  # not its whole path
+    assert not any(str(llama_gguf.parent) in what for what in told)
     assert any(p.what.startswith("dequantising") and p.total for p in seen)
     seen.clear()
     second = load(str(llama_gguf), device="cpu", on_progress=seen.append)

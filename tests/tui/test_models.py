@@ -85,7 +85,7 @@ async def test_load_is_given_up_for_the_model_before(key: str) -> None:
         def load(report: Any) -> FakeEngine:
             nonlocal reports
             while name == "/a/b/second.gguf":
-                report(Progress(f"loading {name}", 1, 2))
+                report(Progress("loading second", 1, 2))
                 reports += 1
                 assert not release.wait(0.01)
             return FakeEngine(["still here"], name=name)

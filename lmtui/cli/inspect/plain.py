@@ -143,8 +143,10 @@ def numbers(summary: Summary) -> Text:
         "model": model_name(info),
         "windows": _windows(summary),
     }
+    if not rows["known by heart?"]:
+        del rows["known by heart?"]
     if not totals.scored:
-        del rows["known by heart?"], rows["ranks"], rows["entropy"]
+        del rows["ranks"], rows["entropy"]
     elif not any(totals.entropies):
         rows["entropy"] = "a range for each token, as the server lists only some"
     if summary.rewritten:

@@ -1,13 +1,16 @@
-"""`lmtui inspect --words`: a row for each word of a text.
+"""`lmtui inspect --words`: a row for each word of a text, and their totals.
 
 A table is in bits; JSON and TSV have log-probabilities and entropy in nats, too.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from operator import attrgetter
 
 from lmtui import notation
+from lmtui.analysis.words import Word
 from lmtui.cli.inspect.json_output import JsonRows
 from lmtui.cli.inspect.rows import RowWriter
 from lmtui.cli.inspect.score import TextScores, WriteScores
@@ -27,8 +30,8 @@ _COLUMNS = (
 
 
 def word_writer(*, json: bool, tsv: bool, many: bool) -> WriteScores:
-    """Return what writes the words of a text while it is scored, and then its numbers;
-    of `many` texts, a table names each."""
+    """Return what writes the words of a text while it is scored, and then their totals,
+    in JSON those of its tokens; of `many` texts, a table names each."""
     output = Output()
     rows = RowWriter("word", Table(output, _COLUMNS, "word"), json=json, tsv=tsv)
 
@@ -36,13 +39,29 @@ def word_writer(*, json: bool, tsv: bool, many: bool) -> WriteScores:
         is_table, name = not (json or tsv), scores.document.name
         if is_table and many:
             output.text(f"{visible_line(name)}\n")
+        written = []
         for word in scores.words():
             rows.write(word, word.word, file=name)
+            written.append(word)
         if json:
             JsonRows(output).row(scores.row())
         if is_table:
-            from lmtui.cli.inspect.plain import numbers  # few outputs need Rich
+            from lmtui.cli.inspect.plain import model_name  # few outputs need Rich
 
-            output.text(f"\n{numbers(scores.row().own).plain}\n" + "\n" * many)
+            own = scores.row().own
+            model = f"{model_name(own.info)}, {'with' if own.bos else 'without'} BOS"
+            output.text(f"\n{_totals(written)}\n{model}\n" + "\n" * many)
 
     return write
+
+
+def _totals(words: Sequence[Word]) -> str:
+    known = [word for word in words if word.logprob is not None]
+    logprob = math.fsum(word.logprob or 0.0 for word in known)
+    naive = math.fsum(word.naive_logprob or 0.0 for word in known)
+    mean = logprob / len(known) if known else None
+    return (
+        f"{notation.counted(len(words), 'word')}, {len(known):,} scored: surprisal "
+        f"{notation.surprisal(logprob)} bits (naive {notation.surprisal(naive)}), "
+        f"{notation.surprisal(mean)} bits a word"
+    )

@@ -65,6 +65,14 @@ def test_json_has_the_promised_fields(file: Path) -> None:
         assert own in TEXT[token["start"] : token["end"]].encode()
 
 
+@pytest.mark.parametrize(("scored", "is_told"), [(49, False), (50, True)])
+def test_short_text_is_not_asked_whether_it_is_known(
+    scored: int, is_told: bool
+) -> None:
+    told = run("inspect", "-", "--plain", stdin="x" * (scored + 1)).out
+    assert (f", {scored} scored" in told) and ("known by heart?" in told) is is_told
+
+
 def test_the_totals_follow_from_the_tokens(file: Path) -> None:
     for bos, size in (("no", len(TEXT.encode()) - 1), ("yes", len(TEXT.encode()))):
         *tokens, summary = run("inspect", str(file), "--json", "--bos", bos).events

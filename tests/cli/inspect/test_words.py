@@ -62,7 +62,13 @@ def test_tsv_has_the_fields_of_json_and_the_table_is_in_bits(file: Path) -> None
         bits = [abs(number) / math.log(2) for number in numbers[1:]]
         assert event["surprisal"] == pytest.approx(bits[0])
         assert line.split()[4:7] == [f"{value:.1f}" for value in bits]
-    assert "\nΣ log P, nats" in table and "\nmodel " in table
+    sums = [math.fsum(event[name] or 0.0 for event in events) for name in FIELDS[6:9]]
+    total = table.partition("\n\n")[2]
+    assert total == (
+        f"5 words, 4 scored: surprisal {sums[0]:.1f} bits (naive "
+        f"{-sums[2] / math.log(2):.1f}), {sums[0] / 4:.1f} bits a word\n"
+        "fake (exact, float32), without BOS\n"
+    )
 
 
 def test_several_files_are_named_in_the_table(file: Path) -> None:
