@@ -37,7 +37,6 @@ class Branch:
     """Number of tokens of the parent's path that come before its own."""
     tokens: tuple[Token, ...]
     """Its own tokens."""
-    name: str = ""
     end: FinishReason | None = None
     """Why generation ended; None where it did not."""
 
@@ -170,9 +169,6 @@ class BranchTree:
             return None
         del self._branches[id_]
         return branch.parent
-
-    def rename(self, id_: int, name: str) -> None:
-        self._put(replace(self._branches[id_], name=name))
 
     def family(self, id_: int) -> tuple[int, ...]:
         return tuple(branch.id for branch, _ in self._below(self._branches[id_], 0))

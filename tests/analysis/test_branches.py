@@ -139,14 +139,13 @@ def test_token_taken_at_the_end_of_the_text_starts_a_branch() -> None:
     assert branches.move(other, 1, 1) == (ROOT, 1)
 
 
-def test_branch_has_logprob_name_and_end_reason() -> None:
+def test_branch_has_logprob_and_end_reason() -> None:
     branches = BranchTree([token(1)])
     on = branches.take(ROOT, 0, token(2))
     assert branches.take(on, 1, token(3)) == on
     branches.finish(on, FinishReason.LENGTH)
-    branches.rename(on, "the other")
     branch = branches.branch(on)
-    assert (branch.logprob, branch.name, branch.end) == (-2.0, "the other", "length")
+    assert (branch.logprob, branch.end) == (-2.0, "length")
     assert branches.take(on, 2, token(4)) == on
     assert branches.branch(on).end is None
     assert (branches.leaves(ROOT), branches.leaves(on)) == (1, 0)

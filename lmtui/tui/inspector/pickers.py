@@ -7,9 +7,9 @@ chosen before. Knows no engine.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import ClassVar
 
 from rich.cells import cell_len
 from textual.binding import Binding, BindingType
@@ -30,7 +30,7 @@ _WIDEST = 20  # most cells of a token
 _AHEAD = 120
 _COST = "   in all"
 
-_BRANCHES_FOOT = "Enter shows it · d deletes · r names · x exports · Esc closes"
+_BRANCHES_FOOT = "Enter shows it · d deletes · Esc closes"
 _WORDS = 120
 _DEEPEST = 12  # most steps of indentation
 HEADS = f"{'':2}{'at':>6} {'p':>6} {'Σ log P':>10} {'tokens':>6}  branch"
@@ -115,13 +115,7 @@ def ahead(path: Sequence[Step]) -> str:
     return "".join(piece.text for piece in behind_first).replace("\n", "")
 
 
-@dataclass(frozen=True, slots=True)
-class BranchAction:
-    action: Literal["show", "delete", "name", "export"]
-    branch: int
-
-
-class BranchesScreen(Picker[int, BranchAction]):
+class BranchesScreen(Picker[int, int]):
     HELP = """\
 Each branch is listed below the one that it leaves, with the token where it leaves, the
 probability of its first token there, the sum of log P over its own tokens in nats, and
@@ -129,32 +123,33 @@ their number. ● marks the branch that is shown.
 """
     CSS_PATH = "branches.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "request('delete')", "Delete", id="branches.delete",
+        Binding("d", "delete", "Delete", id="branches.delete",
                 tooltip="Delete the branch, and all that leave it."),
-        Binding("r", "request('name')", "Name", id="branches.name",
-                tooltip="Give the branch a name."),
-        Binding("x", "request('export')", "Export", id="branches.export",
-                tooltip="Write the text with this branch into a file."),
         Binding("escape", "close", "Close", id="branches.close",
                 tooltip="Back to the text."),
     ]  # fmt: skip
 
-    def __init__(self, rows: Sequence[tuple[Branch, int]], *, shown: int) -> None:
+    def __init__(
+        self,
+        rows: Sequence[tuple[Branch, int]],
+        *,
+        shown: int,
+        delete: Callable[[int], object],
+    ) -> None:
         ids = [branch.id for branch, _ in rows]
         lines = [row_of(branch, depth, shown) for branch, depth in rows]
         picker_rows = PickerRows(
             ids, lines, heads=HEADS, foot=_BRANCHES_FOOT, at=ids.index(shown)
         )
         super().__init__("Branches", picker_rows)
+        self._delete = delete
 
-    def answer(self, item: int) -> BranchAction:
-        return BranchAction("show", item)
-
-    def action_request(self, action: Literal["delete", "name", "export"]) -> None:
-        if self.marked == ROOT and action == "delete":
+    def action_delete(self) -> None:
+        if self.marked == ROOT:
             self.notify("The text itself stays.")
-        elif self.marked is not None:
-            self.dismiss(BranchAction(action, self.marked))
+        elif (branch := self.marked) is not None:
+            self.dismiss(None)
+            self._delete(branch)
 
 
 def row_of(branch: Branch, depth: int, shown: int) -> Content:
@@ -162,6 +157,7 @@ def row_of(branch: Branch, depth: int, shown: int) -> Content:
     prob = None if first is None or first.logprob is None else math.exp(first.logprob)
     fork = f"{branch.fork + 1:,}" if branch.id != ROOT else NONE
     prob_text = likely(prob) if branch.id != ROOT else NONE
+    data = b"".join(token.bytes for token in branch.tokens[:_WORDS])
     indent = "  " * min(depth, _DEEPEST) + ("└ " if depth else "")
     return Content.assemble(
         ("● " if branch.id == shown else "  ", "$accent"),
@@ -169,14 +165,6 @@ def row_of(branch: Branch, depth: int, shown: int) -> Content:
         f"{log_prob(branch.logprob):>10} ",
         (f"{len(branch.tokens):>6,}  ", "$quiet"),
         (indent, "$quiet"),
-        *title_of(branch),
+        ("" if branch.id != ROOT else "the text itself  ", "bold"),
+        clip(visible_line(bytes_text(data).replace("\n", "⏎")), _WORDS),
     )
-
-
-def title_of(branch: Branch) -> tuple[tuple[str, str] | str, ...]:
-    data = b"".join(token.bytes for token in branch.tokens[:_WORDS])
-    beginning = clip(visible_line(bytes_text(data).replace("\n", "⏎")), _WORDS)
-    name = visible_line(branch.name) or ("the text itself" if branch.id == ROOT else "")
-    if not name:
-        return (beginning,)
-    return (clip(name, 40) + "  ", "bold"), (beginning, "$quiet")

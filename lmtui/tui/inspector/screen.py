@@ -33,7 +33,6 @@ from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.why import WhyController
 from lmtui.tui.widgets.find_bar import FindBar
-from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import HintLine, MainPart
 from lmtui.tui.widgets.text_totals import TextTotals
@@ -70,7 +69,7 @@ its own branch.
                 tooltip="Find words in the text, also from a field.", show=False,
                 priority=True),
         Binding("b", "branches", "Branches", id="inspect.branches",
-                tooltip="All branches as a tree: show, name, delete or export one."),
+                tooltip="All branches as a tree: show or delete one."),
         Binding("g", "go_on", "Go on", id="inspect.go-on",
                 tooltip="Let the model write on from here, as the sampler draws."),
         Binding("s", "step(False)", "Sample one", id="inspect.sample",
@@ -160,7 +159,6 @@ its own branch.
                 yield self._totals
                 yield self.sampler.controls
         yield self._find_bar
-        yield self.branch_list.prompt
         yield self._hint
         yield self.status
         yield self.key_line
@@ -240,12 +238,6 @@ its own branch.
         self.remove_class("-finding")
         self.focus_text()
 
-    @on(LinePrompt.Answered)
-    def answer_question(self, event: LinePrompt.Answered) -> None:
-        self.focus_text()
-        self.branch_list.answer_question(event)
-
-    @on(LinePrompt.PromptClosed)
     @on(FindBar.FindBarClosed)
     def close_bar(self) -> None:
         self.focus_text()

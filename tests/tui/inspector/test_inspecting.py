@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from threading import Event, Semaphore
 from typing import Any
 
@@ -20,7 +19,6 @@ from lmtui.tui.inspector.pickers import AlternativesScreen, BranchesScreen, ahea
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.start import StartScreen
-from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.worker.generation import run_continuations
 from tests.fake_numbers import state_after
@@ -236,9 +234,7 @@ async def test_parts_of_a_character_can_be_alternatives() -> None:
         await page.idle()
         data = b"".join(token.bytes for token in page.view.tokens)
         assert data == "café".encode() + b"\xe6\xbc<end>"
-        assert page.screen.branch_list.text_of(
-            page.screen.document.scored.branch
-        ).startswith("café")
+        assert page.screen.document.written.whole_text().startswith("café")
 
 
 async def test_stopped_branch_keeps_its_words() -> None:
@@ -319,7 +315,7 @@ async def branch_at(page: Inspecting, place: int) -> None:
     await page.idle()
 
 
-async def test_branches_screen_shows_renames_and_deletes_branches() -> None:
+async def test_branches_screen_shows_and_deletes_branches() -> None:
     engine = FakeEngine([" dog ran", " xyz"], name="default")
     async with inspecting(TEXT, engine) as page:
         await branch_at(page, 3)
@@ -331,12 +327,6 @@ async def test_branches_screen_shows_renames_and_deletes_branches() -> None:
         # Each below the one that it leaves.
         first, second = (line.index("└") for line in lines if "└" in line)
         assert first < second
-        await page.press("home", "down", "r")
-        await page.running.on(InspectScreen)
-        page.screen.query_one(LinePrompt).field.value = "the dog"
-        await page.press("enter")
-        await page.running.on(BranchesScreen)
-        assert "the dog" in page.running.seen
         await page.press("home", "d")
         assert isinstance(page.running.app.screen, BranchesScreen)  # the text stays
         await page.press("down", "d")
@@ -349,33 +339,6 @@ async def test_branches_screen_shows_renames_and_deletes_branches() -> None:
         await page.running.on(BranchesScreen)
         await page.press("enter")
         await page.running.on(InspectScreen)
-
-
-async def test_branch_export_asks_before_it_overwrites_a_file(tmp_path: Path) -> None:
-    engine = FakeEngine([" dog ran"], name="default")
-    async with inspecting(TEXT, engine) as page:
-        await branch_at(page, 3)
-        target = tmp_path / "branch.txt"
-
-        async def export(path: Path) -> None:
-            await page.press("b", "x")
-            await page.running.on(InspectScreen)
-            page.screen.query_one(LinePrompt).field.value = str(path)
-            await page.press("enter")
-
-        await export(target)
-        await page.until(lambda: "exported" in page.state)
-        assert target.read_text() == "the dog ran"  # without the end token
-        target.write_text("mine")
-        await export(target)
-        await page.running.on(ConfirmDialog)
-        await page.press("escape")
-        await page.running.on(InspectScreen)
-        assert target.read_text() == "mine"
-        assert [file.name for file in tmp_path.iterdir()] == ["branch.txt"]
-        await export(target)
-        await page.answer("o")
-        await page.until(lambda: target.read_text() != "mine")
 
 
 async def test_leaving_the_inspector_asks_while_there_are_branches() -> None:
