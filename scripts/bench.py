@@ -227,9 +227,9 @@ def until_first_frame(command: list[str]) -> float:
 
 def print_screen(model: str | None, rounds: int, tokens: int) -> None:
     """The table of what the screen costs."""
-    ours = [sys.executable, "-m", "lmtui", "chat"]
+    ours = [sys.executable, "-P", "-m", "lmtui", "chat"]
     ours += ["--model", model] if model else []
-    peer = [sys.executable, "-c", PEER_SCREEN]
+    peer = [sys.executable, "-P", "-c", PEER_SCREEN]
     frames = compare(
         lambda: until_first_frame(ours), lambda: until_first_frame(peer), rounds
     )
@@ -344,9 +344,19 @@ def print_generate(fast: LocalEngine, loaded: LoadedModel, options: Namespace) -
         options.rounds,
     )
     row("decode with all statistics / model.generate", result, "tokens/s")
-    start = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi", "--max-tokens", "1"]
+    start = [
+        sys.executable,
+        "-P",
+        "-m",
+        "lmtui",
+        "chat",
+        "--once",
+        "Hi",
+        "--max-tokens",
+        "1",
+    ]
     start += ["--model", options.model] if options.model else []
-    other = [sys.executable, "-c", PEER_START, str(loaded.folder), "Hi"]
+    other = [sys.executable, "-P", "-c", PEER_START, str(loaded.folder), "Hi"]
     result = compare(
         lambda: until_first_byte(start), lambda: until_first_byte(other), options.rounds
     )

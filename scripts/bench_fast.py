@@ -64,9 +64,9 @@ def llama_python(python: str | None) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory() as folder:
         print(f"installing {_PACKAGE}, which takes minutes …", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([sys.executable, "-P", "-m", "venv", folder], check=True)
         python = f"{folder}/bin/python"
-        install = [python, "-m", "pip", "install", "--quiet", _PACKAGE]
+        install = [python, "-P", "-m", "pip", "install", "--quiet", _PACKAGE]
         subprocess.run(install, check=True)
         yield python
 
@@ -130,7 +130,7 @@ def first_start(model: str | None) -> float:
     """Seconds from the start of a process to its first token, with nothing kept."""
     with tempfile.TemporaryDirectory() as home:
         source = default_model.default_file() if model is None else Path(model)
-        command = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi"]
+        command = [sys.executable, "-P", "-m", "lmtui", "chat", "--once", "Hi"]
         start = time.perf_counter()
         with subprocess.Popen(
             [*command, "--model", str(source), "--max-tokens", "1"],
@@ -155,10 +155,10 @@ print(os.wait4(process.pid, 0)[2].ru_maxrss)
 def peak_memory(model: str | None) -> int:
     """Bytes that a process needs at most to answer, mapped files included."""
     source = default_model.default_file() if model is None else Path(model)
-    command = [sys.executable, "-m", "lmtui", "chat", "--once", "Hi"]
+    command = [sys.executable, "-P", "-m", "lmtui", "chat", "--once", "Hi"]
     # Begun by a small process: a peak counts from what was there before the program.
     told = subprocess.run(
-        [sys.executable, "-c", _PEAK, *command, "--model", str(source)],
+        [sys.executable, "-P", "-c", _PEAK, *command, "--model", str(source)],
         capture_output=True,
         check=True,
     )
@@ -242,7 +242,7 @@ def print_busy(fast: LocalEngine, *, peer: Path, options: Any) -> None:
         print("\nAlone:")
         print_decoding(fast, other, options.rounds, options.tokens)
         _print_prompts(fast, other, options.rounds, PROMPTS[:1])
-        command = [sys.executable, "-c", "while True: pass"]
+        command = [sys.executable, "-P", "-c", "while True: pass"]
         with subprocess.Popen(command) as busy:
             print("\nBeside a busy process:")
             print_decoding(fast, other, options.rounds, options.tokens)

@@ -112,6 +112,7 @@ def print_fidelity_of_types(options: Any) -> None:
             else:
                 command = [
                     python,
+                    "-P",
                     "-c",
                     _QUANTIZE,
                     str(folder / "Q8_0.gguf"),
@@ -133,7 +134,7 @@ def _print_file(name: str, file: Path, text: str, python: str, folder: Path) -> 
     fast = LocalEngine(load(str(file), quantize="auto"))
     out = folder / "logits.npy"
     subprocess.run(
-        [python, "-c", _LOGITS, str(file), str(out), str(ids)],
+        [python, "-P", "-c", _LOGITS, str(file), str(out), str(ids)],
         check=True,
         stderr=subprocess.DEVNULL,
     )

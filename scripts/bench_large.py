@@ -173,7 +173,7 @@ def first_opening(file: Path) -> dict[str, float]:
 
 def _child(code: str, *given: str, home: str | None = None) -> Any:
     done = subprocess.run(
-        [sys.executable, "-c", code, *given],
+        [sys.executable, "-P", "-c", code, *given],
         check=True,
         stdout=subprocess.PIPE,
         env=dict(os.environ) | ({"LMTUI_HOME": home} if home else {}),

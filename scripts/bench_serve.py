@@ -72,7 +72,7 @@ def _server(command: list[str], port: int, **variables: str) -> Iterator[int]:
 def ours(file: Path) -> Iterator[int]:
     """The port of our server."""
     port = _free_port()
-    command = [sys.executable, "-m", "lmtui", "serve", "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "lmtui", "serve", "--port", str(port)]
     with _server([*command, "--model", str(file)], port) as found:
         yield found
 
@@ -80,10 +80,13 @@ def ours(file: Path) -> Iterator[int]:
 @contextmanager
 def peers(python: str, file: Path) -> Iterator[int]:
     """The port of the peer's server."""
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *_EXTRAS], check=True)
+    subprocess.run(
+        [python, "-P", "-m", "pip", "install", "--quiet", *_EXTRAS], check=True
+    )
     port, threads = _free_port(), str(torch.get_num_threads())
     command = [
         python,
+        "-P",
         "-m",
         "llama_cpp.server",
         "--model",

@@ -249,7 +249,15 @@ def from_pypi(package: str, version: str) -> Callable[[], str]:
         folder = _FOLDER / package
         if not any(folder.glob("*.whl")):
             folder.mkdir(parents=True, exist_ok=True)
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            pip = [
+                sys.executable,
+                "-P",
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+            ]
             _run([*pip, "--only-binary", ":all:", f"{package}=={version}"], folder)
         with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
             names = sorted(n for n in wheel.namelist() if n.endswith(".py"))

@@ -108,7 +108,7 @@ def tests_that_need_cuda(options: Namespace) -> Iterator[Row]:
     if torch.device(options.device).type != "cuda":
         yield Row("tests that need CUDA", "", None)
         return
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda"]
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-m", "cuda"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     last = (done.stdout.strip() or done.stderr.strip()).split("\n")[-1].strip("= ")
     yield Row("tests that need CUDA", last, done.returncode == 0)

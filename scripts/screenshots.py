@@ -396,7 +396,7 @@ async def draw(show: Show, home: Path) -> str:
 def serving() -> Iterator[str]:
     """A server with the default model; yields its address."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "lmtui", "serve", "--port", "0"],
+        [sys.executable, "-P", "-m", "lmtui", "serve", "--port", "0"],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -49,14 +49,14 @@ ensure() {
     echo "setting up ${venv/#$PWD\//} (once; this can take minutes) …" >&2
     local base
     base=$(find_python)
-    "$base" -m venv "$venv" >&2 || fail "the virtual environment can't be made" \
+    "$base" -P -m venv "$venv" >&2 || fail "the virtual environment can't be made" \
         "install the venv module of $base (Debian: python3-venv)"
     local what=("$root") constraints=()
     if [ "$wanted" = test ]; then
         what=("$root[test]")
         constraints=(-c "$root/tests/constraints.txt")
     fi
-    "$python" -m pip install --quiet --disable-pip-version-check \
+    "$python" -P -m pip install --quiet --disable-pip-version-check \
         ${constraints[@]+"${constraints[@]}"} -e "${what[@]}" >&2 ||
         fail "the packages can't be installed" \
             "look at pip's words above; with the network back, run this again"

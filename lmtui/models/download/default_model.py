@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmtui import cache_dir, cancellation, paths
+from lmtui import cache_dir, cancellation, paths, processes
 from lmtui.errors import LmtuiError
 from lmtui.models import digests
 from lmtui.models.progress import OnProgress, Progress, counted, ignore
@@ -153,7 +153,7 @@ class _Child:
 def _pip_process(requirement: str, folder: Path, patience: _Try) -> Iterator[_Child]:
     """Run pip in a session of its own, and kill it at the end in any case."""
     (folder / "tmp").mkdir()
-    command = [sys.executable, "-m", "pip", "download", "-vv"]
+    command = [*processes.MODULE, "pip", "download", "-vv"]
     command += ["--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input"]
     command += ["--progress-bar", "off", "--disable-pip-version-check"]
     command += ["--timeout", str(patience.timeout), "--retries", str(patience.retries)]
