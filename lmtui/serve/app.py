@@ -320,14 +320,13 @@ class Api:
             prompt=plan.prompts[0].ids,
             tokens=plan.tokens,
         )
-        # An error before the first event has a status of its own, in a stream, too.
-        first = await anext(events, None)
+        # An error before the first token has a status of its own, in a stream, too.
+        begun = [event for _ in range(2) if (event := await anext(events, None))]
         if answers.body.stream:
             return StreamingResponse(
-                _server_sent(answers, first, events), media_type="text/event-stream"
+                _server_sent(answers, begun, events), media_type="text/event-stream"
             )
-        whole = [] if first is None else [first]
-        whole += [event async for event in events]
+        whole = [*begun, *[event async for event in events]]
 
         def respond() -> Response:
             for event in whole:
@@ -403,13 +402,13 @@ def _size(event: Any) -> int:
 
 async def _server_sent(
     answers: Answers,
-    first: GenerationEvent | None,
+    begun: list[GenerationEvent],
     events: AsyncGenerator[GenerationEvent],
 ) -> AsyncIterator[str]:
     """Yield the events of a stream, each as `data: JSON`, and the mark of its end."""
     try:
-        if first is not None:
-            for part in answers.streamed(first):
+        for event in begun:
+            for part in answers.streamed(event):
                 yield _data(part)
         async with aclosing(events):
             async for event in events:
@@ -418,8 +417,7 @@ async def _server_sent(
         for part in answers.stream_end():
             yield _data(part)
     except LmtuiError as error:
-        bug = isinstance(error, BugError)
-        yield _data(failure(500, _BUG if bug else _message(error)))
+        yield _data(_failure_of(error)[1])
     yield "data: [DONE]\n\n"
 
 
@@ -435,20 +433,22 @@ def _has_messages(data: bytes) -> bool:
     return isinstance(body, dict) and body.get("messages") is not None
 
 
-def _message(error: LmtuiError) -> str:
-    return f"{error}. {error.hint}".strip() if error.hint else f"{error}."
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, LmtuiError)
+def _failure_of(error: LmtuiError) -> tuple[int, Json]:
+    """Return the status and the body that tell an error."""
     if isinstance(error, BugError):  # its words are about this machine
-        return await _failed(request, None)
-    if isinstance(error, Unavailable):
-        body = failure(503, _message(error))
-        return JSONResponse(body, 503, headers={"Retry-After": "1"})
-    status = 404 if isinstance(error, UnknownModel) else 400
+        return 500, failure(500, _BUG)
+    status = 503 if isinstance(error, Unavailable) else 400
+    status = 404 if isinstance(error, UnknownModel) else status
     code = "context_length_exceeded" if isinstance(error, PromptTooLong) else ""
-    return JSONResponse(failure(status, _message(error), code=code), status)
+    message = f"{error}. {error.hint}" if error.hint else f"{error}."
+    return status, failure(status, message, code=code)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, LmtuiError)
+    status, body = _failure_of(error)
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return JSONResponse(body, status, headers=headers)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
@@ -458,7 +458,6 @@ async def _no_route(request: Request, error: Exception) -> Response:
     return JSONResponse(failure(status, f"{words}: {path}."), status)
 
 
-async def _failed(_: Request, error: Exception | None) -> Response:
-    if error is not None:
-        log.record_bug(error)
+async def _failed(_: Request, error: Exception) -> Response:
+    log.record_bug(error)
     return JSONResponse(failure(500, _BUG), 500)

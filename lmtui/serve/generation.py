@@ -19,6 +19,7 @@ from lmtui.engine.types import (
     ScoredToken,
     Step,
 )
+from lmtui.errors import LmtuiError
 from lmtui.models.remote.wire import ID_BYTES
 from lmtui.serve.scheduler import Steps
 
@@ -193,10 +194,12 @@ class _Generation:
                 slot=slot,
                 after=scored.following.handle if scored else None,
             ):
-                if isinstance(item, GenerationResult):
-                    self.emit(AnswerEnd(answer, item))
-                else:
+                if isinstance(item, Step):
                     self.emit(AnswerStep(answer, item))
+                elif item.reason is FinishReason.BLOCKED:
+                    raise LmtuiError("the answer can't go on", item.notice)
+                else:
+                    self.emit(AnswerEnd(answer, item))
                 yield
 
 

@@ -26,7 +26,6 @@ FINISH = {
     FinishReason.LENGTH: "length",
     FinishReason.CONTEXT: "length",
     FinishReason.CANCELLED: BROKEN_OFF,
-    FinishReason.BLOCKED: "blocked",
 }
 """The word for the reason why an answer ended."""
 

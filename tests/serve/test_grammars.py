@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -77,6 +78,47 @@ def test_grammar_is_followed_whole_and_in_a_stream(served: Served) -> None:
     validate(json.loads(drawn(served, response_format=FORMAT)), SCHEMA)
     assert re.fullmatch("a{1,3}[bc]", drawn(served, grammar=GBNF))
     assert re.fullmatch('the cat|a "b"', drawn(served, **CHOICES))
+
+
+def nested(rules: int) -> str:
+    """A grammar of so many rules whose only text has 4 · 3ⁿ letters."""
+    names = [f"r{'abcdefghijklmnopqrstuvwxyz'[each]}" for each in range(rules)]
+    lines = [f"root ::= {' '.join(names[:1] * 4)}"]
+    for one, other in pairwise(names):
+        lines.append(f"{one} ::= {other} {other} {other}")
+    return "\n".join([*lines, f'{names[-1]} ::= "x"'])
+
+
+def test_grammar_of_one_very_long_text_is_followed(served: Served) -> None:
+    reply = served.complete(prompt="the cat", max_tokens=5, grammar=nested(20))
+    (choice,) = reply.json["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("xxxxx", "length")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_answer_that_its_grammar_leaves_no_token_is_refused(
+    served: Served, stream: bool
+) -> None:
+    (banned,) = served.ask("/tokenize", {"prompt": "x"}).json["tokens"]
+    fields = {
+        "grammar": 'root ::= "x"',
+        "logit_bias": {str(banned): False},
+        "stream": stream,
+    }
+    reply = served.complete(prompt="a", **fields)
+    assert reply.status == 400
+    assert "bans and grammar together forbid all" in reply.message
+
+
+def test_grammar_that_gets_stuck_later_ends_a_stream_with_an_error(
+    served: Served,
+) -> None:
+    (banned,) = served.ask("/tokenize", {"prompt": "x"}).json["tokens"]
+    fields = {"grammar": 'root ::= "zz" "x"', "logit_bias": {str(banned): False}}
+    assert served.complete(prompt="a", **fields).status == 400
+    *parts, last = served.complete(prompt="a", stream=True, **fields).events
+    assert "".join(part["choices"][0]["text"] for part in parts) == "zz"
+    assert last["error"]["code"] == 400 and "forbid all" in last["error"]["message"]
 
 
 def test_a_chat_is_asked_for_with_the_grammar() -> None:

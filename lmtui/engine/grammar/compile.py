@@ -42,6 +42,7 @@ _CORRECT = "Correct it, or simplify it."
 _NO_PLACES = "Remove look-around, word boundaries, and ^ and $ within the expression."
 _UNIMPLEMENTED = re.compile(r"Unimplemented keys: \[(.*)\]")
 _LONGEST = 500  # characters of a message
+_TOO_MUCH = re.compile("too (many|big|large)|limit", re.IGNORECASE)
 _STACK = 256 << 20  # bytes, for the longest chain of rules that fits a grammar's text
 _STARTING = threading.Lock()
 
@@ -120,7 +121,7 @@ def reason(message: str) -> str:
     first = message.partition("\n")[0][:_LONGEST]
     if not first or first == "NoExtensionBias":
         return "no token of this model's vocabulary can follow"
-    return first
+    return "this takes too much work" if _TOO_MUCH.search(first) else first
 
 
 def _lark_of(grammar: Grammar) -> str:

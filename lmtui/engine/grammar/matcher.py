@@ -113,6 +113,8 @@ class GrammarMatcher:
             allowed = self.is_accepting and not self._has_ended
         else:
             allowed = not self._has_ended and self._consume(token)
+        if self._state.is_error():
+            raise self._stuck()
         if not allowed:
             detail = f"token {token} after {len(self._ids)} tokens"
             raise GrammarStuck(f"{self._title} does not allow a token", detail)
@@ -159,7 +161,8 @@ class GrammarMatcher:
         if self._has_ended or self.is_accepting:
             return b""
         with panics_as_errors(self._title):
-            return self._state.compute_ff_bytes()
+            # A copy: where that is too much work, the state would be of no more use.
+            return self._state.deep_copy().compute_ff_bytes()
 
     @property
     def _title(self) -> str:
