@@ -239,23 +239,25 @@ class LocalEngine:
         Raises:
             LmtuiError: the settings can't be applied to what a server lists.
         """
-        settings, ends = row.settings, self._ends_after(prompt.ids)
+        settings, own_ends = row.settings, self._ends_after(prompt.ids)
+        ends = frozenset() if prompt.ignores_ends else own_ends
         require_drawable(self.backend, self._sampler.chain(settings).settings)
         return AnswerRow(
             self._sampler,
             settings,
             StopRules(
-                end_ids=ends,
+                end_ids=ends.union(prompt.stop_ids),
                 max_tokens=settings.max_tokens,
                 context=self.info.context,
                 stop_texts=prompt.stop_texts,
+                min_tokens=prompt.min_tokens,
             ),
             top_n=max(1, top_n),
             start=row.start,
             logit_bias=logit_bias,
             drawn=drawn,
             grammar=self._sampler.answer_grammar(
-                settings, ends, prompt, self.prompts.thinking_ids
+                settings, own_ends, prompt, self.prompts.thinking_ids
             ),
             is_stored=top_n > 0,
         )

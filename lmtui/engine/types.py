@@ -520,6 +520,13 @@ class Prompt:
     """The same as text, with its special tokens."""
     stop_texts: tuple[str, ...] = ()
     """Texts that end the answer, for models without an end-of-turn token."""
+    stop_ids: tuple[int, ...] = ()
+    """Tokens that end the answer, besides the model's own."""
+    ignores_ends: bool = False
+    """Whether the answer goes on behind the model's own end tokens."""
+    min_tokens: int = 0
+    """Tokens of the answer before which nothing ends it: no end token is drawn, and no
+    stop text is looked for."""
     given: int = field(default=0, compare=False)
     """How many ids at the end are those of a prefill; 0 also where that can't be told.
     """

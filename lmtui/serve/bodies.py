@@ -32,6 +32,7 @@ _IGNORED = (
     "safety_identifier",
     "prompt_cache_key",
     "cache_prompt",
+    "keep_alive",
     "request_id",
     "verbosity",
     "mirostat_tau",
@@ -49,12 +50,19 @@ _ONLY: Mapping[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "tools": ([],),  # any, where the tool_choice is none
     "use_beam_search": (False,),
-    "ignore_eos": (False,),
+    "include_stop_str_in_output": (False,),
+    "detokenize": (True,),
+    "modalities": (["text"],),
+    # Thinking stands in the text, as much of it as the model likes.
+    "include_reasoning": (True,),
+    "reasoning_effort": ("medium",),
+    "reasoning_format": ("none", "auto"),
+    "id_slot": (-1,),
+    "return_progress": (False,),
+    "timings_per_token": (False,),
     # Control tokens that a model writes, which is rare, stand in its text.
     "skip_special_tokens": (True, False),
     "spaces_between_special_tokens": (True, False),
-    "stop_token_ids": ([],),
-    "min_tokens": (0,),
     "n_probs": (0,),
     "priority": (0,),
     "mirostat": (0,),
@@ -100,7 +108,8 @@ class RequestBody(BaseModel):
             given.pop("tools", None)
         for name, neutral in _ONLY.items():
             if name in given and given.pop(name) not in neutral:
-                raise ValueError(f"{name} is not supported")
+                other = ', but with "tool_choice": "none"' if name == "tools" else ""
+                raise ValueError(f"{name} is not supported{other}")
         return with_own_names(given)
 
 
@@ -149,7 +158,11 @@ class GenerationBody(SamplingFields, GrammarBody, RequestBody):
 
     n: Annotated[int, Field(ge=1)] = 1
     max_tokens: Count | None = None
+    min_tokens: Count = 0
     stop: str | list[str] = Field(default_factory=list)
+    stop_token_ids: list[Id] = Field(default_factory=list)
+    ignore_eos: bool = False
+    num_ctx: Count = 0
     prompt_logprobs: int | None = None
     return_entropies: bool = False
     return_token_ids: bool = False
@@ -268,6 +281,7 @@ class ConversationBody(RequestBody):
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     chat_template_kwargs: TemplateOptions = TemplateOptions()
+    think: bool | None = None
 
     @model_validator(mode="after")
     def _continues_or_begins(self) -> ConversationBody:

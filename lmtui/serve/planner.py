@@ -44,8 +44,7 @@ class Planner:
         given = body.prompts()
         self._require_few(given, body.n)
         self.require_short(given)
-        read = (self._read(prompt, body, engine) for prompt in given)
-        prompts = tuple(replace(each, stop_texts=body.stop_texts) for each in read)
+        prompts = tuple(self._read(prompt, body, engine) for prompt in given)
         top = self._top("logprobs", body.logprobs)
         scores = self._top("prompt_logprobs", body.prompt_logprobs)
         if body.echo and top is not None:
@@ -72,11 +71,11 @@ class Planner:
         top = self._top("top_logprobs", body.top_logprobs) if body.logprobs else None
         scores = self._top("prompt_logprobs", body.prompt_logprobs)
         prompt = self.conversation(body, engine)
-        stops = (*prompt.stop_texts, *body.stop_texts)
-        return self._checked(body, (replace(prompt, stop_texts=stops),), top, scores)
+        return self._checked(body, (prompt,), top, scores)
 
     def conversation(self, body: ConversationBody, engine: Engine) -> Prompt:
         thinking = body.chat_template_kwargs.enable_thinking
+        thinking = body.think if thinking is None else thinking
         if thinking and not self.info.switches_thinking:
             raise LmtuiError("enable_thinking: this model can't be told to think")
         self.require_short([message.text for message in body.messages])
@@ -148,9 +147,8 @@ class Planner:
         if body.stream and body.prompt_logprobs is not None:
             raise LmtuiError("prompt_logprobs can't be streamed")
         _require_most("tokens of an answer", body.max_tokens or 0, self.info.context)
-        _require_most("stop texts", len(body.stop_texts), self.limits.stop_texts)
-        if "" in body.stop_texts:
-            raise LmtuiError("a stop text is empty")
+        _require_most("tokens of context", body.num_ctx, self.info.context)
+        prompts = tuple(self._with_stops(prompt, body) for prompt in prompts)
         sizes = [len(prompt.ids) for prompt in prompts]
         if 0 in sizes:
             raise LmtuiError("a prompt is empty")
@@ -167,6 +165,24 @@ class Planner:
         _require_most("prompt tokens", request.prompt_tokens, self.limits.ids)
         _require_most("logprobs", self._rows(request, top), self.limits.rows)
         return request
+
+    def _with_stops(self, prompt: Prompt, body: GenerationBody) -> Prompt:
+        """Return a prompt with what ends its answers."""
+        _require_most("stop texts", len(body.stop_texts), self.limits.stop_texts)
+        _require_most("stop tokens", len(body.stop_token_ids), self.limits.biases)
+        self.require_ids(body.stop_token_ids)
+        if "" in body.stop_texts:
+            raise LmtuiError("a stop text is empty")
+        if body.max_tokens is not None and body.min_tokens > body.max_tokens:
+            raise LmtuiError("min_tokens is greater than max_tokens")
+        own = () if body.ignore_eos else prompt.stop_texts
+        return replace(
+            prompt,
+            stop_texts=(*own, *body.stop_texts),
+            stop_ids=tuple(body.stop_token_ids),
+            ignores_ends=body.ignore_eos,
+            min_tokens=body.min_tokens,
+        )
 
     def _require_fits(self, longest: int, room: int) -> None:
         if longest > room:

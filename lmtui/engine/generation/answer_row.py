@@ -50,6 +50,8 @@ class StopRules:
     stop_texts: tuple[str, ...] = ()
     single_line: bool = False
     """End at the first newline, which is not part of the text."""
+    min_tokens: int = 0
+    """Tokens before which no end token is drawn, and no stop text is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ class AnswerRow:
         phrases = self._chain.settings.banned_phrases
         self._guard = PhraseGuard(phrases) if phrases else None
         newline = ("\n",) if rules.single_line else ()
-        self._text = TextStream((*rules.stop_texts, *newline))
+        self._stop_texts = (*rules.stop_texts, *newline)
+        self._text = TextStream(() if rules.min_tokens else self._stop_texts)
         # A drawn seed has 32 bits, which every reader of JSON represents exactly.
         random = secrets.randbits(32)
         seed = self._chain.settings.seed
@@ -234,6 +237,8 @@ class AnswerRow:
         if self.guessed is not None:
             self.guessed += ahead
         # 3) decode to text, and search for stop texts
+        if made == self._rules.min_tokens:
+            self._text.stop_texts = self._stop_texts
         shown = distribution(position, look, vocabulary, count=self._top_n)
         step = Step(
             index=made,
@@ -279,8 +284,12 @@ class AnswerRow:
         return _Choice(drawn.id, drawn.logprob, known, rank), look
 
     def _token_bias(self) -> Mapping[int, float]:
-        """Return the bias of the next token's logits, with what began a phrase."""
-        masked = self._guard.masked(len(self._logprobs)) if self._guard else ()
+        """Return the bias of the next token's logits, with bans of what began a phrase,
+        and of ends that would come too early."""
+        made = len(self._logprobs)
+        masked = [*self._guard.masked(made)] if self._guard else []
+        if made < self._rules.min_tokens:
+            masked += self._rules.end_ids
         if not masked:
             return self._bias
         return {**self._bias, **dict.fromkeys(masked, -math.inf)}

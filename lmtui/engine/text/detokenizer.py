@@ -114,7 +114,7 @@ class TextStream:
 
     def __init__(self, stop_texts: Sequence[str] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._stop_texts = tuple(stop_texts)
+        self.stop_texts = tuple(stop_texts)
         self._pending = ""
         self.found: str | None = None
         """The stop text that was found; it and all that follows are dropped."""
@@ -131,7 +131,7 @@ class TextStream:
         if self.found is not None:
             return ""
         text = self._pending + self._decoder.decode(data)
-        ends = [(text.find(stop), stop) for stop in self._stop_texts if stop in text]
+        ends = [(text.find(stop), stop) for stop in self.stop_texts if stop in text]
         if ends:
             end, self.found = min(ends)
             self._pending = ""
@@ -151,7 +151,7 @@ class TextStream:
         text."""
         lengths = (
             size
-            for stop in self._stop_texts
+            for stop in self.stop_texts
             for size in range(min(len(stop) - 1, len(text)), 0, -1)
             if text.endswith(stop[:size])
         )
