@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from lmtui import log
+from lmtui import __version__, log
 from lmtui.engine.grammar.compile import check_grammar
 from lmtui.engine.protocol import Engine
 from lmtui.errors import BugError, LmtuiError, Unavailable
@@ -46,6 +46,7 @@ from lmtui.serve.generation import (
 )
 from lmtui.serve.grammars import GrammarBody
 from lmtui.serve.infill import SLOT, Infiller, InfillResult
+from lmtui.serve.metrics import TEXT_FORMAT, Metrics
 from lmtui.serve.planner import Planner, PromptTooLong
 from lmtui.serve.scheduler import Scheduler, Steps, Task
 from lmtui.serve.shapes import Counts, Head, Json, failure, shortened
@@ -72,7 +73,7 @@ class Api:
         """`model` is the name by which requests may call the one that is served."""
         self._scheduler, self._planner, self.model = scheduler, planner, model
         self._infiller = Infiller(planner.settings)
-        self._started = int(time.time())
+        self._started, self._metrics = int(time.time()), Metrics()
 
     def app(self) -> Starlette:
         posts = {
@@ -86,6 +87,8 @@ class Api:
         }
         gets = {
             "/health": self.health,
+            "/version": self.version,
+            "/metrics": self.metrics,
             "/v1/models": self.models,
             "/v1/models/{name:path}": self.one_model,
             "/tokenizer_info": self.tokenizer_info,
@@ -108,6 +111,14 @@ class Api:
 
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
+
+    async def version(self, _: Request) -> Response:
+        return JSONResponse({"version": __version__})
+
+    async def metrics(self, _: Request) -> Response:
+        running, waiting = self._scheduler.counts()
+        text = self._metrics.text(self.model, running=running, waiting=waiting)
+        return Response(text, media_type=TEXT_FORMAT)
 
     async def models(self, _: Request) -> Response:
         return JSONResponse({"object": "list", "data": [self._about()]})
@@ -346,13 +357,14 @@ class Api:
         tokens: int = 0,
     ) -> AsyncGenerator[Any]:
         """Yield what the steps of a task put, up to an `_End`; the task ends when the
-        client goes."""
+        client goes, or has read nothing for long while others wait."""
         loop, most = asyncio.get_running_loop(), self._planner.limits.unread
         queue: asyncio.Queue[Any] = asyncio.Queue()
-        unread = 0
+        unread, last_read = 0, loop.time()
 
         def add(event: Any) -> None:
             nonlocal unread
+            self._metrics.count(event)
             queue.put_nowait(event)
             unread += _size(event)
             if unread > most:  # the client reads more slowly than the engine writes
@@ -369,22 +381,38 @@ class Api:
             tokens=tokens,
         )
         self._scheduler.submit(task)
-        watch = asyncio.create_task(self._stop_when_gone(request, task))
+        watches = (
+            asyncio.create_task(self._stop_when_gone(request, task)),
+            asyncio.create_task(
+                self._stop_when_unread(task, lambda: loop.time() - last_read)
+            ),
+        )
         try:
             while not isinstance(event := await queue.get(), _End):
-                unread -= _size(event)
+                unread, last_read = unread - _size(event), loop.time()
                 if task.paused.is_set() and unread <= most // 2:
                     self._scheduler.resume(task)
                 yield event
             if event.error:
                 raise event.error
         finally:
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
             self._scheduler.stop(task)
 
     async def _stop_when_gone(self, request: Request, task: Task) -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
+        self._scheduler.stop(task)
+
+    async def _stop_when_unread(self, task: Task, idle: Callable[[], float]) -> None:
+        """End a task that waits for its client to read, once that has read nothing for
+        long and others wait for its place."""
+        patience = self._planner.limits.unread_seconds
+        while idle() < patience or not (
+            task.paused.is_set() and self._scheduler.counts()[1]
+        ):
+            await asyncio.sleep(patience / 4)
         self._scheduler.stop(task)
 
 

@@ -59,6 +59,8 @@ class PromptRead:
     """The model is about to answer a prompt."""
 
     index: int
+    size: int
+    """Number of its tokens."""
     tokens: tuple[ScoredToken, ...]
     """Its scores; none where they were not asked for."""
     cached: int
@@ -183,7 +185,7 @@ class _Generation:
             cached = engine.reusable(prompt.ids, slot)
             for _ in engine.prefill(prompt.ids, slot=slot):
                 yield
-        self.emit(PromptRead(index, tokens, cached))
+        self.emit(PromptRead(index, len(prompt.ids), tokens, cached))
         for number in range(request.answers):
             answer = index * request.answers + number
             for item in engine.generate(

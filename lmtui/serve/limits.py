@@ -21,6 +21,8 @@ class Limits:
     unread: int = 4 << 20
     """Bytes of a response that its client has yet to read, about: the engine goes on
     with it once there are fewer."""
+    unread_seconds: float = 30.0
+    """Time that a client may read nothing while others wait for its place."""
     connections: int = 256
     queue: int = 256
     """Requests that wait for the engine."""

@@ -126,6 +126,12 @@ class Scheduler:
         task.paused.clear()
         self._next()
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many tasks have a slot, and how many wait for one."""
+        with self._lock:
+            waiting = sum(not task.brief for task in self._waiting)
+            return self._slots - len(self._free), waiting
+
     def close(self) -> None:
         """Take no more tasks; those there are end with what they have."""
         with self._lock:

@@ -15,6 +15,7 @@ from tests.serve.serving import WAIT, Served, read, serving
 
 TOKENS = 300
 LIMITS = replace(Limits(), unread=1 << 16)
+IMPATIENT = replace(LIMITS, unread_seconds=0.02)
 
 
 class Counted(FakeWriter):
@@ -68,3 +69,26 @@ def test_engine_waits_for_a_client_that_does_not_read() -> None:
         response.begin()
         events = read(response).events
     assert sum(len(each["choices"][0]["text"]) for each in events) == TOKENS
+
+
+def test_client_that_does_not_read_leaves_its_place_to_one_that_waits() -> None:
+    engine = Counted()
+    with serving(engine, limits=IMPATIENT) as served, long_stream(served) as bare:
+        assert settled(engine, served) < TOKENS - 1  # short ones have another place
+        long = served.complete(prompt="y", max_tokens=1000)
+        assert long.json["choices"][0]["finish_reason"] == "stop"
+        response = HTTPResponse(bare)
+        response.begin()
+        events = read(response).events
+    assert events[-1]["choices"][0]["finish_reason"] == "abort"
+    assert sum(len(each["choices"][0]["text"]) for each in events) < TOKENS
+
+
+def test_client_that_does_not_read_keeps_its_place_while_nobody_waits() -> None:
+    engine = Counted()
+    with serving(engine, limits=IMPATIENT) as served, long_stream(served) as bare:
+        assert settled(engine, served) < TOKENS - 1
+        response = HTTPResponse(bare)
+        response.begin()
+        events = read(response).events
+    assert events[-1]["choices"][0]["finish_reason"] == "length"
