@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from lmtui.models.remote.address import KEY_VARIABLE
 from lmtui.models.source import ModelRef
 from tests.cli.program import run
 from tests.cli.test_resume import keep
+from tests.models import tiny
 from tests.models.remote.scripted import Scripted, answer, scripted
 from tests.models.remote.test_lmtui_server import MODEL
 
@@ -162,3 +165,29 @@ def test_models_screen_lists_the_named_servers(gpu: Scripted) -> None:
     row = screen._list_models(load())[-1]
     assert (row.name, row.address, row.model_ref) == ("gpu", gpu.url, ModelRef("gpu"))
     assert not gpu.asked
+
+
+@pytest.mark.parametrize("takes_texts", [True, False])
+def test_server_that_takes_no_ids_is_told_in_a_sentence(
+    takes_texts: bool, tmp_path: Path
+) -> None:
+    tiny.save_llama(tmp_path / "model")
+    listed = answer(json.dumps({"data": [{"id": "m", "owned_by": "me"}]}).encode())
+    words = "2 validation errors:\n  File /home/them/server.py, line 3"
+    refused = answer(json.dumps({"error": {"message": words}}).encode(), "500 Oh")
+    text = answer(b'{"choices": []}') if takes_texts else refused
+    with scripted([listed, refused, text]) as served:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "lmtui", "inspect", "-"),
+                *("--model", served.url, "--tokenizer", str(tmp_path / "model")),
+            ],
+            input="the quick fox",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert ("error: this server takes no token ids" in done.stderr) == takes_texts
+    assert ("answers 500: 2 validation errors:\n" in done.stderr) != takes_texts
+    assert "/home/them" not in done.stderr

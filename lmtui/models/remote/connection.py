@@ -33,6 +33,11 @@ _POLL = 0.02  # seconds between two looks at whether the answer is still wanted
 _TIMEOUT = httpx2.Timeout(60, connect=10, read=600)  # a long prompt takes minutes
 _PATIENCE = 60.0  # seconds between two parts of a streamed answer
 _SHORT = 1 << 20  # bytes of an answer that is no data, about
+_HINTS = {
+    404: "Check the address, and leave --dialect out: the server is asked what it is.",
+    429: "Try again later.",
+    503: "Try again later.",
+}
 _SHOWN = 300  # characters that are shown of a server's own words
 
 
@@ -254,10 +259,12 @@ class Connection:
             hint = f"Put its key into the variable {self._key_variable}."
             return LmtuiError("the server refuses the key", self.address.host, hint)
         words = _words(data) or response.reason_phrase
+        if status >= 500:  # its own trace may follow
+            words = words.partition("\n")[0]
         return RequestRefused(
             "the server refuses the request",
             f"{self.address.host} answers {status}: {words}",
-            "Try again later." if status in (429, 503) else "",
+            _HINTS.get(status, ""),
             status=status,
         )
 
@@ -288,6 +295,6 @@ def _words(data: bytes) -> str:
     with suppress(ValueError, RecursionError, TypeError, KeyError):
         said = json.loads(text)
         # vLLM's older versions, and SGLang's, have no `error` around it.
-        error = said.get("error", said)
+        error = said.get("error") or said.get("detail") or said
         text = str(error["message"] if isinstance(error, dict) else error)
     return text[:_SHOWN]

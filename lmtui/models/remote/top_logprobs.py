@@ -447,6 +447,25 @@ def open_top_logprobs(
     return model
 
 
+def _takes_texts(model: TopLogprobsModel) -> bool:
+    """Return whether the server continues a text, once it has refused ids."""
+    body = {"model": model.name, "prompt": "a", model.server.length: 1}
+    try:
+        model.connection.json(model.server.path, body)
+    except LmtuiError:
+        return False
+    return True
+
+
+def _no_ids(model: TopLogprobsModel) -> LmtuiError:
+    # In a text, it would read typed control tokens as such.
+    return LmtuiError(
+        "this server takes no token ids",
+        f"{model.connection.address.host}: so there are no numbers of a text from it",
+        "Use it for conversations: lmtui chat, without --tokenizer and --dialect.",
+    )
+
+
 def _with_rows(model: TopLogprobsModel) -> tuple[TopLogprobsModel, Sequence[str]]:
     """Return the model with as many tokens a row as the server allows, and what it
     calls itself in answers; and how it names the tokens of such a row."""
@@ -461,7 +480,8 @@ def _with_rows(model: TopLogprobsModel) -> tuple[TopLogprobsModel, Sequence[str]
             )
         except RequestRefused as error:
             if error.status != 400 or count == counts[-1]:
-                raise
+                is_about_ids = error.is_about_fields and _takes_texts(model)
+                raise (_no_ids(model) if is_about_ids else error) from None
             continue
         with checked(model.connection, "its rows"):
             candidate = replace(candidate, answer_name=answer.get("model"))

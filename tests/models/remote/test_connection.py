@@ -40,6 +40,8 @@ def test_key_goes_to_the_server_and_an_answer_comes_back() -> None:
         (answer(b"[" * 90_000), "it is not JSON"),
         (LONG, "it is too long"),
         (answer(b"", "500 Oh"), "500: Oh"),
+        (answer(b"oh\nTraceback: /home/x", "500 Oh"), "500: oh$"),
+        (answer(b'{"detail":"Not Found"}', "404 No"), "404: Not Found$"),
         (
             answer(b'{"error": {"message": "no such thing"}}', "400 Bad"),
             "no such thing",
