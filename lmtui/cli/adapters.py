@@ -24,7 +24,7 @@ from lmtui.notation import counted
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
-    from lmtui.models.adapters.card import Card, CardMetrics
+    from lmtui.models.adapters.card import Card, CardMetrics, Data
     from lmtui.models.adapters.folders import Adapter
 
 app = options.group(
@@ -250,9 +250,7 @@ def _facts(adapter: Adapter) -> Iterator[tuple[str, str]]:
     yield "made", card.created.replace("T", " ")
     yield "model", _named(card)
     data = card.data
-    files, documents = len(data.files), data.documents
-    yield "notes", f"{counted(files, 'file')}, {counted(documents, 'document')}"
-    yield "held out", counted(data.held_out, "document")
+    yield "notes", f"{counted(len(data.files), 'file')}, {_documents(data)}"
     yield "tokens", f"{data.tokens:,} an epoch"
     steps = card.metrics
     yield "steps", f"{steps.steps:,}, the best after {steps.best_step:,}"
@@ -262,6 +260,15 @@ def _facts(adapter: Adapter) -> Iterator[tuple[str, str]]:
             yield name, ", ".join(known)
     if report := _report(adapter):
         yield "report", report
+
+
+def _documents(data: Data) -> str:
+    parts = f"{data.documents:,} to train on, {data.held_out:,} held out"
+    if not data.held_out:
+        return f"{counted(data.documents, 'document')}; nothing is held out"
+    if len(data.files) == data.documents == data.held_out == 1:
+        return "in two parts, one of them held out"
+    return f"{counted(data.documents + data.held_out, 'document')}: {parts}"
 
 
 def _named(card: Card) -> str:

@@ -182,11 +182,9 @@ class Evaluator:
         scored = engine.score(
             ids, prefix=example.ids[:before], window=window, stride=max(1, window // 2)
         )
-        controls = frozenset(self.tokenizer.all_special_ids)
         logprobs: list[float | None] = [None] * before
         size = 0
-        for token, counts in zip(scored, example.trained[before:], strict=True):
-            counts = counts and token.id not in controls
+        for token, counts in zip(scored, self.counted(example)[before:], strict=True):
             logprobs.append(token.logprob if counts else None)
             size += len(token.bytes) if logprobs[-1] is not None else 0
             self.advance(1)
@@ -198,6 +196,13 @@ class Evaluator:
             nll=-sum(known),
             logprobs=tuple(logprobs),
         )
+
+    def counted(self, example: Example) -> list[bool]:
+        """Return which tokens of a document count: those that are trained on, but no
+        control token, and not the first one, which has no context."""
+        controls = frozenset(self.tokenizer.all_special_ids)
+        pairs = list(zip(example.ids, example.trained, strict=True))[1:]
+        return [False, *(trained and i not in controls for i, trained in pairs)]
 
     def window(self, engine: LocalEngine, example: Example) -> int:
         """Return the tokens of a window in which a document is scored, without BOS."""

@@ -63,6 +63,7 @@ class Plan:
     tokens: int
     """Tokens of an epoch whose loss counts."""
     held_out_tokens: int
+    """Those that count in an evaluation."""
     blocks: int
     steps: int
     """Optimiser steps, at most."""

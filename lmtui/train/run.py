@@ -178,7 +178,7 @@ class Training:
             documents=len(data.training),
             held_out_documents=len(data.held_out),
             tokens=self._sequences.counted,
-            held_out_tokens=sum(sum(x.trained) for x in data.held_out),
+            held_out_tokens=sum(sum(self._evaluator.counted(x)) for x in data.held_out),
             blocks=len(data.blocks),
             steps=schedule.steps,
             epochs=settings.epochs,

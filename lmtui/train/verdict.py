@@ -77,7 +77,8 @@ def judge(
 ) -> Verdict:
     notes, because = _judge_notes(before, after)
     elsewhere = _judge_neutral(neutral_before, neutral_after)
-    return Verdict(notes, elsewhere, _sentence(notes, elsewhere), because)
+    documents = sum(score.tokens > 0 for score in before)
+    return Verdict(notes, elsewhere, _sentence(notes, elsewhere, documents), because)
 
 
 def document_changes(
@@ -156,17 +157,19 @@ def _judge_neutral(before: LossTotals | None, after: LossTotals | None) -> Elsew
     return "slightly worse" if share <= _SLIGHT else "clearly worse"
 
 
-def _sentence(notes: Direction, elsewhere: Elsewhere) -> str:
+def _sentence(notes: Direction, elsewhere: Elsewhere, documents: int) -> str:
+    many = f"{documents:,} held-out documents"
+    judged = f"the {'one held-out document' if documents == 1 else many}"
     if notes == "worse":
-        return "Worse on your notes: do not use."
+        return f"Worse on {judged}: do not use."
     rest = "" if elsewhere == "unknown" else f", {elsewhere} elsewhere"
     if notes == "unknown":
         if elsewhere == "unknown":
             return "Nothing was held out, so nothing can be said about your notes."
         return f"Nothing was held out to evaluate on{rest}."
     if notes == "unclear":
-        return f"No clear change on your notes{rest}."
-    return f"Better on your notes{rest}."
+        return f"No clear change on {judged}{rest}."
+    return f"Better on {judged}{rest}."
 
 
 def _count(documents: int) -> str:

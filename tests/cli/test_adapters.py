@@ -100,7 +100,7 @@ def test_show_has_settings_and_losses_before_and_after(notes: Path) -> None:
     text = run("show", "notes")
     for words in (
         "SHA-256",
-        "1 file, 9 documents",
+        "1 file, 10 documents: 9 to train on, 1 held out",
         "rank 4, lr 0.0002",
         "60, the best after 40",
         str(notes / "report.md"),

@@ -176,6 +176,20 @@ def test_adapter_folder_is_complete_and_names_no_local_path(trained: Trained) ->
         assert str(trained.home).encode() not in file.read_bytes(), file.name
 
 
+def test_counts_of_plan_report_and_adapter_agree(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (plan,) = of(Plan, trained.told)
+    report = json.loads((adapter_folder() / "report.json").read_text())
+    assert plan.held_out_tokens == report["before"]["tokens"]
+    assert len(report["documents"]) == plan.held_out_documents
+    held_out = f"the {plan.held_out_documents} held-out documents"
+    assert held_out in report["verdict"]["sentence"]
+    assert main(["adapters", "show", NAME]) == 0
+    parts = f"{plan.documents} to train on, {plan.held_out_documents} held out"
+    assert f"12 files, 12 documents: {parts}" in capsys.readouterr().out
+
+
 def test_command_in_the_report_gives_its_numbers(
     trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,12 +140,21 @@ def test_judge_of_few_documents_needs_a_margin(shift: float, change: str) -> Non
 def test_verdict_names_forgetting_elsewhere(loss: float, elsewhere: str) -> None:
     verdict = judge(many(0), many(-0.3), figures(2.0), figures(loss))
     assert verdict.elsewhere == elsewhere
-    assert verdict.sentence == f"Better on your notes, {elsewhere} elsewhere."
+    assert (
+        verdict.sentence
+        == f"Better on the 12 held-out documents, {elsewhere} elsewhere."
+    )
 
 
 def test_verdict_advises_against_worse_weights() -> None:
     verdict = judge(many(0), many(1), figures(2.0), figures(1.0))
-    assert verdict.sentence == "Worse on your notes: do not use."
+    assert verdict.sentence == "Worse on the 12 held-out documents: do not use."
+
+
+def test_verdict_on_one_document_says_that_it_is_one() -> None:
+    before, after = (many(by, documents=1) for by in (0, -0.3))
+    sentence = judge(before, after, figures(2.0), figures(2.0)).sentence
+    assert sentence == "Better on the one held-out document, unchanged elsewhere."
 
 
 def test_report_lists_the_largest_gains_first() -> None:

@@ -112,7 +112,7 @@ learning it, such as the questions of a conversation.
 
 def facts_of(plan: Plan) -> Iterator[Paragraph]:
     in_all = plan.documents + plan.held_out_documents
-    held_out = f", {plan.held_out_documents:,} of them held out"
+    held_out = f": {plan.documents:,} to train on, {plan.held_out_documents:,} held out"
     if not plan.held_out_documents:
         held_out = "; nothing is held out"
     elif plan.held_out_end is not None:

@@ -52,7 +52,7 @@ def outcome(run: TrainingRun) -> str:
 def test_plan_is_told_in_figures() -> None:
     text = text_of(facts_of(PLAN))
     for words in (
-        "12 files, 18 documents, 2 of them held out",
+        "12 files, 18 documents: 16 to train on, 2 held out",
         "20,480 tokens in 40 blocks an epoch; 2,311 held out",
         "30 steps at most, in 3 epochs",
         "4,884,480 of 139,400,448 change (3.5%, lora)",
