@@ -73,6 +73,8 @@ class Worker:
         self.emit(events.Doing("reading the notes"))
         if self.script.get("planning"):
             threading.Event().wait()
+        for share in self.script.get("shares", ()):
+            self.emit(events.Doing("evaluating", share))
         for path in self.script.get("skips", ()):
             self.emit(events.Skip(path, "it is binary"))
         notes = Manifest("/notes", {"a.md": "0" * 64}, 3, ("b.md",))

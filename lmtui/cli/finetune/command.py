@@ -111,6 +111,14 @@ Json = Annotated[
 ]
 
 
+Plain = Annotated[
+    bool,
+    typer.Option(
+        "--plain", help="Like --headless, readable lines on stdout, for logs."
+    ),
+]
+
+
 @options.with_settings(*_TRAINING, "model", "device", "threads", "theme")
 def finetune(
     ctx: typer.Context,
@@ -118,6 +126,7 @@ def finetune(
     notes: Notes = None,
     name: Name = None,
     headless: Headless = False,
+    plain: Plain = False,
     json: Json = False,
     dry_run: DryRun = False,
     resume: Resume = False,
@@ -137,8 +146,9 @@ def finetune(
     On a terminal this opens a screen, which shows the plan and waits for Enter (F1
     there shows the keys). With --headless, or without a terminal, the training starts
     at once and every event is written: as JSON to stdout unless that is a terminal, as
-    plain lines to stderr if that is one. Ctrl-C finishes the step, saves, and prints
-    how to resume; a second Ctrl-C exits at once, and earlier checkpoints stay.
+    lines to stderr if that is one. --plain writes lines to stdout alone. Ctrl-C
+    finishes the step, saves, and prints how to resume; a second Ctrl-C exits at once,
+    and earlier checkpoints stay.
 
     \b
     Examples:
@@ -146,8 +156,11 @@ def finetune(
       lmtui finetune notes/ --dry-run
       lmtui finetune diary.md "letters/*.txt" --name me --epochs 2 --headless
       lmtui finetune chats.jsonl --full --headless --json > events.jsonl
+      nohup lmtui finetune notes/ --plain > training.log &
       lmtui finetune --resume
     """
+    if plain and json:
+        raise LmtuiError("--plain and --json exclude each other", "", "Give one.")
     method = method_of(full=full, from_scratch=from_scratch)
     from lmtui.cli.finetune.run import show_plan, train, train_on_screen
 
@@ -158,8 +171,8 @@ def finetune(
         raise LmtuiError("--dry-run and --resume exclude each other", "", hint)
     request = read_request(notes or [], settings, name=name, resume=resume, force=force)
     if dry_run:
-        raise typer.Exit(show_plan(request, as_json=json or headless))
-    on_screen = is_interactive() and not (headless or json)
+        raise typer.Exit(show_plan(request, as_json=(json or headless) and not plain))
+    on_screen = is_interactive() and not (headless or json or plain)
     given = given_settings(settings)
     decision = resolve(request, resume=resume, overwrite=overwrite, given=given)
     if decision.conflict and on_screen and not resume:
@@ -168,7 +181,7 @@ def finetune(
     if decision.conflict:
         raise decision.conflict
     if not on_screen:
-        raise typer.Exit(train(decision, as_json=json))
+        raise typer.Exit(train(decision, as_json=json, plain=plain))
     code = train_on_screen(decision, settings, no_color=no_color, open_engine=ctx.obj)
     raise typer.Exit(code)
 

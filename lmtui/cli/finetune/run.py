@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
@@ -37,6 +38,8 @@ from lmtui.tui.widgets.paragraphs import Paragraph
 
 EVERY = 0.1
 """Seconds between two polls of the worker."""
+
+_STEP_LINES = 50  # lines for the steps of a training, where they are lines
 
 LAST = 10.0
 """Seconds that the worker may take to exit after its last event."""
@@ -110,30 +113,38 @@ def follow(
         training.wait(EVERY)
 
 
-class ProgressView:
-    """View that shows only the work under way: on a status line, or with a plain line
-    for each kind of it where stderr is no terminal."""
+Show = Callable[[str, object], object]
+"""Shows the words of what is under way, given a mark that changes with what is new."""
 
-    def __init__(self, status: ProgressLine) -> None:
-        self._status = status
-        self._written = ""
 
-    def __call__(self, event: Event) -> None:
-        if not isinstance(event, Doing):
-            self._status.clear()
-        elif self._status.is_terminal:
-            self._status.show(doing_words(event))
-        elif event.what != self._written:
-            self._written = event.what
-            note(f"{visible_line(event.what)}\n")
+def in_lines(write: Callable[[str], object]) -> Show:
+    """Return a `Show` that writes a line for each new mark."""
+    last: object = None
+
+    def show(words: str, mark: object) -> None:
+        nonlocal last
+        if mark != last:
+            write(f"{words}\n")
+        last = mark
+
+    return show
+
+
+def shown_on(status: ProgressLine) -> Show:
+    """Return a `Show` that draws on a status line, or writes lines where stderr is no
+    terminal."""
+    if not status.is_terminal:
+        return in_lines(status.lines)
+    return lambda words, _: status.show(words)
 
 
 class LinesView:
-    """View that writes important events as lines, and the others on a status line."""
+    """View that writes important events as lines, and shows the others."""
 
-    def __init__(self, run: TrainingRun, status: ProgressLine) -> None:
-        self._run = run
-        self._status = status
+    def __init__(
+        self, run: TrainingRun, write: Callable[[str], object], show: Show
+    ) -> None:
+        self._run, self._write, self._show = run, write, show
         self._skipped: list[Skip] = []
 
     def __call__(self, event: Event) -> None:
@@ -141,30 +152,54 @@ class LinesView:
             case Skip():
                 self._skipped.append(event)
             case Plan():
-                self._status.lines(plan_text(event, self._skipped))
+                self._write(plan_text(event, self._skipped))
             case Doing():
-                self._status.show(doing_words(event))
+                self._show(doing_words(event), event.what)
             case Step():
-                self._status.show(step_words(event, self._run.steps))
+                mark = event.step * _STEP_LINES // self._run.steps
+                self._show(step_words(event, self._run.steps), mark)
             case End() | Failed():
-                self._status.clear()  # `_report_outcome` reports the outcome
+                pass  # `_report_outcome` reports the outcome
             case _ if line := describe_event(event):
-                self._status.lines(text_of([line]))
+                self._write(text_of([line]))
+
+
+class JsonView:
+    """View that writes events as JSON lines; of work that is counted, each tenth."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._last: tuple[str, int] | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Doing) and event.share is not None:
+            reached = event.what, int(10 * event.share)
+            if reached == self._last:
+                return
+            self._last, event = reached, replace(event, share=round(event.share, 2))
+        self._output.event(to_fields(event))
 
 
 def views_for(
-    run: TrainingRun, status: ProgressLine, output: Output, *, as_json: bool
+    run: TrainingRun,
+    status: ProgressLine,
+    output: Output,
+    *,
+    as_json: bool,
+    plain: bool,
 ) -> list[TrainingView]:
     """Return the views for these streams.
 
-    JSON goes to stdout when asked for or when stdout is no terminal. Lines go to
-    stderr, but not beside JSON on the same terminal.
+    JSON goes to stdout when asked for or when stdout is no terminal, and `plain` lines
+    in place of it. Other lines go to stderr, but not beside JSON on the same terminal.
     """
+    if plain:
+        return [run.apply, LinesView(run, output.text, in_lines(output.text))]
     views: list[TrainingView] = [run.apply]
     if as_json or not output.is_terminal:
-        views.append(lambda event: output.event(to_fields(event)))
+        views.append(JsonView(output))
     if len(views) == 1 or (status.is_terminal and not output.is_terminal):
-        views.append(LinesView(run, status))
+        views.append(LinesView(run, status.lines, shown_on(status)))
     return views
 
 
@@ -221,14 +256,17 @@ def show_plan(request: TrainRequest, *, as_json: bool) -> int:
     """Show the plan of a training; return the exit code."""
     output, run = Output(), TrainingRun()
     status = ProgressLine()
-    view: TrainingView = (
-        (lambda event: output.event(to_fields(event)))
-        if as_json
-        else ProgressView(status)
-    )
+    show = shown_on(status)
+
+    def show_work(event: Event) -> None:
+        if isinstance(event, Doing):
+            show(doing_words(event), event.what)
+
+    view = JsonView(output) if as_json else show_work
     with stop_signals() as signals:
         worker = WorkerProcess.start(request, plan_only=True)
         follow(worker, [run.apply, view], signals, say=status.lines)
+    status.clear()
     _raise_failure(run)
     if signals.times or run.plan is None:
         return signals.code
@@ -238,15 +276,19 @@ def show_plan(request: TrainRequest, *, as_json: bool) -> int:
     return 0
 
 
-def train(decision: Decision, *, as_json: bool) -> int:
+def train(decision: Decision, *, as_json: bool, plain: bool) -> int:
     """Train without a screen; return the exit code."""
-    run, status = TrainingRun(_earlier(decision)), ProgressLine()
-    views = views_for(run, status, Output(), as_json=as_json)
+    run, status, output = TrainingRun(_earlier(decision)), ProgressLine(), Output()
+    views = views_for(run, status, output, as_json=as_json, plain=plain)
     with stop_signals() as signals:
         worker = WorkerProcess.start(decision.request, resume=decision.resume, go=True)
         follow(worker, views, signals, say=status.lines)
+    status.clear()
     return _report_outcome(
-        run, decision.request.name, signals if signals.times else None
+        run,
+        decision.request.name,
+        signals if signals.times else None,
+        say=output.text if plain else note,
     )
 
 
@@ -298,21 +340,25 @@ def _earlier(decision: Decision) -> Sequence[Event]:
 
 
 def _report_outcome(
-    run: TrainingRun, name: str, signals: StopSignals | None = None
+    run: TrainingRun,
+    name: str,
+    signals: StopSignals | None = None,
+    *,
+    say: Callable[[str], object] = note,
 ) -> int:
     """Report the outcome; return the exit code. `signals` is None without any."""
     _raise_failure(run)
     assert run.end is not None
     if run.end.finish in ("done", "early"):
-        note(outcome_text(run, paths.adapters_folder()))
+        say(outcome_text(run, paths.adapters_folder()))
         return 0
     if run.end.finish == "declined" and signals is None:
         return 0
     saved = RunFolder.named(name).last_checkpoint
     if saved is None:
-        note("stopped; there was nothing to save yet\n")
+        say("stopped; there was nothing to save yet\n")
     else:
-        note(f"stopped; saved at step {saved:,}\nresume with: {resume_command(name)}\n")
+        say(f"stopped; saved at step {saved:,}\nresume with: {resume_command(name)}\n")
     return signals.code if signals else STOPPED
 
 

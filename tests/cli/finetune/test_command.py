@@ -351,6 +351,48 @@ def test_headless_on_a_terminal_prints_readable_lines(notes: str) -> None:
     assert b"\x07" not in written
 
 
+def test_plain_writes_the_lines_of_a_log_to_stdout(notes: str) -> None:
+    done = finetune(notes, "--plain", skips=["a\x07.bin"])
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == "reading the notes"
+    assert "  a␇.bin: it is binary" in lines
+    assert len([line for line in lines if line.startswith("step ")]) >= 4
+    assert "step 3 of 4 · loss 2.700 · epoch 0.75" in done.out
+    assert done.out.index("step 4 of 4") < done.out.index("done after 4 of 4 steps")
+    assert lines[-1].endswith("lmtui complete FILE --adapter My-Notes")
+    assert '{"event"' not in done.out
+
+
+def test_plain_stop_says_how_to_resume_in_the_log(notes: str) -> None:
+    with begun(notes, "--plain", hold=4) as child:
+        assert child.stdout
+        while b"step 3 of 4" not in child.stdout.readline():
+            pass
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert b"resume with: lmtui finetune --resume --name My-Notes" in out
+
+
+def test_plain_and_json_exclude_each_other(notes: str) -> None:
+    done = finetune(notes, "--plain", "--json")
+    assert done.code == 2
+    assert "--plain and --json exclude each other" in done.err
+
+
+def test_long_work_is_told_ten_times_in_json_and_once_in_a_log(notes: str) -> None:
+    shares = [number / 77 for number in range(78)]
+    events = finetune(notes, "--headless", shares=shares).events
+    told = [e["share"] for e in events if e.get("what") == "evaluating"]
+    assert len(told) == 11 and (told[0], told[-1]) == (0, 1)
+    assert told == [round(share, 2) for share in told]
+    assert (
+        finetune(notes, "--plain", "--overwrite", shares=shares).out.count("evaluating")
+        == 1
+    )
+
+
 def test_json_on_a_terminal_is_json_alone(notes: str) -> None:
     code, written = run_in_terminal("finetune", notes, "--json")
     assert code == 0
