@@ -10,7 +10,7 @@ import json
 from datetime import datetime
 from typing import Any, NoReturn
 
-from jinja2 import meta, nodes
+from jinja2 import DictLoader, meta, nodes
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
@@ -73,7 +73,10 @@ def variables(template: str) -> frozenset[str]:
 
 def _environment() -> ImmutableSandboxedEnvironment:
     return ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_Generation, loopcontrols],
+        loader=DictLoader({}),  # there is nothing to include
     )
 
 

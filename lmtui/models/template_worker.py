@@ -15,7 +15,12 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from jinja2.exceptions import TemplateError
+from jinja2.exceptions import (
+    SecurityError,
+    TemplateError,
+    TemplateNotFound,
+    TemplateSyntaxError,
+)
 
 from lmtui.models import chat_template
 from lmtui.models.template_limits import MEMORY, SECONDS, most_output
@@ -32,6 +37,8 @@ def main() -> None:
             answer = _answer(json.loads(line), most_output(len(line)))
         except MemoryError:
             answer = {"failed": "it needs too much memory"}
+        except (SecurityError, TemplateNotFound, TemplateSyntaxError) as error:
+            answer = {"failed": f"it is damaged, or asks for what none may: {error}"}
         except (TemplateError, TypeError, ValueError) as error:
             answer = {"refused": str(error) or type(error).__name__}
         except Exception as error:  # a template can divide by zero, among much else

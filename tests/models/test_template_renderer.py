@@ -33,6 +33,10 @@ BROKEN = {
     "{% for i in range(99999) %}{{ 'a' * 100 }}{% endfor %}": "characters",
     "x" * (2 << 20): "characters",
     LOOPS: "seconds",
+    "{{ messages.__class__.__mro__ }}": "asks for what none may",
+    "{{ cycler.__init__.__globals__.os.popen('id') }}": "asks for what none may",
+    "{% include 'x' %}": "asks for what none may",
+    "{% if %}": "damaged",
 }
 
 
