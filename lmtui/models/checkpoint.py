@@ -211,7 +211,7 @@ def _no_model(path: Path, why: str = "it has no config.json") -> LmtuiError:
 
 def _broken(file: Path, why: str) -> LmtuiError:
     return LmtuiError(
-        "a file of the model can't be read",
+        "a file of this folder can't be read",
         f"{file}: {why}",
         "Fetch or copy the file again.",
     )

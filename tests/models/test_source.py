@@ -106,7 +106,7 @@ def test_folder_with_only_pickled_weights_is_refused(folder: Path):
 def test_broken_configuration_is_refused(text: str, folder: Path):
     (folder / "config.json").write_text(text)
     error = refused(folder)
-    assert error.title == "a file of the model can't be read"
+    assert error.title == "a file of this folder can't be read"
     assert "again" in error.hint
 
 

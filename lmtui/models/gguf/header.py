@@ -194,6 +194,14 @@ def _unreadable(path: Path, error: OSError) -> LmtuiError:
     )
 
 
+def _unsupported(path: Path, why: str) -> LmtuiError:
+    return LmtuiError(
+        "this GGUF file is not supported",
+        f"{path}: {why}",
+        "Use another file of the model, or a newer lmtui.",
+    )
+
+
 def _damaged(path: Path, why: str) -> LmtuiError:
     return LmtuiError(
         "this GGUF file is damaged or cut short",
@@ -214,7 +222,8 @@ class _Reader:
     def header(self) -> GgufHeader:
         version = self._number(_U32)
         if version not in (2, 3):
-            raise _Hostile(f"version {version} of the format can't be read")
+            why = f"version {version:,} of the format is not read"
+            raise _unsupported(self.path, why)
         tensors = self._count(_MOST_TENSORS, "tensors")
         pairs = self._count(_MOST_PAIRS, "key-value pairs")
         for _ in range(pairs):
@@ -245,8 +254,11 @@ class _Reader:
 
     def _count(self, limit: int, what: str) -> int:
         count = self._number(_U64)
-        if count > limit:
+        if count > len(self.data):
             raise _Hostile(f"it claims to have {count:,} {what}")
+        if count > limit:
+            why = f"it has {count:,} {what}; more than {limit:,} are not read"
+            raise _unsupported(self.path, why)
         return count
 
     def _text(self, longest: int | None = None) -> str:

@@ -92,8 +92,6 @@ def gguf(body: bytes, tensors: int = 0, pairs: int = 0, version: int = 3) -> byt
 
 HUGE = 2**62
 HOSTILE = {
-    "version 99": gguf(b"", version=99),
-    "version 50331648": gguf(b"", version=3 << 24),
     "key-value pairs": gguf(b"", pairs=HUGE),
     "tensors": gguf(b"", tensors=HUGE),
     "a name of": gguf(U64.pack(HUGE), pairs=1),
@@ -122,6 +120,27 @@ def test_hostile_gguf_header_is_refused(words: str, tmp_path: Path):
     with pytest.raises(LmtuiError, match="damaged or cut short") as caught:
         read_gguf_header(file)
     assert words in caught.value.detail
+
+
+UNSUPPORTED = {
+    "version 99 of the format": gguf(b"", version=99),
+    "version 50,331,648": gguf(b"", version=3 << 24),
+    "5,000 key-value pairs; more than 4,096 are not read": gguf(
+        b"".join(text(f"k{n}") + U32.pack(0) + b"x" for n in range(5000)), pairs=5000
+    ),
+}
+
+
+@pytest.mark.parametrize("words", UNSUPPORTED)
+def test_file_that_is_whole_but_not_supported_is_not_called_damaged(
+    words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.gguf"
+    file.write_bytes(UNSUPPORTED[words])
+    with pytest.raises(LmtuiError, match="is not supported") as caught:
+        read_gguf_header(file)
+    assert words in caught.value.detail
+    assert "newer lmtui" in caught.value.hint
 
 
 def header_or_error(file: Path, data: bytes) -> None:
