@@ -159,16 +159,12 @@ def finetune(
       nohup lmtui finetune notes/ --plain > training.log &
       lmtui finetune --resume
     """
-    if plain and json:
-        raise LmtuiError("--plain and --json exclude each other", "", "Give one.")
     method = method_of(full=full, from_scratch=from_scratch)
+    _require_one_way(plain=plain, json=json, dry_run=dry_run, resume=resume)
     from lmtui.cli.finetune.run import show_plan, train, train_on_screen
 
     settings = options.settings(ctx, finetune_method=method)
     require_fitting(settings)
-    if dry_run and resume:
-        hint = "Leave --dry-run out: on a terminal, --resume shows the plan first."
-        raise LmtuiError("--dry-run and --resume exclude each other", "", hint)
     request = read_request(notes or [], settings, name=name, resume=resume, force=force)
     if dry_run:
         raise typer.Exit(show_plan(request, as_json=(json or headless) and not plain))
@@ -184,6 +180,14 @@ def finetune(
         raise typer.Exit(train(decision, as_json=json, plain=plain))
     code = train_on_screen(decision, settings, no_color=no_color, open_engine=ctx.obj)
     raise typer.Exit(code)
+
+
+def _require_one_way(*, plain: bool, json: bool, dry_run: bool, resume: bool) -> None:
+    if plain and json:
+        raise LmtuiError("--plain and --json exclude each other", "", "Give one.")
+    if dry_run and resume:
+        hint = "Leave --dry-run out: on a terminal, --resume shows the plan first."
+        raise LmtuiError("--dry-run and --resume exclude each other", "", hint)
 
 
 def read_request(

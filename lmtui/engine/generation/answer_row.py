@@ -237,15 +237,13 @@ class AnswerRow:
         if self.guessed is not None:
             self.guessed += ahead
         # 3) decode to text, and search for stop texts
-        if made == self._rules.min_tokens:
-            self._text.stop_texts = self._stop_texts
         shown = distribution(position, look, vocabulary, count=self._top_n)
         step = Step(
             index=made,
             id=token,
             text=vocabulary.text(token),
             bytes=data,
-            piece="" if ends else self._text.feed(data),
+            piece="" if ends else self._piece(data),
             logprob=choice.logprob,
             rank=choice.rank,
             entropy=shown.entropy,
@@ -257,6 +255,12 @@ class AnswerRow:
         if self._guard is not None:
             self._guard.add(step, b"" if ends else data, before)
         return step
+
+    def _piece(self, data: bytes) -> str:
+        """Return the text that the last token adds, given its bytes."""
+        if len(self._logprobs) > self._rules.min_tokens:
+            self._text.stop_texts = self._stop_texts
+        return self._text.feed(data)
 
     def _position(self, logits: Tensor, conditions: DrawConditions) -> StoredLogits:
         positions = self._sampler.positions
