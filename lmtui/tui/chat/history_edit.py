@@ -18,6 +18,7 @@ from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.tree import TreeScreen
 from lmtui.tui.dialogs import PageScreen
 
+_NO_PLACE = "F3 shows an answer's tokens: there, a row takes a token's place."
 _TITLES = {
     "user": "Editing: Enter sends it on a new branch, Ctrl+S replaces it, Esc cancels",
     "assistant": "Editing the answer: Enter continues from its end, Ctrl+S saves it",
@@ -130,7 +131,10 @@ class MessageEditor:
 
     async def branch_at_token(self, token: Candidate) -> None:
         node, is_shown = self._tokens.message, self._tokens.is_shown
-        if not is_shown or node.role != "assistant" or self._session.is_busy:
+        if not is_shown or node.role != "assistant":
+            self._screen.notify(_NO_PLACE)
+            return
+        if self._session.is_busy:
             return
         if self._reply.why_no_prefill:
             self._screen.notify(self._reply.why_no_prefill)
