@@ -47,8 +47,35 @@ async def test_notice_never_covers_a_growing_prompt() -> None:
             await running.until(lambda: stand_above_the_foot(running))
             (notice,) = notices(running)
             assert not notice.region.overlaps(prompt.region)
-        assert notice.region.right == size[0]
-        assert notice.region.width <= size[0] * 0.6
+        side = running.chat.query_one("#side").region
+        assert notice.region.right == side.x
+
+
+@pytest.mark.parametrize("size", [(200, 60), (120, 40), (80, 24), (60, 20)])
+async def test_notices_never_cover_the_numbers(size: tuple[int, int]) -> None:
+    async with chatting(size=size, notices=True) as running:
+        side = running.chat.query_one("#side")
+        for number in range(3):
+            await noticed(running, f"notice number {number}")
+        main = running.chat.query_one(MainPart).region
+        last = notices(running)[-1]
+        await running.until(lambda: last.region.bottom == main.bottom)
+        assert not any(side.region.overlaps(each.region) for each in notices(running))
+        await running.press("f2")
+        await running.until(lambda: bool(side.region) == (size[0] < 70))
+        if not side.region:  # then they have the whole width
+            await running.until(lambda: last.region.right == size[0])
+
+
+async def test_command_that_the_sampler_shows_says_nothing_more() -> None:
+    async with chatting(size=(120, 40)) as running:
+        await running.ask("/temp 1.25")
+        await running.until(lambda: "T 1.25" in running.seen)
+        assert running.notices == ""
+        await running.pilot.resize_terminal(80, 24)
+        await running.until(lambda: "T 1.25" not in running.seen)
+        await running.ask("/temp 1.5")
+        await running.until(lambda: "temp 1.5" in running.notices)
 
 
 @pytest.mark.parametrize("size", [(120, 40), (50, 20)])

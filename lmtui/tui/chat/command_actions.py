@@ -96,7 +96,8 @@ class CommandActions:
         except LmtuiError as error:
             raise CommandRefused(f"{error}. {error.hint}") from error
         self._sampler.use(settings)
-        self._screen.notify(f"{name[1:]} {argument or 'random'}", markup=False)
+        if not self._sampler.controls.region:  # which shows it
+            self._screen.notify(f"{name[1:]} {argument or 'random'}", markup=False)
 
     async def _set_system(self, text: str) -> None:
         if not text:

@@ -82,14 +82,13 @@ class MainPart(Horizontal):
 
     @on(SamplerControls.AreaChanged)
     def move_toasts(self) -> None:
-        """Keep notifications off the lines below and off the sampler's controls."""
-        bottom = self.region.bottom
-        for sampler in self.query(SamplerControls):
-            if sampler.region:
-                bottom = sampler.region.y
-        margin = self.screen.size.height - bottom
+        """Keep notifications off the lines below and off the sampler's controls, which
+        they end beside where the rack has a padding."""
+        regions = [sampler.region for sampler in self.query(SamplerControls)]
         for rack in self.screen.query("ToastRack"):
-            rack.styles.margin = (0, 0, margin, 0)
+            below = () if rack.styles.padding.right else filter(None, regions)
+            bottom = min((region.y for region in below), default=self.region.bottom)
+            rack.styles.margin = (0, 0, self.screen.size.height - bottom, 0)
 
 
 class Status(Static):
