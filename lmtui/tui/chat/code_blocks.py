@@ -90,7 +90,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
         self.query_one(DialogList).focus()
 
         def end(_: None) -> None:
-            app.notify(visible(f"Saved {path}"), markup=False)
+            app.notify(visible(f"Saved {path.absolute()}"), markup=False)
 
         run_in_thread(
             lambda: write_new(path, [block.text]),

@@ -59,7 +59,7 @@ class ChatExporter:
             write_new(path, [written(format_of(path), copy, meta)])
 
         def show_written(_: None) -> None:
-            self._screen.notify(visible(f"Written to {path}"), markup=False)
+            self._screen.notify(visible(f"Written to {path.absolute()}"), markup=False)
 
         run_in_thread(
             work,

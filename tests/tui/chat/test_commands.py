@@ -309,6 +309,17 @@ async def test_export_command_writes_md_json_and_html_to_new_files(
         await running.until(lambda: "format is not known" in running.notices)
 
 
+async def test_export_says_the_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with chat("first", asked="one") as running:
+        await running.ask("/export a.md")
+        await running.until(
+            lambda: f"Written to {tmp_path / 'a.md'}" in running.notices
+        )
+
+
 async def test_commands_copy_search_change_the_model_and_quit(tmp_path: Path) -> None:
     engines = {name: FakeEngine(["first"], name=name) for name in ("default", "b")}
     file = tmp_path / "c.db"
