@@ -18,7 +18,10 @@ from lmtui.tui.model_state import ModelState
 from lmtui.worker.requests import Slot
 
 _ANSWERS = "What it tells of its answers appears here."
-_FOLDED = "While the message holds a long pasted text, nothing is computed."
+_NOT_AS_SENT = (
+    "While the message holds a file or a long pasted text, nothing is computed: it is"
+    " sent with all of that."
+)
 
 
 class DraftController(Controller):
@@ -33,6 +36,7 @@ class DraftController(Controller):
         self._shows_message = False  # in the panel, in place of the draft
         self._info: EngineInfo | None = None
         self._why_not = ""  # why no draft is scored
+        self._has_files = False  # whether it names files, which are sent with it
 
     @property
     def status_text(self) -> str:
@@ -70,6 +74,10 @@ class DraftController(Controller):
         elif self._shows_message and self._screen.focused is self._prompt:
             self.ask_anew()
 
+    def follow_files(self, count: int) -> None:
+        self._has_files = bool(count)
+        self.ask()
+
     def cancel(self) -> None:
         self._shows_message = False
         self._client.cancel()
@@ -88,7 +96,8 @@ class DraftController(Controller):
             return
         panel = self._screen.panel
         # The tokens of a long text are more than can be shown at every key.
-        if why := self._why_not or (_FOLDED if self._prompt.folded else ""):
+        is_part = self._has_files or bool(self._prompt.folded)  # as it is written
+        if why := self._why_not or (_NOT_AS_SENT if is_part else ""):
             self._client.cancel()
             panel.clear(why)
             self._screen.activity.update()

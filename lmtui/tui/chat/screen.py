@@ -243,6 +243,7 @@ class ChatScreen(SamplingScreen):
     @on(Attachments.FilesRead)
     def count_files(self, event: Attachments.FilesRead) -> None:
         self.sender.count_files(event.files)
+        self.draft.follow_files(len(event.files))
 
     @on(PromptField.SubmitRefused)
     def show_refused(self, event: PromptField.SubmitRefused) -> None:

@@ -62,6 +62,21 @@ async def test_attachments_complete_a_file_name_and_send_the_file(
         assert_laid_out(running.app.screen)
 
 
+async def test_panel_tells_nothing_of_a_draft_whose_file_is_sent_with_it(
+    tmp_path: Path,
+) -> None:
+    async with talking(tmp_path) as running:
+        await running.press(*"see")
+        await running.until(lambda: running.panel.distribution)
+        await running.press(*" @notes.md ")
+        await running.until(lambda: line(running))
+        await running.until(lambda: "holds a file" in running.seen)
+        assert running.panel.distribution is None
+        await running.press("ctrl+u", *"see")
+        await running.until(lambda: running.panel.distribution)
+        assert "holds a file" not in running.seen
+
+
 async def test_attachments_complete_into_a_folder_and_quote_spaces(
     tmp_path: Path,
 ) -> None:
