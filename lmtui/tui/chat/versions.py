@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from lmtui import notation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import ReasoningTracker, thought_of
 from lmtui.engine.rows import RowItem
@@ -90,10 +89,6 @@ class VersionsController(Controller):
         self._status = ""
         self._clock: Callable[[], float] = self._strip.clock
         self._started_at = 0.0
-        # Time and tokens of the first report.
-        self._first_report: tuple[float, int] | None = None
-        self._last_at = 0.0
-        self._results: list[GenerationResult] = []
 
     # State.
 
@@ -167,7 +162,6 @@ class VersionsController(Controller):
         conversation.choose(self._versions[0].message.id)
         self._chat_model.update()
         self._growing, self._stopped_early = True, False
-        self._first_report, self._results = None, []
         self._started_at = self._clock()
         self._status = "reading the prompt"
         self._activity.clear_notice()
@@ -233,9 +227,6 @@ class VersionsController(Controller):
                 if not isinstance(item, Step):
                     self._finish(index, version, item)
         self._session.save()
-        self._last_at = self._clock()
-        if self._first_report is None:
-            self._first_report = self._last_at, self._tokens
         self._status = "answering; Esc stops all"
         self._activity.clear_notice()
         self._show_numbers()
@@ -262,28 +253,8 @@ class VersionsController(Controller):
         else:
             end = replace(end, first_token_seconds=version.waited)
             version.message = conversation.finish(version.message.id, end)
-            self._results.append(end)
             self.view.grow(index, end.piece, thought_of(version.message))
         self.view.complete(index)
-
-    @property
-    def _tokens(self) -> int:
-        return sum(len(version.message.steps) for version in self._versions)
-
-    @property
-    def _speed(self) -> float | None:
-        """Tokens per second of all versions together: the engine's, once they have
-        ended; before, that of what arrived since the first report."""
-        if not self._growing:
-            tokens = sum(result.tokens for result in self._results)
-            times = [result.seconds for result in self._results]
-            seconds = (max if self._batches else sum)(times) if times else 0.0
-            return tokens / seconds if seconds > 0 and tokens else None
-        if self._first_report is None or self._last_at <= self._first_report[0]:
-            return None
-        return (self._tokens - self._first_report[1]) / (
-            self._last_at - self._first_report[0]
-        )
 
     def _show_numbers(self) -> None:
         for index, version in enumerate(self._versions):
@@ -291,12 +262,10 @@ class VersionsController(Controller):
         count = f"{len(self._versions)} versions"
         order = "together" if self._batches else "one after the other"
         keys = "Esc stops all" if self._growing else "Enter takes the marked one"
-        speed = notation.speed(self._speed)
         self.view.set_hint(
-            (f"{count} {order}", f"{speed} tokens/s", "arrows mark one", keys),
-            (count, f"{speed} tokens/s", "arrows mark one", keys),
-            (count, f"{speed} tok/s", keys),
-            (f"{speed} tok/s", keys),
+            (f"{count} {order}", "arrows mark one", keys),
+            (count, "arrows mark one", keys),
+            (count, keys),
         )
 
     # Their end.
