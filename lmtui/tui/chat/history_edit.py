@@ -18,7 +18,6 @@ from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.tree import TreeScreen
 from lmtui.tui.dialogs import PageScreen
 
-_NO_PLACE = "F3 shows an answer's tokens: there, a row takes a token's place."
 _TITLES = {
     "user": "Editing: Enter sends it on a new branch, Ctrl+S replaces it, Esc cancels",
     "assistant": "Editing the answer: Enter continues from its end, Ctrl+S saves it",
@@ -130,28 +129,11 @@ class MessageEditor:
     # Other tokens and versions.
 
     async def branch_at_token(self, token: Candidate) -> None:
-        node, is_shown = self._tokens.message, self._tokens.is_shown
-        if not is_shown or node.role != "assistant":
-            self._screen.notify(_NO_PLACE)
+        node, index = self._tokens.message, self._tokens.view.index
+        is_busy = self._session.is_busy
+        if reason := BUSY if is_busy else self._why_no_branch(node, token):
+            self._screen.notify(reason)
             return
-        if self._session.is_busy:
-            return
-        if self._reply.why_no_prefill:
-            self._screen.notify(self._reply.why_no_prefill)
-            return
-        if not (node.own_ids and self._chat_model.is_in_use(node.model)):
-            self._screen.notify(
-                "Only the model that wrote this can go on from another token."
-            )
-            return
-        end_id = node.steps and not node.steps[-1].piece and node.steps[-1].id
-        if token.id == end_id:
-            self._screen.notify("That token ends the answer.")
-            return
-        if token.cut == BY_NAME["grammar"].mark:
-            self._screen.notify("The grammar forbids that token here.")
-            return
-        index = self._tokens.view.index
         try:
             branched = self._session.conversation.branch(node.id, index, token)
         except ValueError:
@@ -160,6 +142,19 @@ class MessageEditor:
         self._tokens.close()
         self._screen.focus_text()
         await self._reply.continue_reply(branched, replaced_id=node.id)
+
+    def _why_no_branch(self, node: ChatMessage, token: Candidate) -> str:
+        if not self._tokens.is_shown or node.role != "assistant":
+            return "F3 shows an answer's tokens: there, a row takes a token's place."
+        if self._reply.why_no_prefill:
+            return self._reply.why_no_prefill
+        if not (node.own_ids and self._chat_model.is_in_use(node.model)):
+            return "Only the model that wrote this can go on from another token."
+        if node.steps and not node.steps[-1].piece and token.id == node.steps[-1].id:
+            return "That token ends the answer."
+        if token.cut == BY_NAME["grammar"].mark:
+            return "The grammar forbids that token here."
+        return ""
 
     async def to_version(self, by: int) -> bool:
         """Go to another version of a message, and to what follows that one. Return
