@@ -45,8 +45,6 @@ from lmtui.text import bytes_text
 
 _DRAWN_FROM = 1000  # rows that a first step is drawn from where top-k keeps all
 _CHARACTERS = 8  # upper bound of the average code points of a token
-MOST = 16
-"""Most branches of one call."""
 _TO_CHOOSE_BY = 16  # most tokens of an alternative: all are waited for together
 ROWS = 20
 """Least number of rows to compute: as many as a panel shows, so that its request finds
@@ -210,21 +208,21 @@ class Completer:
         is long enough to choose by."""
         model = self._model
         read = self.completion_context(text, cursor, rules.max_tokens)
-        rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))
+        most = min(rules.max_tokens, _TO_CHOOSE_BY)
+        rules = replace(rules, max_tokens=most, seconds=None)
         # 1) rows of the healed distribution that may begin a suggestion
-        patient = replace(rules, seconds=None)
         branches: list[tuple[HealedRow, SuggestionBuilder]] = []
         for row in self._continuations(read, count).rows:
             builder = SuggestionBuilder(
-                patient, text[cursor:], before=text[:cursor], sees_after=read.infilled
+                rules, text[cursor:], before=text[:cursor], sees_after=read.infilled
             )
             # However improbable a row is, a suggestion begins with it.
             if row.special is None and builder.feed(row.beyond, 1.0):
                 branches.append((row, builder))
-        branches = branches[: min(count, MOST)]
+        branches = branches[:count]
         # 2) decode all branches as one batch, each until its suggestion ends
         longest = max((len(row.cover.ids) for row, _ in branches), default=0)
-        more = min(rules.max_tokens - 1, model.context - len(read.ids) - longest)
+        more = min(most - 1, model.context - len(read.ids) - longest)
         answers = [model.greedy(row.cover.ids, more) for row, _ in branches]
         for index, step in steps_of(generate_rows(model.cache, answers, read.ids)):
             row, builder = branches[index]
