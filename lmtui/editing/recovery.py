@@ -121,8 +121,8 @@ class RecoveryCopy:
             self._write(text, cursor)
             return True
 
-    def keep(self, text: str, cursor: int) -> None:
-        """Write `text` at once, until the file has it.
+    def write_at_once(self, text: str, cursor: int) -> None:
+        """Write `text`, whatever the file has and whenever the last one was written.
 
         Raises:
             LmtuiError: the copy can't be written.

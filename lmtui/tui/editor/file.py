@@ -231,16 +231,13 @@ class FileController(Controller):
         editor.go_to(cursor)
         revision = editor.revision
 
-        def work() -> bool:
-            # The text is in this program's own copy, written at once, before the other
-            # goes.
-            done = self._copy.note(text, time.monotonic() + recovery.SECONDS, cursor)
+        def work() -> None:
+            # The text is in this program's own copy before the other goes.
+            self._copy.write_at_once(text, cursor)
             recovery.discard(recovered)
-            return done
 
-        def end(done: bool) -> None:
-            if done:
-                self._copied_revision = revision
+        def end(_: None) -> None:
+            self._copied_revision = revision
 
         bug = "the recovery copy can't be written"
         self._in_thread(work, end, self._show_copy_failed, bug)
@@ -324,7 +321,7 @@ class FileController(Controller):
                 return change
             if not overwrite and path is not None and path.exists():
                 return path
-            return save(file, text, path, keep=lambda: copy.keep(text, cursor))
+            return save(file, text, path, keep=lambda: copy.write_at_once(text, cursor))
 
         def end(result: SaveResult | FileChange | Path) -> None:
             # Whoever writes on meanwhile does not mean the dialog by a letter.

@@ -27,10 +27,11 @@ _WIDTH = 500  # cells of a line of a diff
 
 def about_recovered(file: TextFile, recovered: Recovered) -> ConfirmDialog:
     stamp = file.stamp
-    on_disk = f"{time_words(stamp.modified)}, {_size(file.text)}" if stamp else ""
+    size, kept = (counted(len(each.text), "character") for each in (file, recovered))
+    on_disk = f"{time_words(stamp.modified)}, {size}" if stamp else ""
     details = [
         f"{file.name} was edited and not saved before the program ended.",
-        f"kept    {time_words(recovered.time)}, {_size(recovered.text)}",
+        f"kept    {time_words(recovered.time)}, {kept}",
         f"file    {on_disk or 'is not on disk'}",
     ]
     if recovered.base != file.digest:
@@ -115,10 +116,6 @@ def about_unsaved(file: TextFile) -> ConfirmDialog:
     if file.read_only:
         details.append("It is read-only.")
     return ConfirmDialog(title, details, choices, harmless="c", asked=True)
-
-
-def _size(text: str) -> str:
-    return counted(len(text), "character")
 
 
 def time_words(seconds: float) -> str:
