@@ -88,7 +88,7 @@ async def test_chat_says_when_a_base_model_has_no_chat_template(
         await running.pilot.pause()
         shown = "base model: no chat template" in running.seen
         assert shown is not has_template
-        assert ("User: …⏎Assistant:" in running.seen) is not has_template
+        assert ("User: …⏎Assistant:" in running.notices) is not has_template
 
 
 async def test_status_shows_scoring_until_escape_stops_it() -> None:
