@@ -67,7 +67,6 @@ def repeated_passages(
     """Return, for each token that followed an earlier occurrence of the end of
     `context` [n], the longest of these passages: of at least `allowed_length` tokens,
     without a breaker. `spell` returns the bytes of a token."""
-    exempt_ids = settings.breaker_ids | settings.control_ids
     reversed_ids = context[::-1]
     # Distances from the end of the context at which an occurrence of its end ends.
     ends = np.flatnonzero(reversed_ids[1:] == reversed_ids[:1]) + 1
@@ -81,7 +80,9 @@ def repeated_passages(
     for end, length in zip(ends.tolist(), lengths.tolist(), strict=True):
         token = int(reversed_ids[end - 1])
         before = by_token.get(token)
-        if length < settings.allowed_length or token in exempt_ids:
+        if length < settings.allowed_length or token in settings.breaker_ids:
+            continue
+        if token in settings.control_ids:
             continue
         if before is None or before.length < length:
             start = len(context) - end - length
