@@ -20,6 +20,7 @@ from textual.command import CommandPalette
 from textual.driver import Driver
 from textual.reactive import var
 from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, TextArea
 
 from lmtui.config.settings import SAMPLING, Preset, item
 from lmtui.editing.text_file import TextFile
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from lmtui.tui.finetune.screen import FinetuneScreen
     from lmtui.tui.inspector.screen import InspectScreen
 
-_FIELDS = "TextArea, Input"
+_FIELDS = "Input, TextArea"
 
 OpenModel = Callable[[ModelRef], OpenEngine]
 """Returns the function that opens the engine for a model and an adapter."""
@@ -375,6 +376,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         if action in needed and needed[action] is None:
             return False
         if action == "suspend":  # where one can write, Ctrl+Z is undo alone
+            if isinstance(self.focused, Input | TextArea):
+                return False  # at once: this is asked at every key
             return not any(field.region for field in self.screen.query(_FIELDS))
         if action in ("models", "start", "chat", "history", "learn"):
             return self._options.finetuning is None or self._loaded_any
