@@ -123,9 +123,8 @@ class RemoteSettings:
     dialect: str = setting(
         "auto",
         "How the server is spoken to: as an `lmtui serve` (lmtui), vLLM (vllm), "
-        "llama.cpp's server (llama-server), any with log-probabilities of completions, "
-        "as SGLang (completions), or any with OpenAI's API, for chats alone (openai); "
-        "auto asks the server what it is.",
+        "llama.cpp's server (llama-server), or any with OpenAI's API, for chats alone "
+        "(openai); auto asks the server what it is.",
         choices=DIALECTS,
         metavar="NAME",
     )

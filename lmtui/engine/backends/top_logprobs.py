@@ -6,7 +6,6 @@ no sampling.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator, Sequence
 
 import torch
@@ -24,7 +23,6 @@ from lmtui.models.remote.top_logprobs import (
     Row,
     TopLogprobsModel,
 )
-from lmtui.partial import EntropyRange, RankAbove
 
 _CHUNK = 1 << 30  # a prompt is one request: the server reads it in parts
 _PART = 256  # positions of one request: a stop and progress come between
@@ -111,12 +109,6 @@ class TopLogprobsBackend(ServerBackend):
         return rows
 
     def _filled(self, rows: Sequence[Row]) -> Tensor:
-        if not all(row.ids for row in rows):
-            raise LmtuiError(
-                "the server does not say which token comes first",
-                "the text that it names the token by is that of several",
-                "Use vLLM, llama-server, or an lmtui serve.",
-            )
         size = self._vocabulary
         logits = [filled(row.ids, row.logprobs, size) for row in rows]
         return torch.stack(logits) if logits else torch.empty(0, size)
@@ -125,12 +117,10 @@ class TopLogprobsBackend(ServerBackend):
         row, listed = score.row, len(score.row.ids)
         above = sum(logprob > score.logprob for logprob in row.logprobs)
         # All that are above may be listed.
-        rank = 1 + above if above < listed else score.rank or RankAbove(listed)
+        rank = 1 + above if above < listed else score.rank
         return TokenScore(
             score.logprob,
             rank,
-            entropy_range(self._filled([row])[0])
-            if row.ids
-            else EntropyRange(0.0, math.log(self._vocabulary)),
+            entropy_range(self._filled([row])[0]),
             tuple(zip(row.ids, row.logprobs, strict=True))[:top_n],
         )

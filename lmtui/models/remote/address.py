@@ -11,7 +11,7 @@ from lmtui.errors import LmtuiError
 KEY_VARIABLE = "LMTUI_API_KEY"
 """The variable with the key that a server wants: `lmtui serve` of its clients, and
 lmtui as a client. It is no setting, which `lmtui config` would show."""
-DIALECTS = ("auto", "lmtui", "vllm", "completions", "llama-server", "openai")
+DIALECTS = ("auto", "lmtui", "vllm", "llama-server", "openai")
 """The APIs that a server can be spoken to in; auto asks the server what it is."""
 SCHEMES = ("http://", "https://")
 _VERSION = "/v1"

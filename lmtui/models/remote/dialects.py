@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Json = dict[str, Any]
@@ -23,7 +23,7 @@ COMMON_SETTINGS = frozenset(
     {"temperature", "top_k", "top_p", "min_p", "repetition_penalty",
      "presence_penalty", "frequency_penalty", "logit_bias"}
 )  # fmt: skip
-"""Sampling settings that vLLM and others with its API draw with."""
+"""Sampling settings that vLLM draws with."""
 LLAMA_SETTINGS = COMMON_SETTINGS | {
     "penalty_window",
     "dry_multiplier",
@@ -72,7 +72,7 @@ class Dialect:
     """Names of the sampling settings that it draws with."""
     order: Order
     """Order of the filters that it draws with."""
-    scores: Literal["", "echo", "prompt_logprobs"] = ""
+    scores: str = ""
     """Field that asks for the scores of a prompt; empty where there is none."""
     props: str = ""
     """Path of what it tells of its model besides `/v1/models`; empty where there is
@@ -139,10 +139,6 @@ VLLM = Dialect(
     scores="prompt_logprobs",
     token_logprobs=True,
 )
-COMPLETIONS = replace(
-    VLLM, name="completions", order="unknown", scores="echo", token_logprobs=False
-)
-"""Any server with log-probabilities in OpenAI's older API, SGLang among them."""
 LLAMA_SERVER = Dialect(
     name="llama-server",
     path="/completion",
@@ -161,5 +157,5 @@ LLAMA_SERVER = Dialect(
     plain_tokenize=True,
 )
 DIALECTS: Mapping[str, Dialect] = {
-    dialect.name: dialect for dialect in (VLLM, COMPLETIONS, LLAMA_SERVER)
+    dialect.name: dialect for dialect in (VLLM, LLAMA_SERVER)
 }

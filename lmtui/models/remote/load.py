@@ -34,7 +34,6 @@ ServedModel = LmtuiServerModel | TopLogprobsModel | OpenAiModel
 _OWNERS = {
     "lmtui": "lmtui",
     "vllm": "vllm",
-    "sglang": "completions",
     "llamacpp": "llama-server",
 }
 """Dialects by what `/v1/models` says of who owns a model."""
@@ -44,6 +43,7 @@ _SCALED = (
     "tokens are drawn here, at a request for each."
 )
 _READS_CONTROLS = "This server reads control tokens in a text that you send as such."
+_NO_USE = "This server takes texts alone: --tokenizer has no effect."
 _NO_TOKENIZER = (
     "The tokenizer of {} is not here: the panel shows answers only. Name it with "
     "--tokenizer."
@@ -77,7 +77,7 @@ def text_only(why_not: str = TEXT_ONLY) -> LmtuiError:
     return LmtuiError(
         "a text can't be used here",
         TEXT_ONLY,
-        "Use vLLM, llama-server or lmtui serve, or name a tokenizer with --tokenizer.",
+        "Use vLLM, llama-server or lmtui serve.",
     )
 
 
@@ -147,7 +147,7 @@ def _draws_as_told(model: ServedModel) -> bool:
     """Return whether the server draws tokens that it names by their ids, and tells them
     with the numbers of its model."""
     if isinstance(model, TopLogprobsModel):
-        return not model.texts and model.tells_raw_numbers
+        return model.tells_raw_numbers
     return True
 
 
@@ -175,24 +175,24 @@ def open_served(
         resolved = _tokenizer_for(connection, about, spoken, server, on_progress)
         if resolved is None:
             on_progress(Progress(_NO_TOKENIZER.format(about["id"]), warning=True))
+    elif server.tokenizer:
+        on_progress(Progress(_NO_USE, warning=True))
     if spoken is None or resolved is None:
         if server.exact_drawing:
             on_progress(Progress(_DRAWS_ITSELF, warning=True))
         return _open_text_only(connection, about, on_progress), None
     facts = ModelInfo("unknown", 0, resolved.size, 1, resolved.end_ids, ())
-    model = open_top_logprobs(connection, spoken, about, facts, resolved.texts_of_ids)
+    model = open_top_logprobs(connection, spoken, about, facts)
     require_same(resolved.tokenizer, connection, spoken, model.name)
     return model, resolved.tokenizer
 
 
 def dialect_of(about: Mapping[str, Any], server: ServerOptions) -> str:
     """Return how to speak to the server that has the model `about`, an entry of
-    `/v1/models`. One that is not known has log-probabilities if a tokenizer is named
-    for it."""
+    `/v1/models`."""
     if server.dialect != "auto":
         return server.dialect
-    other = "completions" if server.tokenizer else "openai"
-    return _OWNERS.get(str(about.get("owned_by")), other)
+    return _OWNERS.get(str(about.get("owned_by")), "openai")
 
 
 def find_model(connection: Connection, name: str = "") -> Mapping[str, Any]:

@@ -45,13 +45,6 @@ class ResolvedTokenizer:
         """1 + the greatest id."""
         return 1 + max(self.tokenizer.get_vocab().values(), default=-1)
 
-    def texts_of_ids(self) -> list[str]:
-        """Return the text of each id, decoded alone."""
-        ids: list[list[int]] = [[token] for token in range(self.size)]
-        decoder = self.tokenizer.backend_tokenizer
-        texts: list[str] = decoder.decode_batch(ids, skip_special_tokens=False)
-        return texts
-
 
 def named_tokenizer(name: str, on_progress: OnProgress) -> ResolvedTokenizer:
     """Return the tokenizer of a folder, a `.gguf` file, or a model of the Hub, whose

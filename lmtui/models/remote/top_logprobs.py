@@ -6,11 +6,9 @@ itself. Ids are those of the model's own tokenizer.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
@@ -46,8 +44,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class PromptToken:
     logprob: float
-    rank: int | None
-    """None where the server does not tell it."""
+    rank: int
     row: Row
 
 
@@ -91,8 +88,6 @@ class TopLogprobsModel:
     """Names of the sampling settings that it draws with."""
     asks_for_tokens: bool = False
     """Whether it has `token_logprobs`."""
-    texts: Sequence[str] = field(default=(), repr=False, compare=False)
-    """Text of each id, for a server that names tokens by their text."""
 
     @property
     def dialect(self) -> str:
@@ -118,10 +113,7 @@ class TopLogprobsModel:
         sent = sum(map(len, prompts))
         rows = _score_rows(self.rows, least, sent, sent - start * len(prompts))
         body = self._greedy(prompts)
-        if self.server.scores == "echo":
-            body |= {"echo": True, self.server.rows: rows}
-        else:
-            body |= {self.server.scores: rows}
+        body |= {self.server.scores: rows}
         choices = self._choices(body, rows, prompts, positions=sent + len(prompts))
         with checked(self.connection, "its scores"):
             pairs = zip(prompts, choices, strict=True)
@@ -301,8 +293,6 @@ class TopLogprobsModel:
     def _scored(
         self, ids: Sequence[int], start: int, choice: Any, rows: int
     ) -> ScoredTokens:
-        if self.server.scores == "echo":
-            return self._echoed(ids, start, choice["logprobs"], rows)
         scores = choice["prompt_logprobs"]
         if len(scores) != len(ids):
             raise ValueError(f"{len(scores)} scores of {len(ids)} tokens")
@@ -321,71 +311,27 @@ class TopLogprobsModel:
             tokens.append(PromptToken(checks.logprob(own["logprob"]), rank, row))
         return ScoredTokens(tokens, self._tokens(choice)[0].row)
 
-    def _echoed(
-        self, ids: Sequence[int], start: int, logprobs: Any, rows: int
-    ) -> ScoredTokens:
-        """Return the scores of a prompt that comes back before its continuation."""
-        values, tops = logprobs["token_logprobs"], logprobs["top_logprobs"]
-        if not len(values) == len(tops) == len(ids) + 1:
-            raise ValueError(f"{len(values)} scores of {len(ids)} tokens and one more")
-        *scored, after = [self._row(self._pairs(top), rows) for top in tops[start:]]
-        numbers = map(checks.logprob, values[start:-1])
-        pairs = zip(numbers, scored, strict=True)
-        tokens = [PromptToken(number, None, row) for number, row in pairs]
-        return ScoredTokens(tokens, after if rows == self.rows else None)
-
-    def _pairs(self, top: Mapping[str, Any]) -> Iterable[tuple[int | None, Any]]:
-        if self.texts:
-            return ((self._ids.get(text), value) for text, value in top.items())
+    def _pairs(self, top: Mapping[str, Any]) -> Iterable[tuple[int, Any]]:
         return ((self._id(name), value) for name, value in top.items())
 
     def _id(self, name: str) -> int:
-        if self.texts:
-            return self._ids[name]
         if not name.startswith(_AS_ID):
             raise ValueError(f"{name[: checks.SHOWN]} is no token's id")
         return checks.token_id(int(name.removeprefix(_AS_ID)), self.facts.vocabulary)
 
-    @cached_property
-    def _ids(self) -> dict[str, int]:
-        """Id of each text that is that of one token alone."""
-        ids: dict[str, int] = {}
-        several = set()
-        for token, text in enumerate(self.texts):
-            if ids.setdefault(text, token) != token:
-                several.add(text)
-        return {text: token for text, token in ids.items() if text not in several}
-
-    def _row(
-        self, pairs: Iterable[tuple[int | None, Any]], count: int | None = None
-    ) -> Row:
+    def _row(self, pairs: Iterable[tuple[int, Any]], count: int | None = None) -> Row:
         """Return the row of (id, logprob) pairs: the first `count`, which have to be
-        there, or those whose ranks are certain."""
+        there."""
         count = self.rows if count is None else count
         size = self.facts.vocabulary
         ranked = sorted(
-            (-checks.logprob(value), -1 if i is None else checks.token_id(i, size))
-            for i, value in pairs
+            (-checks.logprob(value), checks.token_id(i, size)) for i, value in pairs
         )[:count]
         checks.require_distribution([-cost for cost, _ in ranked])
-        if self.texts:
-            ranked = _certain(ranked, count)
         row = {i: -cost for cost, i in ranked}
-        if len(row) < count and not self.texts:
+        if len(row) < count:
             raise ValueError(f"{len(row)} tokens instead of {count}")
         return Row(tuple(row), tuple(row.values()))
-
-
-def _certain(ranked: list[tuple[float, int]], count: int) -> list[tuple[float, int]]:
-    """Return the first of some (cost, id) whose ranks are certain, where tokens are
-    named by their texts. An id of -1 is a text that several tokens have. Of these, only
-    one is there: less than `count` say that others, each at most as probable as the
-    rest, are more probable than it."""
-    most = next((cost for cost, i in ranked if i < 0), math.inf)
-    if len(ranked) < count:
-        rest = 1 - math.fsum(math.exp(-cost) for cost, _ in ranked)
-        most = min(most, -math.log(rest) if rest > 0 else math.inf)
-    return [(cost, i) for cost, i in ranked if cost < most]
 
 
 def _choices_of(answer: Any) -> list[Any]:
@@ -414,10 +360,9 @@ def open_top_logprobs(
     server: Dialect,
     about: Mapping[str, Any],
     facts: ModelInfo,
-    texts: Callable[[], Sequence[str]],
 ) -> TopLogprobsModel:
     """Return the model that `about`, an entry of `/v1/models`, is about. `facts` are
-    what its tokenizer tells, and `texts` returns the text of each id."""
+    what its tokenizer tells."""
     number_format = "unknown"
     with checked(connection, "its models"):
         name = str(about["id"])
@@ -437,38 +382,16 @@ def open_top_logprobs(
     model = TopLogprobsModel(
         connection, server, name, facts, number_format=number_format, takes=server.takes
     )
-    model, names = _with_rows(model)
-    if not all(name.startswith(_AS_ID) for name in names):
-        return replace(model, texts=texts())
-    model = replace(model, rows=min(model.rows, len(names)))
+    model = _with_rows(model)
     if server.token_logprobs and model.has_token_logprobs():
         grammar = {"grammar"} if model.follows_grammars() else set()
         return replace(model, asks_for_tokens=True, takes=server.takes | grammar)
     return model
 
 
-def _takes_texts(model: TopLogprobsModel) -> bool:
-    """Return whether the server continues a text, once it has refused ids."""
-    body = {"model": model.name, "prompt": "a", model.server.length: 1}
-    try:
-        model.connection.json(model.server.path, body)
-    except LmtuiError:
-        return False
-    return True
-
-
-def _no_ids(model: TopLogprobsModel) -> LmtuiError:
-    # In a text, it would read typed control tokens as such.
-    return LmtuiError(
-        "this server takes no token ids",
-        f"{model.connection.address.host}: so there are no numbers of a text from it",
-        "Use it for conversations: lmtui chat, without --tokenizer and --dialect.",
-    )
-
-
-def _with_rows(model: TopLogprobsModel) -> tuple[TopLogprobsModel, Sequence[str]]:
+def _with_rows(model: TopLogprobsModel) -> TopLogprobsModel:
     """Return the model with as many tokens a row as the server allows, and what it
-    calls itself in answers; and how it names the tokens of such a row."""
+    calls itself in answers."""
     size = model.facts.vocabulary
     counts = sorted({min(number, size) for number in model.server.counts})[::-1]
     for count in counts:
@@ -480,18 +403,19 @@ def _with_rows(model: TopLogprobsModel) -> tuple[TopLogprobsModel, Sequence[str]
             )
         except RequestRefused as error:
             if error.status != 400 or count == counts[-1]:
-                is_about_ids = error.is_about_fields and _takes_texts(model)
-                raise (_no_ids(model) if is_about_ids else error) from None
+                raise
             continue
         with checked(model.connection, "its rows"):
-            candidate = replace(candidate, answer_name=answer.get("model"))
             [choice] = _choices_of(answer)
-            if top := choice.get("completion_probabilities"):  # it tells their ids
-                return candidate, [_AS_ID] * len(top[0]["top_logprobs"])
-            if choice.get("logprobs"):
-                [top] = choice["logprobs"]["top_logprobs"]
-                return candidate, list(top)
-        break
+            if told := choice.get("completion_probabilities"):
+                listed = len(told[0]["top_logprobs"])
+            elif told := choice.get("logprobs"):
+                listed = len(told["top_logprobs"][0])
+            else:
+                break
+            return replace(
+                candidate, rows=min(count, listed), answer_name=answer.get("model")
+            )
     raise LmtuiError(
         "the server lists no tokens",
         f"{model.connection.address.host} has no log-probabilities of completions",

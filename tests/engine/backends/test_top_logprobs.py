@@ -33,22 +33,19 @@ from lmtui.models.load import load
 from lmtui.models.remote import load as remote_load
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.dialects import DIALECTS as TABLE
-from lmtui.partial import Entropy, EntropyRange, RankAbove
+from lmtui.partial import Entropy, EntropyRange
 from tests.byte_level import trained
 from tests.engine import tiny
 from tests.models.remote.foreign import (
     VLLM_ORDER,
-    Completions,
     Foreign,
     LlamaServer,
-    NamesByText,
     Vllm,
     foreign,
 )
 
 ROWS = 40
-SCORING = Vllm, Completions
-DIALECTS = *SCORING, LlamaServer
+DIALECTS = Vllm, LlamaServer
 TEXT = "the cat sat on the mat and the dog sat on the log, naïve façade"
 DRAWN = SamplingSettings(
     temperature=0.9, top_k=30, top_p=0.95, min_p=0.01, seed=5, max_tokens=9
@@ -113,7 +110,7 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
     dialect: type[Foreign], exact: bool, both: Both
 ) -> None:
     settings = DRAWN
-    if dialect in SCORING and not exact:  # their min-p comes first
+    if dialect is Vllm and not exact:  # its min-p comes first
         settings = replace(DRAWN, sampler_order=VLLM_ORDER)
     here, there = both(dialect, exact=exact)
     expected, whole = answer(here, settings)
@@ -123,10 +120,7 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
     for step, other in zip(steps, expected, strict=True):
         assert step.logprob == pytest.approx(other.logprob, abs=1e-4)
         assert step.rank == other.rank
-        if step.sampled_prob is not None:
-            assert step.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
-        else:  # with an order of stages that is not known, only some are certain
-            assert (dialect, exact) == (Completions, False)
+        assert step.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
         assert_in_range(step.entropy, other.entropy)
         shown, known = step.distribution, other.distribution
         assert shown.top_logprobs == ROWS
@@ -136,20 +130,14 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
         assert [r.id for r in shown.candidates] == [r.id for r in known.candidates]
 
 
-@pytest.mark.parametrize(("dialect", "exact"), [(Vllm, True), (Completions, False)])
-def test_a_grammar_needs_all_tokens(
-    dialect: type[Foreign], exact: bool, both: Both
-) -> None:
-    _, there = both(dialect, exact=exact)
+def test_a_grammar_needs_all_tokens(both: Both) -> None:
+    _, there = both(Vllm, exact=True)
     with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
         answer(there, replace(DRAWN, grammar="/a/"))
 
 
-@pytest.mark.parametrize("dialect", SCORING)
-def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(
-    dialect: type[Foreign], both: Both
-) -> None:
-    here, there = both(dialect)
+def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(both: Both) -> None:
+    here, there = both(Vllm)
     ids = here.encode(TEXT).ids
     assert there.encode(TEXT) == here.encode(TEXT)
     expected = list(here.score(ids, top_n=3))
@@ -165,21 +153,13 @@ def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(
         for unknown in "entropy", "varentropy", "effective_choices", "typicality":
             assert fields[unknown] is None
         assert fields["entropy_range"] == [*token.entropy]
-        if isinstance(token.rank, RankAbove):
-            assert dialect is not Vllm
-            assert (fields["rank"], fields["rank_above"]) == (None, ROWS)
-            assert token.rank == RankAbove(ROWS) and other.rank > ROWS
-        else:
-            assert token.rank == other.rank
+        assert fields["rank"] == token.rank == other.rank
     with pytest.raises(LmtuiError, match="lists fewer tokens"):
         list(there.score(ids, top_n=ROWS + 1))
 
 
-@pytest.mark.parametrize("dialect", SCORING)
-def test_draft_is_scored_and_what_comes_next_is_listed(
-    dialect: type[Foreign], both: Both
-) -> None:
-    here, there = both(dialect)
+def test_draft_is_scored_and_what_comes_next_is_listed(both: Both) -> None:
+    here, there = both(Vllm)
     for draft in ("the", "the cat", "the cat sat", "the ca"):
         found, expected = (
             engine.score_draft([], draft, DRAWN) for engine in (there, here)
@@ -204,7 +184,7 @@ def test_edited_text_has_the_same_scores_and_no_row_that_is_wrong(
                 for t in span.tokens
             ]
             for e in (there, here)
-            if dialect in SCORING
+            if dialect is Vllm
         ]
         assert not scored or scored[0][1:] == pytest.approx(scored[1][1:], abs=1e-4)
         there_at, here_at = (e.document.predict_at(text, end) for e in (there, here))
@@ -314,7 +294,6 @@ def test_stage_that_is_left_out_is_not_drawn_with(
         assert step.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
 
 
-@pytest.mark.parametrize("dialect", SCORING)
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
@@ -328,12 +307,12 @@ def test_stage_that_is_left_out_is_not_drawn_with(
     ],
 )
 def test_setting_that_a_server_has_not_is_refused(
-    dialect: type[Foreign], changed: dict[str, Any], name: str, both: Both
+    changed: dict[str, Any], name: str, both: Both
 ) -> None:
     idle = SamplingSettings(
         xtc_threshold=0.3, dry_base=3.0, penalty_window=9, dry_window=8, max_tokens=1
     )
-    _, there = both(dialect)
+    _, there = both(Vllm)
     assert len(answer(there, idle)[0]) == 1
     with pytest.raises(LmtuiError, match=f"^{name} can't be applied by this"):
         answer(there, replace(idle, **changed))
@@ -341,9 +320,8 @@ def test_setting_that_a_server_has_not_is_refused(
         list(there.document.complete("the cat", 7, replace(idle, **changed)))
 
 
-@pytest.mark.parametrize("dialect", SCORING)
-def test_replacements_have_the_same_numbers(dialect: type[Foreign], both: Both) -> None:
-    here, there = both(dialect)
+def test_replacements_have_the_same_numbers(both: Both) -> None:
+    here, there = both(Vllm)
     text = TEXT[:22]
     *_, found_here = here.document.replacements(text, 4, 7, count=300)
     expected = {each.text: each for each in found_here.rows}
@@ -354,42 +332,6 @@ def test_replacements_have_the_same_numbers(dialect: type[Foreign], both: Both) 
         assert each.following == pytest.approx(expected[each.text].following, abs=1e-3)
     with pytest.raises(LmtuiError, match="corrections can't be found here"):
         list(there.document.proofread(TEXT, 0, 9))
-
-
-def test_names_of_tokens_that_are_texts_are_read_where_one_token_has_that(
-    both: Both,
-) -> None:
-    """Some tokens are halves of characters: their rows end before the first of them."""
-    here, there = both(NamesByText)
-    assert isinstance(there.backend, TopLogprobsBackend)
-    assert not there.backend.draws
-    ids = here.encode(TEXT).ids
-    expected = list(here.score(ids, top_n=ROWS))
-    scores = list(there.score(ids, top_n=ROWS))
-    # What is drawn here is one of those that are listed, however few.
-    wide = replace(DRAWN, top_k=0, top_p=1.0, min_p=0.0, temperature=2.0)
-    shown = [
-        there.next_distribution(list(ids[:end]), settings)
-        for end, token in enumerate(scores[1:], 1)
-        if token.top
-        for settings in (wide, replace(wide, sampler_order=("temperature",)))
-    ]
-    assert min(each.top_logprobs or ROWS for each in shown) < 10
-    for each in shown:
-        assert each.is_certain and each.remaining == each.top_logprobs
-    shortened = 0
-    for token, other in zip(scores[1:], expected[1:], strict=True):
-        assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
-        listed = [row.id for row in token.top]
-        assert listed == [row.id for row in other.top][: len(listed)]
-        if isinstance(token.rank, RankAbove):
-            assert isinstance(other.rank, int) and other.rank > token.rank.listed
-            assert token.rank.listed == len(listed)
-        else:
-            assert token.rank == other.rank
-        assert_in_range(token.entropy, other.entropy)
-        shortened += len(listed) < ROWS
-    assert shortened
 
 
 def test_given_text_has_no_scores_on_a_llama_server(both: Both) -> None:
@@ -550,16 +492,14 @@ def test_ends_of_words_are_refused_where_a_server_lists_some_tokens(both: Both) 
     assert "Use another model" in caught.value.hint
 
 
-@pytest.mark.parametrize("dialect", SCORING)
 def test_pairs_have_their_numbers_over_a_server(
     both: Both,
-    dialect: type[Foreign],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "pairs"
     file.write_text("the cat sat\tthe cat sits")
-    for engine in both(dialect):
+    for engine in both(Vllm):
         pairs = read_pairs(str(file))
         write_pairs(engine, "-", pairs, "no", as_json=True, tsv=False)
     own, _, there, _ = map(json.loads, capsys.readouterr().out.splitlines())

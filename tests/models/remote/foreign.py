@@ -1,8 +1,7 @@
 """Servers of other programs, as far as their answers are read, over a tiny model.
 
 llama-server's shapes are those of a real one (its build of llama-cpp-python 0.3.36),
-and vLLM's (0.32.0 on a CPU). Those of other servers with log-probabilities of
-completions are typed from documentation.
+and vLLM's (0.32.0 on a CPU).
 """
 
 from __future__ import annotations
@@ -270,24 +269,6 @@ class Vllm(Foreign):
                 }
             )
         return found
-
-
-class Completions(Vllm):
-    """Another server with log-probabilities of completions, of prompts by `echo`."""
-
-    lacks = ("prompt_logprobs", "logprob_token_ids", "structured_outputs")
-
-    def get(self, path: str) -> Any:
-        length = self.engine.info.context
-        return {"data": [{"id": "t", "owned_by": "sglang", "max_model_len": length}]}
-
-
-class NamesByText(Completions):
-    """One that names each token by its text, as SGLang."""
-
-    def name(self, token: int) -> str:
-        decoder = self.engine.loaded.tokenizer.backend_tokenizer
-        return str(decoder.decode([token], skip_special_tokens=False))
 
 
 def _grammar(

@@ -246,6 +246,13 @@ def test_missing_tokenizer_leaves_answers() -> None:
     assert "some-model" in said and "--tokenizer" in said
 
 
+def test_tokenizer_that_has_no_effect_is_named() -> None:
+    assert any(
+        "--tokenizer has no effect" in said
+        for said in warnings(listed(), *[ONE] * 8, tokenizer="here")
+    )
+
+
 def test_ignored_settings_are_named() -> None:
     (said,) = warnings(listed(), ONE, *[REFUSED] * 7)
     assert "top k, min p, repetition penalty" in said and "control tokens" in said
@@ -256,8 +263,8 @@ def test_model_without_ids_is_refused_where_they_are_needed() -> None:
         scripted([listed(), *[ONE] * 8]) as served,
         pytest.raises(LmtuiError, match="a text can't be used here") as caught,
     ):
-        load(served.url)
-    assert "--tokenizer" in caught.value.hint
+        load(served.url, server=ServerOptions(tokenizer="here"))
+    assert "--tokenizer" not in caught.value.hint
 
 
 def test_exact_drawing_that_can_not_be_is_said() -> None:

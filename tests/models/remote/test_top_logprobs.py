@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -19,7 +19,6 @@ from lmtui.models.remote.dialects import DIALECTS, VLLM
 from lmtui.models.remote.load import dialect_of
 from lmtui.models.remote.top_logprobs import (
     AnswerToken,
-    PromptToken,
     Row,
     TopLogprobsModel,
     open_top_logprobs,
@@ -178,10 +177,9 @@ def test_fewer_tokens_are_asked_for_only_where_so_many_are_refused(
         connected(served) as connection,
         pytest.raises(LmtuiError),
     ):
-        open_top_logprobs(connection, VLLM, about, FACTS, list)
+        open_top_logprobs(connection, VLLM, about, FACTS)
     bodies = [json.loads(each.partition(b"\r\n\r\n")[2]) for each in served.asked]
-    # At last, a text is tried in place of ids.
-    assert [b["logprobs"] for b in bodies if isinstance(b["prompt"], list)] == asked
+    assert [body["logprobs"] for body in bodies] == asked
 
 
 @pytest.mark.parametrize(("power", "raw"), [(1.0, True), (2.0, False)])
@@ -198,33 +196,6 @@ def test_numbers_after_the_temperature_are_noticed(power: float, raw: bool) -> N
         assert Scaled(connection, VLLM, "m", FACTS, 2).tells_raw_numbers is raw
 
 
-TEXTS = ["a", "b", " the", "\N{REPLACEMENT CHARACTER}", " cat", "x", "y"]
-TEXTS += ["\N{REPLACEMENT CHARACTER}", "z"]  # two are halves of characters
-
-
-def test_token_is_found_by_its_text_unless_others_have_the_same() -> None:
-    top = {" cat": -1.0, " the": -1.5, TEXTS[3]: -2.0, "x": -2.5, "y": -3.0}
-    logprobs = {"tokens": [" cat"], "token_logprobs": [-1.0], "top_logprobs": [top]}
-    sent = json.dumps({"choices": [{"index": 0, "logprobs": logprobs}]}).encode()
-    with scripted([answer(sent)]) as served, connected(served) as connection:
-        named = replace(model("completions", connection), rows=5, texts=TEXTS)
-        # What is as probable as the unknown one, or less, is not told in its order.
-        assert named.rows_after([[1, 2]]) == [Row((4, 2), (-1.0, -1.5))]
-
-
-def test_prompt_is_scored_by_its_echo() -> None:
-    tops = [None, {" the": -0.5, "x": -2.0}, {"x": -0.1, "y": -3.0}]
-    values = [None, -2.0, -0.1]
-    logprobs = {"tokens": ["a", "x", "x"], "token_logprobs": values}
-    choice = {"index": 0, "logprobs": {**logprobs, "top_logprobs": tops}}
-    sent = json.dumps({"choices": [choice]}).encode()
-    with scripted([answer(sent)]) as served, connected(served) as connection:
-        named = replace(model("completions", connection), texts=TEXTS)
-        [scored] = named.score([[0, 5]], 1, least=1)
-    assert scored.tokens == [PromptToken(-2.0, None, Row((2, 5), (-0.5, -2.0)))]
-    assert scored.after == Row((5, 6), (-0.1, -3.0))
-
-
 @pytest.mark.parametrize("dialect", ["vllm", "llama-server"])
 def test_answer_of_another_model_is_an_error(dialect: str) -> None:
     shape = SHAPES[dialect]
@@ -235,10 +206,9 @@ def test_answer_of_another_model_is_an_error(dialect: str) -> None:
 
 
 def test_dialect_is_told_by_the_server_or_the_user() -> None:
-    named = {"vllm": "vllm", "sglang": "completions", "llamacpp": "llama-server"}
+    named = {"vllm": "vllm", "llamacpp": "llama-server"}
     for owner, dialect in {**named, "lmtui": "lmtui", "openai": "openai"}.items():
         assert dialect_of({"owned_by": owner}, ServerOptions()) == dialect
     assert dialect_of({}, ServerOptions()) == "openai"
-    assert dialect_of({}, ServerOptions(tokenizer="here")) == "completions"
     forced = ServerOptions(dialect="vllm")
     assert dialect_of({"owned_by": "lmtui"}, forced) == "vllm"
