@@ -239,7 +239,7 @@ def _require(engine: Engine, need: Need) -> Engine:
 
     if engine.capabilities.edits:
         raise no_scores(engine.info.device)
-    raise text_only(engine.capabilities.why_not)
+    raise text_only()
 
 
 def engines_for(

@@ -26,7 +26,7 @@ def open_served(
     """
     loaded = load_remote(spec, on_progress, server)
     if isinstance(loaded, TextOnlyModel):
-        return TextOnlyEngine(loaded.model, loaded.label, loaded.why_not)
+        return TextOnlyEngine(loaded.model, loaded.label)
     try:
         return LocalEngine(loaded, context=context, slots=slots)
     except BaseException:

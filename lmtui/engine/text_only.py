@@ -124,9 +124,7 @@ class TextOnlyEngine:
     """Engine for a model that is only talked with; see `protocol.Engine` for each
     method's contract. What needs ids or scores of a text raises an LmtuiError."""
 
-    def __init__(
-        self, model: OpenAiModel, label: str, why_not: str = TEXT_ONLY
-    ) -> None:
+    def __init__(self, model: OpenAiModel, label: str) -> None:
         self._model = model
         self._tokens = TokenTable()
         self._rows: OrderedDict[int, _Row] = OrderedDict()
@@ -137,7 +135,7 @@ class TextOnlyEngine:
             top_logprobs=model.rows,
             why_no_lens=NO_STATES,
             batches=False,
-            why_not=why_not if model.rows else f"{why_not} {_NO_LOGPROBS}",
+            why_not=TEXT_ONLY if model.rows else f"{TEXT_ONLY} {_NO_LOGPROBS}",
         )
         self.info = EngineInfo(
             model=label,
@@ -163,7 +161,7 @@ class TextOnlyEngine:
         **_: object,
     ) -> ChatPrompt:
         if prefill:
-            raise text_only(self.capabilities.why_not)
+            raise text_only()
         text = "\n".join(message.content for message in messages)
         return ChatPrompt((), text, messages=tuple(messages))
 
@@ -386,7 +384,7 @@ class TextOnlyEngine:
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         """Raise the error for what the server does not offer."""
-        raise text_only(self.capabilities.why_not)
+        raise text_only()
 
     encode = tokenizer_info = tokenizer_json = raw_logits = logits_at = _refuse
     next_distribution = score_draft = prefill = reusable = _refuse

@@ -159,9 +159,9 @@ def test_everything_else_says_why_not(both: Both) -> None:
         there.prompt(TURNS, prefill="So")
     with pytest.raises(LmtuiError, match="a text can't be used here"):
         there.generate(here.prompt(TURNS), GREEDY)
-    with pytest.raises(LmtuiError, match="dialect") as caught:
+    with pytest.raises(LmtuiError, match="only takes part in chats") as caught:
         there.encode("x")
-    assert "--tokenizer" not in caught.value.hint
+    assert "leave the dialect openai out" in caught.value.hint
     assert not there.capabilities.edits and there.capabilities.why_not
 
 

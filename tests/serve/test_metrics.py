@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from threading import Event, Thread
+from threading import Thread
 
 from lmtui import __version__
 from tests.fake_writing import FakeWriter
@@ -53,25 +54,22 @@ def test_tokens_and_ends_are_counted() -> None:
 
 
 def test_requests_of_now_are_counted() -> None:
-    reached, go_on = Event(), Event()
-
-    def hold(index: int) -> None:
-        reached.set()
-        assert go_on.wait(WAIT)
-
-    engine = FakeWriter(["abc"] * 3, on_token=hold)
+    engine = FakeWriter([["a"] * 50_000, "b", "b"], context=1 << 20)
     with serving(engine) as served:
-        clients = [
-            Thread(target=served.complete, kwargs={"prompt": "x"}) for _ in range(3)
-        ]
-        for client in clients:
-            client.start()
-        assert reached.wait(WAIT)
-        now = values(served)
-        while now["num_requests_waiting"] < 2:  # the others arrive
-            now = values(served)
-        assert now["num_requests_running"] == 1
-        go_on.set()
-        for client in clients:
-            client.join(WAIT)
-        assert values(served)["num_requests_running"] == 0
+        with served.connected() as first:
+            body = {"prompt": "x", "max_tokens": 50_000, "stream": True}
+            first.request("POST", "/v1/completions", json.dumps(body))
+            assert first.getresponse().status == 200  # it is not read further
+            others = [
+                Thread(target=served.complete, kwargs={"prompt": "x"}) for _ in range(2)
+            ]
+            for other in others:
+                other.start()
+            while (now := values(served))["num_requests_waiting"] < 2:
+                pass
+            assert now["num_requests_running"] == 1
+        for other in others:
+            other.join(WAIT)
+        while values(served)["num_requests_running"]:
+            pass
+        assert values(served)["num_requests_waiting"] == 0

@@ -56,28 +56,18 @@ class TextOnlyModel:
 
     model: OpenAiModel
     label: str
-    why_not: str
-    """What it does not offer, and why."""
 
 
 TEXT_ONLY = "This server only takes part in chats: it scores and continues no text."
 """What a server does not offer that takes texts alone."""
-TEXT_ONLY_DIALECT = "The dialect openai is for chats: it scores and continues no text."
-"""The same, where the user has said that this dialect is to be spoken."""
 
 
-def text_only(why_not: str = TEXT_ONLY) -> LmtuiError:
+def text_only() -> LmtuiError:
     """Return the error for what needs token ids, or scores of a text."""
-    if why_not.startswith(TEXT_ONLY_DIALECT):
-        return LmtuiError(
-            "a text can't be used here",
-            TEXT_ONLY_DIALECT,
-            "Leave the dialect out: the server is then asked what it is.",
-        )
     return LmtuiError(
         "a text can't be used here",
         TEXT_ONLY,
-        "Use vLLM, llama-server or lmtui serve.",
+        "Use vLLM, llama-server or lmtui serve, and leave the dialect openai out.",
     )
 
 
@@ -92,7 +82,7 @@ def no_scores(server: str) -> LmtuiError:
 def with_ids(model: LoadedModel | TextOnlyModel) -> LoadedModel:
     """Return a model that is used by its token ids."""
     if isinstance(model, TextOnlyModel):
-        raise text_only(model.why_not)
+        raise text_only()
     return model
 
 
@@ -123,8 +113,7 @@ def load_remote(
         connection.close()
         raise
     if isinstance(model, OpenAiModel):
-        why_not = TEXT_ONLY_DIALECT if server.dialect == "openai" else TEXT_ONLY
-        return TextOnlyModel(model, server_address.label(model.name), why_not)
+        return TextOnlyModel(model, server_address.label(model.name))
     if exact and not server.exact_drawing:
         on_progress(Progress(_SCALED, warning=True))
     import torch

@@ -104,7 +104,7 @@ def test_commands_that_need_scores_are_refused(
     code = main([name, str(file), option], open_engine=lambda _: ChatOnlyEngine())
     shown = capsys.readouterr()
     assert code and not shown.out
-    assert "a text can't be used here" in shown.err and "--tokenizer" in shown.err
+    assert "a text can't be used here" in shown.err and "lmtui serve" in shown.err
 
 
 class PartlyBare(ChatOnlyEngine):
