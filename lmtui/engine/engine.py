@@ -24,10 +24,9 @@ from lmtui.engine.lens import LensColumn
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount
 from lmtui.engine.rows import RowItem, RowRequest, one_after_another
-from lmtui.engine.scoring.attribution import target_logprob
 from lmtui.engine.scoring.draft_scorer import DraftScorer
 from lmtui.engine.scoring.layer_scores import LensText, lens_columns
-from lmtui.engine.scoring.prompt_scores import score_prompts
+from lmtui.engine.scoring.prompt_scores import score_prompts, target_logprob
 from lmtui.engine.scoring.raw_logits import as_bytes, raw_logits
 from lmtui.engine.scoring.score import UNSCORED, score_rows, word_boundaries
 from lmtui.engine.scoring.scored_tokens import scored_tokens

@@ -1,4 +1,4 @@
-"""Scores of every token of a prompt, and the distribution after it.
+"""Scores of every token of a prompt, and the distribution after it; or of a target.
 
 One prompt is read in parts into a KV cache, from which its continuation can be
 generated. Several short ones share one forward pass, as a token tree whose common
@@ -7,15 +7,17 @@ beginnings run once. Knows ids only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from lmtui import cancellation
 from lmtui.engine.backend import AnyBackend
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.sampling.ranks import to_device
-from lmtui.engine.scoring.score import UNSCORED, TokenScore, rows_of
+from lmtui.engine.scoring.score import UNSCORED, ScoringBackend, TokenScore, rows_of
 from lmtui.engine.token_tree import Tree
 
 
@@ -48,6 +50,23 @@ def score_prompts(
         return
     for ids in prompts:
         yield from _score_each(cache, ids, window, top_n)
+
+
+def target_logprob(
+    cache: PrefixCache, context: Sequence[int], target: Sequence[int]
+) -> float:
+    """As `Engine.target_logprob`, of the model whose tokens `cache` holds."""
+    cancellation.check()
+    backend, ids, first = cache.backend, [*context, *target], len(context) - 1
+    rows = list[TokenScore]()
+    if isinstance(backend, ScoringBackend):
+        rows += backend.score_tokens(ids, skip=first, top_n=0)
+    else:
+        for start, states in cache.hidden_states(ids[:-1], first):
+            wanted = states[max(0, first - start) :]
+            end = start + len(states)
+            rows += _rows(backend, wanted, ids[end - len(wanted) + 1 : end + 1], 0)
+    return math.fsum(row.logprob for row in rows if row.logprob is not None)
 
 
 def _score_each(
