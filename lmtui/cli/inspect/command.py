@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +39,7 @@ from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.config.settings import Settings, bits
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import BosRule
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
@@ -49,22 +50,27 @@ if TYPE_CHECKING:
 PAGE_TOP = 5
 """Default number of alternatives for each token of a page."""
 
-_EXCLUDING = {
-    "--json": "--plain --tsv --html",
-    "--plain": "--tsv --summary --html",
-    "--tsv": "--summary --html",
-    "--summary": "--html",
-    "--chat": "FILE",
-    "--against": "--against-adapter",
-    "--lens": "--plain --tsv --summary --html --words --pairs --against "
-    "--against-adapter",
-    "--words": "--summary --html --pairs --top --against --against-adapter",
-    "--why": "--plain --summary --lens --words --pairs --top --window --stride "
-    "--against --against-adapter",
-    "--pairs": "FILE --chat --message --window --stride --top --summary --html "
-    "--against --against-adapter",
-}
-"""Flags with those that each of them excludes."""
+_FORMS, _ROWS = "--json --plain --tsv --html", "--why --pairs --lens --words --summary"
+_EXCLUDING = (
+    (_FORMS, _FORMS, "Each is a form of the output; run it once for each."),
+    ("--summary --lens", "--plain --tsv --html", "It prints as it is, or as --json."),
+    (_ROWS, _ROWS, "Each has rows of its own; run it once for each."),
+    ("--words --pairs", "--html", "A page has no rows; write the table or --tsv."),
+    (
+        "--why",
+        "--plain --window --stride",
+        "A table, of the usual window; leave it out.",
+    ),
+    ("--why", "--against --against-adapter", "Run it once for each model."),
+    ("--why", "--top", "A page has five alternatives a token; a row has none."),
+    ("--words --pairs", "--top", "Tokens have alternatives; --json lists them."),
+    ("--pairs", "FILE --chat --message", "Pairs are texts of their own; give one."),
+    ("--pairs", "--window --stride", "Each sentence is read whole; leave it out."),
+    ("--lens --pairs", "--against --against-adapter", "Run it once for each model."),
+    ("--against", "--against-adapter", "Two models are compared; give one of them."),
+    ("--chat", "FILE", "A message is read in its conversation; give one of them."),
+)
+"""Flags, those that each of them excludes, and why, or what to do instead."""
 
 Files = Annotated[
     list[str] | None,
@@ -267,7 +273,8 @@ def inspect(
     the last layer is the model itself.
 
     --words has a row for each word, --pairs one for each minimal pair, and --why one
-    for each part of the text before a place. How they are counted, and what they can't
+    for each part of the text before a place. With --against, those of --words have the
+    other model's numbers beside. How they are counted, and what they can't
     say, stands in `lmtui help inspect` and `lmtui help numbers`.
 
     \b
@@ -342,7 +349,8 @@ def inspect(
         if not page:
             return
     if words:
-        write = word_writer(json=json, tsv=tsv, many=len(documents) > 1)
+        many, two = len(documents) > 1, len(engines) > 1
+        write = word_writer(json=json, tsv=tsv, many=many, two=two)
         score_each(engines, documents, rules, write)
         return
     _score(
@@ -426,11 +434,13 @@ def _require_fit(given: Mapping[str, object]) -> None:
         for name, value in given.items()
         if value not in (None, (), []) and value is not False
     }
-    for flag, others in _EXCLUDING.items():
-        for other in others.split():
-            if flag in flags and other in flags:
-                title = f"{flag} and {other} exclude each other"
-                raise LmtuiError(title, "", "Give one.")
+    for some, others, hint in _EXCLUDING:
+        for flag, other in product(some.split(), others.split()):
+            if flag != other and {flag, other} <= flags:
+                raise LmtuiError(f"{flag} and {other} exclude each other", "", hint)
+    if flags & {"--why", "--words"} and str(given["against"]).startswith("ngram:"):
+        hint = "Name another model, or leave it out."
+        raise LmtuiError("counting gives tokens alone", f"{given['against']}", hint)
     if "--tsv" in flags and flags.isdisjoint(["--words", "--pairs", "--why"]):
         hint = "Add --words, --pairs FILE or --why LINE:COL."
         raise LmtuiError("--tsv writes rows of words, pairs or parts", "", hint)
@@ -547,15 +557,11 @@ def write_rows(
         else:
             writer.row(row)
 
-    cancelled: Cancelled | None = None
     try:
         score_together(engines, documents, rules, add)
-    except Cancelled as error:
-        cancelled = error
-    for row in sorted(unsorted, key=key) if key else ():
-        writer.row(row)
-    if cancelled:
-        raise cancelled
+    finally:
+        for row in sorted(unsorted, key=key) if key else ():
+            writer.row(row)
     if total:
         writer.total(total, len(documents))
 

@@ -5,6 +5,7 @@ JSON and tab-separated values have the fields of a row's dataclass, by their nam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lmtui.cli.inspect.table import Table
@@ -20,13 +21,22 @@ class RowWriter:
         self._output = Output()
         self._begun = False
 
-    def write(self, row: Any, name: str, **more: object) -> None:
-        """Write a row; `name` is its last cell in the table, `more` are fields before
-        its own elsewhere."""
+    def write(
+        self,
+        row: Any,
+        name: str,
+        other: Any = None,
+        others: Sequence[str] = (),
+        **more: object,
+    ) -> None:
+        """Write a row; `name` is its last cell in the table, and `more` are fields
+        before its own elsewhere. `other` is what another model has for the row, if it
+        has it, and `others` are the fields of that."""
         if not (self._json or self._tsv):
-            self._table.write(row, name)
+            self._table.write(row, name, other)
             return
         fields = {**more, **{field: getattr(row, field) for field in row.__slots__}}
+        fields |= {f"other_{field}": getattr(other, field, None) for field in others}
         if self._json:
             self._output.event({"event": self._event, **fields})
             return

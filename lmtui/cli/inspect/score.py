@@ -20,7 +20,7 @@ from lmtui.analysis.compare import (
     pieces,
     unit_of,
 )
-from lmtui.analysis.summary import Summary, Totals
+from lmtui.analysis.summary import Span, Summary, Totals
 from lmtui.analysis.words import Word, words_of
 from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.inspect.chat_message import StoredMessageText
@@ -62,7 +62,7 @@ class ScoredRow:
     own: Summary
     other: Summary | None = None
     comparison: Comparison | None = None
-    """Present exactly if `other` is."""
+    """Present if tokens of two models were compared."""
 
     @property
     def summaries(self) -> list[Summary]:
@@ -228,9 +228,20 @@ class TextScores:
                 compared.add(piece)
             yield piece
 
-    def words(self) -> Iterator[Word]:
-        """Yield the words of the text, as one model scores them."""
-        return self._reported(self._models[0].words())
+    def words(self) -> Iterator[tuple[Word, Word | None]]:
+        """Yield the words of the text, each with what the other model has at the same
+        place, if there is one. They are not compared as tokens."""
+        self._comparison = None
+        own, *others = (model.words() for model in self._models)
+        known: dict[Span, Word] = {}
+
+        def words() -> Iterator[Word]:
+            for other in others:
+                known.update(((word.start, word.end), word) for word in other)
+            yield from own
+
+        for word in self._reported(words()):
+            yield word, known.get((word.start, word.end))
 
     def _reported(self, parts: Iterator[Part]) -> Iterator[Part]:
         models, begun = self._models, False

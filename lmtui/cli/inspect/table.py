@@ -26,6 +26,8 @@ class Column:
     written: Callable[[Any], str]
     value: Callable[[Any], float | None]
     """Returns the number of a row: of a `ScoredRow`, but for other tables."""
+    is_other: bool = False
+    """Whether it is that of the same row by another model."""
 
 
 def _totals(name: str, *, other: bool = False) -> Callable[[ScoredRow], float | None]:
@@ -111,17 +113,19 @@ class Table:
         if files > 1:
             self.write(row, f"total of {files}")
 
-    def write(self, row: Any, name: str) -> None:
+    def write(self, row: Any, name: str, other: Any = None) -> None:
+        """Write a row; `other` is the same row by another model, where there is one."""
         if not self._begun:
             self._begun = True
             heads = "".join(
                 f"{column.name:>{column.width}}" for column in self._columns
             )
             self._output.text(f"{heads}  {self._name}\n")
-        cells = "".join(
-            f"{column.written(column.value(row)):>{column.width}}"
-            for column in self._columns
-        )
+        cells = ""
+        for column in self._columns:
+            of = other if column.is_other else row
+            number = None if of is None else column.value(of)
+            cells += f"{column.written(number):>{column.width}}"
         name = visible_line(name)
         if self._output.is_terminal:
             name = _fitted(name, get_terminal_size().columns - len(cells) - 2)

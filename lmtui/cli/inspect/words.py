@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import attrgetter
 
 from lmtui import notation
@@ -18,39 +19,53 @@ from lmtui.cli.inspect.table import Column, Table
 from lmtui.cli.output import Output
 from lmtui.text import visible_line
 
+_BITS = Column("bits", 8, notation.surprisal, attrgetter("logprob"))
 _COLUMNS = (
     Column("sentence", 8, notation.count, attrgetter("sentence")),
     Column("start", 8, notation.count, attrgetter("start")),
     Column("end", 8, notation.count, attrgetter("end")),
     Column("tokens", 7, notation.count, attrgetter("tokens")),
-    Column("bits", 8, notation.surprisal, attrgetter("logprob")),
+    _BITS,
     Column("naive", 8, notation.surprisal, attrgetter("naive_logprob")),
     Column("entropy", 8, notation.entropy, attrgetter("entropy")),
 )
+_OTHERS = ("surprisal", "logprob", "naive_logprob", "entropy")
 
 
-def word_writer(*, json: bool, tsv: bool, many: bool) -> WriteScores:
-    """Return what writes the words of a text while it is scored, and then their totals,
-    in JSON those of its tokens; of `many` texts, a table names each."""
+def word_writer(*, json: bool, tsv: bool, many: bool, two: bool) -> WriteScores:
+    """Return what writes the words of a text while it is scored, by `two` models side
+    by side, and then their totals, in JSON those of its tokens; of `many` texts, a
+    table names each."""
     output = Output()
-    rows = RowWriter("word", Table(output, _COLUMNS, "word"), json=json, tsv=tsv)
+    other = replace(_BITS, name="other", is_other=True)
+    table = Table(output, (*_COLUMNS, other) if two else _COLUMNS, "word")
+    rows = RowWriter("word", table, json=json, tsv=tsv)
+    others = _OTHERS if two else ()
 
     def write(scores: TextScores) -> None:
         is_table, name = not (json or tsv), scores.document.name
         if is_table and many:
             output.text(f"{visible_line(name)}\n")
-        written = []
-        for word in scores.words():
-            rows.write(word, word.word, file=name)
-            written.append(word)
+        own_words, other_words = [], []
+        for word, beside in scores.words():
+            rows.write(word, word.word, beside, others, file=name)
+            own_words.append(word)
+            if beside:
+                other_words.append(beside)
         if json:
             JsonRows(output).row(scores.row())
         if is_table:
             from lmtui.cli.inspect.plain import model_name  # few outputs need Rich
 
-            own = scores.row().own
-            model = f"{model_name(own.info)}, {'with' if own.bos else 'without'} BOS"
-            output.text(f"\n{_totals(written)}\n{model}\n" + "\n" * many)
+            summaries = scores.row().summaries
+            for words, summary in zip(
+                (own_words, other_words), summaries, strict=False
+            ):
+                bos = "with" if summary.bos else "without"
+                output.text(
+                    f"\n{_totals(words)}\n{model_name(summary.info)}, {bos} BOS\n"
+                )
+            output.text("\n" * many)
 
     return write
 

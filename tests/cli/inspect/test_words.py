@@ -71,6 +71,33 @@ def test_tsv_has_the_fields_of_json_and_the_table_is_in_bits(file: Path) -> None
     )
 
 
+def test_two_models_stand_side_by_side_where_both_have_a_word(file: Path) -> None:
+    script = {"models": {"other": {"name": "other", "seed": 5}}}
+    ask = ("inspect", str(file), "--words", "--against", "other")
+    *words, own, other = run(*ask, "--json", script=script).events
+    alone = run("inspect", str(file), "--words", "--json", script=script).events
+    theirs = run(*ask[:3], "--model", "other", "--json", script=script).events
+    assert (own, other) == (alone.pop(), theirs.pop())
+    assert len(words) == len(alone) == len(theirs)
+    named = ("surprisal", "logprob", "naive_logprob", "entropy")
+    for word, mine, its in zip(words, alone, theirs, strict=True):
+        assert list(word.items())[: len(mine)] == list(mine.items())
+        assert [word[f"other_{name}"] for name in named] == [its[n] for n in named]
+    assert words[1]["logprob"] != words[1]["other_logprob"]
+    head, *rows = csv.reader(
+        io.StringIO(run(*ask, "--tsv", script=script).out), delimiter="\t"
+    )
+    assert head == [*FIELDS, *(f"other_{name}" for name in named)]
+    assert len(rows) == len(words)
+    table = run(*ask, script=script).out
+    heads, *lines = table.partition("\n\n")[0].splitlines()
+    assert heads.split() == [*FIELDS[2:6], "bits", "naive", "entropy", "other", "word"]
+    bits = [word["other_surprisal"] for word in words]
+    assert [line.split()[7] for line in lines] == [
+        "–" if number is None else f"{number:.1f}" for number in bits
+    ]
+
+
 def test_several_files_are_named_in_the_table(file: Path) -> None:
     done = run("inspect", str(file), "-", "--words", stdin="one two")
     assert done.out.startswith(f"{file}\n") and "\n\n-\n" in done.out
@@ -100,7 +127,7 @@ def test_ctrl_c_leaves_whole_rows(form: str) -> None:
         (["--words", "--lens"], "--lens and --words exclude each other"),
         (["--words", "--tsv", "--json"], "--json and --tsv exclude each other"),
         (["--words", "--top", "3"], "--words and --top exclude each other"),
-        (["--words", "--against", "other"], "--words and --against exclude each other"),
+        (["--words", "--against", "ngram:0"], "counting gives tokens alone: ngram:0"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(flags: list[str], error: str) -> None:
