@@ -1,8 +1,8 @@
 """Attribution by leaving out: which parts of a context made what follows them likely.
 
-The effect of a unit is log P(target | context) - log P(target | context without it):
+The effect of a part is log P(target | context) - log P(target | context without it):
 above 0 where it made the target likelier, below where it argued against it. That is no
-explanation of the network: of two units that say the same, each can have none, since
+explanation of the network: of two parts that say the same, each can have none, since
 the other stays. Cohen-Wang and others, "ContextCite", NeurIPS 2024; Liu and others,
 "AttriBoT", ICLR 2025. Knows the engine only through its protocol.
 """
@@ -10,11 +10,12 @@ the other stays. Cohen-Wang and others, "ContextCite", NeurIPS 2024; Liu and oth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby, pairwise
-from typing import Literal, NamedTuple
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Literal
 
 from lmtui.engine.protocol import Engine
 from lmtui.engine.text.detokenizer import spelled
@@ -23,40 +24,37 @@ from lmtui.engine.types import ChatTurn, Encoding, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2
+from lmtui.text import visible_line, visible_token
 
 Granularity = Literal["word", "sentence", "line", "token", "turn"]
 Span = tuple[int, int]
 NamedSpan = tuple[str, int, int]
 """Name of a part of a text, such as a file in a message; start and end in code
 points."""
+ContextTurn = tuple[ChatTurn, Sequence[NamedSpan]]
+"""A turn of a conversation, with the files in it."""
 
 LISTED = 10
 """Effects in a list of the strongest."""
 NOTHING = 0.05
-"""Bits below which an effect is shown as none."""
+"""Bits below which an effect is not listed: it is shown as none."""
+
+_SHOWN = 160  # characters of a part, on a line
 
 AS_TOKENS = (
     "some parts were left out as the tokens that they are: the tokenizer would make "
     "others of this text"
 )
 
-# A unit holds the white space that would be left over without it: a word that before
-# it, a sentence or a line that behind it.
-_UNITS = {
-    "word": re.compile(r"\s*\S+"),
+_PARTS = {
+    "word": re.compile(r"\S+"),
     "sentence": re.compile(
-        r"\S.*?(?:[.!?…。！？]+[\"'”’»)\]]*(?=\s)\s+|\n\s*\n|\Z)", re.DOTALL
+        r"\S.*?(?:[.!?…。！？]+[\"'”’»)\]]*(?=\s)|\n\s*\n|\Z)", re.DOTALL
     ),
-    "line": re.compile(r"[^\n]*\S[^\n]*\n*"),
-    "turn": re.compile(r".+", re.DOTALL),
+    "line": re.compile(r"\S[^\n]*"),
+    "turn": re.compile(r"\S.*", re.DOTALL),
 }
-
-
-class ContextTurn(NamedTuple):
-    """A turn of a conversation, with the files in it."""
-
-    turn: ChatTurn
-    files: Sequence[NamedSpan] = ()
+"""Parts of a text, without the white space that goes along with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +67,8 @@ class Source:
     start: int
     """Where it begins and ends in all that is read, in code points."""
     end: int
+    text: str
+    """All of its turn or document."""
     turn: int | None = None
     """Index of its turn; None where it is in none."""
     offset: int = 0
@@ -78,17 +78,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a unit of the context did to the target."""
+    """What a part of the context did to the target."""
 
     start: int
-    """Offset in code points, in the text of its source, as is `end`."""
+    """Offset in code points, in the text of its source, as is `end`. The white space
+    that is left out with it is in between."""
     end: int
     text: str
     logprob_without: float | None
-    """log P(target | context without the unit), in nats; None where nothing is left to
+    """log P(target | context without the part), in nats; None where nothing is left to
     predict it from."""
     bits: float | None
-    """What the unit adds to log P(target | context), in bits."""
+    """What the part adds to log P(target | context), in bits."""
     by: Granularity
     source: int
     """Index of its source."""
@@ -98,19 +99,22 @@ class Effect:
     """Whether its tokens were left out as they are, and the text around it was not
     tokenized anew."""
 
+    @property
+    def words(self) -> Span:
+        """Start and end without the white space that goes along with it."""
+        start = self.end - len(self.text.lstrip() or self.text)
+        return start, start + len(self.text.strip() or self.text)
 
-class _Unit(NamedTuple):
-    start: int
-    """In all that is read, as is `end`."""
-    end: int
-    by: Granularity
-    source: int
-    token: int | None = None
-    """Index in the context, where it is one token."""
+    @property
+    def shown(self) -> str:
+        """The beginning of its text, on a line; white space is a sign in a token."""
+        text = self.text.strip()[:_SHOWN].replace("\n", "⏎")
+        is_token = self.by == "token" or not text
+        return visible_token(self.text[:_SHOWN]) if is_token else visible_line(text)
 
 
 class Attribution:
-    """Effects of the units before a target."""
+    """Effects of the parts before a target."""
 
     def __init__(
         self,
@@ -131,7 +135,7 @@ class Attribution:
         Raises:
             LmtuiError: no token has these characters, or the target is too long.
         """
-        self._engine = engine
+        self.engine = engine
         prefix, spans = encoding.prefix, encoding.spans
         first, beyond = _tokens_at(spans, start, end)
         if windows is None:
@@ -155,39 +159,21 @@ class Attribution:
         self.at = at + self.span[0]
         """Where the target begins in it."""
         # 3) sources: parts of it that can be left out
-        self.sources = [*_file_sources(files, known)]
-        if turns:
-            whole = Source("prompt", 0, at)
-            self.sources = _turn_sources(engine, before, turns) or [whole]
+        self.sources = _turn_sources(engine, before, turns) if turns else []
+        for name, *tokens in files:
+            a, b = known[tokens[0]][0], known[tokens[1] - 1][1]
+            file = Source(name, a, b, before[a:b], None, a, is_file=True)
+            self.sources.append(file)
         if begin < first:
-            own = Source("", at + spans[begin][0], self.at, None, at)
+            own = Source("", at + spans[begin][0], self.at, text, None, at)
             self.sources.append(own)
-        # 4) runs: tokens that the tokenizer makes from one text
+        # 4) runs of tokens that the tokenizer makes from one text: where each begins
         controls = {i for i, token in enumerate(read) if token.is_control}
         bounds = {0, len(prefix), len(self.ids), *controls, *(i + 1 for i in controls)}
-        self._runs = [*pairwise(sorted(bounds.union(*(span for _, *span in files))))]
-        self._canonical: dict[Span, bool] = {}
+        self._bounds = sorted(bounds.union(*(span for _, *span in files)))
         self._known: dict[tuple[int, int, int | None], float | None] = {}
         self.planned = 0
-        """How many units are left out, as far as that is known."""
-
-    @classmethod
-    def of_tokens(
-        cls,
-        engine: Engine,
-        ids: Sequence[int],
-        prefix: Sequence[int],
-        target: range,
-        *,
-        turns: Sequence[ContextTurn] = (),
-        windows: Windows | None = None,
-    ) -> Attribution:
-        """Return that of some of the `ids` that were read after a prefix; the text is
-        what they spell."""
-        text, spans = spelled([token.bytes for token in engine.describe_tokens(ids)])
-        start, end = spans[target[0]][0], spans[target[-1]][1]
-        encoding = Encoding(tuple(ids), spans, tuple(prefix))
-        return cls(engine, text, encoding, start, end, turns=turns, windows=windows)
+        """How many parts are left out, as far as that is known."""
 
     @cached_property
     def logprob(self) -> float | None:
@@ -198,102 +184,140 @@ class Attribution:
     def logprob_without_all(self) -> float | None:
         """log P(target) without any of the sources, in nats; None where nothing is left
         to predict it from."""
-        whole = [_Unit(s.start, s.end, "turn", i) for i, s in enumerate(self.sources)]
-        gone = {index for unit in whole for index in self._tokens_in(unit)}
+        whole = [self._tokens_in(source.start, source.end) for source in self.sources]
+        gone = {index for tokens in whole for index in tokens}
         return self._after([id_ for i, id_ in enumerate(self.ids) if i not in gone])
 
     def _after(self, ids: Sequence[int]) -> float | None:
-        return self._engine.target_logprob(ids, self.target) if ids else None
-
-    def _units(self, by: Granularity) -> Iterator[_Unit]:
-        for index, source in enumerate(self.sources):
-            start, end = source.start, source.end
-            if by == "token":
-                for token in self._tokens_in(_Unit(start, end, by, index)):
-                    yield _Unit(*self._spans[token], by, index, token)
-            else:
-                for match in _UNITS[by].finditer(self.text, start, end):
-                    yield _Unit(*match.span(), by, index)
+        return self.engine.target_logprob(ids, self.target) if ids else None
 
     @property
     def coarsest(self) -> Granularity:
         return "turn" if len(self.sources) > 1 else "sentence"
 
     def effects(self, by: Granularity) -> Iterator[Effect]:
-        """Yield the effect of each unit, the last one first, since all before it need
+        """Yield the effect of each part, the last one first, since all before it need
         not be read again.
 
-        A token is left out as it is; of other units the text is, and the text around it
+        A token is left out as it is; of other parts the text is, and the text around it
         is tokenized anew, where that gives the tokens that were read. What was computed
         once is known then.
         """
-        units = [*self._units(by)]
-        self.planned = len(units)
-        yield from map(self._effect, reversed(units))
+        parts = [*self._parts(by)]
+        self.planned = len(parts)
+        for source, start, end, token in reversed(parts):
+            if (start, end, token) not in self._known:
+                ids = self._ids_without(start, end, token)
+                self._known[start, end, token] = self._after(ids)
+            logprob, bits = self._known[start, end, token], None
+            if logprob is not None and self.logprob is not None:
+                bits = (self.logprob - logprob) / LN2
+            offset = self.sources[source].offset
+            yield Effect(
+                start - offset,
+                end - offset,
+                self.text[start:end],
+                logprob,
+                bits,
+                by,
+                source,
+                token,
+                token is not None or self._run_of(start, end) is None,
+            )
 
-    def _effect(self, unit: _Unit) -> Effect:
-        part = unit.start, unit.end, unit.token
-        if part not in self._known:
-            self._known[part] = self._after(self._ids_without(unit))
-        logprob, effect = self._known[part], None
-        if logprob is not None and self.logprob is not None:
-            effect = (self.logprob - logprob) / LN2
-        offset = self.sources[unit.source].offset
-        return Effect(
-            unit.start - offset,
-            unit.end - offset,
-            self.text[unit.start : unit.end],
-            logprob,
-            effect,
-            unit.by,
-            unit.source,
-            unit.token,
-            unit.token is not None or self._run_of(unit) is None,
-        )
+    def _parts(self, by: Granularity) -> Iterator[tuple[int, int, int, int | None]]:
+        """Yield the source of each part, its start and end in all that is read, and its
+        index where it is a token."""
+        for index, source in enumerate(self.sources):
+            if by == "token":
+                for token in self._tokens_in(source.start, source.end):
+                    yield index, *self._spans[token], token
+                continue
+            for match in _PARTS[by].finditer(self.text, source.start, source.end):
+                end = match.start() + len(match[0].rstrip())
+                yield index, *self._with_space(source, match.start(), end), None
+
+    def _with_space(self, source: Source, start: int, end: int) -> Span:
+        """Return a part with the white space that goes along with it, so that none is
+        left over: that before it, or at the beginning of its turn or text that behind
+        it."""
+        texts = [each for each in self.sources if each.offset == source.offset]
+        before = self.text[texts[0].start : start]
+        if before:
+            return start - len(before) + len(before.rstrip()), end
+        after = self.text[end : texts[-1].end]
+        return start, end + len(after) - len(after.lstrip())
+
+    def span_of(self, effect: Effect) -> Span:
+        """Return where a part stands in all that is read."""
+        offset = self.sources[effect.source].offset
+        return effect.start + offset, effect.end + offset
+
+    def listed(
+        self,
+        effects: Iterable[Effect],
+        others: Mapping[Effect, Effect] = MappingProxyType({}),
+    ) -> tuple[list[Effect], str]:
+        """Return the effects to list, the greatest first, that of all of the target's
+        own text last; and in words, how many are left out. An effect is as great as it
+        is for one of the models, where `others` has what it is for another."""
+        sizes: dict[Effect, float] = {}
+        for effect in effects:
+            both = effect.bits, others.get(effect, effect).bits
+            if known := [abs(bits) for bits in both if bits is not None]:
+                sizes[effect] = max(known)
+
+        def rank(effect: Effect) -> tuple[bool, float]:
+            is_own = effect.by == "turn" and not self.sources[effect.source].name
+            return is_own, -sizes[effect]
+
+        noticed = [effect for effect in sizes if sizes[effect] >= NOTHING]
+        shown = sorted(noticed, key=rank)[:LISTED]
+        hidden = [sizes[effect] for effect in sizes.keys() - {*shown}]
+        if not hidden:
+            return shown, ""
+        most = max(hidden)
+        some = f"below {NOTHING}" if most < NOTHING else f"of up to {most:.1f}"
+        return shown, f"{len(hidden):,} more {some} bits"
 
     # Leaving out.
 
     def ids_without(self, effect: Effect) -> tuple[int, ...]:
-        """Return the context without the unit of an effect."""
-        offset = self.sources[effect.source].offset
-        start, end = effect.start + offset, effect.end + offset
-        unit = _Unit(start, end, effect.by, effect.source, effect.token)
-        return tuple(self._ids_without(unit))
+        """Return the context without the part of an effect."""
+        return tuple(self._ids_without(*self.span_of(effect), effect.token))
 
-    def _ids_without(self, unit: _Unit) -> list[int]:
-        ids, run = list(self.ids), self._run_of(unit)
-        if unit.token is not None:
-            del ids[unit.token]
+    def _ids_without(self, start: int, end: int, token: int | None) -> list[int]:
+        ids, run = list(self.ids), self._run_of(start, end)
+        if token is not None:
+            del ids[token]
         elif run is None:
-            gone = set(self._tokens_in(unit))
+            gone = set(self._tokens_in(start, end))
             ids = [id_ for index, id_ in enumerate(ids) if index not in gone]
         else:
-            ids[slice(*run)] = self._read(run, unit.start, unit.end)
+            ids[slice(*run)] = self._read(run, start, end)
         return ids
 
-    def _tokens_in(self, unit: _Unit) -> list[int]:
-        """Return the tokens that end in a unit; each ends in one."""
-        return [
-            index
-            for index, (a, b) in enumerate(self._spans)
-            if a < b and unit.start < b <= unit.end
-        ]
+    def _tokens_in(self, start: int, end: int) -> list[int]:
+        """Return the tokens that end in a part; each ends in one."""
+        spans = enumerate(self._spans)
+        return [index for index, (a, b) in spans if a < b and start < b <= end]
 
-    def _run_of(self, unit: _Unit) -> Span | None:
-        """Return the run that a unit is in; None where it is in several, or where the
-        tokenizer makes other tokens of the run's text than were read."""
-        for first, beyond in self._runs:
-            a, b = self._spans[first][0], self._spans[beyond - 1][1]
-            if a <= unit.start and unit.end <= b and a < b:
-                return (first, beyond) if self._is_canonical(first, beyond) else None
-        return None
+    @cached_property
+    def _runs(self) -> list[tuple[Span, Span]]:
+        """Runs of tokens that the tokenizer would make of their text again, and where
+        each stands in all that is read."""
+        runs = []
+        for first, beyond in pairwise(self._bounds):
+            low, high = self._spans[first][0], self._spans[beyond - 1][1]
+            same = low < high and self._read((first, beyond), low, low)
+            if same == [*self.ids[first:beyond]]:
+                runs.append(((first, beyond), (low, high)))
+        return runs
 
-    def _is_canonical(self, first: int, beyond: int) -> bool:
-        if (first, beyond) not in self._canonical:
-            at = self._spans[first][0]
-            same = self._read((first, beyond), at, at) == [*self.ids[first:beyond]]
-            self._canonical[first, beyond] = same
-        return self._canonical[first, beyond]
+    def _run_of(self, start: int, end: int) -> Span | None:
+        """Return the run that all of a part is in, if there is one."""
+        inside = (run for run, (a, b) in self._runs if a <= start and end <= b)
+        return next(inside, None)
 
     def _read(self, run: Span, start: int, end: int) -> list[int]:
         """Return the tokens of a run's text without a part. What is before the target
@@ -302,47 +326,26 @@ class Attribution:
         low, high = self._spans[first][0], self._spans[beyond - 1][1]
         kept = self.text[low:start] + self.text[end:high]
         behind = self.text[high:] if beyond == len(self.ids) else ""
-        read = self._engine.encode(kept + behind, bos="no")
+        read = self.engine.encode(kept + behind, bos="no")
         for index, (begin, _) in enumerate(read.spans):
             if begin == len(kept):
                 return list(read.ids[:index])
-        return list(self._engine.encode(kept, bos="no").ids) if behind else [*read.ids]
-
-
-def strength(effect: Effect) -> float:
-    """Key that sorts effects by their size, the greatest first."""
-    return -abs(effect.bits or 0.0)
-
-
-def without_effect(sources: Sequence[Source], effects: Sequence[Effect]) -> list[str]:
-    """Return the names of the turns and files that changed nothing, neither as a whole
-    nor by a part, as far as is known."""
-    greatest: dict[int, float] = {}
-    for effect in effects:
-        size = abs(effect.bits or 0.0)
-        greatest[effect.source] = max(size, greatest.get(effect.source, 0.0))
-    return [
-        sources[index].name
-        for index, bits in sorted(greatest.items())
-        if bits < NOTHING and sources[index].name
-    ]
+        return list(self.engine.encode(kept, bos="no").ids) if behind else [*read.ids]
 
 
 def pieces_of(
     text: str, first: int, at: int, bits: Mapping[Span, float | None]
 ) -> list[tuple[str, float | None]]:
     """Cut a text from `first` on where parts begin and end, and the target at `at`;
-    each piece has the bits of the smallest part that it is in. Of two parts, one is in
-    the other, or they are apart."""
-    smallest: list[Span | None] = [None] * len(text)
-    for start, end in sorted(bits, key=lambda span: span[0] - span[1]):
-        smallest[start:end] = [(start, end)] * (end - start)
-    smallest[at:] = [(at, len(text))] * (len(text) - at)
+    each piece has the bits of the part that it is in. Parts share white space at most:
+    it is drawn with the later one."""
+    spans = [*sorted(bits), (at, len(text))]
     pieces = []
-    for span, offsets in groupby(range(first, len(text)), smallest.__getitem__):
-        piece = "".join(text[offset] for offset in offsets)
-        pieces.append((piece, bits.get(span) if span else None))
-    return pieces
+    for span, (following, _) in zip(spans, [*spans[1:], (len(text), 0)], strict=True):
+        start, end = span[0], min(span[1], following)
+        pieces += [(text[first:start], None), (text[start:end], bits.get(span))]
+        first = end
+    return [(piece, value) for piece, value in pieces if piece]
 
 
 def _spelled(tokens: Sequence[ScoredToken]) -> tuple[str, tuple[Span, ...]]:
@@ -362,66 +365,64 @@ def _tokens_at(spans: Sequence[Span], start: int, end: int) -> Span:
     return inside[0], inside[-1] + 1
 
 
-def _file_sources(
-    files: Sequence[NamedSpan], tokens: Sequence[Span]
-) -> Iterator[Source]:
-    for name, first, beyond in files:
-        start, end = tokens[first][0], tokens[beyond - 1][1]
-        yield Source(name, start, end, None, start, is_file=True)
-
-
 def _turn_sources(
     engine: Engine, read: str, turns: Sequence[ContextTurn]
 ) -> list[Source]:
-    """Return the turns, and the files in them, where they stand in what was read. What
-    the template writes around each shows in a prompt of the same turns with a mark as
-    their only text. One that the template changes or leaves out is not found."""
-    mark = "qz{}zq"
-    while any(mark[:2] in turn.content for turn, _ in turns):
+    """Return the turns, and the files in them, where they stand in what was read: all
+    turns, or those that stayed when the oldest were dropped."""
+    first = int(turns[0][0].role == "system")
+    asked = [i for i in range(first, len(turns)) if turns[i][0].role == "user"]
+    best, fewest = list[Source](), len(turns)
+    for cut in (first, *asked[1:]):
+        sent = [*range(first), *range(cut, len(turns))]
+        sources = [*_found(engine, read, turns, sent)]
+        missing = len(sent) - len({source.turn for source in sources})
+        if missing < fewest:
+            best, fewest = sources, missing
+        if not missing:
+            break
+    return best
+
+
+def _found(
+    engine: Engine, read: str, turns: Sequence[ContextTurn], sent: Sequence[int]
+) -> Iterator[Source]:
+    """Yield those of the turns that were sent that stand in what was read. What the
+    template writes around each shows in a prompt of the same turns with a mark as their
+    only text; it is no part of any. What follows one that the template changes is not
+    found, nor is white space around a turn."""
+    mark = "qz"
+    while any(mark in turn.content for turn, _ in turns):
         mark = f"q{mark}"
     marked = [
-        replace(turn, content=mark.format(i), known=None)
-        for i, (turn, _) in enumerate(turns)
+        replace(turns[i][0], content=f"{mark}{i}{mark[::-1]}", known=None) for i in sent
     ]
     rendered, _ = _spelled(engine.describe_tokens(engine.prompt(marked).ids))
-    pieces, rest = [], rendered
-    for turn in marked:
-        before, separator, after = rest.partition(turn.content)
-        pieces.append(before if separator else None)
-        rest = after if separator else rest
-    at, sources = 0, list[Source]()
-    for index, ((turn, files), piece) in enumerate(zip(turns, pieces, strict=True)):
-        following = next(filter(None, pieces[index + 1 :]), rest[:1])
-        if piece is None or not read.startswith(piece, at):
-            continue
-        start = at + len(piece)
-        for offset, words in _wordings(turn):
-            if read.startswith(words + following, start):
-                at = start + len(words)
-                name = _label(turn, index + (turns[0].turn.role != "system"))
-                whole = Source(name, start, at, index, start - offset)
-                sources += _parts(whole, files)
+    before, *parts = re.split(f"{mark}([0-9]+){mark[::-1]}", rendered)
+    at = 0
+    for number, after in zip(map(int, parts[::2]), parts[1::2], strict=True):
+        turn, files = turns[number]
+        # Behind the last one, another turn than an answer may begin.
+        following = after[:1] if number == sent[-1] else after.lstrip()
+        thought = thinking_in(turn.content) if turn.role == "assistant" else None
+        for offset in (0, thought.end) if thought else (0,):
+            words = turn.content[offset:]
+            written = map(re.escape, (before.strip(), words.strip(), following))
+            pattern = re.compile(r"\s*{}\s*({})\s*{}".format(*written))
+            if match := pattern.match(read, at):
                 break
-    return sources
+        else:
+            return
+        before, at = after, match.end(1)
+        offset += len(words) - len(words.lstrip())
+        said = number + (turns[0][0].role != "system")
+        name = turn.role if turn.role == "system" else f"{turn.role} {said}"
+        start = match.start(1)
+        whole = Source(name, start, at, turn.content, number, start - offset)
+        yield from _apart(whole, files)
 
 
-def _label(turn: ChatTurn, number: int) -> str:
-    return turn.role if turn.role == "system" else f"{turn.role} {number}"
-
-
-def _wordings(turn: ChatTurn) -> Iterator[tuple[int, str]]:
-    """Yield what a template may write of a turn, and where in its text that begins."""
-    text, thought = turn.content, None
-    if turn.role == "assistant":
-        thought = thinking_in(text)
-    for offset in (0, *((thought.end,) if thought else ())):
-        words = text[offset:]
-        for kept in (words.rstrip(), words):
-            yield offset + len(kept) - len(kept.lstrip()), kept.lstrip()
-            yield offset, kept
-
-
-def _parts(turn: Source, files: Sequence[NamedSpan]) -> Iterator[Source]:
+def _apart(turn: Source, files: Sequence[NamedSpan]) -> Iterator[Source]:
     """Yield what stands of a turn, cut at its files."""
     start = turn.start
     for name, *span in files:

@@ -8,7 +8,6 @@ Returns the part to go to.
 from __future__ import annotations
 
 import math
-from asyncio import TimerHandle
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,23 +26,25 @@ from textual.widgets.option_list import Option
 from lmtui import notation
 from lmtui.analysis.attribution import (
     AS_TOKENS,
-    LISTED,
     Attribution,
     Effect,
     Granularity,
     Source,
     pieces_of,
-    strength,
-    without_effect,
 )
+from lmtui.editing.positions import location_of
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import Distribution, SamplingSettings, ScoredToken
+from lmtui.engine.types import (
+    Candidate,
+    Distribution,
+    SamplingSettings,
+    ScoredToken,
+)
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line, visible_token
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
-from lmtui.tui.one_shot import call_after
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import clip, fit_best, progress_bar
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -56,15 +57,13 @@ Subject = Callable[[Engine], Attribution]
 """Made on the worker's thread, which alone may call its methods."""
 Part = tuple[Source, Effect]
 
-_REST = 0.15  # seconds at one part until its distributions are asked for
 _FRAME = 4  # cells beside the text
 _NAME = 40  # cells of a target
 _UNITS: tuple[Granularity, ...] = ("turn", "sentence", "line", "word", "token")
-_FOOT = "t other parts · Tab list · Enter goes there · Esc closes"
 _AWAITED = "It is read first."
 _CHOOSE = "Arrows choose a part."
-_NOTHING_LEFT = "Nothing is left to predict it from."
-NOTHING_BEFORE = "There is nothing before it that could be left out."
+NOTHING_BEFORE = "Nothing stands before it that could be left out."
+NOTHING_LEFT = "Without what stands before it, nothing is left to predict it from."
 _CAUTION = "Two parts that say the same can each have no effect: the other stays."
 
 
@@ -83,11 +82,7 @@ class WhyController(Controller):
         if self._page is not None and self._page.is_active:
             self._page.dismiss(None)
 
-    def open(
-        self,
-        subject: Subject,
-        then: Callable[[Source, Effect], object],
-    ) -> None:
+    def open(self, subject: Subject, then: Callable[[Source, Effect], object]) -> None:
         """Show the page about what `subject` makes; `then` goes to a part. It may be a
         coroutine."""
         if self._why_not:
@@ -151,13 +146,16 @@ class WhyScreen(ModalScreen[Part | None]):
 Each part of what the model read is left out in turn, and its effect is by how many bits
 that lowers log P of the target, which stands at the end in italics: + made it likelier,
 − argued against it. More colour is more bits; without colours a sign stands there too.
-The list has the strongest parts. Below is the distribution of the target's first token
-as it is, and as it would be without the part under the cursor.
+The list has the strongest parts with their places (line:column), and says how many more
+there are. In a conversation, what the answer itself says so far stands last, in grey:
+it nearly always has the greatest effect. Below is the distribution of the target's
+first token as it is, and as it would be without the part under the cursor.
 An effect is no explanation of the network. Two parts that say the same can each have
 none, since the other stays; and effects of parts do not add up to that of the whole.
-What is left out is taken from the text, which is tokenized anew; where that would not
-give the tokens that were read, they are left out as they are, as a single token is.
-In a conversation, what the template writes around a message stays.
+A part is left out with the white space before it (at the beginning that behind it), and
+the text is tokenized anew; where that would not give the tokens that were read, they
+are left out as they are, as a single token is. What the template of a conversation
+writes around a message stays, and messages that were not sent are no parts.
 """
     CSS_PATH = "why.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
@@ -174,17 +172,13 @@ In a conversation, what the template writes around a message stays.
     def __init__(self, client: EngineClient, subject: Subject) -> None:
         super().__init__()
         self._client, self._make = client, subject
-        self._subject: Attribution | None = None  # only its values are read here
-        self._logprob: float | None = None
-        self._without_all: float | None = None
+        self._subject: Attribution | None = None  # only what is known is read here
         self._by: Granularity | None = None  # the coarsest
-        self._effects: dict[tuple[int, int, int | None], Effect] = {}
-        """By start and end in all that was read, and the token where it is one."""
+        self._effects: set[Effect] = set()
         self._error: LmtuiError | None = None
         self._current: Effect | None = None
         self._rows: list[Effect] = []
         self._is_done = self._has_moved = False
-        self._rest_timer: TimerHandle | None = None
         self._text, self._list = PartsText(), DialogList(id="list")
         self._panels = (
             ProbabilityPanel(id="with", title="As it is"),
@@ -217,13 +211,11 @@ In a conversation, what the template writes around a message stays.
 
     def on_unmount(self) -> None:
         self._client.cancel()
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
 
     # Asking.
 
     def _ask(self) -> None:
-        self._effects, self._rows, self._current = {}, [], None
+        self._effects, self._rows, self._current = set(), [], None
         self._is_done = self._has_moved = False
         self._error = None
         make, by, subject = self._make, self._by, self._subject
@@ -232,9 +224,9 @@ In a conversation, what the template writes around a message stays.
             nonlocal subject
             if subject is None:
                 subject = make(engine)
+            is_predicted = subject.logprob is not None
             context.emit(subject)
-            context.emit(subject.logprob)
-            if subject.logprob is not None:
+            if is_predicted:
                 for effect in subject.effects(by or subject.coarsest):
                     context.gather(effect)
             return subject.logprob_without_all
@@ -247,59 +239,50 @@ In a conversation, what the template writes around a message stays.
 
     def _take(self, values: tuple[Any, ...]) -> None:
         for value in values:
-            if isinstance(value, Attribution):
-                if self._subject is None:
-                    self._subject = value
-                    self._look_soon()
-            elif isinstance(value, Effect):
-                self._effects[*self._span(value), value.token] = value
-            else:
-                self._logprob = value
+            if isinstance(value, Effect):
+                self._effects.add(value)
+            elif self._subject is None:
+                self._subject = value
+                self._look()
         self._show()
 
-    def _finish(self, without_all: float | None) -> None:
-        self._without_all, self._is_done = without_all, True
-        if self._effects and not self._has_moved:
-            self._choose(min(self._effects.values(), key=strength))
+    def _finish(self, _: float | None) -> None:
+        self._is_done = True
+        if not self._has_moved:
+            self._choose(self._rows[0] if self._rows else None)
         self._show()
 
     def _fail(self, error: LmtuiError) -> None:
         self._is_done, self._error = True, error
         self._show()
 
-    def _span(self, effect: Effect) -> tuple[int, int]:
-        """Return where a part stands in all that was read."""
-        assert self._subject is not None
-        offset = self._subject.sources[effect.source].offset
-        return effect.start + offset, effect.end + offset
-
     # The distributions at one part.
 
     def _choose(self, effect: Effect | None) -> None:
         self._current = effect
         self._panels[1].outdate()
-        self._look_soon()
-
-    def _look_soon(self) -> None:
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
-        self._rest_timer = call_after(self, _REST, self._look)
+        self._look()
 
     def _look(self) -> None:
         subject, effect = self._subject, self._current
-        if subject is None or not subject.ids:
+        if subject is None or subject.logprob is None:
+            for panel in self._panels:
+                panel.clear(NOTHING_BEFORE)
             return
 
         def run(engine: Engine, _: object) -> list[tuple[Distribution, ScoredToken]]:
-            contexts = [subject.ids]
-            if effect is not None:
-                contexts.append(subject.ids_without(effect))
+            contexts = [(subject.ids, subject.logprob)]
+            if effect is not None and effect.logprob_without is not None:
+                without = subject.ids_without(effect), effect.logprob_without
+                contexts.append(without)
             token = engine.describe_tokens(subject.target[:1])[0]
             shown = []
-            for ids in filter(None, contexts):
-                logprob = engine.target_logprob(ids, subject.target[:1])
-                distribution = engine.next_distribution(ids, SamplingSettings())
-                shown.append((scored(distribution), replace(token, logprob=logprob)))
+            for ids, logprob in contexts:
+                if len(subject.target) > 1:
+                    logprob = engine.target_logprob(ids, [token.id])
+                token = replace(token, logprob=logprob)
+                found = engine.next_distribution(ids, SamplingSettings())
+                shown.append((_as_listed(found, token), token))
             return shown
 
         self._client.ask(
@@ -310,8 +293,7 @@ In a conversation, what the template writes around a message stays.
         for panel, (distribution, token) in zip(self._panels, shown, strict=False):
             panel.show(distribution, chosen=token)
         if len(shown) < len(self._panels):
-            message = _CHOOSE if self._current is None else _NOTHING_LEFT
-            self._panels[1].clear(message)
+            self._panels[1].clear(self._missing or _CHOOSE)
 
     def _show_no_panels(self, error: LmtuiError) -> None:
         for panel in self._panels:
@@ -320,20 +302,17 @@ In a conversation, what the template writes around a message stays.
     # Drawing.
 
     def _show(self) -> None:
-        subject = self._subject
+        if (subject := self._subject) is not None:
+            cursor = self._text.at + self._base
+            if not self._has_moved:
+                current = self._current
+                cursor = subject.span_of(current)[0] if current else subject.at
+            base = self._base
+            bits = {subject.span_of(effect): effect.bits for effect in self._effects}
+            pieces = pieces_of(subject.text, base, subject.at, bits)
+            self._text.show_parts(pieces, subject.at - base, cursor - base)
+            self._show_list(subject)
         self._show_words()
-        if subject is None:
-            return
-        cursor = self._text.at + self._base
-        if self._current is not None and not self._has_moved:
-            cursor = self._span(self._current)[0]
-        elif not self._has_moved:
-            cursor = subject.at
-        base = self._base
-        bits = {key[:2]: effect.bits for key, effect in self._effects.items()}
-        pieces = pieces_of(subject.text, base, subject.at, bits)
-        self._text.show_parts(pieces, subject.at - base, cursor - base)
-        self._show_list()
 
     @property
     def _base(self) -> int:
@@ -341,38 +320,37 @@ In a conversation, what the template writes around a message stays.
         sources = self._subject.sources if self._subject else []
         return sources[0].start if len(sources) == 1 else 0
 
-    def _show_list(self) -> None:
-        rows = sorted(self._effects.values(), key=strength)[:LISTED]
-        current = rows.index(self._current) if self._current in rows else None
+    def _show_list(self, subject: Attribution) -> None:
+        rows, hidden = subject.listed(self._effects)
+        forms = [["The strongest parts", hidden], ["The strongest parts"]]
+        self._update("heading", fit_best(forms[not hidden :], self._list.size.width)[0])
         with self.prevent(OptionList.OptionHighlighted):
             if rows != self._rows:
                 self._rows = rows
-                self._list.set_options([Option(self._row(effect)) for effect in rows])
-            self._list.highlighted = current
+                self._list.set_options(Option(self._row(subject, e)) for e in rows)
+            current = self._current
+            self._list.highlighted = rows.index(current) if current in rows else None
 
-    def _row(self, effect: Effect) -> Content:
-        assert self._subject is not None
-        source, bits = self._subject.sources[effect.source], effect.bits
-        name = f"{source.name}: " if effect.by == "turn" and source.name else ""
-        colour = "$prob-raw" if (bits or 0.0) > 0 else "$cut"
+    def _row(self, subject: Attribution, effect: Effect) -> Content:
+        source = subject.sources[effect.source]
+        kind = _kind(source, effect)
+        place = "{}:{}".format(*location_of(source.text, effect.words[0]))
+        colour = "$prob-raw" if (effect.bits or 0.0) > 0 else "$cut"
+        name = f"{source.name}: " if source.name else ""
         return Content.assemble(
-            (f"{notation.difference(bits):>6} ", colour),
-            (f"{self._kind(effect):<9}", "$quiet"),
-            f"{visible_line(name)}{_shown(effect)}",
-        )
+            (f"{notation.difference(effect.bits):>6} ", colour),
+            (f"{kind if effect.by == 'turn' else place:<7}", "$quiet"),
+            f"{visible_line(name)}{clip(effect.shown, _NAME)}",
+        ).stylize("$quiet" if kind == "text" else "")
 
     def _show_words(self) -> None:
         self._update("title", fit_best(self._titles(), self.size.width - _FRAME)[0])
         self._update("part", self._part_words())
         self._update("notes", self._notes())
-        done, planned = (
-            len(self._effects),
-            self._subject.planned if self._subject else 0,
-        )
-        foot = _FOOT
-        if not self._is_done and not planned:
-            foot = "The model reads it first · Esc closes"
-        elif not self._is_done:
+        foot, done = "The model reads it first · Esc closes", len(self._effects)
+        if self._is_done:
+            foot = "t other parts · Tab list · Enter goes there · Esc closes"
+        elif self._subject and (planned := self._subject.planned):
             bar = progress_bar(done / planned)
             foot = f"{bar} {done:,} of {planned:,} parts left out · Esc closes"
         self._update("foot", foot)
@@ -383,78 +361,69 @@ In a conversation, what the template writes around a message stays.
             return [["Why?"]]
         text, is_token = subject.text[subject.at :], len(subject.target) == 1
         name = visible_token(text) if is_token else visible_line(text.strip())
-        title = [f"Why “{clip(name, _NAME)}”?"]
-        if self._logprob is None:
-            return [title]
-        bits = f"{notation.surprisal(self._logprob)} bits"
-        forms = [[*title, bits], title]
-        if is_token:
-            percent = notation.percent(math.exp(self._logprob))
-            forms.insert(0, [*title, f"{bits}, p {percent}"])
-        if self._without_all is not None:
-            alone = notation.surprisal(self._without_all)
-            forms.insert(0, [*forms[0], f"{alone} bits without any of this"])
-        return forms
+        parts = [f"Why “{clip(name, _NAME)}”?"]
+        if subject.logprob is not None:
+            parts.append(f"{notation.surprisal(subject.logprob)} bits")
+            if is_token:
+                parts.append(f"p {notation.chance(math.exp(subject.logprob))}")
+            if self._is_done and not self._error and subject.logprob_without_all:
+                alone = notation.surprisal(subject.logprob_without_all)
+                parts.append(f"{alone} bits without any of this")
+        return [parts[:count] for count in range(len(parts), 0, -1)]
 
     def _update(self, id_: str, words: str) -> None:
         self.query_one(f"#{id_}", Static).update(Content(words))
 
     def _part_words(self) -> str:
-        effect = self._current
-        if effect is None:
+        subject, effect = self._subject, self._current
+        if effect is None or subject is None:
             return _CHOOSE if self._effects else ""
-        without = notation.surprisal(effect.logprob_without)
-        difference = f"{notation.difference(effect.bits)} bits"
-        kind, name = self._kind(effect), f"“{_shown(effect)}”"
-        forms = (
-            [f"{kind} {name} {difference}: {without} bits without it"],
-            [f"{kind} {difference}: {without} bits without it"],
-        )
-        return fit_best(forms, self.size.width - _FRAME)[0]
+        kind = _kind(subject.sources[effect.source], effect)
+        bits = f"{notation.difference(effect.bits)} bits"
+        without = f"{notation.surprisal(effect.logprob_without)} bits without it"
+        return f"{kind} “{clip(effect.shown, _NAME)}” {bits}: {without}"
 
-    def _kind(self, effect: Effect) -> str:
-        """Return what a part is: a file and the target's own text are no turns."""
-        assert self._subject is not None
-        source = self._subject.sources[effect.source]
-        if effect.by != "turn":
-            return effect.by
-        return "file" if source.is_file else "turn" if source.name else "text"
+    @property
+    def _missing(self) -> str:
+        """Why no part has an effect; empty where one has, or may have."""
+        if any(effect.bits is not None for effect in self._effects):
+            return ""
+        missing = NOTHING_LEFT if self._effects else NOTHING_BEFORE
+        return missing if self._is_done else ""
 
     def _notes(self) -> str:
-        subject, effects = self._subject, [*self._effects.values()]
         if self._error is not None:
             return visible_line(f"{self._error}. {self._error.hint}")
-        if not self._is_done or subject is None:
+        if not self._is_done:
             return ""
-        if not effects:
-            return NOTHING_BEFORE
-        notes = []
-        if names := without_effect(subject.sources, effects):
-            listed = ", ".join(map(visible_line, names))
-            notes.append(f"Nothing changed without {listed}.")
-        if any(effect.as_tokens and effect.token is None for effect in effects):
-            notes.append(f"{AS_TOKENS.capitalize()}.")
-        return " ".join(notes) or _CAUTION
+        if self._missing:
+            return self._missing
+        if any(effect.as_tokens and effect.token is None for effect in self._effects):
+            return f"{AS_TOKENS.capitalize()}."
+        return _CAUTION
 
     # Keys, and what the widgets post.
 
     @on(TokenText.CursorMoved)
     def follow_cursor(self) -> None:
+        if (subject := self._subject) is None:
+            return
         self._has_moved = True
         at = self._text.at + self._base
-        over = [key for key in self._effects if key[0] <= at < key[1]]
-        smallest = min(over, key=lambda key: key[1] - key[0], default=None)
-        self._choose(self._effects[smallest] if smallest else None)
-        self._show_list()
+        spans = {subject.span_of(effect): effect for effect in self._effects}
+        over = [span for span in spans if span[0] <= at < span[1]]
+        self._choose(spans[max(over)] if over else None)
+        self._show_list(subject)
         self._show_words()
 
     @on(OptionList.OptionHighlighted)
     def follow_list(self, event: OptionList.OptionHighlighted) -> None:
-        if self._list.has_focus and event.option_index < len(self._rows):
+        subject, at = self._subject, event.option_index
+        if subject and self._list.has_focus and at < len(self._rows):
             self._has_moved = True
-            self._choose(self._rows[event.option_index])
+            self._choose(self._rows[at])
             with self.prevent(TokenText.CursorMoved):
-                start, _ = self._span(self._rows[event.option_index])
+                start, _ = subject.span_of(self._rows[at])
                 self._text.move_to(start - self._base)
             self._show_words()
 
@@ -478,16 +447,21 @@ In a conversation, what the template writes around a message stays.
         self.dismiss(None)
 
 
-def scored(distribution: Distribution) -> Distribution:
-    """Return a distribution without what a sampler would do: nothing is drawn."""
-    rows = distribution.candidates
-    bare = (row._replace(sampled_prob=None, cut=None, changed=None) for row in rows)
-    return replace(distribution, candidates=tuple(bare))
+def _as_listed(distribution: Distribution, token: ScoredToken) -> Distribution:
+    """Return a distribution without what a sampler would do, as nothing is drawn, and
+    with the probability of a token that is listed beside it: another pass may have
+    rounded it otherwise."""
+    rows = [
+        row._replace(sampled_prob=None, cut=None, changed=None)
+        if row.id != token.id or token.logprob is None
+        else Candidate(row.id, row.text, row.bytes, token.logprob)
+        for row in distribution.candidates
+    ]
+    return replace(distribution, candidates=tuple(rows))
 
 
-def _shown(effect: Effect) -> str:
-    """Return the text of a part; white space is a sign only in a token."""
-    text = effect.text[: 4 * _NAME].strip().replace("\n", "⏎")
-    is_token = effect.by == "token" or not text
-    shown = visible_token(effect.text[:_NAME]) if is_token else visible_line(text)
-    return clip(shown, _NAME)
+def _kind(source: Source, effect: Effect) -> str:
+    """Return what a part is: a file and the target's own text are no turns."""
+    if effect.by != "turn":
+        return effect.by
+    return "file" if source.is_file else "turn" if source.name else "text"

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmtui.analysis.attribution import (
+    LISTED,
+    NOTHING,
     Attribution,
-    ContextTurn,
     Effect,
-    without_effect,
+    Granularity,
 )
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
@@ -103,11 +104,12 @@ def test_effects_are_differences_of_logprobs() -> None:
             assert effect.bits == pytest.approx(expected / LN2, abs=3e-4)
 
 
-def test_text_without_a_word_is_tokenized_anew() -> None:
+@pytest.mark.parametrize("by", ["word", "sentence", "line", "turn"])
+def test_text_without_a_part_is_tokenized_anew(by: Granularity) -> None:
     engine = tiny.engine("llama")
     subject = attribution(engine, TEXT, " mat", "yes")
     target = engine.encode(" mat").ids
-    for effect in subject.effects("word"):
+    for effect in subject.effects(by):
         left = TEXT[: effect.start] + TEXT[effect.end : TEXT.rindex(" mat")]
         context = [*engine.encode(left, bos="yes").prefix, *engine.encode(left).ids]
         expected = naive("llama", context, list(target))
@@ -143,7 +145,7 @@ def test_units_are_all_of_the_text_but_white_space(by: str, text: str) -> None:
     ends = [0, *(end for _, end in units)]
     starts = [*(start for start, _ in units), subject.span[0]]
     for end, start in zip(ends, starts, strict=True):
-        assert end <= start
+        assert not text[start:end].strip()  # what the first two share
         assert not text[end:start].strip()
 
 
@@ -152,13 +154,41 @@ def test_sentences_and_lines() -> None:
     subject = attribution(engine, TEXT, " mat", "no")
     assert [TEXT[a:b] for a, b in units_of(subject, "sentence")] == [
         "The cat was hungry. ",
-        "Die Möwe schlief!\n\n",
-        "So the cat sat on the",
+        " Die Möwe schlief!",
+        "\n\nSo the cat sat on the",
     ]
     assert [TEXT[a:b] for a, b in units_of(subject, "line")] == [
         "The cat was hungry. Die Möwe schlief!\n\n",
-        "So the cat sat on the",
+        "\n\nSo the cat sat on the",
     ]
+
+
+@given(before=st.text("ab .\n", max_size=20), part=st.text("ab\u00e9", min_size=1))
+@settings(max_examples=examples(60, 2000))
+def test_same_words_have_one_effect_as_word_sentence_line_and_turn(
+    before: str, part: str
+) -> None:
+    """A part with its space: what is left is the text as if it had not been there."""
+    engine = FakeEngine()
+    lead = before.rstrip()
+    text = f"{lead}{'.' if lead else ''}\n\n{part}\n\nthen x"
+    text = text if lead else text.lstrip()
+    subject = Attribution(engine, text, engine.encode(text), len(text) - 1, len(text))
+    start = text.rindex(part, 0, len(text) - len("\n\nthen x"))
+    kinds: tuple[Granularity, ...] = ("word", "sentence", "line")
+    found = [
+        next(
+            e
+            for e in subject.effects(by)
+            if e.start <= start < e.end and part in e.text
+        )
+        for by in kinds
+    ]
+    assert len({(effect.start, effect.end, effect.bits) for effect in found}) == 1
+    left = text[: found[0].start] + text[found[0].end :]
+    assert left == f"{lead}.\n\nthen x" if lead else left == "then x"
+    alone = engine.target_logprob(engine.encode(left[:-1]).ids, subject.target)
+    assert found[0].logprob_without == pytest.approx(alone, abs=1e-4)
 
 
 def test_first_unit_without_which_nothing_is_read_has_no_effect() -> None:
@@ -222,14 +252,14 @@ def answered(
     data = [token.bytes for token in engine.describe_tokens(ids)]
     encoding = Encoding(ids, spans_of(answer, data), prompt.ids)
     start = answer.rindex(target)
-    *others, last = map(ContextTurn, turns)
+    *others, last = turns
     return Attribution(
         engine,
         answer,
         encoding,
         start,
         start + len(target),
-        turns=[*others, last._replace(files=files)],
+        turns=[*((turn, ()) for turn in others), (last, files)],
     )
 
 
@@ -293,10 +323,40 @@ def test_turns_that_were_dropped_from_the_prompt_are_not_looked_for() -> None:
     encoding = engine.encode("the mat", bos="no")
     encoding = Encoding(encoding.ids, encoding.spans, prompt.ids)
     subject = Attribution(
-        engine, "the mat", encoding, 3, 7, turns=[*map(ContextTurn, TURNS)]
+        engine, "the mat", encoding, 3, 7, turns=[(turn, ()) for turn in TURNS]
     )
     assert [source.name for source in subject.sources] == ["system", "user 3", ""]
     assert texts(subject) == [*(turn.content for turn in kept), "the"]
+
+
+@pytest.mark.parametrize("cut", [2, 4])
+def test_messages_are_those_that_were_sent_after_the_oldest_were_dropped(
+    cut: int,
+) -> None:
+    """Also where they all say the same, and the template writes a system text."""
+    engine = FakeEngine()
+    said = [ChatTurn("user", "hi"), ChatTurn("assistant", "ok")] * 3
+    for turns in (said, [ChatTurn("system", "Be brief."), *said]):
+        first = len(turns) - len(said)
+        sent = [*turns[:first], *turns[first + cut : -1]]
+        encoding = engine.encode("hello", bos="no")
+        encoding = Encoding(encoding.ids, encoding.spans, engine.prompt(sent).ids)
+        subject = Attribution(
+            engine, "hello", encoding, 4, 5, turns=[(turn, ()) for turn in turns[:-1]]
+        )
+        assert texts(subject) == [*(turn.content for turn in sent), "hell"]
+        numbers = [source.turn for source in subject.sources[first:-1]]
+        assert numbers == [*range(first + cut, len(turns) - 1)]
+
+
+def test_prompt_of_other_messages_has_no_parts() -> None:
+    engine = FakeEngine()
+    encoding = engine.encode("hello", bos="no")
+    prompt = engine.prompt([ChatTurn("user", "other")])
+    encoding = Encoding(encoding.ids, encoding.spans, prompt.ids)
+    turns = [(ChatTurn("user", "hi"), ())]
+    subject = Attribution(engine, "hello", encoding, 0, 1, turns=turns)
+    assert not subject.sources and not [*subject.effects("word")]
 
 
 def test_file_in_a_message_is_a_part_of_its_own() -> None:
@@ -307,8 +367,9 @@ def test_file_in_a_message_is_a_part_of_its_own() -> None:
     names = [(source.name, source.is_file) for source in subject.sources]
     assert names == [("user 1", False), ("a.md", True), ("", False)]
     by_turn = {e.source: e for e in subject.effects("turn")}
-    assert (by_turn[1].start, by_turn[1].end) == span[1:]
-    assert by_turn[1].text == content[span[1] :]
+    assert by_turn[0].text == "Read this.\n\n"
+    assert by_turn[1].text == "\n\n" + content[span[1] :]  # with its space
+    assert by_turn[1].end == len(content)
 
 
 def test_drawn_tokens_that_the_tokenizer_does_not_make_are_left_out_as_they_are() -> (
@@ -319,7 +380,7 @@ def test_drawn_tokens_that_the_tokenizer_does_not_make_are_left_out_as_they_are(
     ids = (*letters, *engine.encode(" mat", bos="no").ids)
     subject = answered(engine, answer="the cat mat", ids=ids)
     own = [e for e in subject.effects("word") if not subject.sources[e.source].name]
-    assert [(e.text, e.as_tokens) for e in own] == [(" cat", True), ("the", True)]
+    assert [(e.text, e.as_tokens) for e in own] == [(" cat", True), ("the ", True)]
     kept = [*engine.prompt(TURNS).ids, *letters[:3]]
     expected = naive("llama", kept, list(ids[len(letters) :]))
     assert own[0].logprob_without == pytest.approx(expected, abs=1e-4)
@@ -346,18 +407,31 @@ def test_what_was_computed_once_is_not_computed_again() -> None:
     assert [name for name, _ in engine.calls[asked:]].count("target") == 0
 
 
-def test_turn_without_effect_is_named() -> None:
+def test_list_has_the_greatest_and_counts_the_others() -> None:
     engine = FakeEngine()
-    subject = Attribution(engine, "a b", engine.encode("a b"), 2, 3)
-    nothing = [Effect(0, 1, "a", -1.0, 0.01, "word", 0, None, as_tokens=False)]
-    something = [
-        *nothing,
-        Effect(2, 3, "b", -1.0, -2.0, "word", 0, None, as_tokens=False),
-    ]
-    assert without_effect(subject.sources, nothing) == []  # the target's own text
-    named = [source.__class__("user 1", 0, 1) for source in subject.sources]
-    assert without_effect(named, nothing) == ["user 1"]
-    assert without_effect(named, something) == []
+    text = "a b"
+    subject = Attribution(engine, text, engine.encode(text), 2, 3)
+
+    def effect(at: int, bits: float | None, by: Granularity = "word") -> Effect:
+        return Effect(at, at + 1, "a", -1.0, bits, by, 0, None, as_tokens=False)
+
+    small = [effect(at, NOTHING / 2) for at in range(3)]
+    some = [effect(3, -2.0), effect(4, 3.0), effect(5, None)]
+    assert subject.listed([*small, *some]) == (
+        [some[1], some[0]],
+        "3 more below 0.05 bits",
+    )
+    many = [effect(at, 1.0 + at) for at in range(LISTED + 2)]
+    listed, hidden = subject.listed(many)
+    assert listed == many[: -LISTED - 1 : -1]
+    assert hidden == "2 more of up to 2.0 bits"
+    assert subject.listed(small[:1]) == ([], "1 more below 0.05 bits")
+    # That of all of the target's own text comes last, however great it is.
+    own = effect(6, 30.0, "turn")
+    assert subject.listed([own, *some])[0] == [some[1], some[0], own]
+    # An effect is listed where it is one on the other model.
+    others = {small[1]: effect(1, -9.0), some[2]: effect(5, 0.01)}
+    assert subject.listed(small, others)[0] == [small[1]]
 
 
 @pytest.mark.real
@@ -378,4 +452,4 @@ def test_effects_of_the_default_model_are_those_of_fresh_passes(
         expected = sum(token.logprob or 0.0 for token in scored)
         assert effect.logprob_without == pytest.approx(expected, abs=1e-4)
     strongest = max(effects, key=lambda effect: effect.bits or 0.0)
-    assert text[strongest.start : strongest.end] == "The cat ate the"
+    assert text[strongest.start : strongest.end] == " The cat ate the"

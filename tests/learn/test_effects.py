@@ -65,12 +65,8 @@ def test_words_that_are_left_out_together_are_scored_without_all_of_them() -> No
         instrument = begun(engine())
         for place in places:
             leave_out(engine(), instrument, place)
-        # Each word but the first has the space before it.
-        left = "".join(
-            f" {word}" if place else word
-            for place, word in enumerate(words)
-            if place not in places
-        )
+        kept = [word for place, word in enumerate(words) if place not in places]
+        left = " ".join(kept) if len(kept) > 1 else f" {kept[0]}"
         without = attribution(engine(), left).logprob
         surprisal = notation.surprisal(without)
         assert instrument.message.startswith(f"{surprisal} bits without “")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,20 +16,21 @@ from textual.widgets import Static
 
 from lmtui.analysis.attribution import (
     LISTED,
+    NOTHING,
     Attribution,
     Effect,
     pieces_of,
-    strength,
 )
 from lmtui.chat.attachments import quoted
 from lmtui.engine.document.types import ContextFile
-from lmtui.engine.types import Capabilities, ChatTurn, SamplingSettings
+from lmtui.engine.types import Capabilities, ChatTurn, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.notation import difference
+from lmtui.notation import chance, difference, surprisal
 from lmtui.surprisal_scale import SIGNED
 from lmtui.tui.chat.message import MessageView
+from lmtui.tui.chat.options import ChatOptions
 from lmtui.tui.inspect_source import InspectSource
-from lmtui.tui.why import NOTHING_BEFORE, WhyScreen
+from lmtui.tui.why import NOTHING_BEFORE, NOTHING_LEFT, WhyScreen
 from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import Chat, chat
@@ -45,7 +49,7 @@ def of(page: WhyScreen, id_: str) -> str:
 
 def shown(page: WhyScreen) -> list[Effect]:
     """The effects that it knows."""
-    return [*page._effects.values()]
+    return [*page._effects]
 
 
 def rows(page: WhyScreen) -> list[str]:
@@ -70,20 +74,17 @@ async def asked(inspector: Inspecting, index: int) -> WhyScreen:
 
 
 @given(data=st.data(), text=st.text(min_size=1, max_size=40))
-def test_pieces_are_the_text_with_the_bits_of_the_smallest_part(
+def test_pieces_are_the_text_with_the_bits_of_the_part(
     data: st.DataObject, text: str
 ) -> None:
     at = data.draw(st.integers(0, len(text) - 1))
     first = data.draw(st.integers(0, at))
+    cuts = data.draw(st.sets(st.integers(first, at), max_size=6))
     bits: dict[tuple[int, int], float | None] = {}
-    spans = [(first, at)]
-    while spans:  # parts of parts
-        start, end = spans.pop()
-        if start < end and data.draw(st.booleans()):
-            bits[start, end] = float(len(bits))
-        if end - start > 1:
-            cut = data.draw(st.integers(start + 1, end - 1))
-            spans += [(start, cut), (cut, end)]
+    for start, end in pairwise(sorted(cuts)):
+        if data.draw(st.booleans()):
+            shared = data.draw(st.integers(0, 1)) and end < at  # white space
+            bits[start, end + shared] = float(len(bits))
     pieces = pieces_of(text, first, at, bits)
     assert "".join(piece for piece, _ in pieces) == text[first:]
     starts = [first + n for n in accumulate((len(p) for p, _ in pieces), initial=0)]
@@ -91,8 +92,7 @@ def test_pieces_are_the_text_with_the_bits_of_the_smallest_part(
     for start, (piece, value) in zip(starts, pieces, strict=False):
         for offset in range(start, start + len(piece)):
             over = [s for s in bits if s[0] <= offset < s[1] and offset < at]
-            least = min(over, key=lambda span: span[1] - span[0], default=None)
-            assert value == (bits[least] if least else None)
+            assert value == (bits[max(over)] if over else None)
 
 
 # In the inspector.
@@ -107,7 +107,7 @@ async def test_inspector_leaves_out_what_is_before_the_token() -> None:
         subject = Attribution(engine, TEXT, encoding, index, index + 1)
         expected = list(subject.effects("sentence"))
         assert set(shown(page)) == set(expected)
-        best = sorted(expected, key=strength)[:LISTED]
+        best, _ = subject.listed(expected)
         assert [row.split()[0] for row in rows(page)] == [
             difference(effect.bits) for effect in best
         ]
@@ -115,6 +115,9 @@ async def test_inspector_leaves_out_what_is_before_the_token() -> None:
         first = difference(best[0].bits)
         assert f"{first} bits: " in of(page, "part")
         assert page._text.at == best[0].start
+        assert [row.split()[1] for row in rows(page)] == [
+            f"1:{effect.words[0] + 1}" for effect in best
+        ]
         assert_laid_out(page)
 
 
@@ -172,6 +175,67 @@ async def test_selection_is_the_target() -> None:
         keys = ("shift+right", "shift+right")
         page = await done(inspector.running, *keys, "w")
         assert of(page, "title").startswith("Why “the”?")
+
+
+class Rounding(FakeEngine):
+    """An engine whose passes round otherwise, each as it was asked for."""
+
+    def target_logprob(self, context: Sequence[int], target: Sequence[int]) -> float:
+        self.passes = getattr(self, "passes", 0) + 1
+        return super().target_logprob(context, target) - 0.01 * self.passes
+
+
+async def test_page_has_one_probability_of_one_token() -> None:
+    async with inspecting(TEXT, Rounding(name="default")) as inspector:
+        page = await asked(inspector, len(TEXT) - 3)
+        await inspector.until(lambda: page._panels[1].distribution)
+        subject, effect = page._subject, page._current
+        assert subject and effect and subject.logprob is not None
+        bits, likely = surprisal(subject.logprob), chance(math.exp(subject.logprob))
+        assert of(page, "title") == f"Why “t”? · {bits} bits · p {likely}"
+        assert of(page, "part").endswith(
+            f": {surprisal(effect.logprob_without)} bits without it"
+        )
+        for panel, listed in zip(
+            page._panels, (subject.logprob, effect.logprob_without), strict=True
+        ):
+            assert panel._chosen_row and panel._chosen_row.logprob == listed
+            assert panel.distribution
+            of_token = [r for r in panel.distribution.candidates if r.id == ord("t")]
+            assert {row.logprob for row in of_token} <= {listed}
+
+
+async def test_improbable_token_has_words_for_its_probability() -> None:
+    async with inspecting(TEXT) as inspector:
+        page = await asked(inspector, len(TEXT) - 3)
+        title = of(page, "title")
+        assert "e−" not in title and "<0.1%" not in title
+        assert page._subject and page._subject.logprob is not None
+        assert f"p {chance(math.exp(page._subject.logprob))}" in title
+
+
+async def test_rows_that_change_nothing_are_counted() -> None:
+    async with inspecting(f"{'a ' * 40}{TEXT}", size=(120, 40)) as inspector:
+        page = await asked(inspector, len(TEXT) + 79)
+        await inspector.press("t", "t")  # words
+        await inspector.until(lambda: page._is_done)
+        assert page._subject
+        listed, hidden = page._subject.listed(shown(page))
+        assert len(rows(page)) == len(listed) <= LISTED
+        assert f"The strongest parts · {hidden}" == of(page, "heading")
+        assert str(len(shown(page)) - len(listed)) in hidden
+        assert all(abs(effect.bits or 0) >= NOTHING for effect in listed)
+
+
+async def test_part_without_which_nothing_is_left_is_told_and_not_listed() -> None:
+    async with inspecting("cat sat") as inspector:
+        page = await asked(inspector, 2)
+        assert rows(page) == []
+        assert of(page, "notes") == NOTHING_LEFT
+        await inspector.press("left")
+        await inspector.until(lambda: page._panels[0].distribution)
+        await inspector.until(lambda: NOTHING_LEFT[:20] in inspector.running.seen)
+        assert page._panels[1].distribution is None
 
 
 @pytest.mark.parametrize(
@@ -326,6 +390,61 @@ async def test_chat_leaves_out_turns_and_goes_to_one() -> None:
         assert running.app.focused.matches == ((0, 7),)
 
 
+class Introduced(FakeEngine):
+    """An engine whose template writes a system text of its own where there is none."""
+
+    def prompt(self, messages: Sequence[ChatTurn], **options: Any) -> Prompt:
+        if not messages or messages[0].role != "system":
+            own = ChatTurn("system", "You are a helpful assistant. Name it.")
+            messages = (own, *messages)
+        return super().prompt(messages, **options)
+
+
+async def test_parts_are_the_messages_that_were_sent_once_the_oldest_are_dropped() -> (
+    None
+):
+    """Whatever the template writes around them stays."""
+    engine = Introduced([["ok "] * 3] * 4, name="default", context=200)
+    options = ChatOptions(drop_oldest=True)
+    async with chat(engine=engine, chat=options) as running:
+        for question in ("Name a fruit.", "Name a desert.", "Name it", "Name a sea."):
+            await running.say(question)
+        left_out = running.leaf.left_out
+        assert left_out
+        await opened(running)
+        page = await done(running, "w")
+        assert page._subject
+        said = ["Name a fruit.", "Name a desert.", "Name it", "Name a sea."]
+        texts = [text for asked in said for text in (asked, "ok ok ok")][:-1]
+        sources = page._subject.sources
+        assert [source.turn for source in sources] == [*range(left_out, len(texts))]
+        read = [page._subject.text[source.start : source.end] for source in sources]
+        assert read == texts[left_out:]
+        for by in ("turn", "word"):
+            effects = shown(page)
+            assert {effect.by for effect in effects} == {by}
+            words = " ".join(effect.text for effect in effects)
+            assert "assistant" not in words and "helpful" not in words
+            await running.press("t", "t", "t")
+            await running.until(lambda: page._is_done)
+
+
+async def test_answer_so_far_is_the_last_row() -> None:
+    engine = FakeEngine(["one two", "three four five"], name="default")
+    async with chat(engine=engine, asked="first question") as running:
+        await running.say("second question")
+        await opened(running)
+        await running.press("right", "right")
+        page = await done(running, "w")
+        assert [row.split()[1] for row in rows(page)[:-1]] == ["turn"] * (
+            len(rows(page)) - 1
+        )
+        assert page._subject and page._current == page._rows[0]
+        assert rows(page)[-1].split()[1] == "text"
+        sizes = [abs(effect.bits or 0) for effect in page._rows if effect.source != 3]
+        assert sizes == sorted(sizes, reverse=True)
+
+
 async def test_chat_goes_to_a_token_of_the_answer() -> None:
     engine = FakeEngine(["one two three"], name="default")
     async with chat(engine=engine, asked="go") as running:
@@ -373,37 +492,31 @@ async def test_key_is_a_letter_in_the_prompt() -> None:
         assert running.prompt.text == "w"
 
 
-async def test_attached_file_without_effect_is_named() -> None:
+async def test_attached_file_is_listed_beside_its_message() -> None:
     engine = FakeEngine(["one two"], name="default")
     async with chat(engine=engine, asked=f"read\n\n{quoted('a.md', 'x')}") as running:
         await running.on_message(1)
         page = await done(running, "w")
-        assert page._subject
-        names = [source.name for source in page._subject.sources]
-        assert names == ["user 1", "a.md"]
-        page._effects = {
-            span: Effect(
-                e.start, e.end, e.text, e.logprob_without, 0.0, e.by, e.source,
-                e.token, e.as_tokens,
-            )
-            for span, e in page._effects.items()
-        }  # fmt: skip
-        assert page._notes() == "Nothing changed without user 1, a.md."
+        kinds = {row.split()[1]: row.split(maxsplit=2)[2] for row in rows(page)}
+        assert kinds["turn"] == "user 1: read"
+        assert kinds["file"].startswith("a.md: ```md a.md")
 
 
 # In the editor.
 
 
 async def test_editor_asks_about_the_suggestion_and_the_word(tmp_path: Path) -> None:
-    text = "the cat sat on the mat"
-    async with writing(tmp_path, text=text, cursor=6) as writer:
+    text = "So the cat sat on the mat"
+    async with writing(tmp_path, text=text, cursor=9) as writer:
         await writer.expected()
         page = await done(writer.running, "alt+w", "t", "t")  # words
         await writer.until(lambda: page._is_done)
         assert of(page, "title").startswith("Why “cat”?")
+        strongest = page._rows[0].text.strip()
+        assert strongest in ("So", "the")
         await writer.press("enter")
         await writer.until(lambda: writer.screen.is_current)
-        assert writer.editor.selected_text == "the"
+        assert writer.editor.selected_text == strongest
         writer.editor.go_to(len(text), len(text))
         writer.editor.show_ghost(
             " and", revision=writer.editor.revision, cursor=len(text)

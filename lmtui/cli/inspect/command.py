@@ -61,7 +61,6 @@ _EXCLUDING = (
         "--plain --window --stride",
         "A table, of the usual window; leave it out.",
     ),
-    ("--why", "--against --against-adapter", "Run it once for each model."),
     ("--why", "--top", "A page has five alternatives a token; a row has none."),
     ("--words --pairs", "--top", "Tokens have alternatives; --json lists them."),
     ("--pairs", "FILE --chat --message", "Pairs are texts of their own; give one."),
@@ -273,8 +272,8 @@ def inspect(
     the last layer is the model itself.
 
     --words has a row for each word, --pairs one for each minimal pair, and --why one
-    for each part of the text before a place. With --against, those of --words have the
-    other model's numbers beside. How they are counted, and what they can't
+    for each part of the text before a place. With --against, those of --words and --why
+    have the other model's numbers beside. How they are counted, and what they can't
     say, stands in `lmtui help inspect` and `lmtui help numbers`.
 
     \b
@@ -344,7 +343,7 @@ def inspect(
     if place is not None:
         by = by or "word"
         write_why(
-            engines[0], documents[0], place, rules, by, json=json, tsv=tsv, page=page
+            engines, documents[0], place, rules, by, json=json, tsv=tsv, page=page
         )
         if not page:
             return
@@ -438,6 +437,9 @@ def _require_fit(given: Mapping[str, object]) -> None:
         for flag, other in product(some.split(), others.split()):
             if flag != other and {flag, other} <= flags:
                 raise LmtuiError(f"{flag} and {other} exclude each other", "", hint)
+    if {"--why", "--html"} <= flags and flags & {"--against", "--against-adapter"}:
+        hint = "Leave --html out: the table has both."
+        raise LmtuiError("a page has the effects on one model", "", hint)
     if flags & {"--why", "--words"} and str(given["against"]).startswith("ngram:"):
         hint = "Name another model, or leave it out."
         raise LmtuiError("counting gives tokens alone", f"{given['against']}", hint)

@@ -11,13 +11,11 @@ from typing import Any
 
 from lmtui import paths
 from lmtui.analysis.attribution import (
-    LISTED,
     Attribution,
     Effect,
     Granularity,
     Span,
     pieces_of,
-    strength,
 )
 from lmtui.analysis.compare import Comparison, common_figures
 from lmtui.analysis.html.writer import cells, page, text_data
@@ -55,8 +53,7 @@ class HtmlPage:
         bounds = [0, *accumulate(len(piece) for piece, _ in pieces)]
         self._parts = [*pairwise(bounds), subject.span]
         rows = []
-        known = [effect for effect in effects if effect.bits is not None]
-        for effect in sorted(known, key=strength)[:LISTED]:
+        for effect in subject.listed(effects)[0]:
             is_own = effect.source not in named
             part = bisect_right(bounds, effect.start) - 1 if is_own else None
             name = subject.sources[effect.source].name

@@ -5,19 +5,16 @@ Effects are in bits, probabilities in JSON and TSV in nats.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from operator import attrgetter
 
 from lmtui import cancellation, notation
 from lmtui.analysis.attribution import (
     AS_TOKENS,
-    LISTED,
     Attribution,
-    ContextTurn,
     Effect,
     Granularity,
-    strength,
-    without_effect,
 )
 from lmtui.chat.attachments import files_in
 from lmtui.cli.errors import cancel_on_interrupt
@@ -28,13 +25,15 @@ from lmtui.cli.inspect.score import ModelScores, Rules
 from lmtui.cli.inspect.table import Column, Table
 from lmtui.cli.output import Output, adapter_field
 from lmtui.cli.progress import meter
-from lmtui.editing.positions import offset_of, parsed
+from lmtui.editing.positions import location_of, offset_of, parsed
 from lmtui.engine.protocol import Engine
+from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
+from lmtui.models.source import short_label, short_labels
 from lmtui.text import visible_line, visible_token
 
-_SHOWN = 50  # cells of a unit in the table
+_SHOWN = 50  # characters of a part in the table
 
 
 def target_span(text: str, named: str) -> tuple[int, int]:
@@ -54,7 +53,7 @@ def target_span(text: str, named: str) -> tuple[int, int]:
 
 
 def write_why(
-    engine: Engine,
+    engines: Sequence[Engine],
     document: TextSource,
     place: tuple[int, int],
     rules: Rules,
@@ -64,119 +63,149 @@ def write_why(
     tsv: bool,
     page: HtmlPage | None = None,
 ) -> None:
-    """Write the effects of the units before a place, then the target's probability:
-    all, as they are computed, or in a table the strongest; or put them on a page.
+    """Write the effects of the parts before a place on one model, and on another beside
+    it, then the target's probability: all, as they are computed, or in a table the
+    strongest; or put them on a page.
 
     Raises:
         LmtuiError: there is no token, or nothing before it.
         Cancelled: Ctrl-C was pressed; complete rows were written.
     """
     output, effects = Output(), list[Effect]()
+    others, both = dict[tuple[str, int, int], Effect](), dict[Effect, Effect]()
     with cancel_on_interrupt(), meter("leaving out", unit="parts") as shown:
-        subject = _subject(engine, document, place, rules)
+        subject, *compared = subjects = _subjects(engines, document, place, rules)
         if not subject.sources or subject.logprob is None:
             hint = "Name a later place, or give it a context by --bos yes."
             raise LmtuiError("there is nothing before the target", "", hint)
-        table = Table(output, _columns(subject), by)
+        table = Table(output, _columns(subject, two=len(engines) > 1), by)
         writer = RowWriter("unit", table, json=json, tsv=tsv)
-        with cancellation.polling(lambda: shown(len(effects), subject.planned)):
+        fields = ("logprob_without", "bits") if compared else ()
+
+        def report() -> None:
+            shown(len(others) + len(effects), sum(each.planned for each in subjects))
+
+        with cancellation.polling(report):
+            for other in compared:
+                others |= {_named(other, e): e for e in other.effects(by)}
             for effect in subject.effects(by):
                 effects.append(effect)
+                if beside := others.get(_named(subject, effect)):
+                    both[effect] = beside
                 if json or tsv:
                     shown.pause()
-                    writer.write(effect, "", **_origin(subject, effect))
+                    origin = _origin(subject, effect)
+                    writer.write(effect, "", beside, fields, **origin)
         if page:
             page.explain(subject, effects, by)
         elif json:
-            output.event(_summary(engine, document, subject, by))
+            output.event(_summary(document, subjects, by))
         elif not tsv:
-            about = _about(subject, effects, by)
+            listed, hidden = subject.listed(effects, both)
+            about = [f"each {by} was left out by itself", *filter(None, [hidden])]
+            names = short_labels(*(each.engine.info.label for each in subjects))
+            said = map(_probability, subjects, names)
+            lines = [*said, "; ".join(about), *_notes(effects)]
             shown.pause()
-            for effect in sorted(effects, key=strength)[:LISTED]:
+            for effect in listed:
                 name = subject.sources[effect.source].name
-                parts = [name, _short(effect.text)] if len(subject.sources) > 1 else []
-                writer.write(
-                    effect, ": ".join(filter(None, parts)) or _short(effect.text)
-                )
-            output.text(f"\n{about}\n")
+                words = f"{name}: " if name else ""
+                writer.write(effect, words + _short(effect.shown), both.get(effect))
+            output.text("\n" + "".join(f"{line}\n" for line in lines))
+
+
+def _subjects(
+    engines: Sequence[Engine],
+    document: TextSource,
+    place: tuple[int, int],
+    rules: Rules,
+) -> Sequence[Attribution]:
+    """Return one for each model, of the smallest target at whose edges all begin a
+    token."""
+    subjects = [_subject(engine, document, place, rules) for engine in engines]
+    spans = [subject.span for subject in subjects]
+    if len(set(spans)) == 1:
+        return subjects
+    whole = min(start for start, _ in spans), max(end for _, end in spans)
+    return _subjects(engines, document, whole, rules)
 
 
 def _subject(
     engine: Engine, document: TextSource, place: tuple[int, int], rules: Rules
 ) -> Attribution:
     scores = ModelScores(engine, document, rules)
-    turns: tuple[ContextTurn, ...] = ()
+    given: Sequence[ChatTurn] = ()
     if isinstance(document, StoredMessageText):
         given = document.messages(engine.info.label)
-        turns = tuple(ContextTurn(turn, files_in(turn.content)) for turn in given)
+    turns = [(turn, files_in(turn.content)) for turn in given]
     windows = None if turns else scores.windows
     return Attribution(
         engine, document.text, scores.encoding, *place, turns=turns, windows=windows
     )
 
 
-def _columns(subject: Attribution) -> tuple[Column, Column]:
-    from lmtui.cli.inspect.plain import position  # few outputs need Rich
+def _named(subject: Attribution, effect: Effect) -> tuple[str, int, int]:
+    """Return what a part is called on any model: its text, and where it is there."""
+    return subject.sources[effect.source].name, effect.start, effect.end
 
+
+def _columns(subject: Attribution, *, two: bool) -> Sequence[Column]:
     def first_letter(effect: Effect) -> int:
-        indent = len(effect.text) - len(effect.text.lstrip())
-        return subject.sources[effect.source].offset + effect.start + indent
+        return subject.sources[effect.source].offset + effect.words[0]
 
     def place(at: int) -> str:
         source = next(s for s in subject.sources if s.start <= at < s.end)
-        return position(subject.text[source.offset :], at - source.offset)
+        return "{}:{}".format(*location_of(source.text, at - source.offset))
 
     bits = Column("bits", 9, notation.difference, attrgetter("bits"))
-    return bits, Column("line:col", 10, place, first_letter)
+    beside = [replace(bits, name="other", is_other=True)] if two else []
+    return bits, *beside, Column("line:col", 10, place, first_letter)
 
 
 def _origin(subject: Attribution, effect: Effect) -> dict[str, object]:
-    """Return which message and which file a unit is in."""
+    """Return which message and which file a part is in."""
     source = subject.sources[effect.source]
     first = subject.sources[0].name == "system"
     number = None if source.turn is None else source.turn + 1 - first
     return {"message": number, "file": source.name if source.is_file else None}
 
 
-def _short(text: str) -> str:
-    from rich.cells import chop_cells  # imported here: not needed by JSON
-
-    first, *more = chop_cells(visible_token(text), _SHOWN)
-    return f"{first}…" if more else first
+def _short(shown: str) -> str:
+    return f"{shown[:_SHOWN]}…" if len(shown) > _SHOWN else shown
 
 
 def _summary(
-    engine: Engine, document: TextSource, subject: Attribution, by: Granularity
+    document: TextSource, subjects: Sequence[Attribution], by: Granularity
 ) -> dict[str, object]:
-    start, end = subject.span
-    about = {"event": "summary", "file": document.name, "model": engine.info.model}
-    about |= {**adapter_field(engine.info), "precision": engine.info.precision}
-    return about | {
-        "dtype": engine.info.dtype,
-        "by": by,
-        "start": start,
-        "end": end,
-        "text": document.text[start:end],
-        "logprob": subject.logprob,
-        "logprob_without_all": subject.logprob_without_all,
-    }
+    about: dict[str, object] = {"event": "summary", "file": document.name}
+    for subject, before in zip(subjects, ("", "other_"), strict=False):
+        info = subject.engine.info
+        fields = {
+            "model": short_label(info.model),
+            **adapter_field(info),
+            "precision": info.precision,
+            "dtype": info.dtype,
+            "logprob": subject.logprob,
+            "logprob_without_all": subject.logprob_without_all,
+        }
+        about |= {f"{before}{name}": value for name, value in fields.items()}
+    start, end = subjects[0].span
+    target = document.text[start:end]
+    return about | {"by": by, "start": start, "end": end, "text": target}
 
 
-def _about(subject: Attribution, effects: Sequence[Effect], by: Granularity) -> str:
-    """Return what was asked, with its probability, and what the effects are."""
-    target = _short(subject.text[subject.at :])
-    said = f"“{target}”: {notation.surprisal(subject.logprob)} bits"
-    if subject.logprob_without_all is not None:
-        alone = notation.surprisal(subject.logprob_without_all)
-        said += f"; {alone} without any text before it"
-    count = len(effects)
-    shown = f"the strongest of {count:,}" if count > LISTED else "all"
-    lines = [said, f"each {by} was left out by itself; {shown} are shown"]
-    if names := without_effect(subject.sources, effects):
-        lines.append(f"nothing changed without {', '.join(map(visible_line, names))}")
+def _probability(subject: Attribution, model: str) -> str:
+    """Return what was asked of a model, and how probable it finds that."""
+    target = _short(visible_token(subject.text[subject.at :]))
+    bits = notation.surprisal(subject.logprob)
+    said = f"“{target}” by {visible_line(model)}: {bits} bits"
+    if subject.logprob_without_all is None:
+        return said
+    alone = notation.surprisal(subject.logprob_without_all)
+    return f"{said}; {alone} without any text before it"
+
+
+def _notes(effects: Sequence[Effect]) -> Iterator[str]:
     if any(effect.as_tokens and effect.token is None for effect in effects):
-        lines.append(AS_TOKENS)
-    meaning = (
-        "+ made it likelier, − less likely; two that say the same can each have none"
-    )
-    return "\n".join([*lines, meaning])
+        yield AS_TOKENS
+    yield "+ made it likelier, − less likely; two that say the same can each have none"

@@ -79,6 +79,8 @@ class EffectsInstrument(TextInstrument):
             text = shown.text
             for effect in reversed(left_out):
                 text = text[: effect.start] + text[effect.end :]
+            if not last_word(text):
+                text = f" {text}"  # that before it belongs to the word asked about
             return Measurement(
                 lambda engine, _: _attribution(engine, text).logprob,
                 lambda logprob: self._show_without(shown, left_out, logprob),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 
-from lmtui.analysis.attribution import Attribution, ContextTurn, Effect, Source
+from lmtui.analysis.attribution import Attribution, Effect, Source
 from lmtui.chat.attachments import files_in
 from lmtui.chat.message import ChatMessage
 from lmtui.engine.protocol import Engine
@@ -45,27 +45,24 @@ class ChatWhyController(WhyController):
         model = self._parts.chat_model
         own = node.own_ids if model.is_in_use(node.model) else ()
         given = model.messages(node.parent)
-        turns = tuple(ContextTurn(turn, files_in(turn.content)) for turn in given)
+        turns = tuple((turn, files_in(turn.content)) for turn in given)
 
         _, spans = spelled([token.bytes for token in node.tokens])
 
         def make(engine: Engine) -> Attribution:
-            if own:
-                # Where its beginning was written by hand, only the end may be known.
-                shift = len(own) - len(node.tokens)
-                target = range(len(own))
-                if chosen:
-                    target = target[shift:][chosen.start : chosen.stop]
-                return Attribution.of_tokens(
-                    engine, own, node.ids_before, target, turns=turns
-                )
-            scores = engine.score_draft(given, node.content, SamplingSettings())
-            text, read = spelled([token.bytes for token in scores.tokens])
-            ids = tuple(token.id for token in scores.tokens)
+            ids, before = own, node.ids_before
+            if not own:
+                scores = engine.score_draft(given, node.content, SamplingSettings())
+                ids = tuple(token.id for token in scores.tokens)
+                before = scores.context
+            text, read = spelled([each.bytes for each in engine.describe_tokens(ids)])
             start, end = 0, len(text)
             if chosen:
-                start, end = spans[chosen.start][0], spans[chosen.stop - 1][1]
-            encoding = Encoding(ids, read, scores.context)
+                # Where its beginning was written by hand, only the end may be known.
+                shift = len(text) - spans[-1][1]
+                start = shift + spans[chosen.start][0]
+                end = shift + spans[chosen.stop - 1][1]
+            encoding = Encoding(ids, read, before)
             return Attribution(engine, text, encoding, start, end, turns=turns)
 
         return make
@@ -78,12 +75,12 @@ class ChatWhyController(WhyController):
 
         async def go(source: Source, part: Effect) -> None:
             if source.turn is None:
-                self._select(node, part.start)
+                self._select(node, part.words[0])
             elif (turn := trail[source.turn]).role == "system":
                 self._screen.notify("It is in the system text.")
             else:
                 self._tokens.close()
-                spans = ((part.start, part.end),)
+                spans = (part.words,)
                 await self._parts.branch.show(at=str(turn.id), matches=spans)
 
         return go

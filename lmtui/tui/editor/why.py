@@ -54,4 +54,4 @@ class EditorWhyController(WhyController):
             words = f"It is in {source.name}, which is read before this text."
             self._screen.notify(words, markup=False)
         else:
-            self._editor.go_to(part.start, part.end)
+            self._editor.go_to(*part.words)

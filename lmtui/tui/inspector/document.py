@@ -10,7 +10,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable
 
-from lmtui.analysis.attribution import Attribution, ContextTurn
+from lmtui.analysis.attribution import Attribution
 from lmtui.analysis.branches import ROOT, BranchText, BranchTree, Token
 from lmtui.analysis.scored_document import ScoredDocument, WindowPart
 from lmtui.chat.attachments import files_in
@@ -22,7 +22,7 @@ from lmtui.engine.scoring.passages import (
     tokenize_document,
 )
 from lmtui.engine.text.detokenizer import spelled
-from lmtui.engine.types import EngineInfo, ScoredToken
+from lmtui.engine.types import Encoding, EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted, lasting
@@ -349,12 +349,18 @@ class DocumentController(Controller):
         ids, before = tuple(t.id for t in self.path), self.scored.before
         windows = self.scored.windows
         turns = tuple(
-            ContextTurn(turn, files_in(turn.content))
-            for turn in self.source.after or ()
+            (turn, files_in(turn.content)) for turn in self.source.after or ()
         )
-        return lambda engine: Attribution.of_tokens(
-            engine, ids, before, range(first, end), turns=turns, windows=windows
-        )
+
+        def make(engine: Engine) -> Attribution:
+            text, spans = spelled([each.bytes for each in engine.describe_tokens(ids)])
+            encoding = Encoding(ids, spans, before)
+            place = spans[first][0], spans[end - 1][1]
+            return Attribution(
+                engine, text, encoding, *place, turns=turns, windows=windows
+            )
+
+        return make
 
     def select_at(self, offset: int) -> None:
         """Select the token that has a code point of what all tokens spell."""

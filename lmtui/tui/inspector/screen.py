@@ -286,7 +286,7 @@ its own branch.
         if source.name:
             self.notify(f"It is in {source.name}, before this text.", markup=False)
         else:
-            self.document.select_at(part.start)
+            self.document.select_at(part.words[0])
 
     def action_read_on(self) -> None:
         if self.document.scored.is_read and self.compare.is_missing:

@@ -98,7 +98,7 @@ def test_turns_before_a_message_are_left_out_one_by_one(
     ]
     *words, again = inspected(capfd, llama, *asked, "word")
     assert again["logprob"] == pytest.approx(summary["logprob"], abs=1e-5)
-    said = ["be", " brief", "ça", " va?"]
+    said = ["be ", " brief", "ça ", " va?"]  # each with its space
     assert [word["text"] for word in words][::-1] == said
 
 
