@@ -16,6 +16,7 @@ from lmtui.engine.document.types import (
     CompletionContext,
     ContextFile,
     ContextPart,
+    Correction,
     CursorPrediction,
     ProofreadPart,
     Replacement,
@@ -154,7 +155,9 @@ class FakeWriter(FakeEngine):
         cancellation.check()
         yield ReplacementList(words, len(words), len(words))
 
-    def proofread(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
+    def proofread(
+        self, text: str, start: int, end: int, known: Sequence[Correction] = ()
+    ) -> Iterator[ProofreadPart]:
         """The scripted parts that begin at `start` or behind it."""
         self._begin("proofread", (text, start, end))
         for index, part in enumerate(each for each in self.parts if each.end > start):

@@ -6,12 +6,9 @@ so each is found where it is now. Offsets are in code points. Knows no engine.
 
 from __future__ import annotations
 
-from bisect import insort
+from collections.abc import Sequence
 
-from lmtui.engine.document.types import (
-    Correction,
-    ProofreadPart,
-)
+from lmtui.engine.document.types import Correction, ProofreadPart, corrected
 
 
 class ProofreadText:
@@ -22,19 +19,22 @@ class ProofreadText:
         self.start, self.end = start, end
         self.reached = start
         """Where the part ends that has been read."""
-        self.words = 0
-        self.current = text
-        """The text with the applied corrections."""
-        self.corrections: list[Correction] = []
-        """Those that are neither applied nor ignored, in the order of the text."""
+        self.found: list[Correction] = []
+        """All corrections, in the order of the text."""
+        self.applied: list[Correction] = []
+        self.ignored: list[Correction] = []
         self.is_english = True
-        """Whether the words are looked up in the dictionary."""
-        self.ignored = 0
-        self._applied: list[Correction] = []  # in the order of the text
 
     @property
-    def applied(self) -> int:
-        return len(self._applied)
+    def corrections(self) -> list[Correction]:
+        """Those that are neither applied nor ignored, in the order of the text."""
+        done = (*self.applied, *self.ignored)
+        return [correction for correction in self.found if correction not in done]
+
+    @property
+    def current(self) -> str:
+        """The text with the applied corrections."""
+        return corrected(self.text, self.applied)
 
     @property
     def is_read(self) -> bool:
@@ -47,22 +47,21 @@ class ProofreadText:
 
     def add(self, part: ProofreadPart) -> None:
         self.reached = part.end
-        self.words += part.words
         self.is_english = part.is_english
-        self.corrections += part.corrections
-
-    def ignore(self, change: tuple[str, str]) -> None:
-        kept = [
-            correction
-            for correction in self.corrections
-            if self.change(correction) != change
+        known = set(map(self._change, self.ignored))
+        self.found += part.corrections
+        self.ignored += [
+            each for each in part.corrections if self._change(each) in known
         ]
-        self.ignored += len(self.corrections) - len(kept)
-        self.corrections = kept
 
-    def change(self, correction: Correction) -> tuple[str, str]:
-        """Return the text that a correction replaces, and the one in its place; the
-        same for words at the start of a sentence."""
+    def ignore(self, correction: Correction) -> None:
+        """Ignore a correction, and all of the same words."""
+        change = self._change(correction)
+        self.ignored += [
+            each for each in self.corrections if self._change(each) == change
+        ]
+
+    def _change(self, correction: Correction) -> tuple[str, str]:
         return self.original(correction).lower(), correction.text.lower()
 
     def original(self, correction: Correction) -> str:
@@ -70,27 +69,14 @@ class ProofreadText:
 
     def span(self, correction: Correction) -> tuple[int, int]:
         """Return where the text that a correction replaces is now."""
-        before = (other for other in self._applied if other.end <= correction.start)
+        before = (other for other in self.applied if other.end <= correction.start)
         moved = sum(len(other.text) - (other.end - other.start) for other in before)
         return correction.start + moved, correction.end + moved
 
-    def apply(self, correction: Correction) -> tuple[int, int]:
-        """Apply a correction that is not applied yet; return the span of `current` that
-        it replaced."""
-        start, end = self.span(correction)
-        self.current = self.current[:start] + correction.text + self.current[end:]
-        self.corrections.remove(correction)
-        insort(self._applied, correction, key=lambda applied: applied.start)
-        return start, end
-
-    def apply_all(self) -> tuple[int, int, str]:
-        """Apply every correction that is not applied; return the span of `current` from
-        the first to the last of them, and the text in its place."""
-        start, end = (
-            self.span(self.corrections[0])[0],
-            self.span(self.corrections[-1])[1],
-        )
+    def apply(self, corrections: Sequence[Correction]) -> tuple[int, int, str]:
+        """Apply corrections, in the order of the text; return the span of `current`
+        from the first to the last of them, and the text in its place."""
+        start, end = self.span(corrections[0])[0], self.span(corrections[-1])[1]
         before = len(self.current)
-        for correction in list(self.corrections):
-            self.apply(correction)
+        self.applied += corrections
         return start, end, self.current[start : end + len(self.current) - before]

@@ -6,8 +6,9 @@ reported yet, where a part stays valid. Knows no screen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from lmtui.engine.document.types import Correction
 from lmtui.engine.protocol import Engine
 from lmtui.engine.scoring.passages import DocumentSpan, Passage, score_passage
 from lmtui.engine.types import ScoredToken
@@ -44,16 +45,18 @@ def emit_each(
 
 
 def proofread_parts(
-    text: str, start: int, end: int
+    text: str, start: int, end: int, known: Sequence[Correction] = ()
 ) -> Callable[[Engine, Context], None]:
     """Return a request that proofreads a part of a text, and emits one part of it after
-    the other; it goes on where the last one ended."""
-    reached = start
+    the other; it goes on where the last one ended. `known` are the corrections before
+    it."""
+    reached, found = start, [*known]
 
     def run(engine: Engine, context: Context) -> None:
         nonlocal reached
-        for part in engine.document.proofread(text, reached, end):
+        for part in engine.document.proofread(text, reached, end, tuple(found)):
             reached = part.end
+            found.extend(part.corrections)
             context.emit(part)
 
     return run

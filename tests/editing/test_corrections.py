@@ -34,18 +34,18 @@ def test_corrections_change_what_they_name_one_by_one_and_all(
     corrections: list[Correction], data: st.DataObject
 ) -> None:
     read = ProofreadText(TEXT, 0, len(TEXT))
-    read.add(ProofreadPart(len(TEXT), 12, tuple(corrections)))
+    read.add(ProofreadPart(len(TEXT), tuple(corrections)))
     order = data.draw(st.permutations(corrections))
     for correction in order[: data.draw(st.integers(0, len(order)))]:
         start, end = read.span(correction)
         assert read.current[start:end] == read.original(correction)
-        assert read.apply(correction) == (start, end)
+        assert read.apply([correction]) == (start, end, correction.text)
     if read.corrections:
         before = read.current
-        start, end, text = read.apply_all()
+        start, end, text = read.apply(read.corrections)
         assert before[:start] + text + before[end:] == read.current
     assert read.current == applied(corrections)
-    assert (read.corrections, read.applied) == ([], len(corrections))
+    assert (read.corrections, len(read.applied)) == ([], len(corrections))
 
 
 def applied(corrections: list[Correction]) -> str:
@@ -59,19 +59,21 @@ def applied(corrections: list[Correction]) -> str:
 def test_ignored_change_is_removed_wherever_it_is() -> None:
     read = ProofreadText("teh teh of Teh", 0, 14)
     places = [(0, 3, "the"), (4, 7, "the"), (8, 10, "on"), (11, 14, "The")]
-    read.add(ProofreadPart(14, 4, tuple(correction(*each) for each in places)))
-    read.ignore(read.change(read.corrections[1]))
+    found = [correction(*each) for each in places]
+    read.add(ProofreadPart(10, tuple(found[:3])))
+    read.ignore(read.corrections[1])
+    read.add(ProofreadPart(14, tuple(found[3:])))
     assert [each.text for each in read.corrections] == ["on"]
-    assert (read.ignored, read.current) == (3, read.text)
+    assert (len(read.ignored), read.current) == (3, read.text)
 
 
-def test_proofread_text_counts_what_is_read() -> None:
+def test_proofread_text_knows_how_much_is_read() -> None:
     read = ProofreadText(TEXT, 4, 44)
-    assert (read.share, read.words, read.is_read) == (0.0, 0, False)
-    read.add(ProofreadPart(14, 2, (correction(8, 17, "interested"),)))
-    assert (read.share, read.words, read.is_read) == (0.25, 2, False)
-    read.add(ProofreadPart(44, 5, ()))
-    assert (read.share, read.words, read.is_read) == (1.0, 7, True)
+    assert (read.share, read.is_read) == (0.0, False)
+    read.add(ProofreadPart(14, (correction(8, 17, "interested"),)))
+    assert (read.share, read.is_read) == (0.25, False)
+    read.add(ProofreadPart(44, ()))
+    assert (read.share, read.is_read) == (1.0, True)
     assert [each.text for each in read.corrections] == ["interested"]
 
 

@@ -125,7 +125,7 @@ def test_an_interrupted_lens_goes_on_behind_its_last_column() -> None:
 
 
 def test_interrupted_proofreading_goes_on_after_the_last_part() -> None:
-    parts = [ProofreadPart(end, 1, ()) for end in (4, 8, len(TEXT))]
+    parts = [ProofreadPart(end, ()) for end in (4, 8, len(TEXT))]
     engine = FakeWriter(parts=parts)
     found = interrupted(engine, proofread_parts(TEXT, 0, len(TEXT)))
     assert found == [*parts[:2], None, parts[2]]

@@ -10,11 +10,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from enum import Enum
 from functools import cache
 from importlib.resources import files
 from itertools import chain
 
-from lmtui.engine.document.typos import WordIndex
 from lmtui.engine.document.words import spans_of_words
 
 _LIST = "frequency_dictionary_en_82_765.txt"
@@ -25,28 +25,56 @@ _BRITISH = (
     ("l(ed|ing|ers?|or)$", r"ll\1"),
     ("og(s?)$", r"ogue\1"),
     ("ense", "ence"),
+    (r"^(?:re|un|pre|sub|non|mis|multi|auto|meta|micro|web|key)(?=\w{5})", ""),
 )
-"""American spellings, of which the list has not all, and the British ones."""
+"""American spellings, of which the list has not all, and the British ones; and prefixes
+that words have."""
 _CONTRACTIONS = ("shan't", "mightn't", "oughtn't", "daren't", "ain't", "y'all")
 _AMERICAN = 5  # letters of a word with such a spelling
 _ENDINGS = ("", "s", "d", "ll", "re", "ve")
 _COMMON = 10_000_000  # count of a word that others are joined from
+_VERY_COMMON = 50_000_000
 _PART = 4  # letters of such a word
 _LEAST_WORDS = 8  # of a line that is judged alone
 _FOREIGN = 0.4  # share of unknown words from which a text is not English
 _SHORTEST = 3  # letters of a word that is looked up
 _OFTEN = 3  # times that a writer does not slip in the same way
-_CODE_BEFORE = frozenset("`/\\@#$=_<>{}[]~.-&")
-_CODE_AFTER = frozenset("`/\\@=_<>{}[](-&")
+_NOT_PROSE = re.compile(
+    r"""
+    ```.*?(?:```|\Z) | `(?:[^`\n]|\n(?!\s*\n))+?[`']  # code
+    | "(?:[^"\n]|\n(?!\s*\n))*" | “(?:[^”\n]|\n(?!\s*\n))*”  # quotations
+    | ‘(?:[^’\n]|\n(?!\s*\n)|(?<=\w)’(?=\w))*’(?!\w)
+    | (?<!\w)'(?=\S)(?:[^'\n]|\n(?!\s*\n)|(?<=\w)'(?=\w))*'(?!\w)
+    | \w+[ ]?\(\d\w?\)  # a manual page
+    | \w+[-‐‑]\n\s*\w+  # a word that a line break divides
+    | \S*(?:[`/\\@\#$=_<>{}\[\]~|&]|\w[-.:‐‑]\w|\w\()\S*  # names, addresses
+    | (?<!\S)-+\w\S*
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 _SENTENCE_STARTS = re.compile(
     r"(?:^|[.!?:…]['\"”’)\]]*\s+|\n)\s*[#*>\-–—'\"“‘(\[]*\s*$"
 )
 
 
+class Spelling(Enum):
+    """What the dictionary says of a word."""
+
+    KNOWN = "spelt right"
+    UNKNOWN = "misspelt"
+    OWN = "written in the same way again and again, which is no slip"
+
+
 @cache
-def dictionary() -> WordIndex:
+def dictionary() -> frozenset[str]:
     """Return the words of the dictionary, in lower case."""
-    return WordIndex(chain(_counts(), _CONTRACTIONS))
+    return frozenset(chain(_counts(), _CONTRACTIONS))
+
+
+@cache
+def common_words() -> frozenset[str]:
+    """Return the words that are written together by mistake."""
+    return frozenset(word for word, count in _counts().items() if count >= _VERY_COMMON)
 
 
 @cache
@@ -68,7 +96,7 @@ def is_known(word: str) -> bool:
     if longer and any(spelling in words for spelling in british):
         return True
     counts = _counts()
-    return any(
+    return not plain.endswith("full") and any(
         min(counts.get(plain[:at], 0), counts.get(plain[at:], 0)) >= _COMMON
         for at in range(_PART, len(plain) - _PART + 1)
     )
@@ -89,43 +117,44 @@ def is_english(words: Iterable[str]) -> bool:
     return unknown <= _FOREIGN * len(small)
 
 
-def misspelt_words(text: str) -> list[int] | None:
-    """Return where each word of a text begins that is misspelt by the dictionary: no
-    name, no code, not written in the same way again and again, and not in a line of
-    another language. None where the text is not English."""
-    spans = list(spans_of_words(text))
-    if not is_english(text[a:b] for a, b in spans if not is_code(text, a, b)):
+def prose_words(text: str) -> dict[int, Spelling] | None:
+    """Return where each word of a text begins that may be corrected: no name, no code,
+    nothing quoted, and not in a line of another language. None where the text is not
+    English."""
+    prose = _NOT_PROSE.sub(lambda match: "\0" * len(match[0]), text)
+    spans = list(spans_of_words(prose))
+    if not is_english(prose[a:b] for a, b in spans):
         return None
-    counts = Counter(text[a:b] for a, b in spans)
+    counts = Counter(prose[a:b] for a, b in spans)
     lines: dict[int, bool] = {}
-    starts = []
+    words = {}
     for start, end in spans:
-        word = text[start:end]
-        if not _is_ordinary(word) or counts[word] >= _OFTEN or is_known(word):
-            continue
-        is_name = word[0].isupper() and (
-            counts[word] > 1 or not starts_sentence(text, start)
-        )
-        if is_name or is_code(text, start, end):
+        word = prose[start:end]
+        is_name = word[0].isupper() and not starts_sentence(text, start)
+        if not _is_ordinary(word) or (is_name and len(word) > 1):
             continue
         line = text.rfind("\n", 0, start) + 1
         if line not in lines:
-            lines[line] = _is_english_line(text[line:].partition("\n")[0])
-        if lines[line]:
-            starts.append(start)
-    return starts
+            lines[line] = _is_english_line(prose[line:].partition("\n")[0])
+        if not lines[line]:
+            continue
+        often = 2 if word[0].isupper() else _OFTEN
+        is_known_word = len(word) < _SHORTEST or is_known(word)
+        words[start] = Spelling.KNOWN if is_known_word else Spelling.UNKNOWN
+        if counts[word] >= often:
+            words[start] = Spelling.OWN
+    return words
 
 
 def _is_english_line(line: str) -> bool:
-    spans = spans_of_words(line)
-    words = [line[a:b] for a, b in spans if not is_code(line, a, b)]
+    words = [line[a:b] for a, b in spans_of_words(line)]
     return len(words) < _LEAST_WORDS or is_english(words)
 
 
 def _is_ordinary(word: str) -> bool:
     """Return whether a word is of letters, at most the first of them a capital."""
     letters = word.replace("'", "").replace("’", "")
-    return len(word) >= _SHORTEST and letters.isalpha() and letters[1:].islower()
+    return letters.isalpha() and (letters[1:].islower() or len(letters) == 1)
 
 
 def starts_sentence(text: str, start: int) -> bool:
@@ -133,13 +162,3 @@ def starts_sentence(text: str, start: int) -> bool:
     return _SENTENCE_STARTS.search(text[max(0, start - 40) : start]) is not None or (
         text[max(0, start - 1) : start] in ('"', "“", "‘")
     )
-
-
-def is_code(text: str, start: int, end: int) -> bool:
-    """Return whether a word is a part of code, of an address or of a longer name."""
-    before, after = text[max(0, start - 1) : start], text[end : end + 1]
-    is_address = text[end : end + 3] == "://"
-    if before in _CODE_BEFORE or after in _CODE_AFTER or is_address:
-        return True
-    line = text.rfind("\n", 0, start) + 1
-    return text.count("`", line, start) % 2 == 1

@@ -25,6 +25,7 @@ from lmtui.engine.document.types import (
     CompletionContext,
     ContextFile,
     ContextPart,
+    Correction,
     CursorPrediction,
     ProofreadPart,
     ReplacementList,
@@ -191,16 +192,18 @@ class EditedDocument:
         self._require(self.capabilities.scores, "replacements")
         return replacements(self._model, text, start, end, count=count)
 
-    def proofread(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
+    def proofread(
+        self, text: str, start: int, end: int, known: Sequence[Correction] = ()
+    ) -> Iterator[ProofreadPart]:
         """Yield the corrections of the words from `start` to `end` of a text, one part
         after the other; the last part ends at `end`. What comes after a part can be
-        proofread anew from its end.
+        proofread anew from its end, with the corrections before it.
 
         Raises:
             LmtuiError: `capabilities.proofreads` says no.
         """
         self._require(self.capabilities.proofreads, "corrections")
-        return self._proofreader.read(text, start, end)
+        return self._proofreader.read(text, start, end, known)
 
     def _require(self, can: bool, what: str) -> None:
         if not can:

@@ -1,107 +1,58 @@
 """Proofreading: corrections that make a text more probable.
 
 Noisy channel (Kernighan, Church & Gale 1990): a word is corrected where another text
-in its place gains more log P, of the place and of what follows, than a slip of that
-kind costs. Places are the words that are in no dictionary, those that writers confuse,
-and the surprising ones; candidates are the plausible slips of `typos`. Knows no screen.
+in its place gains more log P, of the place and of the tokens after it, than a slip of
+that kind costs. The rules of `typos` propose, the model decides. A correction that was
+found is taken as made: a model that has read a mistake believes it. Knows no screen.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, pairwise
-
-from torch import Tensor
+from itertools import chain, islice
 
 from lmtui.engine.document.completion import CompletionModel
 from lmtui.engine.document.cursor import CursorPredictor
-from lmtui.engine.document.dictionary import dictionary, misspelt_words
+from lmtui.engine.document.dictionary import Spelling, prose_words
 from lmtui.engine.document.span_scorer import SpanScorer, span_scorer_at
-from lmtui.engine.document.types import (
-    Correction,
-    ProofreadPart,
-)
-from lmtui.engine.document.typos import (
-    EditKind,
-    WordIndex,
-    confused_with,
-    doubled,
-    is_function_word,
-    other_words,
-    swapped,
-    ungrammatical,
-)
+from lmtui.engine.document.types import Correction, ProofreadPart, corrected
+from lmtui.engine.document.typos import EditKind, Span, slips
 from lmtui.engine.document.words import spans_of_words
 
-SURPRISING = 8.0
-"""Surprisal in bits from which a word is looked at."""
-SURPRISING_FUNCTION_WORD = 5.0
-"""The same for a function word, of which there are few."""
-SURPRISING_PAIR = 5.0
-"""Surprisal of a word that is often confused, with the word after it, from which it is
-looked at."""
 COSTS = {
-    EditKind.UNKNOWN: -3.0,
-    EditKind.UNGRAMMATICAL: -4.5,
-    EditKind.CONFUSED: 3.5,
-    EditKind.MISSPELT: 12.0,
+    EditKind.UNKNOWN: -1.0,
+    EditKind.UNGRAMMATICAL: -6.0,
+    EditKind.CONFUSED: 2.0,
+    EditKind.INFLECTED: 4.0,
     EditKind.SIMILAR: 13.0,
-    EditKind.FUNCTION_WORD: 14.0,
-    EditKind.LETTER_CASE: 8.0,
-    EditKind.SWAPPED: 10.0,
-    EditKind.DOUBLED: 5.0,
+    EditKind.FUNCTION_WORD: 11.0,
+    EditKind.SWAPPED: 8.0,
+    EditKind.DOUBLED: 2.0,
 }
-"""Gain in bits from which a correction is reported: rare words are unlikely wherever
-they are right, so a spelling has to gain more than a word order. What a dictionary or
-the neighbours show to be wrong may even lose a little: small models have read slips."""
+"""Gain in bits from which a correction is reported: the less the neighbours and the
+dictionary say against a word, the more has the model to say."""
 
+_SURE = EditKind.UNKNOWN, EditKind.UNGRAMMATICAL, EditKind.DOUBLED
+_LISTED = EditKind.UNGRAMMATICAL, EditKind.CONFUSED, EditKind.DOUBLED
 _LN2 = math.log(2)
-_MOST = 4  # other words that are scored at a place
-_FOLLOWS = 9.0  # bits that the text after a correction rarely gains more than
-_LEAST = 0.5  # bits by which another word has to be more probable than the present one
-_ROUNDS = (3, 24)  # tokens of the text that follows which are scored
-_NEAR = 6.0  # bits below its cost at which a candidate goes on to the next round
+_MOST = 6  # other spellings that are scored at a place
+_FOLLOWING = 2  # tokens after a place that are scored: more may hold the next slip
+_MORE = 1.5  # bits of two words above what a change costs for it to be tried
 _PART = 16  # words of a part without corrections
+
 _AROUND = 50_000  # code points on each side of what is read, for the writer's own words
 
-Span = tuple[int, int]
-"""Start and end in a text, in code points."""
-
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two neighbouring words of a text, or its last one alone."""
+class _Word:
+    """Word of a text."""
 
-    first: Span
-    second: Span | None
-    bits: tuple[float, float]
-    """Surprisal of each."""
-    between: tuple[str, str]
-    """Words before and after the first, where only a space is between."""
-    is_unknown: bool
-    """Whether the first is misspelt by the dictionary."""
-
-    @property
-    def end(self) -> int:
-        return self.second[1] if self.second else self.first[1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """Candidate for a pair: both words as they would be, and the correction."""
-
-    whole: str
-    correction: Correction
-    """Its gain is that of the last round."""
-
-    @property
-    def margin(self) -> float:
-        """Bits by which the gain is above the cost of such a slip."""
-        cost = COSTS[EditKind(self.correction.kind)]
-        return self.correction.gain / _LN2 - cost
+    span: Span
+    spelling: Spelling | None
+    """None where it is not corrected."""
 
 
 class Proofreader:
@@ -110,50 +61,48 @@ class Proofreader:
     def __init__(self, model: CompletionModel, reader: CursorPredictor) -> None:
         self._model, self._reader = model, reader
 
-    def read(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
-        """Proofread the words from `start` to `end`; yield one part after the other,
-        the last of which ends at `end`.
+    def read(
+        self, text: str, start: int, end: int, known: Sequence[Correction] = ()
+    ) -> Iterator[ProofreadPart]:
+        """Proofread the words from `start` to `end`, after the corrections that are
+        `known` before them; yield one part after the other, the last of which ends at
+        `end`.
         """
-        words = [(a + start, b + start) for a, b in spans_of_words(text[start:end])]
-        own = WordIndex(text[a:b].lower() for a, b in words)
         first = max(0, start - _AROUND)
-        misspelt = misspelt_words(text[first : end + _AROUND])
-        unknown = {first + offset for offset in misspelt or ()}
-        is_english = misspelt is not None
-        corrections: list[Correction] = []
-        count = 0
-        for pair in self._pairs(text, words, unknown):
-            # 1) of two corrections that overlap, the better one stays
-            new = self._correction(text, pair, own)
-            if new and corrections and new.start < corrections[-1].end:
-                corrections[-1] = max(
-                    corrections[-1], new, key=lambda correction: correction.gain
-                )
-            elif new:
-                corrections.append(new)
-            # 2) a part ends where no later correction can overlap
-            count += 1
-            settled = not corrections or corrections[-1].end <= pair.first[1]
-            if settled and (corrections or count >= _PART):
-                yield ProofreadPart(
-                    pair.first[1], count, tuple(corrections), is_english
-                )
-                corrections, count = [], 0
-        yield ProofreadPart(end, count, tuple(corrections), is_english)
+        prose = prose_words(text[first : end + _AROUND])
+        if prose is None:
+            yield ProofreadPart(end, (), is_english=False)
+            return
+        clean, reached = corrected(text, known), start
+        while True:
+            # 1) the next words, in the text with all corrections so far
+            moved = len(clean) - len(text)
+            at, last = reached + moved, end + moved
+            words = [
+                _Word((at + a, at + b), prose.get(reached - first + a))
+                for a, b in islice(spans_of_words(clean[at:last]), _PART + 1)
+            ]
+            # 2) a part ends after a correction, or after so many words
+            if made := self._first_correction(clean, words):
+                clean = corrected(clean, (made,))
+                made = replace(made, start=made.start - moved, end=made.end - moved)
+                reached = made.end
+                yield ProofreadPart(reached, (made,))
+            elif len(words) > _PART:
+                reached = words[_PART].span[0] - moved
+                yield ProofreadPart(reached, ())
+            else:
+                yield ProofreadPart(end, ())
+                return
 
-    def _pairs(
-        self, text: str, words: Sequence[Span], unknown: Container[int]
-    ) -> Iterator[_Pair]:
-        """Yield each word with the one after it, once both are scored."""
-        bits = pairwise(chain(self._surprisals(text, words), [0.0]))
-        for index, (first, pair) in enumerate(zip(words, bits, strict=False)):
-            second = words[index + 1] if index + 1 < len(words) else None
-            between = "", ""
-            if index and text[words[index - 1][1] : first[0]].isspace():
-                between = text[slice(*words[index - 1])], ""
-            if second and text[first[1] : second[0]].isspace():
-                between = between[0], text[slice(*second)]
-            yield _Pair(first, second, pair, between, first[0] in unknown)
+    def _first_correction(self, text: str, words: Sequence[_Word]) -> Correction | None:
+        """Return the first correction of neighbouring words."""
+        bits = [*self._surprisals(text, [word.span for word in words]), 0.0]
+        for index, word in enumerate(words[:_PART]):
+            after = words[index + 1] if index + 1 < len(words) else None
+            if made := self._correction(text, word, after, bits[index : index + 2]):
+                return made
+        return None
 
     def _surprisals(self, text: str, words: Sequence[Span]) -> Iterator[float]:
         """Yield the surprisal of each word in bits, the sum over its tokens; 0 without
@@ -170,120 +119,78 @@ class Proofreader:
                     bits -= (token.logprob or 0.0) / _LN2
         yield from chain([bits], [0.0] * (len(words) - index - 1))
 
-    def _correction(self, text: str, pair: _Pair, own: WordIndex) -> Correction | None:
-        """Return the best correction of a pair that gains more than it costs."""
-        word = text[slice(*pair.first)]
-        before, after = pair.between
-        is_wrong = pair.is_unknown or bool(ungrammatical(before, word, after))
-        is_listed = is_wrong or bool(confused_with(word))
-        if not (is_wrong or _may_be_wrong(pair, word, is_listed)):
+    def _correction(
+        self, text: str, word: _Word, after: _Word | None, bits: Sequence[float]
+    ) -> Correction | None:
+        """Return the best correction of a word, or of both words, that gains more than
+        it costs."""
+        # 1) what may be meant, but for what could gain too little
+        if word.spelling is None:
             return None
-        span = pair.first[0], pair.end
-        scorer = span_scorer_at(self._model, text, span)
-        if scorer is None and is_listed:  # the first word of the text
-            moved = span[0] + 1, span[1] + 1
-            line = f"\n{text}"
-            scorer = span_scorer_at(self._model, line, moved)
+        follows = after.span if after and after.spelling else None
+        proposed = slips(text, word.span, follows, self._vocabulary, word.spelling)
+        changes = [
+            change
+            for change in proposed
+            if sum(bits) >= COSTS[EditKind(change.kind)] + _MORE
+        ]
+        if not changes:
+            return None
+        span = word.span[0], after.span[1] if after else word.span[1]
+        scorer = span_scorer_at(self._model, text, span) or span_scorer_at(
+            self._model, f"\n{text}", (span[0] + 1, span[1] + 1)
+        )
         if scorer is None:
             return None
-        logprobs = scorer.read()
-        changes = list(self._changes(text, pair, scorer, logprobs, own))
-        for following in _ROUNDS:
-            if not changes:
-                return None
-            changes = self._with_gains(scorer, text[slice(*span)], changes, following)
-        best = max(changes, key=lambda change: change.margin, default=None)
-        return best.correction if best and best.margin >= 0 else None
+        # 2) what the model says of it
+        is_unknown = word.spelling is Spelling.UNKNOWN
+        least = -math.inf if is_unknown else -bits[0] * _LN2
+        likely = self._likeliest(scorer, changes, least)
+        return self._best(text, span, scorer, likely) if likely else None
 
-    def _with_gains(
-        self,
-        scorer: SpanScorer,
-        present: str,
-        changes: Sequence[_Change],
-        following: int,
-    ) -> list[_Change]:
-        """Return the changes with their gain over the present text, without those that
-        gain far too little."""
-        fillings = [
-            scorer.fill(change) for change in (present, *(c.whole for c in changes))
-        ]
-        parts = scorer.scores(fillings, following=following)
-        now, *totals = (score.total for part in parts for score in part)
-        judged = [
-            replace(change, correction=replace(change.correction, gain=total - now))
-            for change, total in zip(changes, totals, strict=True)
-        ]
-        return [change for change in judged if change.margin >= -_NEAR]
+    def _likeliest(
+        self, scorer: SpanScorer, changes: Iterable[Correction], least: float
+    ) -> list[Correction]:
+        """Return the changes of a list, and of the others those whose first token has
+        the highest logprob, above `least`."""
+        logprobs, tokens = scorer.read(), self._reader.tokens
 
-    def _changes(
-        self,
-        text: str,
-        pair: _Pair,
-        scorer: SpanScorer,
-        logprobs: Tensor,
-        own: WordIndex,
-    ) -> Iterator[_Change]:
-        """Yield the changes of a pair that its context does not rule out."""
-        (start, middle), end = pair.first, pair.end
-        first, rest = text[start:middle], text[middle:end]
-
-        def logprob(word: str) -> float:
-            ids = self._tokens_of(scorer.typed + word.encode())
+        def logprob(change: Correction) -> float:
+            data = scorer.typed + change.text.encode()
+            ids = tokens.exactly(data) or tokens.guess(data)
             return float(logprobs[ids[0]]) if ids else -math.inf
 
-        # 1) the first word dropped, or swapped with the second
-        if pair.second is not None:
-            second = text[slice(*pair.second)]
-            between = rest[: len(rest) - len(second)]
-            if doubled(first, between, second):
-                made = Correction(middle, end, "", EditKind.DOUBLED, 0.0)
-                yield _Change(first, made)
-            elif (other := swapped(first, between, second)) and logprob(
-                other.partition(between)[0]
-            ) >= logprob(first) + _least_gain(EditKind.SWAPPED):
-                yield _Change(other, Correction(start, end, other, EditKind.SWAPPED, 0))
-        # 2) other words in place of the first
-        spelling = dictionary() if pair.is_unknown else None
-        others = other_words(
-            first, self._vocabulary, own, between=pair.between, spelling=spelling
-        )
-        kinds = dict(reversed([*others]))
-        present = -pair.bits[0] * _LN2 if pair.bits[0] else -math.inf
-        scores = {word: logprob(word) for word in kinds}
-        likely = [
-            word
-            for word, kind in kinds.items()
-            if scores[word] >= present + _least_gain(kind) or pair.is_unknown
-        ]
-        listed = EditKind.CONFUSED, EditKind.UNGRAMMATICAL
-        confused = [word for word in kinds if kinds[word] in listed]
-        likely.sort(key=lambda word: (-scores[word], word))
-        for word in dict.fromkeys([*confused, *likely[:_MOST]]):
-            made = Correction(start, middle, word, kinds[word], 0.0)
-            yield _Change(word + rest, made)
+        listed = [change for change in changes if change.kind in _LISTED]
+        others = [change for change in changes if change.kind not in _LISTED]
+        likely = [change for change in others if logprob(change) > least]
+        return [*listed, *sorted(likely, key=logprob, reverse=True)[:_MOST]]
 
-    def _tokens_of(self, data: bytes) -> Sequence[int]:
-        tokens = self._reader.tokens
-        return tokens.exactly(data) or tokens.guess(data)
+    def _best(
+        self,
+        text: str,
+        span: Span,
+        scorer: SpanScorer,
+        changes: Sequence[Correction],
+    ) -> Correction | None:
+        """Return the change that gains most above what it costs, if one does."""
+        start, end = span
+        wholes = (
+            text[start : change.start] + change.text + text[change.end : end]
+            for change in changes
+        )
+        fillings = [scorer.fill(whole) for whole in (text[start:end], *wholes)]
+        parts = scorer.scores(fillings, following=_FOLLOWING)
+        now, *totals = (score.total for part in parts for score in part)
+        best, margin = None, 0.0
+        for change, total in zip(changes, totals, strict=True):
+            above = (total - now) / _LN2 - COSTS[EditKind(change.kind)]
+            if above >= margin:
+                best, margin = replace(change, gain=total - now), above
+        return best and replace(best, is_sure=best.kind in _SURE)
 
     @cached_property
-    def _vocabulary(self) -> WordIndex:
+    def _vocabulary(self) -> frozenset[str]:
         """Lower-case words that are one token after a space."""
         spelled = self._reader.tokens.starting_with(b" ")
         words = (data[1:].decode("utf-8", "ignore") for data in spelled)
-        return WordIndex(word for word in words if word.isalpha() and word.islower())
-
-
-def _may_be_wrong(pair: _Pair, word: str, is_listed: bool) -> bool:
-    """Return whether a pair, or its first word, may need a correction; `is_listed`:
-    the word is often confused."""
-    threshold = SURPRISING_FUNCTION_WORD if is_function_word(word) else SURPRISING
-    if pair.bits[0] >= threshold or pair.bits[1] >= SURPRISING:
-        return True
-    return is_listed and sum(pair.bits) >= SURPRISING_PAIR
-
-
-def _least_gain(kind: EditKind) -> float:
-    """Return the nats that a word itself has to gain, so that with what follows it can
-    gain what its kind costs."""
-    return max(_LEAST, COSTS[kind] - _FOLLOWS) * _LN2
+        return frozenset(word for word in words if word.isalpha() and word.islower())

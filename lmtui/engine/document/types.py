@@ -4,6 +4,7 @@ corrections. Frozen, torch-free and complete, as those of `types`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lmtui.engine.types import Candidate, Distribution, ScoredToken
@@ -154,7 +155,9 @@ class Correction:
     kind: str
     """Kind of the slip: one of `typos.EditKind`."""
     gain: float
-    """By how many nats the log P of the word and of the text that follows rises."""
+    """By how many nats the log P of the word and of the tokens that follow rises."""
+    is_sure: bool = False
+    """Whether it may be applied without having been looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +166,14 @@ class ProofreadPart:
 
     end: int
     """Where it ends, in code points; what comes next can be read from there."""
-    words: int
-    """Number of its words."""
     corrections: tuple[Correction, ...]
     """In the order of the text."""
     is_english: bool = True
-    """Whether the words of the text were looked up in the English dictionary."""
+    """Whether the text is; no other one is proofread."""
+
+
+def corrected(text: str, corrections: Iterable[Correction]) -> str:
+    """Return a text with corrections that do not overlap."""
+    for each in sorted(corrections, key=lambda each: each.start, reverse=True):
+        text = text[: each.start] + each.text + text[each.end :]
+    return text

@@ -1,20 +1,17 @@
-"""Plausible slips of the pen: words that a written word may have been meant to be.
+"""Plausible slips of the pen: English words that a written one may be meant to be.
 
-The words come from a dictionary, the model's vocabulary and the text itself; the lists
-here are of English words that writers take for each other. Knows no model and no
-probabilities.
+Rules over the words around, groups of words that writers take for each other, and the
+words of a dictionary one or two edits away. Knows no model and no probabilities.
 """
 
 from __future__ import annotations
 
 import re
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 
-import torch
-from torch import Tensor
-
+from lmtui.engine.document.dictionary import Spelling, common_words, dictionary
+from lmtui.engine.document.types import Correction
 from lmtui.engine.document.words import letter_case
 
 
@@ -23,18 +20,16 @@ class EditKind(StrEnum):
 
     UNKNOWN = "unknown word"
     """No word of the dictionary, but almost one."""
-    CONFUSED = "confused word"
-    """A word that is often written for this one."""
     UNGRAMMATICAL = "ungrammatical"
     """A word between others beside which it is hardly ever right."""
-    MISSPELT = "misspelt"
-    """No word of the vocabulary, but almost one; where no dictionary is asked."""
+    CONFUSED = "confused word"
+    """A word that is often written for this one."""
+    INFLECTED = "other form"
+    """Another form of the same word, by number or tense."""
     SIMILAR = "similar word"
     """One word in place of another that is spelt almost the same."""
     FUNCTION_WORD = "function word"
     """Another word of the same small class, such as a preposition."""
-    LETTER_CASE = "letter case"
-    """A capital letter, or none."""
     SWAPPED = "swapped words"
     DOUBLED = "doubled word"
 
@@ -45,282 +40,266 @@ FUNCTION_WORDS = tuple(
         "in on at of to for from with by about into onto over under after before "
         "between through during against upon within without as",
         "a an the",
-        "is are was were be been",
-        "has have had having",
         "this that these those",
-        "than then",
-        "its it's",
-        "their there they're",
-        "your you're",
-        "who whom whose which that",
     )
 )
 """Classes of words that are often confused with each other."""
 
-# Commas are between the words of a group, semicolons between the groups.
-_SAME_SOUND = """
+_GROUPS = """
 its, it's; their, there, they're; your, you're; whose, who's; then, than; to, too, two;
 see, sea; witch, which; were, where, we're; weather, whether; lose, loose; affect,
-effect; accept, except; quiet, quite; passed, past; no, know; now, know; new, knew;
-hear, here; write, right; threw, through; through, though; break, brake; piece, peace;
-breath, breathe; advice, advise; practice, practise; principal, principle; lead, led;
-week, weak; wait, weight; waist, waste; whole, hole; bare, bear; meet, meat; steel,
-steal; plane, plain; peak, peek; sell, cell; scene, seen; road, rode; bought, brought;
-cloths, clothes; desert, dessert; aloud, allowed; board, bored; course, coarse; die,
-dye; fair, fare; flour, flower; great, grate; hour, our; mail, male; mist, missed; pair,
-pear; pore, pour; rain, reign; roll, role; sail, sale; sight, site; son, sun; stair,
-stare; stationary, stationery; tail, tale; tide, tied; vain, vein; wood, would;
-compliment, complement; council, counsel; pole, poll; personal, personnel; moral,
-morale; dairy, diary; choose, chose; use, used; suppose, supposed; bath, bathe; cloth,
-clothe; angel, angle; though, thought; thing, think
-"""
-_APOSTROPHES_AND_SPACES = """
+effect; affects, effects; affected, effected; loses, looses; losing, loosing; accept,
+except, expect; accepted, excepted; quiet, quite; passed, past; no, know; now, know;
+new, knew; hear, here; write, right; threw, through; through, though; break, brake;
+piece, peace; pieces, peaces; breath, breathe; advice, advise; practice, practise;
+principal, principle; lead, led; week, weak; wait, weight; waist, waste; whole, hole;
+bare, bear; meet, meat; steel, steal; plane, plain; peak, peek; sell, cell; scene, seen;
+road, rode; bought, brought; cloths, clothes; desert, dessert; aloud, allowed; board,
+bored; course, coarse; die, dye; fair, fare; flour, flower; great, grate; hour, our;
+mail, male; mist, missed; pair, pear; pore, pour; rain, reign; roll, role; sail, sale;
+sight, site; son, sun; stair, stare; stationary, stationery; tail, tale; tide, tied;
+vain, vein; wood, would; compliment, complement; council, counsel; pole, poll; personal,
+personnel; moral, morale; dairy, diary; choose, chose; use, used; suppose, supposed;
+bath, bathe; cloth, clothe; angel, angle; though, thought; thing, think; buy, by; form,
+from; them, then; you, your; ensure, insure; access, excess; device, devise; precede,
+proceed
+
 cant, can't; wont, won't; lets, let's; hes, he's; shes, she's; well, we'll; im, I'm;
 ill, I'll; id, I'd; ive, I've; hell, he'll; shell, she'll; apart, a part; everyday,
 every day; maybe, may be
-"""
-_VERB_FORMS = """
-was, were; is, are; am, is, are; has, have; don't, doesn't; dont, doesn't; wasn't,
-weren't; isn't, aren't; hasn't, haven't; do, does; seen, saw; done, did; gone, went;
-came, come; ran, run; gave, given; took, taken; began, begun; drank, drunk; wrote,
-written; broke, broken; grew, grown; knew, known; rang, rung; sang, sung; ate, eaten;
-swam, swum; spoke, spoken; stole, stolen; chose, chosen; drove, driven; fell, fallen;
-flew, flown; forgot, forgotten; rode, ridden; shook, shaken; sank, sunk; threw, thrown;
-wore, worn; lay, laid; lie, lay; layed, laid, lay; sat, sit, set; rise, raise; rose,
-raised; who, whom
+
+was, were; is, are; am, is, are; has, have; do, does; don't, doesn't; dont, doesn't;
+wasn't, weren't; isn't, aren't; hasn't, haven't; lay, laid, lie; sit, sat, set; rise,
+raise; rose, raised; who, whom
 """
 CONFUSED_WORDS = tuple(
     tuple(word.strip() for word in group.split(","))
-    for groups in (_SAME_SOUND, _APOSTROPHES_AND_SPACES, _VERB_FORMS)
-    for group in groups.split(";")
+    for group in re.split(r";|\n\n", _GROUPS)
 )
-"""Groups of words that are written for each other."""
-_PRONOUN = "i|you|he|she|it|we|they|who"
-_PAST = (
-    "saw|did|went|came|ran|gave|took|began|drank|wrote|broke|grew|knew|ate|spoke|fell"
+"""Groups of words that are written for each other: by sound, without an apostrophe or
+a space, and by number."""
+
+_VERBS = """
+see saw seen, do did done, go went gone, come came come, run ran run, give gave given,
+take took taken, begin began begun, drink drank drunk, write wrote written, break broke
+broken, grow grew grown, know knew known, ring rang rung, sing sang sung, eat ate eaten,
+swim swam swum, speak spoke spoken, steal stole stolen, choose chose chosen, drive drove
+driven, fall fell fallen, fly flew flown, forget forgot forgotten, ride rode ridden,
+shake shook shaken, sink sank sunk, throw threw thrown, wear wore worn, become became
+become, blow blew blown, draw drew drawn, hide hid hidden, tear tore torn, wake
+woke woken, freeze froze frozen, forgive forgave forgiven, rise rose risen, undergo
+underwent undergone
+"""
+"""Irregular verbs: present, past, participle."""
+
+_PRONOUN = "i|you|he|she|it|we|they"
+_SINGULAR = "he|she|it|who|everyone|everybody|someone|somebody|nobody|each|this"
+_MODAL = "will|can|would|should|may|must|might|could|did|had"
+_ING = (
+    "(coming|going|doing|trying|using|looking|planning|getting|having|being|making|"
+    "thinking|asking|interested|able|late|ready|sure)"
 )
-UNGRAMMATICAL = tuple(
-    (re.compile(f"(?:{pattern})", re.IGNORECASE), tuple(others.split()))
-    for pattern, others in (
-        (r"(?:could|should|would|might|must)(?:n't)? of \w+", "have"),
-        (r"(?:\w+er|more|less|worse|rather|other) then \w+", "than"),
-        (r"\w* its (?:been|not|a|an|the|too|so|very|going|getting|time)", "it's"),
-        (r"\w* it's (?:own|\w+ness)", "its"),
-        (
-            r"\w* your (?:going|not|a|an|the|welcome|never|always|too|so|wrong)",
-            "you're",
-        ),
-        (r"\w* (?:their|they're) (?:is|was|are|were|will|has|had|would|been)", "there"),
-        (r"\w* there (?:own|going|not)", "their they're"),
-        (
-            r"\w* (?:to|two) (?:much|many|late|early|long|often|big|small|far|soon)",
-            "too",
-        ),
-        (r"\w* who's (?:own|name)", "whose"),
-        (r"\w* whose (?:been|going|the|a|not)", "who's"),
-        (r"(?:you|we|they|these|those) was \w*", "were"),
-        (r"(?:you|we|they|these|those) is \w*", "are"),
-        (r"(?:you|we|they|i) has \w*", "have"),
-        (r"(?:he|she|it) (?:don't|dont) \w*", "doesn't"),
-        (r"(?:he|she|it) have \w*", "has"),
-        (r"(?:he|she|it) are \w*", "is"),
-        (rf"(?:{_PRONOUN}) seen \w*", "saw"),
-        (rf"(?:{_PRONOUN}) done \w*", "did"),
-        (rf"(?:has|have|had|having) (?:{_PAST}) \w*", ""),
-        (r"\w+ use to", "used"),
-        (r"\w* alot \w*", "a_lot"),
-        (r"\w* aswell \w*", "as_well"),
-        (r"\w* infact \w*", "in_fact"),
-        (r"\w* noone \w*", "no_one"),
-        (r"\w* eachother \w*", "each_other"),
-        (r"\w+ suppose to", "supposed"),
-    )
+_SMALL = (
+    "of|that|is|was|and|or|in|to|for|behind|which|has|as|on|at|by|from|you|we|i|they|"
+    "he|she|it|can|should|must|may|will|also|here|then"
 )
-"""Patterns of a word between its neighbours, and what may be meant; where nothing is
-named, it is what the groups say."""
+_OWNED = "(my|your|his|her|its|our|their)"
+_OBJECT = (
+    "(a|an|the|more|less|no|any|my|your|his|her|its|our|their|it|them|us|me|you|"
+    "hardly|only)"
+)
+_COMPARED = (
+    "more|less|fewer|rather|better|worse|larger|smaller|greater|higher|lower|faster|"
+    "slower|older|newer|longer|shorter|earlier|easier|cheaper|harder"
+)
+_TABLE = rf"""
+! (could|should|would|might|must)(n't)? <of> (?!course)\w+ = have
+! (will|may|can) <of> (to|been) = have
+! ({_COMPARED}) <then> \w+ = than
+! <its> (been|not|a|an|the|going|getting) = it's
+! <it's> own = its
+! <your> (going|not|a|an|the) = you're
+! (if|when|that|because|think|know|whether|where) <your> {_ING} = you're
+! <(?:their|they're)> (is|was|are|were|will be|has been|have been|would) = there
+! <there> own = their
+! <who's> (own|name) = whose
+! <whose> (been|going) = who's
+! (you|we|they|these|those) <was> = were
+! (we|they|these|those) <is> = are
+! (we|they|these|those) <has> = have
+! (he|she|it) <(?:don't|dont)> = doesn't
+(he|she|it) <(?:have|are)> = has, is
+! (the|a|our|your|his|its|their) <principle> (?!(?:{_SMALL})\b)\w+ = principal
+! <loose> {_OWNED} = lose
+! <loose> (the|a|an|all|data|track|sight|time|weight) = lose
+! ({_MODAL}|to|not|never|don't|won't|you|we|they|i) <loose> = lose
+! (he|she|it) <effects> = affects
+! ({_MODAL}|not|won't|doesn't|can't) <effect> = affect
+! (the|an|no|any|side|little) <affect> = effect
+! <(?:alot|alots)> = a lot
+! <aswell> = as well
+! <infact> = in fact
+! <noone> = no one
+! <eachother> = each other
+! \w+ <suppose> to = supposed
+(turn|turned|take|took|switch|switched|cut|put|log|set|shut|get|far) <of> = off
+<i> = I
+! <i'(m|ve|ll|d)> = I'\1
+<less> (\w+s|people|men|women|children) = fewer
+({_SINGULAR}) <(?!(?:{_MODAL})\b)(\w+[^\Ws])> = \1s, \1es
+({_SINGULAR}) <(\w+)y> = \1ies
+({_PRONOUN}|to|people) <(\w\w+)s> = \1
+({_PRONOUN}|to|people) <(\w+)es> = \1
+? (?!(?:this|his|its|is|was|has|as|us)\b)\w+s <(\w\w+)s> = \1
+? {_OWNED} \w+[^\Ws] <(\w\w+[^\Ws])> {_OBJECT} = \1s
+? (the|a|an|this|that|each|every) \w+[^\Ws] <(\w\w+[^\Ws])> {_OBJECT} = \1s
+<(\w\w+)'s> (are|were|have|and|or|of|in|for|that|which) = \1s
+<a> [aeiou]\w+ = an
+<an> [b-df-hj-np-tv-z]\w+ = a
+"""
+"""Rules over neighbours: a word in angle brackets among others (regular expressions),
+and what may be meant; `!` where the word can hardly be right, `?` where it often is."""
+_KINDS = {"!": EditKind.UNGRAMMATICAL, "?": EditKind.INFLECTED}
 
-_SHORT = 4  # letters up to which a word differs by one edit, not two
-_LETTERS = 26
-_LONGEST = 24  # letters of a word that is looked up
+_LETTERS = "abcdefghijklmnopqrstuvwxyz'"
+_DOUBLED = ("that", "had", "is", "very", "so", "no")  # that may be right twice
+_FAR = 7  # letters from which a word is looked for two edits away
+_AROUND = 40  # code points on each side that a rule looks at
 
-
-def ungrammatical(before: str, word: str, after: str) -> list[str]:
-    """Return the words that are meant where `word` hardly ever is right between its
-    neighbours, in lower case."""
-    written = f"{before} {word} {after}".replace("’", "'")
-    for pattern, others in UNGRAMMATICAL:
-        if pattern.fullmatch(written):
-            return [other.replace("_", " ") for other in others] or confused_with(word)
-    return []
-
-
-def confused_with(word: str) -> list[str]:
-    """Return the words that are often meant where `word` is written, in lower case but
-    for *I*."""
-    lower = word.lower().replace("’", "'")
-    words = dict.fromkeys(
-        other
-        for group in CONFUSED_WORDS
-        if lower in group
-        for other in group
-        if other != lower
-    )
-    stem, apostrophe, ending = lower.rpartition("'")
-    if apostrophe and ending == "s" and len(stem) > 2:
-        words |= dict.fromkeys((stem + "s", stem))
-    return list(words)
-
-
-def is_function_word(word: str) -> bool:
-    return any(word.lower() in group for group in FUNCTION_WORDS)
-
-
-def edit_distance(a: str, b: str, *, most: int) -> int:
-    """Return the number of letters to insert, delete, replace or swap with a neighbour
-    between two words (optimal string alignment); more than `most` where it is more."""
-    if abs(len(a) - len(b)) > most:
-        return most + 1
-    before: list[int] = []
-    last = list(range(len(b) + 1))
-    for i, letter in enumerate(a, 1):
-        row = [i]
-        for j, other in enumerate(b, 1):
-            cost = min(last[j] + 1, row[-1] + 1, last[j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        if min(row) > most:
-            return most + 1
-        before, last = last, row
-    return last[-1]
-
-
-class WordIndex:
-    """Words that are looked up by how they are spelt."""
-
-    def __init__(self, words: Iterable[str]) -> None:
-        self._words = sorted({word for word in words if len(word) > 1})
-        self._known = frozenset(self._words)
-        self._bags = _bags(self._words)  # [words, 27]
-
-    def __contains__(self, word: str) -> bool:
-        return word in self._known
-
-    def near(self, word: str) -> list[str]:
-        """Return the words one or two edits from `word`, a short one from one; without
-        the word itself, in alphabetic order."""
-        if not 1 < len(word) <= _LONGEST:
-            return []
-        most = 1 if len(word) <= _SHORT else 2
-        # An edit changes the counts of two letters by one at most.
-        apart = (self._bags - _bags([word])).abs().sum(1)
-        likely = (apart <= 2 * most).nonzero().flatten().tolist()
-        near = (self._words[index] for index in likely)
-        return [
-            other
-            for other in near
-            if other != word and edit_distance(word, other, most=most) <= most
-        ]
+Span = tuple[int, int]
+"""Start and end in a text, in code points."""
+Rule = tuple[re.Pattern[str], tuple[str, ...], EditKind]
 
 
-def _bags(words: Sequence[str]) -> Tensor:
-    """Return [words, 27]: how often each letter of the alphabet is in each word, and
-    any other."""
-    cut = [word[:_LONGEST] for word in words]
-    codes = array("I", map(ord, "".join(cut)))
-    letters = torch.tensor(codes, dtype=torch.int64) - ord("a")
-    letters[(letters < 0) | (letters >= _LETTERS)] = _LETTERS
-    lengths = torch.tensor([len(word) for word in cut], dtype=torch.int64)
-    rows = torch.arange(len(cut)).repeat_interleave(lengths)
-    cells = rows * (_LETTERS + 1) + letters
-    counts = torch.bincount(cells, minlength=len(cut) * (_LETTERS + 1))
-    return counts.to(torch.int8).view(-1, _LETTERS + 1)
+def _rule(line: str) -> Rule:
+    """Read a rule; groups of its context capture nothing."""
+    pattern, meant = line.lstrip("?! ").rsplit(" = ", 1)
+    before, word, after = re.split("[<>]", pattern)
+    before, after = (re.sub(r"\((?!\?)", "(?:", part) for part in (before, after))
+    compiled = re.compile(rf"(?<![\w'-]){before}<{word}>{after}(?![\w'])")
+    kind = _KINDS.get(line[0], EditKind.CONFUSED)
+    return compiled, tuple(meant.split(", ")), kind
 
 
-def written_like(word: str, model: str) -> str:
-    """Return a lower-case word with the letter case of another one."""
-    match letter_case(model):
-        case "title":
-            return word[:1].upper() + word[1:]
-        case "upper":
-            return word.upper() if len(model) > 1 else word.capitalize()
-    return word
+def _verb_rules(verb: str) -> Iterator[str]:
+    present, past, participle = verb.split()
+    adverb = "(not |never |already |just |also |ever |always )?"
+    if past != participle:
+        yield f"! (has|have|had)(n't)? {adverb}<{past}> = {participle}"
+        yield f"? (is|are|was|were|be|been|being) {adverb}<{past}> = {participle}"
+        yield f"({_PRONOUN}|who) <{participle}> = {past}"
+    yield f"? <{present}> = {past}"
+    yield f"<{present.removesuffix('e')}ed> = {past}, {participle}"
 
 
-def other_words(
-    word: str,
-    vocabulary: WordIndex,
-    own: WordIndex,
-    *,
-    between: tuple[str, str] = ("", ""),
-    spelling: WordIndex | None = None,
-) -> Iterator[tuple[str, EditKind]]:
-    """Yield what `word`, between two others, may have been meant to be: words of the
-    vocabulary, and the text's own; where it is misspelt, those of `spelling`."""
-    lower, case = word.lower(), letter_case(word)
-    if case == "none":
-        return
-    for other in ungrammatical(between[0], word, between[1]):
-        yield _typed(other, word), EditKind.UNGRAMMATICAL
-    for other in confused_with(word):
-        yield _typed(other, word), EditKind.CONFUSED
-    if spelling is not None:
-        for other in spelled_like(lower.replace("’", "'"), spelling, vocabulary):
-            yield _typed(other, word), EditKind.UNKNOWN
-        return
-    near_kind = EditKind.SIMILAR if lower in vocabulary else EditKind.MISSPELT
-    for group in FUNCTION_WORDS:
-        if lower in group:
-            for other in sorted(group - {lower}):
-                yield written_like(other, word), EditKind.FUNCTION_WORD
-    if case == "upper" and len(word) > 1:
-        return  # letters of an abbreviation say nothing of its spelling
-    for index in (vocabulary, own):
-        for other in index.near(lower):
-            yield written_like(other, word), near_kind
-    if case in ("lower", "title"):
-        other = lower if case == "title" else lower.capitalize()
-        yield other, EditKind.LETTER_CASE
+_RULES = tuple(
+    _rule(line)
+    for lines in (_TABLE.strip().splitlines(), *map(_verb_rules, _VERBS.split(",")))
+    for line in lines
+)
 
 
-def spelled_like(
-    word: str, spelling: WordIndex, vocabulary: WordIndex
-) -> Iterator[str]:
-    """Yield the words of a dictionary near one that is not in it, and the pairs of
+def confused_with(text: str, start: int, end: int) -> dict[str, EditKind]:
+    """Return what may be meant in place of a word by the rules and the groups."""
+    word = _plain(text[start:end])
+    before = " ".join(_plain(f"{text[max(0, start - _AROUND) : start]}|").split())
+    after = " ".join(_plain(f"|{text[end : end + _AROUND]}").split())
+    around = f"{before[:-1]}<{word}>{after[1:]}"
+    others: dict[str, EditKind] = {}
+    for rule, meant, kind in _RULES:
+        if match := rule.search(around):
+            for other in map(match.expand, meant):
+                if other != word and (other.lower() in dictionary() or " " in other):
+                    others.setdefault(other, kind)
+    for group in CONFUSED_WORDS:
+        if word in group:
+            for other in group:
+                others.setdefault(other, EditKind.CONFUSED)
+    return others
+
+
+def spelled_like(plain: str) -> dict[str, EditKind]:
+    """Return the words of the dictionary near one that is not in it, and the pairs of
     common words that it joins."""
-    stem, apostrophe, ending = word.partition("'")
-    yield from (*spelling.near(word), *vocabulary.near(word))
+    known, common = dictionary(), common_words()
+    stem, apostrophe, ending = plain.partition("'")
+    near = known & _edits(plain)
     if apostrophe:
-        yield from (near + apostrophe + ending for near in spelling.near(stem))
-    for at in range(1, len(word)):
-        parts = word[:at], word[at:]
-        if all(
-            part == "a" or (part in vocabulary and part in spelling) for part in parts
-        ):
-            yield " ".join(parts)
+        near |= {f"{other}'{ending}" for other in known & _edits(stem)}
+    pairs = ((plain[:at], plain[at:]) for at in range(2, len(plain) - 1))
+    near |= {" ".join(pair) for pair in pairs if common.issuperset(pair)}
+    if near or len(plain) < _FAR:
+        return dict.fromkeys(sorted(near), EditKind.UNKNOWN)
+    far = known & {far for edit in _edits(plain) for far in _edits(edit)}
+    same = (other for other in sorted(far) if other[0] == plain[0])
+    return dict.fromkeys(same, EditKind.SIMILAR)
+
+
+def similar_words(plain: str, vocabulary: Collection[str]) -> dict[str, EditKind]:
+    """Return other words of the class of a function word, and the words of a
+    vocabulary that are one edit away."""
+    near = sorted(_edits(plain).intersection(vocabulary))
+    others = dict.fromkeys(near, EditKind.SIMILAR)
+    for group in FUNCTION_WORDS:
+        if plain in group:
+            others |= dict.fromkeys(sorted(group), EditKind.FUNCTION_WORD)
+    return others
+
+
+def slips(
+    text: str,
+    word: Span,
+    after: Span | None,
+    vocabulary: Collection[str],
+    spelling: Spelling,
+) -> Iterator[Correction]:
+    """Yield what a word, or its order with the one after it, may be meant to be; each
+    as the likeliest kind of slip, and without its gain."""
+    (start, end), written = word, text[slice(*word)]
+    if spelling is Spelling.UNKNOWN:
+        others = spelled_like(_plain(written))
+    else:
+        common = vocabulary if spelling is Spelling.KNOWN else ()
+        others = similar_words(_plain(written), common)
+    for other, kind in (others | confused_with(text, start, end)).items():
+        if (typed := _typed(other, written)) != written:
+            yield Correction(start, end, typed, kind, 0.0)
+    between, second = (text[end : after[0]], text[slice(*after)]) if after else ("", "")
+    if not after or not between.isspace() or between.count("\n") > 1:
+        return
+    if (first := written.lower()) == second.lower():
+        if first not in _DOUBLED:
+            yield Correction(end, after[1], "", EditKind.DOUBLED, 0.0)
+    elif spelling is not Spelling.UNKNOWN:
+        first = written
+        if letter_case(first) == "title" and letter_case(second) == "lower":
+            first, second = first.lower(), second.capitalize()
+        both = second + between + first
+        yield Correction(start, after[1], both, EditKind.SWAPPED, 0.0)
+
+
+def _edits(word: str) -> set[str]:
+    """Return everything one edit away from a word."""
+    cuts = [(word[:at], word[at:]) for at in range(len(word) + 1)]
+    deleted = {a + b[1:] for a, b in cuts if b}
+    swapped = {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
+    inserted = {a + c + b for a, b in cuts for c in _LETTERS}
+    return (
+        deleted
+        | swapped
+        | inserted
+        | {a + c + b[1:] for a, b in cuts if b for c in _LETTERS}
+    )
+
+
+def _plain(text: str) -> str:
+    """Return a text in lower case with straight apostrophes."""
+    return text.lower().replace("’", "'")
 
 
 def _typed(other: str, word: str) -> str:
     """Return a word with the letter case and the apostrophe of the one it replaces."""
     mark = "’" if "’" in word else "'"
-    letters = word.replace(mark, "")  # the case of "It's" is mixed, that of "Its" title
-    return written_like(other, letters).replace("'", mark)
-
-
-def doubled(first: str, between: str, second: str) -> bool:
-    """Return whether a word is written twice, with white space between."""
-    return _are_neighbours(between) and first.lower() == second.lower()
-
-
-def swapped(first: str, between: str, second: str) -> str | None:
-    """Return two neighbouring words in the other order, with the capital letter of the
-    first where it was; None where more than white space is between them."""
-    if not _are_neighbours(between):
-        return None
-    if letter_case(first) == "title" and letter_case(second) == "lower":
-        first, second = first.lower(), written_like(second, first)
-    return second + between + first
-
-
-def _are_neighbours(between: str) -> bool:
-    return between.isspace() and between.count("\n") <= 1
+    if letter_case(word.replace(mark, "")) == "title":  # that of "It's" is mixed
+        other = other[:1].upper() + other[1:]
+    return other.replace("'", mark)

@@ -18,11 +18,7 @@ from textual.content import Content
 from lmtui.editing.corrections import ProofreadText
 from lmtui.editing.positions import location_of
 from lmtui.editing.surprises import SurprisingWord, most_surprising
-from lmtui.engine.document.types import (
-    Correction,
-    Replacement,
-    ReplacementList,
-)
+from lmtui.engine.document.types import Correction, Replacement, ReplacementList
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2, counted, in_bits, percent, rank, surprisal
 from lmtui.text import visible, visible_line, visible_token
@@ -45,8 +41,8 @@ NO_CORRECTIONS = "The model would change nothing here."
 CORRECTION_LIMITS = (
     "Finds misspelt and confused words; not style, missing words, facts."
 )
-NOT_ENGLISH = "Not English: no dictionary is asked, the model reads alone."
-_CORRECTIONS_FOOT = "a apply · A all · i ignore · n next in text · Enter there · Esc"
+NOT_ENGLISH = "The text is not English; only English is proofread."
+_CORRECTIONS_FOOT = "a apply · A all but ? · i ignore · n next in text · Enter there"
 _DROPPED = "(dropped)"
 
 SURPRISES = "What surprised the model most"
@@ -152,16 +148,17 @@ class CorrectionsScreen(Picker[Correction, Correction]):
     to."""
 
     HELP = """\
-Words that are in no dictionary, words that are often written for each other (its and
-it's, then and than, was and were) and words that surprise the model are tried in other
-spellings. A change is listed where it gains more bits than chance would give: by so
-much the surprisal of the word and of what follows falls, and each bit doubles a
-probability. The model can be wrong, above all about names and rare words, and a small
-one does not see every slip. Missing words, style and wrong facts are not looked for.
-The dictionary is English; in other languages the model reads alone.
-Nothing changes until you press a, or A for all rows; Ctrl+Z undoes either at once. An
-ignored change is not listed again until the program ends. The list stays as long as the
-text does: the same key opens it again and reads on where it was stopped.
+Rules and a dictionary propose: words that are spelt wrong, written for each other (its
+and it's, then and than) or do not fit the words beside them (they was, have went), and
+words that surprise the model. The model decides: a change is listed where it gains more
+bits than chance would give. By so much the surprisal of the word and of what follows
+falls, and each bit doubles a probability; earlier changes are taken as made. Missing
+words, style and wrong facts are not looked for, nor what is quoted, code, a name or in
+another language. A small model does not see every slip.
+Nothing changes until you press a, or A for all rows but those marked ?, of which the
+program is not sure; Ctrl+Z undoes either at once. An ignored change is not listed again
+in this reading. Rows that are left are there when the same key opens the list again,
+as long as the text stays, and reading goes on where it was stopped.
 """
     CSS_PATH = "corrections.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (28, "-high")]  # noqa: RUF012 (as the base's)
@@ -169,9 +166,9 @@ text does: the same key opens it again and reads on where it was stopped.
         Binding("a", "apply", "Apply", id="corrections.apply",
                 tooltip="Put this one correction into the text; Ctrl+Z undoes it."),
         Binding("A", "apply_all", "Apply all", id="corrections.apply-all",
-                tooltip="Put all that are listed into the text; one Ctrl+Z undoes it."),
+                tooltip="Put all rows without ? into the text; one Ctrl+Z undoes it."),
         Binding("i", "ignore", "Ignore", id="corrections.ignore",
-                tooltip="List this change no more, here and elsewhere."),
+                tooltip="List this change no more in this reading."),
         Binding("n", "next", "Next in text", id="corrections.next",
                 tooltip="Show the marked place in the text, then the next one."),
         Binding("escape", "stop", "Stop, close", id="corrections.close",
@@ -181,50 +178,48 @@ text does: the same key opens it again and reads on where it was stopped.
     def __init__(
         self,
         proofread: ProofreadText,
-        *,
-        apply: Callable[[Correction], object],
-        apply_all: Callable[[], object],
-        ignore: Callable[[Correction], object],
+        apply: Callable[[Sequence[Correction]], object],
         show: Callable[[Correction], object],
+        *,
         stop: Callable[[], object],
     ) -> None:
-        """`apply` puts a correction into the text and `apply_all` those that are there,
-        `ignore` removes all that are the same, `show` moves the text to one, `stop`
+        """`apply` puts corrections into the text, `show` moves the text to one, `stop`
         ends the reading."""
         self._proofread = proofread
-        self._apply_one, self._apply_every = apply, apply_all
-        self._ignore_change, self._show_in_text, self._stop_reading = ignore, show, stop
+        self._apply, self._show_in_text, self._stop_reading = apply, show, stop
         self._shown_correction: Correction | None = None
         self._is_reading = not proofread.is_read
-        self._status = ""
+        self._status = self._last_action = ""
         super().__init__("Corrections by the model", self._picker_rows())
 
-    def show(self) -> None:
+    def show(self, *, last_action: str = "") -> None:
         self._is_reading = self._is_reading and not self._proofread.is_read
+        self._last_action = last_action
         self.show_rows(self._picker_rows())
 
     def stopped(self) -> None:
         self._is_reading, self._status = False, "stopped"
-        self.show_rows(self._picker_rows())
+        self.show()
 
     def show_error(self, error: LmtuiError) -> None:
         self._is_reading, self._status = False, visible_line(str(error))
-        self.show_rows(self._picker_rows())
+        self.show()
 
     def action_apply(self) -> None:
         if self.marked is not None:
-            self._apply_one(self.marked)
-            self.show_rows(self._picker_rows())
+            self._apply([self.marked])
+            self.show()
 
     def action_apply_all(self) -> None:
-        if self.items:
-            self._apply_every()
-            self.show_rows(self._picker_rows())
+        if sure := [each for each in self.items if each.is_sure]:
+            self._apply(sure)
+        unsure = counted(len(self._proofread.corrections), "unsure one")
+        self.show(last_action=f"Applied {len(sure)}; {unsure} left")
 
     def action_ignore(self) -> None:
         if self.marked is not None:
-            self._ignore_change(self.marked)
-            self.show_rows(self._picker_rows())
+            self._proofread.ignore(self.marked)
+            self.show()
 
     def action_next(self) -> None:
         if self.marked is None:
@@ -244,33 +239,35 @@ text does: the same key opens it again and reads on where it was stopped.
 
     def _picker_rows(self) -> PickerRows[Correction]:
         proofread, rows = self._proofread, tuple(self._proofread.corrections)
-        foot = f"{_CORRECTIONS_FOOT} {'stops' if self._is_reading else 'closes'}"
+        closing = f"Esc {'stops' if self._is_reading else 'closes'}"
         return PickerRows(
             rows,
             correction_rows(proofread, rows),
             heads=_CORRECTION_HEADS if rows else "",
             note=self._note(),
-            foot=foot if rows else f"Esc {'stops' if self._is_reading else 'closes'}",
+            foot=f"{_CORRECTIONS_FOOT} · {closing}" if rows else closing,
         )
 
     def _note(self) -> str:
         proofread = self._proofread
-        limits = CORRECTION_LIMITS if proofread.is_english else NOT_ENGLISH
-        changes = proofread.corrections or proofread.applied or proofread.ignored
-        if proofread.is_read and not changes:
-            return f"{NO_CORRECTIONS}\n{limits}"
-        done = f"{counted(proofread.words, 'word')} read"
-        share = "" if proofread.is_read else f", {percent(proofread.share)} of the text"
-        parts = [f"{done}{share}"]
-        if self._is_reading:
-            parts.insert(0, "reading")
-        parts.append(counted(len(proofread.corrections), "correction"))
-        parts.append(f"{proofread.applied} applied" if proofread.applied else "")
-        parts.append(f"{proofread.ignored} ignored" if proofread.ignored else "")
-        return f"{' · '.join(filter(None, (self._status, *parts)))}\n{limits}"
+        if not proofread.is_english:
+            return NOT_ENGLISH
+        if proofread.is_read and not proofread.found:
+            return f"{NO_CORRECTIONS}\n{CORRECTION_LIMITS}"
+        parts = [self._status or ("reading" if self._is_reading else "")]
+        if not proofread.is_read:
+            parts.append(f"{percent(proofread.share)} of the text read")
+        if self._last_action:
+            parts.append(self._last_action)
+        else:
+            applied, ignored = len(proofread.applied), len(proofread.ignored)
+            parts.append(counted(len(proofread.corrections), "correction"))
+            parts.append(f"{applied} applied" if applied else "")
+            parts.append(f"{ignored} ignored" if ignored else "")
+        return f"{' · '.join(filter(None, parts))}\n{CORRECTION_LIMITS}"
 
 
-_CORRECTION_HEADS = f"{'gains':>10}  {'at':<9} change"
+_CORRECTION_HEADS = f"{'gains':>10}  {'at':<9}   change"
 
 
 def correction_rows(
@@ -292,6 +289,7 @@ def correction_rows(
             Content.assemble(
                 f"{in_bits(correction.gain / LN2):>5} bits  ",
                 (f"{f'{line}:{column}':<9} ", "$quiet"),
+                "  " if correction.is_sure else "? ",
                 (old, "bold"),
                 (" → ", "$quiet"),
                 (pad_to(new, width - cell_len(old)), "bold $accent"),

@@ -1,4 +1,4 @@
-"""Plausible slips: edit distances, lookups by spelling, and neighbouring words."""
+"""Plausible slips: rules over neighbours, words that are confused, spelling."""
 
 from __future__ import annotations
 
@@ -6,135 +6,112 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.document.typos import (
-    EditKind,
-    WordIndex,
-    doubled,
-    edit_distance,
-    is_function_word,
-    other_words,
-    swapped,
-)
+from lmtui.engine.document.dictionary import Spelling, dictionary
+from lmtui.engine.document.types import corrected
+from lmtui.engine.document.typos import CONFUSED_WORDS, EditKind, slips
 
-LETTERS = st.text(alphabet="abcé", max_size=6)
+VOCABULARY = frozenset(["interested", "farm", "form", "from", "cat"])
 
 
-def edits(word: str) -> set[str]:
-    """All words one edit from `word`."""
-    cuts = [(word[:i], word[i:]) for i in range(len(word) + 1)]
-    one = {a + b[1:] for a, b in cuts if b}
-    one |= {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
-    one |= {a + c + b[1:] for a, b in cuts if b for c in "abcé"}
-    return one | {a + c + b for a, b in cuts for c in "abcé"}
-
-
-@given(LETTERS, LETTERS)
-def test_edit_distance_is_symmetric_and_bounded(a: str, b: str) -> None:
-    far = edit_distance(a, b, most=9)
-    assert far == edit_distance(b, a, most=9)
-    assert abs(len(a) - len(b)) <= far <= max(len(a), len(b))
-    assert (far == 0) == (a == b)
-    assert (far > 2) == (edit_distance(a, b, most=2) > 2)
-
-
-@given(LETTERS)
-def test_words_one_edit_away_have_edit_distance_one(word: str) -> None:
-    for other in edits(word) - {word}:
-        assert edit_distance(word, other, most=2) == 1
-
-
-@given(st.sets(LETTERS, max_size=30), LETTERS)
-def test_index_finds_the_words_that_are_near(words: set[str], word: str) -> None:
-    most = 1 if len(word) <= 4 else 2
-    near = {
-        other
-        for other in words
-        if len(other) > 1 and 0 < edit_distance(word, other, most=most) <= most
-    }
-    assert set(WordIndex(words).near(word)) == (near if len(word) > 1 else set())
+def found(
+    text: str, word: str, spelling: Spelling = Spelling.KNOWN
+) -> dict[str, EditKind]:
+    """What may be meant in place of the first such word, with the next one."""
+    start = text.index(word)
+    end = start + len(word)
+    rest = text[end:].lstrip()
+    second = rest.split(maxsplit=1)[0].strip(".,") if rest[:1].isalpha() else ""
+    at = text.index(second, end) if second else 0
+    after = (at, at + len(second)) if second else None
+    proposed = slips(text, (start, end), after, VOCABULARY, spelling)
+    return {corrected(text, [each]): EditKind(each.kind) for each in proposed}
 
 
 @pytest.mark.parametrize(
-    ("word", "other", "kind"),
+    ("text", "word", "right", "kind"),
     [
-        ("intrested", "interested", EditKind.MISSPELT),
-        ("Intrested", "Interested", EditKind.MISSPELT),
-        ("farm", "form", EditKind.SIMILAR),
-        ("of", "on", EditKind.FUNCTION_WORD),
-        ("Of", "On", EditKind.FUNCTION_WORD),
-        ("paris", "Paris", EditKind.LETTER_CASE),
-        ("The", "the", EditKind.LETTER_CASE),
+        ("the farm of a letter", "farm", "the form of a letter", EditKind.SIMILAR),
+        ("The horse of old", "of", "The horse on old", EditKind.FUNCTION_WORD),
+        ("Of course", "Of", "On course", EditKind.FUNCTION_WORD),
+        ("It's light", "It's", "Its light", EditKind.CONFUSED),
+        ("at the see", "see", "at the sea", EditKind.CONFUSED),
+        ("It’s light", "It’s", "Its light", EditKind.CONFUSED),
+        ("Its a house", "Its", "It's a house", EditKind.UNGRAMMATICAL),
+        ("The fox lost it's\nown tail", "it's", "The fox lost its\nown tail",
+         EditKind.UNGRAMMATICAL),
+        ("You could of gone", "of", "You could have gone", EditKind.UNGRAMMATICAL),
+        ("It is more then most", "then", "It is more than most",
+         EditKind.UNGRAMMATICAL),
+        ("Your going", "Your", "You're going", EditKind.UNGRAMMATICAL),
+        ("They was lost", "was", "They were lost", EditKind.UNGRAMMATICAL),
+        ("It is alot to ask", "alot", "It is a lot to ask", EditKind.UNGRAMMATICAL),
+        ("We had not wrote it", "wrote", "We had not written it",
+         EditKind.UNGRAMMATICAL),
+        ("I seen it", "seen", "I saw it", EditKind.CONFUSED),
+        ("She watch it", "watch", "She watches it", EditKind.CONFUSED),
+        ("He carry it", "carry", "He carries it", EditKind.CONFUSED),
+        ("with less files", "less", "with fewer files", EditKind.CONFUSED),
+        ("the apple's are red", "apple's", "the apples are red", EditKind.CONFUSED),
+        ("The drivers needs it", "needs", "The drivers need it", EditKind.INFLECTED),
+        ("He choosed it", "choosed", "He chose it", EditKind.CONFUSED),
+        ("it is an house", "an", "it is a house", EditKind.CONFUSED),
+        ("The\nthe cat", "The", "The cat", EditKind.DOUBLED),
+        ("It stay at home", "stay", "It at stay home", EditKind.SWAPPED),
+        ("Stay at home", "Stay", "At stay home", EditKind.SWAPPED),
     ],
-)
-def test_other_words_have_the_kind_of_their_slip(
-    word: str, other: str, kind: EditKind
+)  # fmt: skip
+def test_slips_have_the_kind_that_the_words_around_give_them(
+    text: str, word: str, right: str, kind: EditKind
 ) -> None:
-    vocabulary = WordIndex(["interested", "farm", "form", "from"])
-    found = list(other_words(word, vocabulary, WordIndex(())))
-
-    assert (other, kind) in found
-
-
-@pytest.mark.parametrize(
-    ("before", "word", "after", "other", "kind"),
-    [
-        ("", "It's", "light", "Its", EditKind.CONFUSED),
-        ("the", "see", "", "sea", EditKind.CONFUSED),
-        ("the", "ship’s", "sail", "ships", EditKind.CONFUSED),
-        ("could", "of", "gone", "have", EditKind.UNGRAMMATICAL),
-        ("more", "then", "most", "than", EditKind.UNGRAMMATICAL),
-        ("", "Your", "going", "You're", EditKind.UNGRAMMATICAL),
-        ("They", "was", "lost", "were", EditKind.UNGRAMMATICAL),
-        ("is", "alot", "to", "a lot", EditKind.UNGRAMMATICAL),
-        ("had", "wrote", "it", "written", EditKind.UNGRAMMATICAL),
-    ],
-)
-def test_words_that_writers_confuse_are_tried(
-    before: str, word: str, after: str, other: str, kind: EditKind
-) -> None:
-    empty = WordIndex(())
-    found = dict(reversed([*other_words(word, empty, empty, between=(before, after))]))
-
-    assert found[other] == kind
+    assert found(text, word)[right] == kind
 
 
 @pytest.mark.parametrize(
     ("word", "right"),
-    [("recieved", "received"), ("Dont", "Don't"), ("lihgt’s", "light’s")],
+    [
+        ("recieved", "received"),
+        ("Dont", "Don't"),
+        ("lihgt’s", "light’s"),
+        ("inthe", "in the"),
+    ],
 )
-def test_misspelt_word_is_looked_up(word: str, right: str) -> None:
-    spelling = WordIndex(["received", "don't", "light"])
-    empty = WordIndex(())
-    found = dict(other_words(word, empty, empty, spelling=spelling))
-
-    assert found[right] == EditKind.UNKNOWN
+def test_unknown_word_is_looked_up(word: str, right: str) -> None:
+    assert found(word, word, Spelling.UNKNOWN)[right] == EditKind.UNKNOWN
 
 
-def test_number_has_no_other_words() -> None:
-    assert list(other_words("42", WordIndex(["43"]), WordIndex(()))) == []
+def test_word_two_edits_away_needs_more_evidence() -> None:
+    away = found("tommorow", "tommorow", Spelling.UNKNOWN)
+    assert away["tomorrow"] == EditKind.SIMILAR
 
 
-def test_function_words_are_known_in_any_case() -> None:
-    assert is_function_word("Of") and not is_function_word("city")
+def test_what_a_writer_always_writes_is_no_misspelling_of_another_word() -> None:
+    assert "the form" in found("the farm", "farm")
+    assert "the form" not in found("the farm", "farm", Spelling.OWN)
 
 
 @pytest.mark.parametrize(
-    ("first", "between", "second", "other"),
-    [
-        ("at", " ", "stay", "stay at"),
-        ("At", " ", "stay", "Stay at"),
-        ("at", "\n", "stay", "stay\nat"),
-        ("at", "\n\n", "stay", None),
-        ("at", ", ", "stay", None),
-    ],
+    "text", ["stay.\n\nstay there", "stay, stay there", "that that is"]
 )
-def test_swapped_words_stay_in_their_sentence(
-    first: str, between: str, second: str, other: str | None
-) -> None:
-    assert swapped(first, between, second) == other
+def test_words_are_doubled_or_swapped_within_a_sentence(text: str) -> None:
+    kinds = found(text, text[:4]).values()
+    assert EditKind.DOUBLED not in kinds and EditKind.SWAPPED not in kinds
 
 
-def test_doubled_words_are_next_to_each_other() -> None:
-    assert doubled("The", " ", "the")
-    assert not doubled("the", ", ", "the")
-    assert not doubled("the", " ", "then")
+@pytest.mark.parametrize("text", ["in principle you can", "Does it have a lock"])
+def test_rules_that_are_sure_leave_right_words_alone(text: str) -> None:
+    for word in text.split():
+        assert EditKind.UNGRAMMATICAL not in found(text, word).values()
+
+
+@given(st.sampled_from([word for group in CONFUSED_WORDS for word in group]))
+def test_confused_words_are_spelt_right_or_nearly(word: str) -> None:
+    parts = word.lower().replace("’", "'").split()
+    assert all(part in dictionary() or part.isalpha() for part in parts)
+
+
+@given(st.sampled_from(sorted(dictionary())), st.data())
+def test_a_letter_wrong_is_undone(word: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(word) - 1))
+    wrong = word[:at] + data.draw(st.sampled_from("aeinst")) + word[at + 1 :]
+    near = found(wrong, wrong, Spelling.UNKNOWN)
+    assert wrong == word or near[word] in (EditKind.UNKNOWN, EditKind.CONFUSED)

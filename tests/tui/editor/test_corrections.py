@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,11 +28,9 @@ from tests.tui.hosts import HOSTILE, safe
 
 TEXT = "teh cat sat on the the mat.\nIt depends of the weather.\n"
 PARTS = (
-    ProofreadPart(9, 2, (Correction(0, 3, "the", "misspelt", 18.2 * LN2),)),
-    ProofreadPart(28, 5, (Correction(18, 22, "", "doubled word", 14 * LN2),)),
-    ProofreadPart(
-        len(TEXT), 5, (Correction(39, 41, "on", "function word", 9.5 * LN2),)
-    ),
+    ProofreadPart(9, (Correction(0, 3, "the", "misspelt", 18.2 * LN2, True),)),
+    ProofreadPart(28, (Correction(18, 22, "", "doubled word", 14 * LN2, True),)),
+    ProofreadPart(len(TEXT), (Correction(39, 41, "on", "function word", 9.5 * LN2),)),
 )
 
 
@@ -59,20 +58,20 @@ async def test_corrections_are_listed_while_the_text_is_read(tmp_path: Path) -> 
         await writer.expected()
         await writer.press("alt+k")
         await writer.running.on(CorrectionsScreen)
-        await writer.until(lambda: "reading · 7 words read" in writer.seen)
+        await writer.until(lambda: "reading · 50.9% of the text read" in writer.seen)
         await writer.until(lambda: "2 corrections" in writer.seen)
         await writer.until(lambda: "Esc stops" in writer.seen)
         await writer.until(lambda: "teh → the" in writer.seen)
         await writer.until(lambda: "the → (dropped)" in writer.seen)
         go_on.set()
         await writer.until(lambda: "Esc closes" in writer.seen)
-        await writer.until(lambda: "12 words read · 3 corrections" in writer.seen)
+        await writer.until(lambda: "3 corrections" in writer.seen)
         await writer.until(lambda: "of → on" in writer.seen)
         assert ("proofread", (TEXT, 0, len(TEXT))) in engine.calls
         assert writer.editor.text == TEXT
 
 
-async def test_corrections_are_applied_and_undone_one_by_one_or_all(
+async def test_each_correction_that_is_applied_is_undone_by_itself(
     tmp_path: Path,
 ) -> None:
     engine = FakeWriter(parts=PARTS)
@@ -81,27 +80,71 @@ async def test_corrections_are_applied_and_undone_one_by_one_or_all(
         await writer.until(lambda: "2 corrections" in writer.seen)
         one = TEXT.replace("the the", "the")
         assert writer.editor.text == one
+        await writer.press("a")
+        await writer.until(lambda: "1 correction · 2 applied" in writer.seen)
+        two = one.replace("depends of", "depends on")
+        assert writer.editor.text == two
         await writer.press("A")
-        await writer.until(lambda: "0 corrections · 3 applied" in writer.seen)
         every = "the cat sat on the mat.\nIt depends on the weather.\n"
+        await writer.until(lambda: "Applied 1; 0 unsure ones left" in writer.seen)
         assert writer.editor.text == every
         await writer.press("escape")
-        for key, text in (("ctrl+z", one), ("ctrl+z", TEXT), ("ctrl+y", one)):
+        undone = (("ctrl+z", two), ("ctrl+z", one), ("ctrl+z", TEXT), ("ctrl+y", one))
+        for key, text in undone:
             await writer.press(key)
             assert writer.editor.text == text
 
 
-async def test_ignored_change_is_not_listed_again(tmp_path: Path) -> None:
+async def test_apply_all_leaves_what_is_not_sure(tmp_path: Path) -> None:
+    engine = FakeWriter(parts=PARTS)
+    async with proofreading(tmp_path, engine, "3 corrections") as writer:
+        assert "? of → on" in writer.seen and "? teh" not in writer.seen
+        await writer.press("A")
+        await writer.until(lambda: "Applied 2; 1 unsure one left" in writer.seen)
+        assert writer.editor.text == (
+            "the cat sat on the mat.\nIt depends of the weather.\n"
+        )
+        await writer.press("A")
+        await writer.until(lambda: "Applied 0; 1 unsure one left" in writer.seen)
+        await writer.press("a")
+        await writer.until(lambda: "0 corrections · 3 applied" in writer.seen)
+        await writer.press("escape", "ctrl+z", "ctrl+z")
+        assert writer.editor.text == TEXT
+
+
+async def test_counts_are_those_of_one_run(tmp_path: Path) -> None:
+    go_on = Event()
+
+    def hold(index: int) -> None:
+        if passes() == 2 and engine.calls[-1][0] == "proofread" and index == 0:
+            assert go_on.wait(20)
+
+    def passes() -> int:
+        return sum(call[0] == "proofread" for call in engine.calls)
+
+    engine = FakeWriter(parts=PARTS[:2], on_token=hold)
+    engine.parts = [*PARTS[:2], ProofreadPart(len(TEXT), ())]
+    async with proofreading(tmp_path, engine, "2 corrections") as writer:
+        await writer.press("A", "escape", "alt+k")
+        await writer.until(lambda: passes() == 2)
+        await writer.until(lambda: "0 corrections" in writer.seen)
+        assert "applied" not in writer.seen
+        assert not re.search(r"words? read", writer.seen)
+        go_on.set()
+
+
+async def test_ignored_change_is_not_listed_again_in_a_run(tmp_path: Path) -> None:
     twice = Correction(4, 7, "the", "misspelt", 9.0)
     text = f"teh teh {TEXT}"
-    parts = [ProofreadPart(len(text), 14, (replace(twice, start=0, end=3), twice))]
+    parts = [ProofreadPart(len(text), (replace(twice, start=0, end=3), twice))]
     engine = FakeWriter(parts=parts)
     async with proofreading(tmp_path, engine, "2 corrections", text=text) as writer:
         await writer.press("i")
         await writer.until(lambda: "0 corrections · 2 ignored" in writer.seen)
         assert writer.editor.text == text
         await writer.press("escape", "ctrl+end", "x", "alt+k")
-        await writer.until(lambda: "0 corrections · 2 ignored" in writer.seen)
+        await writer.until(lambda: "2 corrections" in writer.seen)
+        assert "ignored" not in writer.seen
 
 
 async def test_next_in_the_text_is_shown_beside_the_list(tmp_path: Path) -> None:
@@ -111,7 +154,7 @@ async def test_next_in_the_text_is_shown_beside_the_list(tmp_path: Path) -> None
         for part in PARTS
         for each in part.corrections
     ]
-    engine = FakeWriter(parts=[ProofreadPart(len(text), 12, tuple(moved))])
+    engine = FakeWriter(parts=[ProofreadPart(len(text), tuple(moved))])
     async with proofreading(tmp_path, engine, "3 corrections", text=text) as writer:
         for word in ("teh", " the", "of", "teh"):
             await writer.press("n")
@@ -121,7 +164,7 @@ async def test_next_in_the_text_is_shown_beside_the_list(tmp_path: Path) -> None
 
 
 async def test_list_says_that_a_text_is_not_english(tmp_path: Path) -> None:
-    engine = FakeWriter(parts=[ProofreadPart(len(TEXT), 9, (), is_english=False)])
+    engine = FakeWriter(parts=[ProofreadPart(len(TEXT), (), is_english=False)])
     async with proofreading(tmp_path, engine, NOT_ENGLISH) as writer:
         assert CORRECTION_LIMITS not in writer.seen
 
@@ -152,7 +195,7 @@ async def test_escape_stops_the_reading_and_keeps_the_list(tmp_path: Path) -> No
     engine = FakeWriter(parts=PARTS, on_token=hold)
     async with proofreading(tmp_path, engine, "1 correction") as writer:
         await writer.press("escape")
-        await writer.until(lambda: "stopped · 2 words read, 16.4%" in writer.seen)
+        await writer.until(lambda: "stopped · 16.4% of the text read" in writer.seen)
         go_on.set()
         await writer.until(lambda: "teh → the" in writer.seen)
         await writer.press("escape", "alt+k")
@@ -161,7 +204,7 @@ async def test_escape_stops_the_reading_and_keeps_the_list(tmp_path: Path) -> No
 
 
 async def test_selection_is_proofread_alone(tmp_path: Path) -> None:
-    engine = FakeWriter(parts=[ProofreadPart(7, 2, ())])
+    engine = FakeWriter(parts=[ProofreadPart(7, ())])
     async with writing(tmp_path, engine, text=TEXT) as writer:
         await writer.expected()
         await writer.press(*["shift+right"] * 7, "alt+k")

@@ -245,5 +245,5 @@ def test_corrections(picture: Compare) -> None:
         await running.on(CorrectionsScreen)
         await running.until(lambda: "3 corrections" in running.seen)
 
-    engine = Reader(parts=[ProofreadPart(len(LETTER), 69, tuple(found))])
+    engine = Reader(parts=[ProofreadPart(len(LETTER), tuple(found))])
     assert picture(show, engine=engine)

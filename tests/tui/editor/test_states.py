@@ -63,7 +63,7 @@ STATES = (
     State("asking for words", ["f7"], "asking for words", holds=["words"],
           dialog="In place of"),
     State("proofreading", ["alt+k"], "proofreading", holds=["proofread"],
-          dialog="reading · 0 words read"),
+          dialog="reading · 0% of the text read"),
     State("rewriting", ["alt+r", *"up", "enter"], "rewriting", holds=["token 0"],
           dialog="Rewritten: up"),
     State("listing surprises", ["x", "ctrl+l"], "scoring the text", note=UNTIL,
@@ -241,7 +241,7 @@ async def test_what_the_editor_says_is_so_whatever_it_said_before(
 ) -> None:
     """Each state comes after another one at each step."""
     words = [Replacement("dog", -1.0, "", -1.0), Replacement("cat", -2.0, "", -1.0)]
-    parts = [ProofreadPart(4, 1, ()), ProofreadPart(500, 5, ())]
+    parts = [ProofreadPart(4, ()), ProofreadPart(500, ())]
     engine = Writer([" by the fire."] * 400, words=words, parts=parts)
     async with editor(tmp_path, engine) as here:
         engine.let("load")
