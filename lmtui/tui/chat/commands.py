@@ -163,9 +163,8 @@ class SlashCommands:
         try:
             await self._run_action(name, argument.strip())
         except CommandRefused as refused:
-            title = visible_line(name)
             self._screen.notify(
-                str(refused), title=title, severity="warning", markup=False
+                str(refused), title=visible_line(name), severity="warning", markup=False
             )
             return False
         return True

@@ -66,8 +66,7 @@ class GrammarCommands:
     def _use_checked(self, number: int, grammar: Grammar) -> None:
         if not self._sender.end(number) and number == self._number:
             self._use(grammar.setting)
-            name = NAMES[grammar.kind]
-            self._screen.notify(f"The next answers follow this {name}.")
+            self._screen.notify(f"The next answers follow this {NAMES[grammar.kind]}.")
 
     def _use(self, setting: str | None) -> None:
         self._sampler.use(replace(self._sampler.settings, grammar=setting))

@@ -51,9 +51,10 @@ class PromptField(DrawnArea):
     HELP = """\
 Enter sends; Ctrl+J, or a backslash and then Enter, starts a new line. Up and Down on
 the first and last line recall earlier prompts; while messages are queued, Up in the
-empty prompt takes the last one back. A line that begins with / is a command: Up and
-Down choose one, Tab or Enter completes it, Enter runs it; /help lists them all. A long
-pasted text is shown as one line and sent in full.
+empty prompt takes the last one back. A text that begins with / is a command: Up and
+Down choose one, Tab or Enter completes it, Enter runs it; /help lists them all. With //
+it is a message that begins with /. A long pasted text is shown as one line and sent in
+full.
 """
     DEFAULT_CSS = """
     PromptField {

@@ -21,6 +21,7 @@ from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
     Prompt,
+    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError
@@ -161,16 +162,15 @@ class ReplyController(Controller):
     async def continue_reply(
         self, reply: ChatMessage, *, replaced_id: int | None = None
     ) -> None:
-        """Go on with a reply under its own grammar. Where it was branched off another
-        one, which it replaces, it is not kept unless the model can go on."""
+        """Go on with a reply. Where it was branched off another one, which it replaces,
+        it is not kept unless the model can go on."""
         assert self._info is not None and reply.parent is not None
         self.claim()
         prompt = reply.continuation
         if prompt is not None and self._chat_model.is_in_use(reply.model):
-            grammar = reply.settings.grammar if reply.settings else None
-            settings = replace(self._sampler.settings, grammar=grammar)
-            conversation = self._session.conversation
-            self.message = conversation.resume(reply.id, settings=settings)
+            self.message = self._session.conversation.resume(
+                reply.id, settings=self._settings_after(reply)
+            )
             self._replaced_id = replaced_id
             await self._branch.show()
             self._start(prompt, prefill=reply.rest)
@@ -185,12 +185,18 @@ class ReplyController(Controller):
         self.message = self._session.conversation.reply(
             reply.parent,
             model=self._info.label,
-            settings=self._sampler.settings,
+            settings=self._settings_after(reply),
             prefill=prefill,
         )
         await self._branch.show()
         messages = self._chat_model.messages(reply.parent)
         self._start(messages, prefill=prefill)
+
+    def _settings_after(self, reply: ChatMessage) -> SamplingSettings:
+        """Return the settings with which a reply goes on: under its own grammar, which
+        its beginning follows."""
+        grammar = reply.settings.grammar if reply.settings else None
+        return replace(self._sampler.settings, grammar=grammar)
 
     def claim(self) -> None:
         """Mark an answer as begun, and make way for it: from here on it can be

@@ -195,8 +195,7 @@ class MessageSender(Controller):
     @property
     def _is_free(self) -> bool:
         waits_for = self._session.on_the_way - self._stopped
-        has_model = self._info is not None
-        return has_model and not (waits_for or self._session.is_answering)
+        return bool(self._info and not (waits_for or self._session.is_answering))
 
     async def send_next(self) -> None:
         """Send the message that waits first, if nothing is before it."""
