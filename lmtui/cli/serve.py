@@ -64,9 +64,9 @@ def serve(
     """Serve the model to other programs, over HTTP, on this machine.
 
     Answers /v1/completions, /v1/chat/completions, /v1/models, /tokenize, /detokenize,
-    /tokenizer_info, /infill and /health, in the shapes of OpenAI, vLLM and llama.cpp,
-    with the log-probabilities of answers and prompts alike. What a request does not
-    set is as in [sampling] of config.toml.
+    /tokenizer_info, /infill, /metrics, /version and /health, in the shapes of OpenAI,
+    vLLM and llama.cpp, with the log-probabilities of answers and prompts alike. What a
+    request does not set is as in [sampling] of config.toml.
 
     \b
     Examples:
