@@ -238,6 +238,8 @@ def explained(error: Exception) -> LmtuiError | None:
     if extra := re.fullmatch(
         r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", message
     ):
+        if context and context.command_path == "lmtui config":
+            hint = f"Settings are changed with F10, or in their file. {hint}"
         return LmtuiError("Too many arguments", extra[1], hint)
     return LmtuiError(message, "", hint)
 

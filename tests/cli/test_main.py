@@ -94,6 +94,12 @@ def test_every_verb_has_help_with_examples(verb: str) -> None:
             "Too many arguments: one two",
             "See `lmtui chat --help`.",
         ),
+        (
+            ["config", "set", "seed", "7"],
+            "Too many arguments: set seed 7",
+            "Settings are changed with F10, or in their file. "
+            "See `lmtui config --help`.",
+        ),
     ],
 )
 def test_usage_errors_have_the_same_form(

@@ -108,7 +108,9 @@ def load_remote(
         model, tokenizer = open_served(
             connection, server_address.model, server, on_progress
         )
-        exact = server.exact_drawing or not _draws_as_told(model)
+        exact = server.exact_drawing or (
+            isinstance(model, TopLogprobsModel) and not model.tells_raw_numbers
+        )
     except BaseException:  # also where the user stops it
         connection.close()
         raise
@@ -130,14 +132,6 @@ def load_remote(
         threads=torch.get_num_threads(),
         exact_drawing=exact,
     )
-
-
-def _draws_as_told(model: ServedModel) -> bool:
-    """Return whether the server draws tokens that it names by their ids, and tells them
-    with the numbers of its model."""
-    if isinstance(model, TopLogprobsModel):
-        return model.tells_raw_numbers
-    return True
 
 
 def described(connection: Connection, name: str, server: ServerOptions) -> ServedModel:
