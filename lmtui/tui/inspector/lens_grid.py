@@ -75,17 +75,21 @@ class LensView:
         return range(top - above, top - above - rows, -1)
 
 
+def _sheet(widget: str) -> str:
+    return f"""
+    {widget} {{ color: $foreground; }}
+    {widget} > .lens--quiet {{ color: $quiet; }}
+    {widget} > .lens--head {{ text-style: bold; }}
+    {widget} > .lens--cursor {{ text-style: reverse; }}
+    """
+
+
 class LensGrid(StyledLines):
     """Grid of layers × tokens: in each cell what a layer finds likeliest, shaded by its
     probability."""
 
     PREFIX = "lens--"
-    DEFAULT_CSS = """
-    LensGrid { color: $foreground; }
-    LensGrid > .lens--quiet { color: $quiet; }
-    LensGrid > .lens--head { text-style: bold; }
-    LensGrid > .lens--cursor { text-style: reverse; }
-    """ + "\n".join(
+    DEFAULT_CSS = _sheet("LensGrid") + "\n".join(
         f"LensGrid > .lens--p{level} {{ background: $prob-raw {tint}%; "
         f"text-style: {'bold' if level < 2 else 'none'}; }}\n"
         # Without colours a tint would be reverse video, which is the cursor's.
@@ -177,12 +181,7 @@ class LensGrid(StyledLines):
 
 class LensTable(StyledLines):
     PREFIX = "lens--"
-    DEFAULT_CSS = """
-    LensTable { color: $foreground; }
-    LensTable > .lens--quiet { color: $quiet; }
-    LensTable > .lens--head { text-style: bold; }
-    LensTable > .lens--cursor { text-style: reverse; }
-    """
+    DEFAULT_CSS = _sheet("LensTable")
 
     def __init__(self) -> None:
         super().__init__()
