@@ -24,7 +24,7 @@ from lmtui.worker.generation import run_continuations
 from tests.fake_numbers import state_after
 from tests.fakes import FakeEngine
 from tests.tui.inspecting import Inspecting, inspecting
-from tests.tui.programs import assert_laid_out
+from tests.tui.programs import assert_laid_out, program
 
 TEXT = "the cat sat"
 PLAIN = SamplingSettings(temperature=0, max_tokens=50)
@@ -189,6 +189,27 @@ async def test_sampler_is_opened_by_its_key_once_a_model_is_there() -> None:
         await page.until(lambda: "top-p" in page.running.seen)
         await page.press("f4")
         await page.until(lambda: "top-p" not in page.running.seen)
+
+
+async def test_sampler_stays_closed_until_its_settings_are_known() -> None:
+    """The model's makers may recommend others than those of the start."""
+    release = Event()
+
+    def load(_: Any) -> FakeEngine:
+        assert release.wait(20)
+        return FakeEngine(name="default")
+
+    source = InspectSource("notes.txt", read=lambda: TEXT)
+    options: dict[str, Any] = {"open_model": lambda _: load, "source": source}
+    async with program(first="inspect", size=(120, 40), **options) as running:
+        await running.on(InspectScreen)
+        await running.press("f4")
+        await running.until(lambda: "No model is loaded yet" in running.notices)
+        assert "top-p" not in running.seen
+        release.set()
+        await running.ready()
+        await running.press("f4")
+        await running.until(lambda: "top-p" in running.seen)
 
 
 async def test_keys_append_argmax_sampled_or_picked_tokens_and_take_back() -> None:
