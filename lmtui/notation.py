@@ -264,3 +264,9 @@ def lasting(seconds: float) -> str:
     if hours < 24:
         return f"{hours} h {minutes} min"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def location(text: str, offset: int) -> str:
+    """Format an offset in code points as LINE:COL, both from 1."""
+    line = text.count("\n", 0, offset) + 1
+    return f"{line}:{offset - text.rfind(chr(10), 0, offset)}"

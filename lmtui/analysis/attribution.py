@@ -23,7 +23,7 @@ from lmtui.engine.text.thinking import thinking_in
 from lmtui.engine.types import ChatTurn, Encoding, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
-from lmtui.notation import LN2
+from lmtui.notation import LN2, location
 from lmtui.text import visible_line, visible_token
 
 Granularity = Literal["word", "sentence", "line", "token", "turn"]
@@ -252,6 +252,10 @@ class Attribution:
         """Return where a part stands in all that is read."""
         offset = self.sources[effect.source].offset
         return effect.start + offset, effect.end + offset
+
+    def location_of(self, effect: Effect) -> str:
+        """Return where a part begins in the text of its source, as LINE:COL."""
+        return location(self.sources[effect.source].text, effect.words[0])
 
     def listed(
         self,

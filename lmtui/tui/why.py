@@ -32,7 +32,6 @@ from lmtui.analysis.attribution import (
     Source,
     pieces_of,
 )
-from lmtui.editing.positions import location_of
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
     Candidate,
@@ -46,7 +45,7 @@ from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
-from lmtui.tui.widgets.cells import clip, fit_best, progress_bar
+from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.token_cursor import TokenText
@@ -60,6 +59,7 @@ Part = tuple[Source, Effect]
 _FRAME = 4  # cells beside the text
 _NAME = 40  # cells of a target
 _UNITS: tuple[Granularity, ...] = ("turn", "sentence", "line", "word", "token")
+_FOOT = "t other parts · Tab list · Enter goes there · Esc closes"
 _AWAITED = "It is read first."
 _CHOOSE = "Arrows choose a part."
 NOTHING_BEFORE = "Nothing stands before it that could be left out."
@@ -195,11 +195,10 @@ writes around a message stays, and messages that were not sent are no parts.
                 with Vertical(id="right"):
                     yield Static("The strongest parts", id="heading")
                     yield self._list
-            yield Static(id="part")
             with Horizontal(id="panels"):
                 yield from self._panels
             yield Static(id="notes")
-            yield Static(id="foot")
+            yield Static(_FOOT, id="foot")
 
     def on_mount(self) -> None:
         self.query_one(TokenLegend).show("difference")
@@ -292,8 +291,13 @@ writes around a message stays, and messages that were not sent are no parts.
     def _show_panels(self, shown: list[tuple[Distribution, ScoredToken]]) -> None:
         for panel, (distribution, token) in zip(self._panels, shown, strict=False):
             panel.show(distribution, chosen=token)
+        title, effect = "Without the part", self._current
         if len(shown) < len(self._panels):
             self._panels[1].clear(self._missing or _CHOOSE)
+        elif effect is not None:
+            bits = notation.surprisal(effect.logprob_without)
+            title = f"{bits} bits without “{clip(effect.shown, _NAME)}”"
+        self._panels[1].title = title
 
     def _show_no_panels(self, error: LmtuiError) -> None:
         for panel in self._panels:
@@ -334,7 +338,7 @@ writes around a message stays, and messages that were not sent are no parts.
     def _row(self, subject: Attribution, effect: Effect) -> Content:
         source = subject.sources[effect.source]
         kind = _kind(source, effect)
-        place = "{}:{}".format(*location_of(source.text, effect.words[0]))
+        place = subject.location_of(effect)
         colour = "$prob-raw" if (effect.bits or 0.0) > 0 else "$cut"
         name = f"{source.name}: " if source.name else ""
         return Content.assemble(
@@ -345,15 +349,7 @@ writes around a message stays, and messages that were not sent are no parts.
 
     def _show_words(self) -> None:
         self._update("title", fit_best(self._titles(), self.size.width - _FRAME)[0])
-        self._update("part", self._part_words())
         self._update("notes", self._notes())
-        foot, done = "The model reads it first · Esc closes", len(self._effects)
-        if self._is_done:
-            foot = "t other parts · Tab list · Enter goes there · Esc closes"
-        elif self._subject and (planned := self._subject.planned):
-            bar = progress_bar(done / planned)
-            foot = f"{bar} {done:,} of {planned:,} parts left out · Esc closes"
-        self._update("foot", foot)
 
     def _titles(self) -> list[list[str]]:
         """Return forms of the title, from the longest to the shortest."""
@@ -374,15 +370,6 @@ writes around a message stays, and messages that were not sent are no parts.
     def _update(self, id_: str, words: str) -> None:
         self.query_one(f"#{id_}", Static).update(Content(words))
 
-    def _part_words(self) -> str:
-        subject, effect = self._subject, self._current
-        if effect is None or subject is None:
-            return _CHOOSE if self._effects else ""
-        kind = _kind(subject.sources[effect.source], effect)
-        bits = f"{notation.difference(effect.bits)} bits"
-        without = f"{notation.surprisal(effect.logprob_without)} bits without it"
-        return f"{kind} “{clip(effect.shown, _NAME)}” {bits}: {without}"
-
     @property
     def _missing(self) -> str:
         """Why no part has an effect; empty where one has, or may have."""
@@ -395,7 +382,8 @@ writes around a message stays, and messages that were not sent are no parts.
         if self._error is not None:
             return visible_line(f"{self._error}. {self._error.hint}")
         if not self._is_done:
-            return ""
+            planned = self._subject.planned if self._subject else 0
+            return f"{len(self._effects):,} of {planned:,} parts were left out so far."
         if self._missing:
             return self._missing
         if any(effect.as_tokens and effect.token is None for effect in self._effects):

@@ -124,13 +124,6 @@ def comparison_of(row: ScoredRow) -> list[RenderableType]:
     return parts
 
 
-def position(text: str, offset: int) -> str:
-    """Return the location LINE:COL of an offset in code points, both from 1."""
-    line = text.count("\n", 0, offset) + 1
-    column = offset - text.rfind("\n", 0, offset)
-    return f"{line}:{column}"
-
-
 def numbers(summary: Summary) -> Text:
     totals, info = summary.totals, summary.info
     known = figures(totals)
@@ -225,7 +218,7 @@ def _worst(row: ScoredRow, *, alternatives: bool) -> Table:
     for token, span in row.own.totals.worst()[:_LISTED]:
         surprisal = bits(token.logprob or 0.0)
         cells = [
-            Text(position(row.document.text, span[0])),
+            Text(notation.location(row.document.text, span[0])),
             Text(notation.in_bits(surprisal)),
             Text(notation.rank(token.rank)),
             _clipped(token.text, surprise_style(surprisal)),
@@ -306,7 +299,7 @@ def _changed(text: str, most_changed: Sequence[ComparedSpan]) -> Table:
         start, end = piece.span
         difference = piece.bits or 0.0
         table.add_row(
-            Text(position(text, start)),
+            Text(notation.location(text, start)),
             Text(notation.difference(difference)),
             Text(notation.surprisal(piece.logprob)),
             Text(notation.surprisal(piece.other_logprob)),

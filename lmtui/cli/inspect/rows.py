@@ -5,11 +5,14 @@ JSON and tab-separated values have the fields of a row's dataclass, by their nam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lmtui.cli.inspect.table import Table
 from lmtui.cli.output import Output
+
+Other = Mapping[str, Any] | None
+"""Fields of a row that another model has, by their names."""
 
 
 class RowWriter:
@@ -21,22 +24,15 @@ class RowWriter:
         self._output = Output()
         self._begun = False
 
-    def write(
-        self,
-        row: Any,
-        name: str,
-        other: Any = None,
-        others: Sequence[str] = (),
-        **more: object,
-    ) -> None:
+    def write(self, row: Any, name: str, other: Other = None, **more: object) -> None:
         """Write a row; `name` is its last cell in the table, and `more` are fields
-        before its own elsewhere. `other` is what another model has for the row, if it
-        has it, and `others` are the fields of that."""
+        before its own elsewhere. `other` are the fields that another model has for it,
+        None for what it has not."""
         if not (self._json or self._tsv):
             self._table.write(row, name, other)
             return
         fields = {**more, **{field: getattr(row, field) for field in row.__slots__}}
-        fields |= {f"other_{field}": getattr(other, field, None) for field in others}
+        fields |= {f"other_{field}": value for field, value in (other or {}).items()}
         if self._json:
             self._output.event({"event": self._event, **fields})
             return

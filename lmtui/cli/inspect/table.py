@@ -27,7 +27,7 @@ class Column:
     value: Callable[[Any], float | None]
     """Returns the number of a row: of a `ScoredRow`, but for other tables."""
     is_other: bool = False
-    """Whether it is that of the same row by another model."""
+    """Whether it is one of the fields that another model has, a mapping."""
 
 
 def _totals(name: str, *, other: bool = False) -> Callable[[ScoredRow], float | None]:
@@ -114,18 +114,18 @@ class Table:
             self.write(row, f"total of {files}")
 
     def write(self, row: Any, name: str, other: Any = None) -> None:
-        """Write a row; `other` is the same row by another model, where there is one."""
+        """Write a row; `other` are fields of it that another model has."""
         if not self._begun:
             self._begun = True
             heads = "".join(
                 f"{column.name:>{column.width}}" for column in self._columns
             )
             self._output.text(f"{heads}  {self._name}\n")
-        cells = ""
-        for column in self._columns:
-            of = other if column.is_other else row
-            number = None if of is None else column.value(of)
-            cells += f"{column.written(number):>{column.width}}"
+        rows = row, other
+        cells = "".join(
+            f"{column.written(column.value(rows[column.is_other])):>{column.width}}"
+            for column in self._columns
+        )
         name = visible_line(name)
         if self._output.is_terminal:
             name = _fitted(name, get_terminal_size().columns - len(cells) - 2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from lmtui import cancellation, notation
 from lmtui.analysis.attribution import (
@@ -25,7 +25,7 @@ from lmtui.cli.inspect.score import ModelScores, Rules
 from lmtui.cli.inspect.table import Column, Table
 from lmtui.cli.output import Output, adapter_field
 from lmtui.cli.progress import meter
-from lmtui.editing.positions import location_of, offset_of, parsed
+from lmtui.editing.positions import offset_of, parsed
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
@@ -43,13 +43,8 @@ def target_span(text: str, named: str) -> tuple[int, int]:
     Raises:
         LmtuiError: it is not named so, or the text has no such place.
     """
-    first, _, last = named.partition("-")
-    start = offset_of(text, *parsed(first))
-    end = offset_of(text, *parsed(last or first)) + 1
-    if end <= start:
-        hint = "Name the first place first."
-        raise LmtuiError("--why ends before it begins", named, hint)
-    return start, end
+    ends = [offset_of(text, *parsed(place)) for place in named.split("-", 1)]
+    return min(ends), max(ends) + 1
 
 
 def write_why(
@@ -80,37 +75,37 @@ def write_why(
             raise LmtuiError("there is nothing before the target", "", hint)
         table = Table(output, _columns(subject, two=len(engines) > 1), by)
         writer = RowWriter("unit", table, json=json, tsv=tsv)
-        fields = ("logprob_without", "bits") if compared else ()
 
         def report() -> None:
             shown(len(others) + len(effects), sum(each.planned for each in subjects))
+
+        def beside(effect: Effect) -> dict[str, object]:
+            fields = ("logprob_without", "bits") if compared else ()
+            return {field: getattr(both.get(effect), field, None) for field in fields}
 
         with cancellation.polling(report):
             for other in compared:
                 others |= {_named(other, e): e for e in other.effects(by)}
             for effect in subject.effects(by):
                 effects.append(effect)
-                if beside := others.get(_named(subject, effect)):
-                    both[effect] = beside
+                if same := others.get(_named(subject, effect)):
+                    both[effect] = same
                 if json or tsv:
                     shown.pause()
                     origin = _origin(subject, effect)
-                    writer.write(effect, "", beside, fields, **origin)
+                    writer.write(effect, "", beside(effect), **origin)
         if page:
             page.explain(subject, effects, by)
         elif json:
             output.event(_summary(document, subjects, by))
         elif not tsv:
             listed, hidden = subject.listed(effects, both)
-            about = [f"each {by} was left out by itself", *filter(None, [hidden])]
-            names = short_labels(*(each.engine.info.label for each in subjects))
-            said = map(_probability, subjects, names)
-            lines = [*said, "; ".join(about), *_notes(effects)]
             shown.pause()
             for effect in listed:
                 name = subject.sources[effect.source].name
                 words = f"{name}: " if name else ""
-                writer.write(effect, words + _short(effect.shown), both.get(effect))
+                writer.write(effect, words + _short(effect.shown), beside(effect))
+            lines = _about(subjects, effects, by, hidden)
             output.text("\n" + "".join(f"{line}\n" for line in lines))
 
 
@@ -150,16 +145,10 @@ def _named(subject: Attribution, effect: Effect) -> tuple[str, int, int]:
 
 
 def _columns(subject: Attribution, *, two: bool) -> Sequence[Column]:
-    def first_letter(effect: Effect) -> int:
-        return subject.sources[effect.source].offset + effect.words[0]
-
-    def place(at: int) -> str:
-        source = next(s for s in subject.sources if s.start <= at < s.end)
-        return "{}:{}".format(*location_of(source.text, at - source.offset))
-
     bits = Column("bits", 9, notation.difference, attrgetter("bits"))
-    beside = [replace(bits, name="other", is_other=True)] if two else []
-    return bits, *beside, Column("line:col", 10, place, first_letter)
+    other = replace(bits, name="other", value=itemgetter("bits"), is_other=True)
+    where = Column("line:col", 10, subject.location_of, lambda effect: effect)
+    return (bits, other, where) if two else (bits, where)
 
 
 def _origin(subject: Attribution, effect: Effect) -> dict[str, object]:
@@ -194,18 +183,23 @@ def _summary(
     return about | {"by": by, "start": start, "end": end, "text": target}
 
 
-def _probability(subject: Attribution, model: str) -> str:
-    """Return what was asked of a model, and how probable it finds that."""
-    target = _short(visible_token(subject.text[subject.at :]))
-    bits = notation.surprisal(subject.logprob)
-    said = f"“{target}” by {visible_line(model)}: {bits} bits"
-    if subject.logprob_without_all is None:
-        return said
-    alone = notation.surprisal(subject.logprob_without_all)
-    return f"{said}; {alone} without any text before it"
-
-
-def _notes(effects: Sequence[Effect]) -> Iterator[str]:
+def _about(
+    subjects: Sequence[Attribution],
+    effects: Sequence[Effect],
+    by: Granularity,
+    hidden: str,
+) -> Iterator[str]:
+    """Yield how probable each model finds what was asked, and what the effects are."""
+    names = short_labels(*(subject.engine.info.label for subject in subjects))
+    for subject, name in zip(subjects, names, strict=True):
+        target = _short(visible_token(subject.text[subject.at :]))
+        said = f"“{target}” by {visible_line(name)}: "
+        said += f"{notation.surprisal(subject.logprob)} bits"
+        if subject.logprob_without_all is not None:
+            alone = notation.surprisal(subject.logprob_without_all)
+            said += f"; {alone} without any text before it"
+        yield said
+    yield f"each {by} was left out by itself" + (f"; {hidden}" if hidden else "")
     if any(effect.as_tokens and effect.token is None for effect in effects):
         yield AS_TOKENS
     yield "+ made it likelier, − less likely; two that say the same can each have none"

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from lmtui import notation
 from lmtui.analysis.words import Word
@@ -19,17 +18,18 @@ from lmtui.cli.inspect.table import Column, Table
 from lmtui.cli.output import Output
 from lmtui.text import visible_line
 
-_BITS = Column("bits", 8, notation.surprisal, attrgetter("logprob"))
+_FIELDS = ("surprisal", "logprob", "naive_logprob", "entropy")
+"""Those that another model has."""
 _COLUMNS = (
     Column("sentence", 8, notation.count, attrgetter("sentence")),
     Column("start", 8, notation.count, attrgetter("start")),
     Column("end", 8, notation.count, attrgetter("end")),
     Column("tokens", 7, notation.count, attrgetter("tokens")),
-    _BITS,
+    Column("bits", 8, notation.surprisal, attrgetter("logprob")),
     Column("naive", 8, notation.surprisal, attrgetter("naive_logprob")),
     Column("entropy", 8, notation.entropy, attrgetter("entropy")),
 )
-_OTHERS = ("surprisal", "logprob", "naive_logprob", "entropy")
+_OTHER = Column("other", 8, notation.surprisal, itemgetter("logprob"), is_other=True)
 
 
 def word_writer(*, json: bool, tsv: bool, many: bool, two: bool) -> WriteScores:
@@ -37,10 +37,9 @@ def word_writer(*, json: bool, tsv: bool, many: bool, two: bool) -> WriteScores:
     by side, and then their totals, in JSON those of its tokens; of `many` texts, a
     table names each."""
     output = Output()
-    other = replace(_BITS, name="other", is_other=True)
-    table = Table(output, (*_COLUMNS, other) if two else _COLUMNS, "word")
+    table = Table(output, (*_COLUMNS, _OTHER) if two else _COLUMNS, "word")
     rows = RowWriter("word", table, json=json, tsv=tsv)
-    others = _OTHERS if two else ()
+    fields = _FIELDS if two else ()
 
     def write(scores: TextScores) -> None:
         is_table, name = not (json or tsv), scores.document.name
@@ -48,7 +47,8 @@ def word_writer(*, json: bool, tsv: bool, many: bool, two: bool) -> WriteScores:
             output.text(f"{visible_line(name)}\n")
         own_words, other_words = [], []
         for word, beside in scores.words():
-            rows.write(word, word.word, beside, others, file=name)
+            other = {field: getattr(beside, field, None) for field in fields}
+            rows.write(word, word.word, other, file=name)
             own_words.append(word)
             if beside:
                 other_words.append(beside)
@@ -57,14 +57,11 @@ def word_writer(*, json: bool, tsv: bool, many: bool, two: bool) -> WriteScores:
         if is_table:
             from lmtui.cli.inspect.plain import model_name  # few outputs need Rich
 
-            summaries = scores.row().summaries
-            for words, summary in zip(
-                (own_words, other_words), summaries, strict=False
-            ):
+            written = own_words, other_words
+            for words, summary in zip(written, scores.row().summaries, strict=False):
                 bos = "with" if summary.bos else "without"
-                output.text(
-                    f"\n{_totals(words)}\n{model_name(summary.info)}, {bos} BOS\n"
-                )
+                model = f"{model_name(summary.info)}, {bos} BOS"
+                output.text(f"\n{_totals(words)}\n{model}\n")
             output.text("\n" * many)
 
     return write

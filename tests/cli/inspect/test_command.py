@@ -18,7 +18,6 @@ from lmtui.cli.inspect.json_output import write_tokens
 from lmtui.cli.inspect.plain import (
     DIFFERENCE,
     SURPRISE,
-    position,
     surprise_style,
     write_plain,
 )
@@ -356,7 +355,7 @@ def test_plain_draws_the_whole_text(text: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_positions_count_from_one() -> None:
-    found = [position("ab\ncé\n\nd", offset) for offset in (0, 1, 3, 4, 7)]
+    found = [notation.location("ab\ncé\n\nd", offset) for offset in (0, 1, 3, 4, 7)]
     assert found == ["1:1", "1:2", "2:1", "2:2", "4:1"]
 
 
