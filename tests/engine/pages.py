@@ -81,3 +81,23 @@ SLIPS = (
 )
 """In the order of the text, each as (wrong, right). They were planted before the rules
 were written, by someone who did not know them."""
+
+SENTENCES = (
+    ("The cat licked it's paw.", "The cat licked its paw."),
+    ("Its a nice day.", "It's a nice day."),
+    ("The dog wagged it's tail.", "The dog wagged its tail."),
+    ("The team lost it's way due to it's size.",
+     "The team lost its way due to its size."),
+    ("Your late again.", "You're late again."),
+    ("You should of told me.", "You should have told me."),
+    ("I would like a peace of cake.", "I would like a piece of cake."),
+    ("He effects my mood.", "He affects my mood."),
+    ("They was happy.", "They were happy."),
+    ("She go to school every day.", "She goes to school every day."),
+    ("I have went home.", "I have gone home."),
+    ("There are less people than before.", "There are fewer people than before."),
+    ("The principle reason is clear.", "The principal reason is clear."),
+    ("Loose the weight.", "Lose the weight."),
+    ("I recieved alot of mail.", "I received a lot of mail."),
+)  # fmt: skip
+"""Sentences with slips, and without them."""
