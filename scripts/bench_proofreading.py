@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pydoc_data import topics
 
 from lmtui.engine.document.types import Correction
-from lmtui.engine.document.typos import FUNCTION_WORDS, EditKind
+from lmtui.engine.document.typos import PREPOSITIONS, EditKind
 from lmtui.engine.document.words import spans_of_words
 from lmtui.engine.engine import LocalEngine
 
@@ -26,7 +26,7 @@ WORDS = 4_000
 KINDS = ("swapped neighbours", "doubled word", "misspelt word", "wrong preposition")
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_PREPOSITIONS = sorted(next(iter(FUNCTION_WORDS)))
+_PREPOSITIONS = sorted(PREPOSITIONS)
 _CODE = re.compile(r"[`_={}\[\]<>|*\\]|\(\)|::|>>>|http")
 
 

@@ -28,7 +28,7 @@ COSTS = {
     EditKind.CONFUSED: 2.0,
     EditKind.INFLECTED: 4.0,
     EditKind.SIMILAR: 13.0,
-    EditKind.FUNCTION_WORD: 11.0,
+    EditKind.PREPOSITION: 11.0,
     EditKind.SWAPPED: 8.0,
     EditKind.DOUBLED: 2.0,
 }
@@ -42,7 +42,6 @@ _MOST = 6  # other spellings that are scored at a place
 _FOLLOWING = 2  # tokens after a place that are scored: more may hold the next slip
 _MORE = 1.5  # bits of two words above what a change costs for it to be tried
 _PART = 16  # words of a part without corrections
-
 _AROUND = 50_000  # code points on each side of what is read, for the writer's own words
 
 

@@ -28,22 +28,17 @@ class EditKind(StrEnum):
     """Another form of the same word, by number or tense."""
     SIMILAR = "similar word"
     """One word in place of another that is spelt almost the same."""
-    FUNCTION_WORD = "function word"
-    """Another word of the same small class, such as a preposition."""
+    PREPOSITION = "preposition"
+    """One preposition in place of another."""
     SWAPPED = "swapped words"
     DOUBLED = "doubled word"
 
 
-FUNCTION_WORDS = tuple(
-    frozenset(line.split())
-    for line in (
-        "in on at of to for from with by about into onto over under after before "
-        "between through during against upon within without as",
-        "a an the",
-        "this that these those",
-    )
-)
-"""Classes of words that are often confused with each other."""
+_PREPOSITIONS = """
+in on at of to for from with by about into onto over under after before between through
+during against upon within without as
+"""
+PREPOSITIONS = frozenset(_PREPOSITIONS.split())
 
 _GROUPS = """
 its, it's; their, there, they're; your, you're; whose, who's; then, than; to, too, two;
@@ -103,11 +98,8 @@ _SMALL = (
     "of|that|is|was|and|or|in|to|for|behind|which|has|as|on|at|by|from|you|we|i|they|"
     "he|she|it|can|should|must|may|will|also|here|then"
 )
-_OWNED = "(my|your|his|her|its|our|their)"
-_OBJECT = (
-    "(a|an|the|more|less|no|any|my|your|his|her|its|our|their|it|them|us|me|you|"
-    "hardly|only)"
-)
+_OWNED = "my|your|his|her|its|our|their"
+_OBJECT = f"(a|an|the|more|less|no|any|it|them|us|me|you|hardly|only|{_OWNED})"
 _COMPARED = (
     "more|less|fewer|rather|better|worse|larger|smaller|greater|higher|lower|faster|"
     "slower|older|newer|longer|shorter|earlier|easier|cheaper|harder"
@@ -130,16 +122,12 @@ _TABLE = rf"""
 ! (he|she|it) <(?:don't|dont)> = doesn't
 (he|she|it) <(?:have|are)> = has, is
 ! (the|a|our|your|his|its|their) <principle> (?!(?:{_SMALL})\b)\w+ = principal
-! <loose> {_OWNED} = lose
-! <loose> (the|a|an|all|data|track|sight|time|weight) = lose
+! <loose> (the|a|an|all|data|track|sight|time|weight|{_OWNED}) = lose
 ! ({_MODAL}|to|not|never|don't|won't|you|we|they|i) <loose> = lose
 ! (he|she|it) <effects> = affects
 ! ({_MODAL}|not|won't|doesn't|can't) <effect> = affect
 ! (the|an|no|any|side|little) <affect> = effect
 ! <(?:alot|alots)> = a lot
-! <aswell> = as well
-! <infact> = in fact
-! <noone> = no one
 ! <eachother> = each other
 ! \w+ <suppose> to = supposed
 (turn|turned|take|took|switch|switched|cut|put|log|set|shut|get|far) <of> = off
@@ -151,8 +139,8 @@ _TABLE = rf"""
 ({_PRONOUN}|to|people) <(\w\w+)s> = \1
 ({_PRONOUN}|to|people) <(\w+)es> = \1
 ? (?!(?:this|his|its|is|was|has|as|us)\b)\w+s <(\w\w+)s> = \1
-? {_OWNED} \w+[^\Ws] <(\w\w+[^\Ws])> {_OBJECT} = \1s
-? (the|a|an|this|that|each|every) \w+[^\Ws] <(\w\w+[^\Ws])> {_OBJECT} = \1s
+? (the|a|an|each|every|{_OWNED}) \w+[^\Ws] <(\w\w+[^\Ws])> {_OBJECT} = \1s
+<this> (?!(?:is|was|has|does|as)\b)\w+[^\Ws]s = these
 <(\w\w+)'s> (are|were|have|and|or|of|in|for|that|which) = \1s
 <a> [aeiou]\w+ = an
 <an> [b-df-hj-np-tv-z]\w+ = a
@@ -168,10 +156,9 @@ _AROUND = 40  # code points on each side that a rule looks at
 
 Span = tuple[int, int]
 """Start and end in a text, in code points."""
-Rule = tuple[re.Pattern[str], tuple[str, ...], EditKind]
 
 
-def _rule(line: str) -> Rule:
+def _rule(line: str) -> tuple[re.Pattern[str], tuple[str, ...], EditKind]:
     """Read a rule; groups of its context capture nothing."""
     pattern, meant = line.lstrip("?! ").rsplit(" = ", 1)
     before, word, after = re.split("[<>]", pattern)
@@ -236,13 +223,12 @@ def spelled_like(plain: str) -> dict[str, EditKind]:
 
 
 def similar_words(plain: str, vocabulary: Collection[str]) -> dict[str, EditKind]:
-    """Return other words of the class of a function word, and the words of a
-    vocabulary that are one edit away."""
+    """Return the words of a vocabulary that are one edit away, and other prepositions
+    in place of one."""
     near = sorted(_edits(plain).intersection(vocabulary))
     others = dict.fromkeys(near, EditKind.SIMILAR)
-    for group in FUNCTION_WORDS:
-        if plain in group:
-            others |= dict.fromkeys(sorted(group), EditKind.FUNCTION_WORD)
+    if plain in PREPOSITIONS:
+        others |= dict.fromkeys(sorted(PREPOSITIONS), EditKind.PREPOSITION)
     return others
 
 

@@ -44,6 +44,7 @@ CORRECTION_LIMITS = (
 NOT_ENGLISH = "The text is not English; only English is proofread."
 _CORRECTIONS_FOOT = "a apply · A all but ? · i ignore · n next in text · Enter there"
 _DROPPED = "(dropped)"
+_READING = "reading"
 
 SURPRISES = "What surprised the model most"
 EMPTY = "Nothing is scored yet; the words come here as they are scored."
@@ -188,21 +189,22 @@ as long as the text stays, and reading goes on where it was stopped.
         self._proofread = proofread
         self._apply, self._show_in_text, self._stop_reading = apply, show, stop
         self._shown_correction: Correction | None = None
-        self._is_reading = not proofread.is_read
-        self._status = self._last_action = ""
+        self._status = "" if proofread.is_read else _READING
+        self._last_action = ""
         super().__init__("Corrections by the model", self._picker_rows())
 
     def show(self, *, last_action: str = "") -> None:
-        self._is_reading = self._is_reading and not self._proofread.is_read
+        if self._proofread.is_read and self._status == _READING:
+            self._status = ""
         self._last_action = last_action
         self.show_rows(self._picker_rows())
 
     def stopped(self) -> None:
-        self._is_reading, self._status = False, "stopped"
+        self._status = "stopped"
         self.show()
 
     def show_error(self, error: LmtuiError) -> None:
-        self._is_reading, self._status = False, visible_line(str(error))
+        self._status = visible_line(str(error))
         self.show()
 
     def action_apply(self) -> None:
@@ -231,15 +233,15 @@ as long as the text stays, and reading goes on where it was stopped.
         self._show_in_text(self.marked)
 
     def action_stop(self) -> None:
-        if not self._is_reading:
+        if self._status == _READING:
+            self._stop_reading()
+            self.stopped()
+        else:
             self.dismiss(None)
-            return
-        self._stop_reading()
-        self.stopped()
 
     def _picker_rows(self) -> PickerRows[Correction]:
         proofread, rows = self._proofread, tuple(self._proofread.corrections)
-        closing = f"Esc {'stops' if self._is_reading else 'closes'}"
+        closing = f"Esc {'stops' if self._status == _READING else 'closes'}"
         return PickerRows(
             rows,
             correction_rows(proofread, rows),
@@ -254,7 +256,7 @@ as long as the text stays, and reading goes on where it was stopped.
             return NOT_ENGLISH
         if proofread.is_read and not proofread.found:
             return f"{NO_CORRECTIONS}\n{CORRECTION_LIMITS}"
-        parts = [self._status or ("reading" if self._is_reading else "")]
+        parts = [self._status]
         if not proofread.is_read:
             parts.append(f"{percent(proofread.share)} of the text read")
         if self._last_action:

@@ -10,17 +10,12 @@ from lmtui.engine.document.types import Correction, ProofreadPart
 from lmtui.tui.dialogs import uncover
 from lmtui.tui.editor.offers import OfferController
 from lmtui.tui.editor.pickers import CorrectionsScreen
-from lmtui.tui.model_state import ModelState
 from lmtui.worker.partial_answers import proofread_parts
 from lmtui.worker.requests import Slot
 
 
 class ProofreadController(OfferController):
     _proofread: ProofreadText | None = None
-
-    def follow_model(self, state: ModelState) -> None:
-        super().follow_model(state)
-        self._proofread = None
 
     def ask(self) -> None:
         """List the corrections of the selection, or of the text. While the text stays

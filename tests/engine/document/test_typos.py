@@ -31,8 +31,8 @@ def found(
     ("text", "word", "right", "kind"),
     [
         ("the farm of a letter", "farm", "the form of a letter", EditKind.SIMILAR),
-        ("The horse of old", "of", "The horse on old", EditKind.FUNCTION_WORD),
-        ("Of course", "Of", "On course", EditKind.FUNCTION_WORD),
+        ("The horse of old", "of", "The horse on old", EditKind.PREPOSITION),
+        ("Of course", "Of", "On course", EditKind.PREPOSITION),
         ("It's light", "It's", "Its light", EditKind.CONFUSED),
         ("at the see", "see", "at the sea", EditKind.CONFUSED),
         ("It’s light", "It’s", "Its light", EditKind.CONFUSED),
