@@ -223,9 +223,9 @@ async def why(drawing: Drawing) -> None:
     await drawing.press("ctrl+end", "left", "w")
     await drawing.shows("Enter goes there")
     await drawing.press("t", "t")
-    await drawing.shows("word “speak”")
+    await drawing.shows("without “speak”")
     await drawing.press("tab", "down")
-    await drawing.shows("word “Paris.”")
+    await drawing.shows("without “Paris.”")
     await drawing.until(lambda: drawing.seen.count("as unsure as") == 2)
 
 
