@@ -14,6 +14,8 @@ from rich.cells import cell_len
 
 from lmtui.editing.corrections import ProofreadText
 from lmtui.engine.document.types import Correction, ProofreadPart
+from lmtui.engine.engine import LocalEngine
+from lmtui.models.load import load
 from lmtui.notation import LN2
 from lmtui.tui.editor.pickers import (
     CORRECTION_LIMITS,
@@ -234,3 +236,29 @@ def test_correction_rows_align_hostile_texts(words: str) -> None:
     rows = correction_rows(read, found)
     assert safe("".join(row.plain for row in rows))
     assert {cell_len(row.plain[: row.plain.index(":")]) for row in rows} == {13}
+
+
+@pytest.mark.real
+@pytest.mark.timeout(600)
+async def test_the_same_slip_is_found_again_and_again(
+    tmp_path: Path, default_home: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMTUI_HOME", str(default_home))
+        engine = LocalEngine(load(quantize="auto"))
+    text = (
+        "The cat licked it's paw. Its a nice day. The dog wagged it's tail.\n"
+        "The team lost it's way due to it's size. Run `teh` or \"recieve\".\n"
+    )
+    async with writing(tmp_path, engine, text=text) as writer:  # type: ignore[arg-type]
+        await writer.press("alt+k")
+        await writer.running.on(CorrectionsScreen)
+        await writer.until(lambda: "Esc closes" in writer.seen)
+        found = writer.seen.count("it's → its")
+        assert found >= 3  # of 4
+        while "0 corrections" not in writer.seen:
+            await writer.press("a")
+        await writer.until(lambda: "0 corrections" in writer.seen)
+        changed = text.replace("Its a", "It's a")
+        assert writer.editor.text.count("its ") == found
+        assert writer.editor.text.replace("its ", "it's ") == changed
