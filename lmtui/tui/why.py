@@ -101,10 +101,6 @@ class WhyController(Controller):
 class PartsText(TokenText):
     """The text that was read, its parts shaded by their effects."""
 
-    unused_keys = ("tokens.next-surprise", "tokens.previous-surprise", "tokens.measure",
-                   "tokens.spaces", "tokens.select-left", "tokens.select-right",
-                   "tokens.select-up", "tokens.select-down")  # fmt: skip
-
     def __init__(self) -> None:
         super().__init__()
         self.empty = "The text appears here once it is tokenized."
