@@ -127,7 +127,8 @@ class PartsText(TokenText):
         self.show(tokens, index, own=bisect_left(starts, at))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("surprise", "measure", "spaces") or True in parameters:
+        selects = any(each is True for each in parameters)  # 1 is a step
+        if selects or action in ("surprise", "measure", "spaces"):
             return False
         return super().check_action(action, parameters)
 

@@ -30,7 +30,7 @@ from lmtui.surprisal_scale import SIGNED
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.options import ChatOptions
 from lmtui.tui.inspect_source import InspectSource
-from lmtui.tui.why import NOTHING_BEFORE, NOTHING_LEFT, WhyScreen
+from lmtui.tui.why import NOTHING_BEFORE, NOTHING_LEFT, PartsText, WhyScreen
 from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import Chat, chat
@@ -165,6 +165,19 @@ async def test_other_parts_and_back_to_the_text() -> None:
         await inspector.press("escape")
         await inspector.until(lambda: inspector.screen.is_current)
         assert inspector.view.index == chosen.start
+
+
+async def test_arrows_move_over_the_text_both_ways_and_select_nothing() -> None:
+    async with inspecting(TEXT) as inspector:
+        page = await asked(inspector, len(TEXT) - 1)
+        text = page.query_one(PartsText)
+        text.focus()
+        await inspector.press("home", "right")
+        assert text.index == 1
+        await inspector.press("left")
+        assert text.index == 0
+        await inspector.press("shift+right")
+        assert text.selection is None
 
 
 async def test_selection_is_the_target() -> None:
