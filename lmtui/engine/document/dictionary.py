@@ -25,10 +25,11 @@ _BRITISH = (
     ("l(ed|ing|ers?|or)$", r"ll\1"),
     ("og(s?)$", r"ogue\1"),
     ("ense", "ence"),
+    ("s$", ""),
     (r"^(?:re|un|pre|sub|non|mis|multi|auto|meta|micro|web|key)(?=\w{5})", ""),
 )
-"""American spellings, of which the list has not all, and the British ones; and prefixes
-that words have."""
+"""American spellings, of which the list has not all, and the British ones; and plurals
+and prefixes."""
 _CONTRACTIONS = ("shan't", "mightn't", "oughtn't", "daren't", "ain't", "y'all")
 _AMERICAN = 5  # letters of a word with such a spelling
 _ENDINGS = ("", "s", "d", "ll", "re", "ve")

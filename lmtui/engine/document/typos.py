@@ -138,12 +138,12 @@ _TABLE = rf"""
 ({_SINGULAR}) <(\w+)y> = \1ies
 ({_PRONOUN}|to|people) <(\w\w+)s> = \1
 ({_PRONOUN}|to|people) <(\w+)es> = \1
-? (?!(?:this|his|its|is|was|has|as|us)\b)\w+s <(\w\w+)s> = \1
+? (?!(?:this|his|its|is|was|has|as|us)\b)\w+s <(?!others)(\w\w+)s> = \1
 ? (the|a|an|each|every|{_OWNED}) \w+[^\Ws] <(\w\w+[^\Ws])> {_OBJECT} = \1s
 <this> (?!(?:is|was|has|does|as)\b)\w+[^\Ws]s = these
 <(\w\w+)'s> (are|were|have|and|or|of|in|for|that|which) = \1s
-<a> [aeiou]\w+ = an
-<an> [b-df-hj-np-tv-z]\w+ = a
+? <a> [aeio]\w+ = an
+? <an> [bcdfgjklmnpqrstvwxyz]\w*[aeiouy]\w* = a
 """
 """Rules over neighbours: a word in angle brackets among others (regular expressions),
 and what may be meant; `!` where the word can hardly be right, `?` where it often is."""
@@ -207,10 +207,11 @@ def confused_with(text: str, start: int, end: int) -> dict[str, EditKind]:
 
 def spelled_like(plain: str) -> dict[str, EditKind]:
     """Return the words of the dictionary near one that is not in it, and the pairs of
-    common words that it joins."""
+    common words that it joins. Few slips change the first letter; names do."""
     known, common = dictionary(), common_words()
     stem, apostrophe, ending = plain.partition("'")
-    near = known & _edits(plain)
+    starts = plain[0], plain[1::-1]
+    near = {other for other in known & _edits(plain) if other.startswith(starts)}
     if apostrophe:
         near |= {f"{other}'{ending}" for other in known & _edits(stem)}
     pairs = ((plain[:at], plain[at:]) for at in range(2, len(plain) - 1))
