@@ -43,12 +43,12 @@ _OFTEN = 3  # times that a writer does not slip in the same way
 _NOT_PROSE = re.compile(
     r"""
     ```.*?(?:```|\Z) | `(?:[^`\n]|\n(?!\s*\n))+?[`']  # code
-    | "(?:[^"\n]|\n(?!\s*\n))*" | “(?:[^”\n]|\n(?!\s*\n))*”  # quotations
-    | ‘(?:[^’\n]|\n(?!\s*\n)|(?<=\w)’(?=\w))*’(?!\w)
+    | "(?:[^"\n]|\n(?!\s*\n))*" | “(?:[^“”\n]|\n(?!\s*\n))*”  # quotations
+    | ‘(?:[^‘’\n]|\n(?!\s*\n)|(?<=\w)’(?=\w))*’(?!\w)
     | (?<!\w)'(?=\S)(?:[^'\n]|\n(?!\s*\n)|(?<=\w)'(?=\w))*'(?!\w)
-    | \w+[ ]?\(\d\w?\)  # a manual page
-    | \w+[-‐‑]\n\s*\w+  # a word that a line break divides
-    | \S*(?:[`/\\@\#$=_<>{}\[\]~|&]|\w[-.:‐‑]\w|\w\()\S*  # names, addresses
+    | \b\w+[ ]?\(\d\w?\)  # a manual page
+    | \b\w+[-‐‑]\n\s*\w+  # a word that a line break divides
+    | (?<!\S)\S*?(?:[`/\\@\#$=_<>{}\[\]~|&]|\w[-.:‐‑]\w|\w\()\S*  # names, addresses
     | (?<!\S)-+\w\S*
     """,
     re.VERBOSE | re.DOTALL,

@@ -23,7 +23,7 @@ from lmtui.engine.document.typos import EditKind, Span, slips
 from lmtui.engine.document.words import spans_of_words
 
 COSTS = {
-    EditKind.UNKNOWN: -1.0,
+    EditKind.UNKNOWN: 1.0,
     EditKind.UNGRAMMATICAL: -6.0,
     EditKind.CONFUSED: 2.0,
     EditKind.INFLECTED: 4.0,

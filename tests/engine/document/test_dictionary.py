@@ -66,6 +66,13 @@ def test_text_in_another_language_is_not_looked_up() -> None:
     assert is_english([])
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", ["a", "a.", "'", '"', "`", "‘a", "“a", "(", "a-"])
+def test_long_line_without_spaces_is_read_at_once(part: str) -> None:
+    words = prose_words(f"It is here, where we read more.\n{part * 100_000}")
+    assert words is not None and set(words) >= {0, 3, 6}
+
+
 def test_clean_page_is_spelt_right() -> None:
     assert len(misspelt(CLEAN)) <= 1
 
