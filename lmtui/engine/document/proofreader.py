@@ -27,7 +27,7 @@ COSTS = {
     EditKind.UNGRAMMATICAL: -6.0,
     EditKind.CONFUSED: 2.0,
     EditKind.INFLECTED: 4.0,
-    EditKind.SIMILAR: 13.0,
+    EditKind.SIMILAR: 14.0,
     EditKind.PREPOSITION: 11.0,
     EditKind.SWAPPED: 8.0,
     EditKind.DOUBLED: 2.0,
