@@ -22,14 +22,16 @@ class ProofreadText:
         self.found: list[Correction] = []
         """All corrections, in the order of the text."""
         self.applied: list[Correction] = []
-        self.ignored: list[Correction] = []
-        self.is_english = True
+        self._ignored: set[tuple[str, str]] = set()
 
     @property
     def corrections(self) -> list[Correction]:
         """Those that are neither applied nor ignored, in the order of the text."""
-        done = (*self.applied, *self.ignored)
-        return [correction for correction in self.found if correction not in done]
+        return [
+            each
+            for each in self.found
+            if each not in self.applied and self._change(each) not in self._ignored
+        ]
 
     @property
     def current(self) -> str:
@@ -47,19 +49,11 @@ class ProofreadText:
 
     def add(self, part: ProofreadPart) -> None:
         self.reached = part.end
-        self.is_english = part.is_english
-        known = set(map(self._change, self.ignored))
         self.found += part.corrections
-        self.ignored += [
-            each for each in part.corrections if self._change(each) in known
-        ]
 
     def ignore(self, correction: Correction) -> None:
         """Ignore a correction, and all of the same words."""
-        change = self._change(correction)
-        self.ignored += [
-            each for each in self.corrections if self._change(each) == change
-        ]
+        self._ignored.add(self._change(correction))
 
     def _change(self, correction: Correction) -> tuple[str, str]:
         return self.original(correction).lower(), correction.text.lower()

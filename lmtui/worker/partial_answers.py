@@ -47,9 +47,8 @@ def emit_each(
 def proofread_parts(
     text: str, start: int, end: int, known: Sequence[Correction] = ()
 ) -> Callable[[Engine, Context], None]:
-    """Return a request that proofreads a part of a text, and emits one part of it after
-    the other; it goes on where the last one ended. `known` are the corrections before
-    it."""
+    """Return a request that proofreads a text, emitting one part of it after the other;
+    it goes on where it was stopped. `known` are the corrections before it."""
     reached, found = start, [*known]
 
     def run(engine: Engine, context: Context) -> None:

@@ -64,7 +64,7 @@ def test_ignored_change_is_removed_wherever_it_is() -> None:
     read.ignore(read.corrections[1])
     read.add(ProofreadPart(14, tuple(found[3:])))
     assert [each.text for each in read.corrections] == ["on"]
-    assert (len(read.ignored), read.current) == (3, read.text)
+    assert (read.applied, read.current) == ([], read.text)
 
 
 def test_proofread_text_knows_how_much_is_read() -> None:

@@ -88,7 +88,7 @@ def _counts() -> dict[str, int]:
 def is_known(word: str) -> bool:
     """Return whether a word is spelt right: in the dictionary, in its British spelling,
     with an ending after an apostrophe, or joined from two common words."""
-    plain, words = _normalised(word), dictionary()
+    plain, words = normalised(word), dictionary()
     stem, apostrophe, ending = plain.partition("'")
     if plain in words or (ending in _ENDINGS and apostrophe and stem in words):
         return True
@@ -103,7 +103,7 @@ def is_known(word: str) -> bool:
     )
 
 
-def _normalised(word: str) -> str:
+def normalised(word: str) -> str:
     """Return a word in lower case, without accents, with straight apostrophes."""
     apart = unicodedata.normalize("NFD", word.lower().replace("’", "'"))
     return "".join(

@@ -9,8 +9,8 @@ found is taken as made: a model that has read a mistake believes it. Knows no sc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 
@@ -21,8 +21,9 @@ from lmtui.engine.document.span_scorer import SpanScorer, span_scorer_at
 from lmtui.engine.document.types import Correction, ProofreadPart, corrected
 from lmtui.engine.document.typos import EditKind, Span, slips
 from lmtui.engine.document.words import spans_of_words
+from lmtui.errors import LmtuiError
 
-COSTS = {
+COSTS: Mapping[str, float] = {
     EditKind.UNKNOWN: 1.0,
     EditKind.UNGRAMMATICAL: -6.0,
     EditKind.CONFUSED: 2.0,
@@ -45,13 +46,8 @@ _PART = 16  # words of a part without corrections
 _AROUND = 50_000  # code points on each side of what is read, for the writer's own words
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """Word of a text."""
-
-    span: Span
-    spelling: Spelling | None
-    """None where it is not corrected."""
+_Word = tuple[Span, Spelling | None]
+"""Place of a word, and None where it is not corrected."""
 
 
 class Proofreader:
@@ -66,19 +62,22 @@ class Proofreader:
         """Proofread the words from `start` to `end`, after the corrections that are
         `known` before them; yield one part after the other, the last of which ends at
         `end`.
+
+        Raises:
+            LmtuiError: the text is not English.
         """
         first = max(0, start - _AROUND)
         prose = prose_words(text[first : end + _AROUND])
         if prose is None:
-            yield ProofreadPart(end, (), is_english=False)
-            return
+            hint = "Only English is proofread."
+            raise LmtuiError("the text is not English", "", hint)
         clean, reached = corrected(text, known), start
         while True:
             # 1) the next words, in the text with all corrections so far
             moved = len(clean) - len(text)
             at, last = reached + moved, end + moved
             words = [
-                _Word((at + a, at + b), prose.get(reached - first + a))
+                ((at + a, at + b), prose.get(reached - first + a))
                 for a, b in islice(spans_of_words(clean[at:last]), _PART + 1)
             ]
             # 2) a part ends after a correction, or after so many words
@@ -88,7 +87,7 @@ class Proofreader:
                 reached = made.end
                 yield ProofreadPart(reached, (made,))
             elif len(words) > _PART:
-                reached = words[_PART].span[0] - moved
+                reached = words[_PART][0][0] - moved
                 yield ProofreadPart(reached, ())
             else:
                 yield ProofreadPart(end, ())
@@ -96,7 +95,7 @@ class Proofreader:
 
     def _first_correction(self, text: str, words: Sequence[_Word]) -> Correction | None:
         """Return the first correction of neighbouring words."""
-        bits = [*self._surprisals(text, [word.span for word in words]), 0.0]
+        bits = [*self._surprisals(text, [span for span, _ in words]), 0.0]
         for index, word in enumerate(words[:_PART]):
             after = words[index + 1] if index + 1 < len(words) else None
             if made := self._correction(text, word, after, bits[index : index + 2]):
@@ -124,26 +123,22 @@ class Proofreader:
         """Return the best correction of a word, or of both words, that gains more than
         it costs."""
         # 1) what may be meant, but for what could gain too little
-        if word.spelling is None:
+        (place, spelling), (next_place, next_spelling) = word, after or (None, None)
+        if spelling is None:
             return None
-        follows = after.span if after and after.spelling else None
-        proposed = slips(text, word.span, follows, self._vocabulary, word.spelling)
-        changes = [
-            change
-            for change in proposed
-            if sum(bits) >= COSTS[EditKind(change.kind)] + _MORE
-        ]
+        follows = next_place if next_spelling else None
+        proposed = slips(text, place, follows, self._vocabulary, spelling)
+        changes = [each for each in proposed if sum(bits) >= COSTS[each.kind] + _MORE]
         if not changes:
             return None
-        span = word.span[0], after.span[1] if after else word.span[1]
+        span = place[0], (next_place or place)[1]
         scorer = span_scorer_at(self._model, text, span) or span_scorer_at(
             self._model, f"\n{text}", (span[0] + 1, span[1] + 1)
         )
         if scorer is None:
             return None
         # 2) what the model says of it
-        is_unknown = word.spelling is Spelling.UNKNOWN
-        least = -math.inf if is_unknown else -bits[0] * _LN2
+        least = -math.inf if spelling is Spelling.UNKNOWN else -bits[0] * _LN2
         likely = self._likeliest(scorer, changes, least)
         return self._best(text, span, scorer, likely) if likely else None
 
@@ -165,24 +160,17 @@ class Proofreader:
         return [*listed, *sorted(likely, key=logprob, reverse=True)[:_MOST]]
 
     def _best(
-        self,
-        text: str,
-        span: Span,
-        scorer: SpanScorer,
-        changes: Sequence[Correction],
+        self, text: str, span: Span, scorer: SpanScorer, changes: Sequence[Correction]
     ) -> Correction | None:
         """Return the change that gains most above what it costs, if one does."""
         start, end = span
-        wholes = (
-            text[start : change.start] + change.text + text[change.end : end]
-            for change in changes
-        )
+        wholes = (corrected(text[:end], [change])[start:] for change in changes)
         fillings = [scorer.fill(whole) for whole in (text[start:end], *wholes)]
         parts = scorer.scores(fillings, following=_FOLLOWING)
         now, *totals = (score.total for part in parts for score in part)
         best, margin = None, 0.0
         for change, total in zip(changes, totals, strict=True):
-            above = (total - now) / _LN2 - COSTS[EditKind(change.kind)]
+            above = (total - now) / _LN2 - COSTS[change.kind]
             if above >= margin:
                 best, margin = replace(change, gain=total - now), above
         return best and replace(best, is_sure=best.kind in _SURE)

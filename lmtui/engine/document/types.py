@@ -168,8 +168,6 @@ class ProofreadPart:
     """Where it ends, in code points; what comes next can be read from there."""
     corrections: tuple[Correction, ...]
     """In the order of the text."""
-    is_english: bool = True
-    """Whether the text is; no other one is proofread."""
 
 
 def corrected(text: str, corrections: Iterable[Correction]) -> str:

@@ -9,8 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from enum import StrEnum
+from itertools import chain
 
-from lmtui.engine.document.dictionary import Spelling, common_words, dictionary
+from lmtui.engine.document.dictionary import (
+    Spelling,
+    common_words,
+    dictionary,
+    normalised,
+)
 from lmtui.engine.document.types import Correction
 from lmtui.engine.document.words import letter_case
 
@@ -67,10 +73,9 @@ was, were; is, are; am, is, are; has, have; do, does; don't, doesn't; dont, does
 wasn't, weren't; isn't, aren't; hasn't, haven't; lay, laid, lie; sit, sat, set; rise,
 raise; rose, raised; who, whom
 """
-CONFUSED_WORDS = tuple(
-    tuple(word.strip() for word in group.split(","))
-    for group in re.split(r";|\n\n", _GROUPS)
-)
+CONFUSED_WORDS = [
+    re.split(r",\s*", group.strip()) for group in re.split(r";|\n\n", _GROUPS)
+]
 """Groups of words that are written for each other: by sound, without an apostrophe or
 a space, and by number."""
 
@@ -179,18 +184,15 @@ def _verb_rules(verb: str) -> Iterator[str]:
     yield f"<{present.removesuffix('e')}ed> = {past}, {participle}"
 
 
-_RULES = tuple(
-    _rule(line)
-    for lines in (_TABLE.strip().splitlines(), *map(_verb_rules, _VERBS.split(",")))
-    for line in lines
-)
+_IRREGULAR = chain.from_iterable(map(_verb_rules, _VERBS.split(",")))
+_RULES = tuple(map(_rule, [*_TABLE.strip().splitlines(), *_IRREGULAR]))
 
 
 def confused_with(text: str, start: int, end: int) -> dict[str, EditKind]:
     """Return what may be meant in place of a word by the rules and the groups."""
-    word = _plain(text[start:end])
-    before = " ".join(_plain(f"{text[max(0, start - _AROUND) : start]}|").split())
-    after = " ".join(_plain(f"|{text[end : end + _AROUND]}").split())
+    word = normalised(text[start:end])
+    before = " ".join(normalised(f"{text[max(0, start - _AROUND) : start]}|").split())
+    after = " ".join(normalised(f"|{text[end : end + _AROUND]}").split())
     around = f"{before[:-1]}<{word}>{after[1:]}"
     others: dict[str, EditKind] = {}
     for rule, meant, kind in _RULES:
@@ -244,10 +246,10 @@ def slips(
     as the likeliest kind of slip, and without its gain."""
     (start, end), written = word, text[slice(*word)]
     if spelling is Spelling.UNKNOWN:
-        others = spelled_like(_plain(written))
+        others = spelled_like(normalised(written))
     else:
         common = vocabulary if spelling is Spelling.KNOWN else ()
-        others = similar_words(_plain(written), common)
+        others = similar_words(normalised(written), common)
     for other, kind in (others | confused_with(text, start, end)).items():
         if (typed := _typed(other, written)) != written:
             yield Correction(start, end, typed, kind, 0.0)
@@ -271,17 +273,8 @@ def _edits(word: str) -> set[str]:
     deleted = {a + b[1:] for a, b in cuts if b}
     swapped = {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
     inserted = {a + c + b for a, b in cuts for c in _LETTERS}
-    return (
-        deleted
-        | swapped
-        | inserted
-        | {a + c + b[1:] for a, b in cuts if b for c in _LETTERS}
-    )
-
-
-def _plain(text: str) -> str:
-    """Return a text in lower case with straight apostrophes."""
-    return text.lower().replace("’", "'")
+    replaced = {a + c + b[1:] for a, b in cuts if b for c in _LETTERS}
+    return deleted | swapped | inserted | replaced
 
 
 def _typed(other: str, word: str) -> str:

@@ -41,10 +41,9 @@ NO_CORRECTIONS = "The model would change nothing here."
 CORRECTION_LIMITS = (
     "Finds misspelt and confused words; not style, missing words, facts."
 )
-NOT_ENGLISH = "The text is not English; only English is proofread."
-_CORRECTIONS_FOOT = "a apply · A all but ? · i ignore · n next in text · Enter there"
+_CORRECTIONS_FOOT = "a apply · A all but ? · i ignore · n next · Enter there"
 _DROPPED = "(dropped)"
-_READING = "reading"
+_READING, _STOPPED = "reading", "stopped"
 
 SURPRISES = "What surprised the model most"
 EMPTY = "Nothing is scored yet; the words come here as they are scored."
@@ -149,17 +148,15 @@ class CorrectionsScreen(Picker[Correction, Correction]):
     to."""
 
     HELP = """\
-Rules and a dictionary propose: words that are spelt wrong, written for each other (its
-and it's, then and than) or do not fit the words beside them (they was, have went), and
-words that surprise the model. The model decides: a change is listed where it gains more
-bits than chance would give. By so much the surprisal of the word and of what follows
-falls, and each bit doubles a probability; earlier changes are taken as made. Missing
-words, style and wrong facts are not looked for, nor what is quoted, code, a name or in
-another language. A small model does not see every slip.
-Nothing changes until you press a, or A for all rows but those marked ?, of which the
-program is not sure; Ctrl+Z undoes either at once. An ignored change is not listed again
-in this reading. Rows that are left are there when the same key opens the list again,
-as long as the text stays, and reading goes on where it was stopped.
+Rules and a dictionary propose what may be meant: for words that are misspelt, written
+for each other (its and it's, then and than) or at odds with their neighbours (they was,
+have went). The model decides; gains says by how many bits a change lowers the surprisal
+of the word and of what follows, earlier changes taken as made. Quotations, code, names
+and other languages are left alone; missing words, style and wrong facts are not looked
+for, and a small model does not see every slip.
+a applies one change, A all but those marked ?, of which the program is not sure; Ctrl+Z
+undoes either. An ignored change is not listed again in this reading. While the text
+stays, the same key opens the list again, and reading goes on where it was stopped.
 """
     CSS_PATH = "corrections.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (28, "-high")]  # noqa: RUF012 (as the base's)
@@ -190,21 +187,19 @@ as long as the text stays, and reading goes on where it was stopped.
         self._apply, self._show_in_text, self._stop_reading = apply, show, stop
         self._shown_correction: Correction | None = None
         self._status = "" if proofread.is_read else _READING
-        self._last_action = ""
         super().__init__("Corrections by the model", self._picker_rows())
 
-    def show(self, *, last_action: str = "") -> None:
+    def show(self) -> None:
         if self._proofread.is_read and self._status == _READING:
             self._status = ""
-        self._last_action = last_action
         self.show_rows(self._picker_rows())
 
     def stopped(self) -> None:
-        self._status = "stopped"
+        self._status = _STOPPED
         self.show()
 
     def show_error(self, error: LmtuiError) -> None:
-        self._status = visible_line(str(error))
+        self._status = visible_line(f"{error}. {error.hint}")
         self.show()
 
     def action_apply(self) -> None:
@@ -215,8 +210,7 @@ as long as the text stays, and reading goes on where it was stopped.
     def action_apply_all(self) -> None:
         if sure := [each for each in self.items if each.is_sure]:
             self._apply(sure)
-        unsure = counted(len(self._proofread.corrections), "unsure one")
-        self.show(last_action=f"Applied {len(sure)}; {unsure} left")
+        self.show()
 
     def action_ignore(self) -> None:
         if self.marked is not None:
@@ -252,20 +246,20 @@ as long as the text stays, and reading goes on where it was stopped.
 
     def _note(self) -> str:
         proofread = self._proofread
-        if not proofread.is_english:
-            return NOT_ENGLISH
+        if self._status not in ("", _READING, _STOPPED):  # an error
+            return self._status
         if proofread.is_read and not proofread.found:
             return f"{NO_CORRECTIONS}\n{CORRECTION_LIMITS}"
-        parts = [self._status]
-        if not proofread.is_read:
-            parts.append(f"{percent(proofread.share)} of the text read")
-        if self._last_action:
-            parts.append(self._last_action)
-        else:
-            applied, ignored = len(proofread.applied), len(proofread.ignored)
-            parts.append(counted(len(proofread.corrections), "correction"))
-            parts.append(f"{applied} applied" if applied else "")
-            parts.append(f"{ignored} ignored" if ignored else "")
+        left, applied = proofread.corrections, len(proofread.applied)
+        ignored = len(proofread.found) - applied - len(left)
+        unsure = sum(not each.is_sure for each in left)
+        parts = (
+            self._status,
+            f"{percent(proofread.share)} of the text read" * (not proofread.is_read),
+            counted(len(left), "correction") + f", {unsure} unsure" * bool(unsure),
+            f"{applied} applied" * bool(applied),
+            f"{ignored} ignored" * bool(ignored),
+        )
         return f"{' · '.join(filter(None, parts))}\n{CORRECTION_LIMITS}"
 
 
@@ -276,11 +270,8 @@ def correction_rows(
     proofread: ProofreadText, corrections: Sequence[Correction]
 ) -> list[Content]:
     changes = [
-        (
-            _short(proofread.original(correction)),
-            _short(correction.text) if correction.text else _DROPPED,
-        )
-        for correction in corrections
+        (_short(proofread.original(each)), _short(each.text) or _DROPPED)
+        for each in corrections
     ]
     width = max((cell_len(old + new) for old, new in changes), default=0)
     rows = []

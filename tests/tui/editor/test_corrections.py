@@ -15,12 +15,12 @@ from rich.cells import cell_len
 from lmtui.editing.corrections import ProofreadText
 from lmtui.engine.document.types import Correction, ProofreadPart
 from lmtui.engine.engine import LocalEngine
+from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.notation import LN2
 from lmtui.tui.editor.pickers import (
     CORRECTION_LIMITS,
     NO_CORRECTIONS,
-    NOT_ENGLISH,
     CorrectionsScreen,
     correction_rows,
 )
@@ -88,7 +88,7 @@ async def test_each_correction_that_is_applied_is_undone_by_itself(
         assert writer.editor.text == two
         await writer.press("A")
         every = "the cat sat on the mat.\nIt depends on the weather.\n"
-        await writer.until(lambda: "Applied 1; 0 unsure ones left" in writer.seen)
+        await writer.until(lambda: "0 corrections · 3 applied" in writer.seen)
         assert writer.editor.text == every
         await writer.press("escape")
         undone = (("ctrl+z", two), ("ctrl+z", one), ("ctrl+z", TEXT), ("ctrl+y", one))
@@ -102,12 +102,12 @@ async def test_apply_all_leaves_what_is_not_sure(tmp_path: Path) -> None:
     async with proofreading(tmp_path, engine, "3 corrections") as writer:
         assert "? of → on" in writer.seen and "? teh" not in writer.seen
         await writer.press("A")
-        await writer.until(lambda: "Applied 2; 1 unsure one left" in writer.seen)
+        await writer.until(lambda: "1 correction, 1 unsure · 2 applied" in writer.seen)
         assert writer.editor.text == (
             "the cat sat on the mat.\nIt depends of the weather.\n"
         )
         await writer.press("A")
-        await writer.until(lambda: "Applied 0; 1 unsure one left" in writer.seen)
+        assert "1 correction, 1 unsure · 2 applied" in writer.seen
         await writer.press("a")
         await writer.until(lambda: "0 corrections · 3 applied" in writer.seen)
         await writer.press("escape", "ctrl+z", "ctrl+z")
@@ -166,9 +166,15 @@ async def test_next_in_the_text_is_shown_beside_the_list(tmp_path: Path) -> None
 
 
 async def test_list_says_that_a_text_is_not_english(tmp_path: Path) -> None:
-    engine = FakeWriter(parts=[ProofreadPart(len(TEXT), (), is_english=False)])
-    async with proofreading(tmp_path, engine, NOT_ENGLISH) as writer:
+    def refuse(index: int) -> None:
+        if engine.calls[-1][0] == "proofread":
+            raise LmtuiError("the text is not English", "", "Only English is read.")
+
+    engine = FakeWriter(parts=PARTS, on_token=refuse)
+    words = "the text is not English. Only English is read."
+    async with proofreading(tmp_path, engine, words) as writer:
         assert CORRECTION_LIMITS not in writer.seen
+        assert "corrections" not in writer.seen
 
 
 async def test_list_opens_again_while_the_text_stays(tmp_path: Path) -> None:
