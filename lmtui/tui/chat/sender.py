@@ -189,8 +189,6 @@ class MessageSender(Controller):
             self._prompt.give_back(written)
         else:
             self._reply.enqueue(message, written)
-            if self._info is None:
-                self._screen.notify("Your message is sent once a model is loaded.")
 
     @property
     def _is_free(self) -> bool:

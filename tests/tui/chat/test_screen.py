@@ -31,7 +31,8 @@ async def test_the_prompt_can_be_used_before_there_is_a_model() -> None:
         await running.type("the capital")
         assert running.prompt.text == "the capital"
         await running.press("enter")
-        assert running.notices == " Your message is sent once a model is loaded."
+        await running.until(lambda: "waits · the capital" in running.seen)
+        assert not running.notices
         release.set()
         await running.answered("the capital", "Paris")
         assert "The model is loading" not in running.seen
