@@ -205,8 +205,7 @@ async def ghost(drawing: Drawing) -> None:
     """A half-typed word in the editor, and how the model would go on."""
     await drawing.shows("the capital of France")
     await drawing.shows("Next after “Fran”")
-    await drawing.shows("Σ log P  −")
-    await drawing.until(lambda: "≈" not in drawing.seen)
+    await drawing.shows("Σ log P    ≈−")
 
 
 async def inspector(drawing: Drawing) -> None:
