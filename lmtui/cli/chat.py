@@ -16,7 +16,7 @@ from lmtui.cli.grammar import GrammarFile, Regex, Schema, grammar_setting
 from lmtui.cli.output import Output, read_system
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.config.presets import preset_named
-from lmtui.config.settings import Origin, Settings
+from lmtui.config.settings import THINKING, Origin, Settings
 from lmtui.errors import LmtuiError
 from lmtui.models.source import named
 from lmtui.text import visible
@@ -147,9 +147,9 @@ def chat(
     attaches a file.
 
     Conversations are saved, those with --once too, and listed by `lmtui history`, but
-    not a request that is refused. With the setting chat.keep = false, or
-    LMTUI_CHAT_KEEP=false, nothing is saved. Flags count for this run: a conversation
-    that is resumed is drawn with the settings of today.
+    not a request that does not fit or that its settings forbid. With the setting
+    chat.keep = false, or LMTUI_CHAT_KEEP=false, nothing is saved. Flags count for this
+    run: a conversation that is resumed goes on with the program's settings.
 
     \b
     Examples:
@@ -205,6 +205,7 @@ def chat(
     engine = engine_for(ctx, settings, says_unkept=unkept is None, needs="answers")
     if unkept is not None:
         note(f"note: not saved: {visible(str(unkept))}\n")
+    own = before.about.thinking if before and told is None else None
     output = Output()
     view = JsonAnswerView(output, top) if json else TextView(output)
     talk = Talk(
@@ -214,8 +215,7 @@ def chat(
         before=before,
         keep=settings.chat.keep and unkept is None,
         drop_oldest=settings.chat.drops_oldest,
-        thinking=settings.chat.thinking_switch,
-        thinks_as_before=told is None,
+        thinking=THINKING[own] if own else settings.chat.thinking_switch,
     )
     code = answer_once(
         engine,

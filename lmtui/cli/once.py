@@ -28,7 +28,6 @@ from lmtui.cli.output import (
     stdin_is_terminal,
 )
 from lmtui.cli.progress import meter
-from lmtui.config.settings import THINKING
 from lmtui.engine.protocol import Engine
 from lmtui.engine.text.drop_turns import dropped, fitted
 from lmtui.engine.types import (
@@ -65,10 +64,7 @@ class Talk:
         keep: bool = False,
         drop_oldest: bool = False,
         thinking: bool | None = None,
-        thinks_as_before: bool = True,
     ) -> None:
-        """`thinking` is for a conversation that has no setting of its own, or for any
-        unless it `thinks_as_before`."""
         self._conversation = before.conversation if before else Conversation(system)
         self._uid = before.about.uid if before else new_uid()
         if before is not None and system:
@@ -79,8 +75,6 @@ class Talk:
         self._drop_oldest, self._left_out = drop_oldest, 0
         self._told = before.about.thinking if before else None
         self._thinking = thinking
-        if self._told and thinks_as_before:
-            self._thinking = THINKING[self._told]
         self._reply: ChatMessage | None = None
         self._keeper: ConversationWriter | None = (
             self._made_keeper(before) if keep else None

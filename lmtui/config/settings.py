@@ -180,9 +180,7 @@ def check_name(name: str) -> None:
         raise LmtuiError("the name of the preset can't be typed", repr(name), hint)
 
 
-SettingOrigin = Literal[
-    "flag", "environment", "file", "conversation", "model", "default"
-]
+SettingOrigin = Literal["flag", "environment", "file", "model", "default"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,7 +293,7 @@ def _is_read_only(path: Path, info: os.stat_result) -> bool:
 class SaveResult:
     file: TextFile
     note: str = ""
-    """What of the file was lost, in a clause; usually empty."""
+    """Loss of a property of the file, in a clause; usually empty."""
 
 
 @dataclass(frozen=True, slots=True)

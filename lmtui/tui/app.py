@@ -68,6 +68,8 @@ if TYPE_CHECKING:
 
 _FIELDS = "Input, TextArea"
 
+_SUSPEND = "Back to the shell; `fg` brings the program back."
+
 OpenModel = Callable[[ModelRef], OpenEngine]
 """Returns the function that opens the engine for a model and an adapter."""
 
@@ -92,8 +94,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True,
                 tooltip="Leave the program."),
         Binding("ctrl+z", "suspend", "Suspend", id="app.suspend", show=False,
-                tooltip="Back to the shell, where nothing is written; `fg` brings the"
-                " program back."),
+                tooltip=_SUSPEND),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", show=False,
                 priority=True, tooltip="Everything that can be done here, by name."),
         Binding("f10", "settings", "Settings", id="app.settings",
@@ -482,8 +483,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from palette.commands(self, screen, super().get_system_commands(screen))
-        suspend = "Back to the shell; `fg` brings the program back."
-        yield SystemCommand("Suspend", suspend, self.action_suspend)
+        yield SystemCommand("Suspend", _SUSPEND, self.action_suspend)
         if self.check_action("chat", ()):
             yield SystemCommand("Chat", "Show the chat.", self.action_chat)
         if self.check_action("learn", ()):

@@ -259,14 +259,14 @@ def loop_start(before: str, text: str) -> int | None:
     or in itself; 0 where that begins in `before`, None where nothing is repeated.
 
     Words are compared without the punctuation around them, once white space has ended
-    them. Marks alone, such as a ruler's, are no repetition.
+    them. Mostly marks, such as those of a list or a table, are no repetition.
     """
     matches = [m for m in _WORD.finditer(before + text) if m.end() < m.endpos]
     words = [match[0].strip(_MARKS) for match in matches]
     seen: set[tuple[str, ...]] = set()
     for first, last in enumerate(matches[_LOOP - 1 :]):
         run = tuple(words[first : first + _LOOP])
-        if run in seen and any(run) and last.end() > len(before):
+        if run in seen and run.count("") < 2 and last.end() > len(before):
             return max(0, matches[first].start() - len(before))
         seen.add(run)
     return None

@@ -74,8 +74,8 @@ class DraftController(Controller):
         elif self._shows_message and self._screen.focused is self._prompt:
             self.ask_anew()
 
-    def follow_files(self, count: int) -> None:
-        self._has_files = bool(count)
+    def follow_files(self, *, has_files: bool) -> None:
+        self._has_files = has_files
         self.ask()
 
     def cancel(self) -> None:
@@ -96,8 +96,8 @@ class DraftController(Controller):
             return
         panel = self._screen.panel
         # The tokens of a long text are more than can be shown at every key.
-        is_part = self._has_files or bool(self._prompt.folded)  # as it is written
-        if why := self._why_not or (_NOT_AS_SENT if is_part else ""):
+        is_incomplete = self._has_files or bool(self._prompt.folded)
+        if why := self._why_not or (_NOT_AS_SENT if is_incomplete else ""):
             self._client.cancel()
             panel.clear(why)
             self._screen.activity.update()

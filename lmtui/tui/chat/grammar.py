@@ -43,7 +43,7 @@ class GrammarCommands:
     def set(self, name: str, argument: str) -> None:
         """Do what one of these commands says: with `off`, answers are free again."""
         if argument == OFF:
-            self._number = 0
+            self._sender.end(self._number)
             self._use(None)
             self._screen.notify("The next answers follow no grammar.")
             return
@@ -64,7 +64,7 @@ class GrammarCommands:
         )
 
     def _use_checked(self, number: int, grammar: Grammar) -> None:
-        if not self._sender.end(number) and number == self._number:
+        if self._sender.end(number) and number == self._number:
             self._use(grammar.setting)
             self._screen.notify(f"The next answers follow this {NAMES[grammar.kind]}.")
 

@@ -107,15 +107,17 @@ class MessageEditor:
                 conversation.amend(node.id, text)
             await self.branch_changed()
             return
+        old = node
         if text != node.content:
             # The ids hold for the model that made them, and as far as they spell the
             # new text; otherwise the words count.
             ids_hold = node.amended(text).prompt is not None
             if not (ids_hold and self._chat_model.is_in_use(node.model)):
-                await self._reply.answer_with_prefill(node, node.marked(text))
+                words = node.marked(text)
+                await self._reply.answer_with_prefill(node, words, is_edited=True)
                 return
             node = conversation.amend(node.id, text)
-        await self._reply.continue_reply(node)
+        await self._reply.continue_reply(node, is_edited=text != old.content)
 
     async def reword_system(self, text: str) -> None:
         self._session.conversation.reword(0, text)

@@ -11,7 +11,7 @@ from lmtui.tui.chat.session import ChatSession
 from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 
-BUSY = "The model is answering; Esc stops it."
+BUSY = "An answer or a grammar is on its way; Esc stops it."
 EMPTY = "The conversation is empty."
 
 

@@ -6,6 +6,7 @@ wait.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -82,8 +83,9 @@ class ReplyController(Controller):
         self._stopped_early = False  # stopped before the engine was asked
         self._answer_count = 0  # how many were begun
         self._status = ""  # how far the answer is
-        # Sent before there was a model or room: what it says, and how it was written.
-        self._queue: list[tuple[str, str]] = []
+        # Sent before there was a model or room, in this order: its number, what it
+        # says, and how it was written.
+        self._queue: list[tuple[int, str, str]] = []
         self._last_sent: tuple[int, str] = (0, "")  # of the message that was said last
 
     @property
@@ -111,14 +113,12 @@ class ReplyController(Controller):
         text: str,
         written: str,
         *,
-        stopped: bool = False,
         answer: AnswerTo | None = None,
     ) -> None:
         """Add a user message at the end of the branch, and have it answered, by
-        `answer` or with one reply, unless it was stopped. A last message without an
-        answer is replaced: the model is not given it."""
-        if not stopped:
-            self.claim()
+        `answer` or with one reply. A last message without an answer is replaced: the
+        model is not given it."""
+        self.claim()
         conversation = self._session.conversation
         old_leaf = conversation.path[-1]
         user_message = conversation.say(text)
@@ -129,11 +129,7 @@ class ReplyController(Controller):
             await self._branch.add(user_message)
         else:
             await self._branch.show()
-        if stopped:
-            self._session.save()
-            self._activity.notice(_STOPPED_EMPTY)
-        else:
-            await (answer or self.answer_to)(user_message)
+        await (answer or self.answer_to)(user_message)
 
     async def answer_to(self, user_message: ChatMessage) -> None:
         assert self._info is not None
@@ -160,43 +156,50 @@ class ReplyController(Controller):
         self._start(self._chat_model.messages(reply.parent))
 
     async def continue_reply(
-        self, reply: ChatMessage, *, replaced_id: int | None = None
+        self,
+        reply: ChatMessage,
+        *,
+        replaced_id: int | None = None,
+        is_edited: bool = False,
     ) -> None:
-        """Go on with a reply. Where it was branched off another one, which it replaces,
-        it is not kept unless the model can go on."""
+        """Go on with a reply, under the grammar that its beginning follows; one that
+        the user has edited, under that of the next answers. Where it replaces another
+        one, it is not kept unless the model can go on."""
         assert self._info is not None and reply.parent is not None
         self.claim()
         prompt = reply.continuation
         if prompt is not None and self._chat_model.is_in_use(reply.model):
             self.message = self._session.conversation.resume(
-                reply.id, settings=self._settings_after(reply)
+                reply.id, settings=self._settings_after(reply, is_edited)
             )
             self._replaced_id = replaced_id
             await self._branch.show()
             self._start(prompt, prefill=reply.rest)
             return
         # Another model's ids mean nothing to this one; its words do.
-        await self.answer_with_prefill(reply, reply.marked(reply.content))
+        words = reply.marked(reply.content)
+        await self.answer_with_prefill(reply, words, is_edited=is_edited)
 
-    async def answer_with_prefill(self, reply: ChatMessage, prefill: str) -> None:
+    async def answer_with_prefill(
+        self, reply: ChatMessage, prefill: str, *, is_edited: bool
+    ) -> None:
         assert self._info is not None and reply.parent is not None
         self.claim()
         self._replaced_id = None
         self.message = self._session.conversation.reply(
             reply.parent,
             model=self._info.label,
-            settings=self._settings_after(reply),
+            settings=self._settings_after(reply, is_edited),
             prefill=prefill,
         )
         await self._branch.show()
         messages = self._chat_model.messages(reply.parent)
         self._start(messages, prefill=prefill)
 
-    def _settings_after(self, reply: ChatMessage) -> SamplingSettings:
-        """Return the settings with which a reply goes on: under its own grammar, which
-        its beginning follows."""
+    def _settings_after(self, reply: ChatMessage, is_edited: bool) -> SamplingSettings:
+        settings = self._sampler.settings
         grammar = reply.settings.grammar if reply.settings else None
-        return replace(self._sampler.settings, grammar=grammar)
+        return settings if is_edited else replace(settings, grammar=grammar)
 
     def claim(self) -> None:
         """Mark an answer as begun, and make way for it: from here on it can be
@@ -318,8 +321,8 @@ class ReplyController(Controller):
         await self._show_ended(self.message)
         if result.reason is FinishReason.CANCELLED:
             self.return_queue()
-        elif self._queue and self._info is not None and not self._session.is_busy:
-            await self.add_message(*self.dequeue())
+        else:
+            await self.send_next()
 
     async def _show_ended(self, reply: ChatMessage) -> None:
         """Show a reply as it is now that it has ended. An empty reply is not kept on
@@ -366,7 +369,7 @@ class ReplyController(Controller):
         if id_ == last_id:
             conversation = self._session.conversation
             content = conversation.withdraw(id_).content
-            self._queue.insert(0, (content, written))  # it was sent first
+            self._queue.insert(0, (0, content, written))  # it was sent first
 
     async def end_dropped(self) -> None:
         if self._session.is_answering and self.message is not None:
@@ -390,10 +393,12 @@ class ReplyController(Controller):
 
     # What waits.
 
-    def return_queue(self) -> bool:
-        """Return whether anything waited."""
-        drafts, had_queue = [*self.queued], self.has_queue
-        self._queue = []
+    def return_queue(self, *, after: int = -1) -> bool:
+        """Give back to the prompt what waits, of numbers `after` one; return whether
+        anything waited."""
+        had_queue = self.has_queue
+        drafts = [written for number, _, written in self._queue if number > after]
+        self._queue = [entry for entry in self._queue if entry[0] <= after]
         # What was recalled from the list of earlier prompts is there already.
         if (recalled := self._prompt.own_draft) in drafts:
             del drafts[-1 - drafts[::-1].index(recalled)]
@@ -404,27 +409,34 @@ class ReplyController(Controller):
 
     @property
     def queued(self) -> tuple[str, ...]:
-        return tuple(written for _, written in self._queue)
+        return tuple(written for *_, written in self._queue)
 
     @property
     def has_queue(self) -> bool:
         return bool(self._queue)
 
-    def enqueue(self, message: str, draft: str) -> None:
-        self._queue.append((message, draft))
+    def enqueue(self, number: int, message: str, draft: str) -> None:
+        insort(self._queue, (number, message, draft))
         self._show_queue()
 
-    def dequeue(self) -> tuple[str, str]:
-        first = self._queue.pop(0)
-        self._show_queue()
-        return first
+    def is_free(self, number: int) -> bool:
+        """Return whether a message with this number has nothing before it: no model to
+        wait for, no answer, and nothing that was sent earlier and is on its way."""
+        is_first = all(number < other for other in self._session.on_the_way)
+        return bool(self._info and is_first and not self._session.is_answering)
+
+    async def send_next(self) -> None:
+        if self._queue and self.is_free(self._queue[0][0]):
+            _, message, written = self._queue.pop(0)
+            self._show_queue()
+            await self.add_message(message, written)
 
     def recall_last_queued(self, key: str) -> bool:
         """Take the message that waits last back into the prompt at Up, where nothing is
         written; return whether the key did that."""
         if key != "up" or self._prompt.text or not self._queue:
             return False
-        _, written = self._queue.pop()
+        *_, written = self._queue.pop()
         self._show_queue()
         self._prompt.give_back(written)
         return True

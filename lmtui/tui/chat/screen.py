@@ -178,7 +178,9 @@ class ChatScreen(SamplingScreen):
             self.versions, self.draft, self.parts.chat_model, self.switcher,
             self.why,
         )  # fmt: skip
-        working = (self.versions, self.reply, self.tokens, self.draft)
+        working = (
+            self.versions, self.reply, self.sender, self.tokens, self.draft,
+        )  # fmt: skip
         self.activity.controllers = working
 
     def _handle_prompt_key(self, key: str) -> bool:
@@ -215,7 +217,8 @@ class ChatScreen(SamplingScreen):
         if not self.is_mounted:
             return ""
         edit = "" if self.prompt.edited is None else self.prompt.draft
-        texts = (*self.reply.queued, self.prompt.own_draft, edit)
+        sent = (*self.session.on_the_way.values(), *self.reply.queued)
+        texts = (*sent, self.prompt.own_draft, edit)
         return "\n".join(filter(None, texts))
 
     def stop_work(self) -> bool:
@@ -243,7 +246,7 @@ class ChatScreen(SamplingScreen):
     @on(Attachments.FilesRead)
     def count_files(self, event: Attachments.FilesRead) -> None:
         self.sender.count_files(event.files)
-        self.draft.follow_files(len(event.files))
+        self.draft.follow_files(has_files=bool(event.files))
 
     @on(PromptField.SubmitRefused)
     def show_refused(self, event: PromptField.SubmitRefused) -> None:

@@ -45,7 +45,6 @@ class MessageSender(Controller):
         self._files: Sequence[Attachment] = ()
         self._folded: Sequence[str] = ()
         self._numbers = count(1)  # of what is on its way
-        self._stopped: set[int] = set()  # those on their way that were stopped
 
     def start(self) -> None:
         self._screen.call_after_refresh(self._session.recall, self._recall)
@@ -58,12 +57,15 @@ class MessageSender(Controller):
         self._info, self._can_count = state.info, state.capabilities.edits
         if state.info is not None:
             self._count()
-            self._screen.call_later(self.send_next)
+            self._screen.call_later(self._reply.send_next)
+
+    @property
+    def status_text(self) -> str:
+        is_reading = self._session.on_the_way and not self._session.is_answering
+        return "reading a file or a grammar; Esc stops" if is_reading else ""
 
     def stop(self) -> bool:
-        stopped = self._session.on_the_way - self._stopped
-        self._stopped |= stopped
-        return bool(stopped)
+        return self._give_back()
 
     # The draft.
 
@@ -134,7 +136,7 @@ class MessageSender(Controller):
         another way than with one reply; `written` is the draft as the prompt is to have
         it back."""
         written = written or text
-        message, number = as_message(text), self.begin()
+        message, number = as_message(text), self.begin(written)
         if "@" not in message:
             self._screen.call_later(self._add, number, message, written, answer)
             return
@@ -149,56 +151,56 @@ class MessageSender(Controller):
             bug=LmtuiError("the files can't be read", "", "See the log."),
         )
 
-    def begin(self) -> int:
-        """Return the number of what is on its way from now on: a message, or a grammar
-        that is to hold for those sent after it, which wait."""
+    def begin(self, written: str = "") -> int:
+        """Return the number of what is on its way from now on: a message as it was
+        written, or a grammar that is to hold for those sent after it, which wait."""
         number = next(self._numbers)
-        self._session.on_the_way.add(number)
+        self._session.on_the_way[number] = written
+        self._screen.activity.update()
         return number
 
     def end(self, number: int) -> bool:
-        """Return whether it was stopped."""
-        stopped = number in self._stopped
-        self._session.on_the_way.discard(number)
-        self._stopped.discard(number)
-        self._screen.call_later(self.send_next)
-        return stopped
+        """Return whether it was still on its way, and not given up."""
+        was_there = self._session.on_the_way.pop(number, None) is not None
+        self._screen.activity.update()
+        self._screen.call_later(self._reply.send_next)
+        return was_there
 
     def refuse(self, number: int, error: LmtuiError) -> None:
-        """Give back to the prompt what waits for something that can't be had."""
-        self.end(number)
-        self._screen.show_error(error)
-        self._reply.return_queue()
+        """Give back to the prompt what was sent after something that can't be had."""
+        if self.end(number):
+            self._screen.show_error(error)
+            self._reply.return_queue(after=number)
+            self._give_back(after=number)
+
+    def _give_back(self, after: int = 0) -> bool:
+        """Give back to the prompt what is on its way; return whether anything was."""
+        on_the_way = self._session.on_the_way
+        numbers = [number for number in on_the_way if number > after]
+        written = "\n".join(filter(None, map(on_the_way.pop, numbers)))
+        if written:
+            self._prompt.give_back(written)
+        return bool(numbers)
 
     def _return_to_prompt(self, number: int, written: str, error: LmtuiError) -> None:
-        self.end(number)
-        self._screen.show_error(error)
-        self._prompt.give_back(written)
+        if self.end(number):
+            self._screen.show_error(error)
+            self._prompt.give_back(written)
 
     async def _add(
         self, number: int, message: str, written: str, answer: AnswerTo | None = None
     ) -> None:
-        """Add the message now, or queue it until there is a model and nothing before
-        it: one that is answered with one reply."""
-        was_stopped = self.end(number)
-        if self._is_free and not self._reply.has_queue:
-            await self._reply.add_message(
-                message, written, stopped=was_stopped, answer=answer
-            )
-        elif was_stopped or answer is not None:
-            self._prompt.give_back(written)
+        """Add the message now, or have it wait until there is a model and nothing
+        before it: one that is answered with one reply."""
+        if not self.end(number):
+            return
+        if answer is None:
+            self._reply.enqueue(number, message, written)
+            await self._reply.send_next()
+        elif self._reply.is_free(number) and not self._reply.has_queue:
+            await self._reply.add_message(message, written, answer=answer)
         else:
-            self._reply.enqueue(message, written)
-
-    @property
-    def _is_free(self) -> bool:
-        waits_for = self._session.on_the_way - self._stopped
-        return bool(self._info and not (waits_for or self._session.is_answering))
-
-    async def send_next(self) -> None:
-        """Send the message that waits first, if nothing is before it."""
-        if self._is_free and self._reply.has_queue:
-            await self._reply.add_message(*self._reply.dequeue())
+            self._prompt.give_back(written)
 
 
 def _location(text: str, offset: int) -> tuple[int, int]:

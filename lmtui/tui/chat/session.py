@@ -48,8 +48,9 @@ class ChatSession:
         self.conversation = Conversation(system)
         self.is_answering = False
         """Whether an answer is being made, from the request to its end."""
-        self.on_the_way: set[int] = set()
-        """Numbers of what was sent and is not there yet: messages and grammars."""
+        self.on_the_way: dict[int, str] = {}
+        """What was sent and is not there yet, by number: messages as they were written,
+        and grammars, which have no words."""
         self.deleted: tuple[int, ...] = ()
         """Messages that were deleted since something was said."""
         self.thinking_setting: str | None = None

@@ -345,7 +345,7 @@ class VersionsController(Controller):
             self._activity.notice("not all have ended yet; Esc stops all")
             return
         self._branch.hide_versions()
-        await self._sender.send_next()
+        await self._reply.send_next()
 
 
 def _settings(node: ChatMessage) -> SamplingSettings:

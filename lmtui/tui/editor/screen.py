@@ -53,12 +53,6 @@ with a movement key selects. Only Ctrl+S writes the file. Esc closes what lies o
 text; Ctrl+C also stops the scoring, until you write, or F3 or Ctrl+L ask for the
 scores.
 """
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (as the base's)
-        (0, "-folded"),
-        (70, "-narrow"),
-        (100, "-wide"),
-        (160, "-very-wide"),
-    ]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Save", id="file.save", priority=True,
@@ -141,7 +135,7 @@ scores.
         self.activity.controllers = self.controllers
         self._is_loading = True
         self._wish: tuple[Callable[[], object], object] | None = None
-        """What a key asked of a model that was loading, and where."""
+        """Call that waits for the model, and the place that it was asked at."""
 
     def compose(self) -> ComposeResult:
         with MainPart(id="main"):
@@ -201,8 +195,9 @@ scores.
         """Do something with the model; if it is loading, once it is ready, unless the
         user has gone on."""
         if self._is_loading:
+            if self._wish is None:
+                self.notify("This comes when the model is loaded, if you stay here.")
             self._wish = call, self.editor.here
-            self.notify("This comes when the model is loaded, unless you write on.")
         else:
             call()
 

@@ -101,7 +101,7 @@ async def test_a_message_waits_for_the_model_and_the_grammar(
         await running.ask("a")
         await running.until(lambda: "waits · a" in running.seen)
         loads.set()
-        await running.until(lambda: running.state == "ready")
+        await running.until(lambda: running.state.startswith("reading a file or a gr"))
         assert grammars_of(engine) == []
         go_on.set()
         await running.answered("a", "one")
@@ -146,6 +146,44 @@ async def test_nothing_is_drawn_without_a_grammar_that_is_refused_or_given_up(
         assert ("unclosed character class" in running.notices) != gives_up
         assert running.chat.sampler.settings.grammar is None
         assert grammars_of(engine) == [] and running.views == []
+
+
+async def test_a_grammar_given_up_or_switched_off_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go_on, engine = slow(monkeypatch), FakeEngine(["one", "two"])
+    async with chat(engine=engine) as running:
+        await running.ask("/regex [a-z]+")
+        await running.until(lambda: running.state.startswith("reading a file or a gr"))
+        await running.press("escape")
+        assert running.state == "ready" and not running.chat.session.is_busy
+        await running.say("a")
+        await running.ask("/regex [0-9]+")
+        await running.ask("b")
+        await running.ask("/regex off")
+        await running.answered("a", "one", "b", "two")
+        go_on.set()
+        await running.idle()
+        assert grammars_of(engine) == [None, None]
+        assert running.chat.sampler.settings.grammar is None
+
+
+async def test_a_refused_grammar_gives_back_only_what_was_sent_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go_on, answers = slow(monkeypatch), Event()
+    engine = FakeEngine(["one", "two"], on_token=lambda _: answers.wait(20))
+    async with chat(engine=engine) as running:
+        await running.ask("a")
+        await running.until(lambda: grammars_of(engine))
+        await running.ask("b")
+        await running.ask("/regex [a-z")
+        await running.ask("c")
+        go_on.set()
+        await running.until(lambda: running.prompt.text == "c")
+        answers.set()
+        await running.answered("a", "one", "b", "two")
+        assert grammars_of(engine) == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +250,19 @@ async def test_a_branch_follows_the_grammar_of_its_answer_not_of_the_next() -> N
         await running.press("ctrl+r")
         await running.idle()
         assert grammars_of(engine) == [None, None, "/[0-9]+/"]
+
+
+async def test_an_edited_answer_goes_on_with_the_grammar_of_the_next() -> None:
+    engine = FakeEngine(["one", "two", "three"])
+    async with chat(engine=engine) as running:
+        await running.ask("/regex [a-z]+")
+        await running.say("go")
+        await running.ask("/regex off")
+        await running.press("ctrl+g")  # its own words: its own grammar
+        await running.idle()
+        await running.on_message(1, "e", "1", "2", "enter")
+        await running.idle()
+        assert grammars_of(engine) == ["/[a-z]+/", "/[a-z]+/", None]
 
 
 async def test_a_branch_that_the_engine_refuses_leaves_no_version() -> None:

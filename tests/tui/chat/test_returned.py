@@ -91,15 +91,38 @@ async def test_escape_stops_the_message_that_was_on_its_way(
         running.chat.sender.attachments.folder = tmp_path
         await running.ask("see @notes.md ")
         assert running.chat.session.is_busy
+        assert "see @notes.md" in running.chat.unsent
+        await running.until(lambda: running.state.startswith("reading a file"))
         await running.press("escape")
+        assert running.prompt.text == "see @notes.md "
+        assert running.state == "ready" and not running.chat.session.is_busy
+        await running.press("ctrl+u")
         await running.ask("second")
-        await running.until(lambda: len(running.views) == 2)
-        await running.until(lambda: not running.chat.session.is_answering)
-        assert running.texts == ["second", "one"]
+        await running.answered("second", "one")
         read.set()
         await running.idle()
-        await running.until(lambda: "You · not answered; the next one" in running.seen)
-        assert running.views[2].text.startswith("see notes.md")
+        assert running.texts == ["second", "one"] and not running.prompt.text
+
+
+async def test_messages_are_sent_in_the_order_in_which_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Event()
+
+    def slowly(text: str, folder: Path) -> Any:
+        assert read.wait(20)
+        return attach(text, folder)
+
+    monkeypatch.setattr(sender, "attach", slowly)
+    (tmp_path / "notes.md").write_text("notes\n")
+    async with chat("one", "two") as running:
+        running.chat.sender.attachments.folder = tmp_path
+        await running.ask("see @notes.md ")
+        await running.ask("second")
+        await running.until(lambda: "waits · second" in running.seen)
+        read.set()
+        await running.until(lambda: running.texts[1:] == ["one", "second", "two"])
+        assert running.texts[0].startswith("see notes.md")
 
 
 async def test_text_that_waits_is_part_of_what_is_unsent() -> None:
