@@ -108,7 +108,7 @@ class RequestBody(BaseModel):
             given.pop("tools", None)
         for name, neutral in _ONLY.items():
             if name in given and given.pop(name) not in neutral:
-                other = ', but with "tool_choice": "none"' if name == "tools" else ""
+                other = ', except with "tool_choice": "none"' if name == "tools" else ""
                 raise ValueError(f"{name} is not supported{other}")
         return with_own_names(given)
 

@@ -100,7 +100,7 @@ def test_last_message_can_be_continued() -> None:
         ({"messages": [{"role": "user"}]}, "the role user needs a content"),
         ({"messages": [{"role": "user", "content": [PICTURE]}]}, "messages[0].content"),
         ({"tools": [{"type": "function"}]},
-         'tools is not supported, but with "tool_choice": "none"'),
+         'tools is not supported, except with "tool_choice": "none"'),
         ({"response_format": {"type": "xml"}}, "response_format.type can't be used"),
         ({"top_logprobs": 2}, "top_logprobs needs logprobs"),
         ({"continue_final_message": True}, "needs a last message of the assistant"),
