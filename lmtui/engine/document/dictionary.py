@@ -46,6 +46,7 @@ _NOT_PROSE = re.compile(
     | "(?:[^"\n]|\n(?!\s*\n))*" | “(?:[^“”\n]|\n(?!\s*\n))*”  # quotations
     | ‘(?:[^‘’\n]|\n(?!\s*\n)|(?<=\w)’(?=\w))*’(?!\w)
     | (?<!\w)'(?=\S)(?:[^'\n]|\n(?!\s*\n)|(?<=\w)'(?=\w))*'(?!\w)
+    | \w{40,}  # longer than words are
     | \b\w+[ ]?\(\d\w?\)  # a manual page
     | \b\w+[-‐‑]\n\s*\w+  # a word that a line break divides
     | (?<!\S)\S*?(?:[`/\\@\#$=_<>{}\[\]~|&]|\w[-.:‐‑]\w|\w\()\S*  # names, addresses
