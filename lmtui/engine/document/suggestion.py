@@ -266,7 +266,7 @@ def loop_start(before: str, text: str) -> int | None:
     seen: set[tuple[str, ...]] = set()
     for first, last in enumerate(matches[_LOOP - 1 :]):
         run = tuple(words[first : first + _LOOP])
-        if run in seen and run.count("") < 2 and last.end() > len(before):
+        if run in seen and run.count("") < 3 and last.end() > len(before):
             return max(0, matches[first].start() - len(before))
         seen.add(run)
     return None
