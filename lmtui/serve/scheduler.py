@@ -129,7 +129,7 @@ class Scheduler:
     def counts(self) -> tuple[int, int]:
         """Return how many tasks have a slot, and how many wait for one."""
         with self._lock:
-            waiting = sum(not task.brief for task in self._waiting)
+            waiting = sum(not self._fits(task) for task in self._waiting)
             return self._slots - len(self._free), waiting
 
     def close(self) -> None:
