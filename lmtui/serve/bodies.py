@@ -89,10 +89,8 @@ _FORMS = {
 Body = TypeVar("Body", bound="RequestBody")
 
 
-class RequestBody(BaseModel):
+class RequestBody(BaseModel, strict=True, extra="forbid", allow_inf_nan=False):
     """A JSON object; `null` is as if the field were not there."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     model: str | None = None
 
@@ -145,9 +143,7 @@ def _refusal(error: ValidationError) -> LmtuiError:
     return LmtuiError(f"{path} can't be used", wrong)
 
 
-class StreamOptions(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
+class StreamOptions(BaseModel, strict=True, extra="forbid"):
     include_usage: bool = False
     continuous_usage_stats: Literal[False] = False
     include_obfuscation: bool = False
@@ -214,35 +210,27 @@ class DrawBody(GenerationBody):
     drawn: Annotated[int, Field(ge=0, le=1 << 20)] = 0
 
 
-class TextPart(BaseModel):
+class TextPart(BaseModel, strict=True, extra="forbid"):
     """Part of a message; text is the only kind."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     type: Literal["text"]
     text: str
 
 
-class CalledFunction(BaseModel):
+class CalledFunction(BaseModel, strict=True, extra="ignore"):
     """The function of a call, and its arguments as JSON."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     name: str
     arguments: str = ""
 
 
-class ToolCall(BaseModel):
+class ToolCall(BaseModel, strict=True, extra="ignore"):
     """Call of a tool that an assistant has made elsewhere."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     function: CalledFunction
 
 
-class MessageBody(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class MessageBody(BaseModel, strict=True, extra="ignore"):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
     tool_calls: list[ToolCall] | None = None
@@ -270,9 +258,7 @@ class MessageBody(BaseModel):
         return ChatTurn(roles.get(self.role, self.role), self.text)  # type: ignore[arg-type]
 
 
-class TemplateOptions(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
+class TemplateOptions(BaseModel, strict=True, extra="forbid"):
     enable_thinking: bool | None = None
 
 
@@ -347,9 +333,7 @@ class LogitsBody(RequestBody):
     last_tokens: Annotated[int, Field(ge=1)] = 1
 
 
-class ExtraText(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class ExtraText(BaseModel, strict=True, extra="ignore"):
     filename: str = ""
     text: str
 

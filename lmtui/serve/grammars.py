@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from lmtui.engine.grammar.text import Grammar, rules_of
 from lmtui.errors import LmtuiError
@@ -19,19 +19,15 @@ SchemaValue = dict[str, Any] | bool
 _ANY_OBJECT = {"type": "object"}
 
 
-class NamedSchema(BaseModel):
+class NamedSchema(BaseModel, strict=True, extra="ignore"):
     """The schema of a `response_format`."""
 
     # Its name and description go to models that are given the schema to read.
-    model_config = ConfigDict(strict=True, extra="ignore")
-
     value: SchemaValue = Field(alias="schema")
 
 
-class ResponseFormat(BaseModel):
+class ResponseFormat(BaseModel, strict=True, extra="forbid"):
     """OpenAI's `response_format`; llama.cpp's may have a schema of its own."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None
@@ -52,10 +48,8 @@ class ResponseFormat(BaseModel):
         return Grammar.of_schema(value)
 
 
-class StructuredOutputs(BaseModel):
+class StructuredOutputs(BaseModel, strict=True, extra="forbid"):
     """VLLM's `structured_outputs`."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     value: str | SchemaValue | None = Field(default=None, alias="json")
     regex: str | None = None
