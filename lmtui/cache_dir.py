@@ -19,9 +19,6 @@ from typing import Any
 from lmtui import paths
 from lmtui.errors import LmtuiError
 
-KINDS = ("gguf", "packed")
-"""Dequantised GGUF files, and models in the format of the Llama backend."""
-
 _NOTE = "lmtui.json"
 _FORMAT = 1
 
@@ -31,6 +28,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def root(kind: str) -> Path:
     return paths.cache_folder() / kind
+
+
+def packed() -> Path:
+    """Return the folder for what is kept of models: tokenizers, rounded weights."""
+    return root("packed")
 
 
 def commit_dir(

@@ -183,4 +183,4 @@ def _path(computed: str, device: str, settings: Settings) -> str:
         return f"exact: the model's own number format on {device}"
     if why := why_no_blocks():
         return f"exact, float32: {why}"
-    return "fast for models shaped like Llama; exact, float32, for all else"
+    return "fast for GGUF files and models shaped like Llama; exact for all others"

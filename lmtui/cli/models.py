@@ -188,7 +188,6 @@ def _what(item: Item) -> str:
     words = {
         "default": "default model",
         "hub": "Hub",
-        "copy": "made from GGUF",
         "packed": "prepared",
         "own": "yours",
     }

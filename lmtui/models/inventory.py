@@ -46,7 +46,7 @@ def missing_model(label: str, hint: str) -> LmtuiError:
     return LmtuiError(title, label, hint)
 
 
-StoredKind = Literal["default", "hub", "copy", "packed", "own"]
+StoredKind = Literal["default", "hub", "packed", "own"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,8 @@ def inventory() -> Iterator[Item]:
     for own in source.own_models():
         if own != default_model.default_file():
             yield Item(own.name, "own", own, _bytes_of(own))
-    made: tuple[tuple[str, StoredKind], ...] = (("gguf", "copy"), ("packed", "packed"))
-    for root, kind in made:
-        for folder, name, taken in cache_dir.folders(cache_dir.root(root)):
-            yield Item(name, kind, folder, taken)
+    for folder, name, taken in cache_dir.folders(cache_dir.packed()):
+        yield Item(name, "packed", folder, taken)
 
 
 def _bytes_of(path: Path) -> int:
@@ -124,7 +122,7 @@ def items_of(model_source: source.ModelSource) -> list[Item]:
 def remove(item: Item) -> None:
     roots = (
         paths.models_folder(),
-        *map(cache_dir.root, cache_dir.KINDS),
+        cache_dir.packed(),
         *hub.caches(),
     )
     hub.remove_folder(item.path, roots)
@@ -147,5 +145,4 @@ def _belongs(item: Item, model_source: source.ModelSource) -> bool:
 
 
 def _is_copy_of(item: Item, digest: str) -> bool:
-    made = item.kind in ("copy", "packed")
-    return made and item.path.name.startswith(digest)
+    return item.kind == "packed" and item.path.name.startswith(digest)

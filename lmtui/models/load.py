@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmtui.cache_dir import size
 from lmtui.errors import LmtuiError
 from lmtui.models import hardware, memory, source
 from lmtui.models.adapters import folders
@@ -25,8 +26,7 @@ from lmtui.models.errors import (
     without_labels,
     wrap_load_errors,
 )
-from lmtui.models.gguf import convert
-from lmtui.models.gguf.config_check import read_gguf_model
+from lmtui.models.gguf.config_check import read_gguf_model, require_whole
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.hardware import Precision
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
@@ -103,7 +103,7 @@ def load_pair(
     if own:
         meant = source.resolve(spec) if spec else folders.model_for(own)
         _locate_base(added, meant, how.on_progress)
-    if base.is_llama:
+    if base.is_mapped:
         from lmtui.models.llama.load import with_adapter
 
         halves = [with_adapter(base, e, how) if e else base for e in (own, added)]
@@ -111,7 +111,7 @@ def load_pair(
             case [LoadedModel() as first, LoadedModel() as second]:
                 return first, second
         why = next(halve for halve in halves if isinstance(halve, str))
-        base = replace(_load_base(own or added, spec, _unpacked(how)), why=why)
+        base = _load_held(own or added, spec, how, why)
     return _beside(base, own, how) if own else base, _beside(base, added, how)
 
 
@@ -134,13 +134,13 @@ def _load_wanted(
     if fitted.is_whole:
         return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
     base = _load_base(fitted, spec, how)
-    if base.is_llama:
+    if base.is_mapped:
         from lmtui.models.llama.load import with_adapter
 
         beside = with_adapter(base, fitted, how)
         if isinstance(beside, LoadedModel):
             return beside
-        base = replace(_load_base(fitted, spec, _unpacked(how)), why=beside)
+        base = _load_held(fitted, spec, how, beside)
     # Imported here: it needs torch, and most errors come before.
     from lmtui.models.adapters import merge
 
@@ -150,8 +150,20 @@ def _load_wanted(
     return replace(base, model=model, adapter=fitted.name)
 
 
-def _unpacked(how: LoadOptions) -> LoadOptions:
-    return replace(how, quantize="none")
+def _load_held(
+    adapter: Adapter, spec: str | None, how: LoadOptions, why: str
+) -> LoadedModel:
+    """Load the base model of an adapter that can't stand beside its blocks, and `why`
+    not, with its weights in memory."""
+    base = _load_base(adapter, spec, replace(how, quantize="none"))
+    if base.is_mapped:
+        raise LmtuiError(
+            "this adapter needs more memory",
+            f"{adapter.name}: {why}, so that all weights of {base.name} would have to "
+            f"be held: {size(base.unpacked)}, more than a quarter of the free memory",
+            "Close other programs, or use a smaller model.",
+        )
+    return replace(base, why=why)
 
 
 def load_base(
@@ -219,9 +231,12 @@ def _load_exact(name: str, path: Path, how: LoadOptions, count: int) -> LoadedMo
     looked = read_gguf_model(path) if path.is_file() else read_model(path)
     plan = _plan(name, looked, how)
     if isinstance(looked, GgufHeader):
-        model, tokenizer, folder = _load_gguf(looked, plan)
-    else:
-        model, tokenizer, folder = _load_folder(looked, plan)
+        require_whole(looked)
+        from lmtui.models.blocks.load import load_unpacked
+
+        loaded = load_unpacked(name, looked, plan.device, plan.dtype, how.on_progress)
+        return replace(loaded, precision=plan.precision)
+    model, tokenizer, folder = _load_folder(looked, plan)
     with wrap_load_errors(str(path)):
         facts_of(model)  # these can be nonsense, too, and raise
     return LoadedModel(
@@ -276,46 +291,17 @@ def _gguf_dtype(header: GgufHeader) -> str:
     return main if main in ("F16", "BF16") else "F32"
 
 
-def _load_gguf(header: GgufHeader, plan: _Plan) -> tuple[Any, Any, Path]:
-    _refuse_unreadable(header)
-    file, report = header.path, plan.on_progress
-    folder = convert.cached_folder(file, plan.dtype_name, report)
-    if folder is None:
-        _require_memory(header.parameters, plan, from_gguf=True)
-        with wrap_load_errors(str(file)):
-            result = convert.dequantise(header, plan.dtype, report)
-        if result.folder is None:
-            return (
-                result.model,
-                _require_fast_tokenizer(result.tokenizer, file),
-                file.parent,
-            )
-        folder = result.folder
-    return _load_folder(read_model(folder), plan)
-
-
-def _refuse_unreadable(header: GgufHeader) -> None:
-    if not header.tensors:
-        raise LmtuiError(
-            "this GGUF file has no weights",
-            str(header.path),
-            "Name a file with a whole model; this may be a vocabulary only.",
-        )
-    parts = header.values.get("split.count", 1)
-    if isinstance(parts, int) and parts > 1:
-        raise LmtuiError(
-            "this GGUF file is one part of several",
-            f"{header.path}: one of {parts}",
-            "Merge the parts first: llama-gguf-split --merge FIRST OUT.",
-        )
-
-
 def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
     folder = files.path
     if not has_tokenizer(folder):
         raise _no_tokenizer(folder)
     refuse_other_kinds(files.config, folder)
-    _require_memory(files.parameters, plan)
+    memory.require_memory(
+        files.parameters,
+        plan.dtype_name,
+        hardware.available_memory(plan.device),
+        where=str(plan.device),
+    )
     plan.on_progress(Progress(f"loading {short_label(plan.name)}"))
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -339,20 +325,6 @@ def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
     refuse_incomplete(info, folder)
     refuse_leftover(files, info.get("unexpected_keys") or ())
     return model, _require_fast_tokenizer(tokenizer, folder), folder
-
-
-def _require_memory(parameters: int, plan: _Plan, *, from_gguf: bool = False) -> None:
-    # A GGUF file is dequantised in main memory, also for a GPU.
-    have = hardware.available_memory(plan.device)
-    if from_gguf:
-        have = min(have, hardware.available_ram())
-    memory.require_memory(
-        parameters,
-        plan.dtype_name,
-        have,
-        where=str(plan.device),
-        from_gguf=from_gguf,
-    )
 
 
 def _require_fast_tokenizer(tokenizer: Any, path: Path) -> Any:

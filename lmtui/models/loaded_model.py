@@ -48,6 +48,10 @@ class LoadedModel:
     adapter: str | None = None
     why: str = ""
     """The reason why it is not a `LlamaModel`, where that was tried."""
+    in_blocks: bool = False
+    """Whether it is a model of transformers whose weights stay in the file."""
+    unpacked: int = 0
+    """Bytes that would hold its weights, where these are unpacked for each pass."""
     exact_drawing: bool = False
     """Whether tokens are drawn here where a server could draw them."""
 
@@ -56,6 +60,11 @@ class LoadedModel:
         from lmtui.models.llama.weights import LlamaModel
 
         return isinstance(self.model, LlamaModel)
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether its weights stay in files."""
+        return self.in_blocks or self.is_llama
 
     @property
     def is_remote(self) -> bool:
@@ -73,8 +82,9 @@ class LoadedModel:
         """The format of its weights: `float32`, …, `Q8_0`."""
         if self.is_llama:
             return str(self.model.weights.number_format)
-        if self.is_remote:
-            return str(self.model.number_format)
+        kept = getattr(self.model, "number_format", None)  # that of a file or a server
+        if kept is not None:
+            return str(kept)
         return str(self.dtype).removeprefix("torch.")
 
     @property

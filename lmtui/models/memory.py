@@ -17,15 +17,18 @@ GGUF_BITS = {"Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7, "Q4_K_M": 4.9, "Q4_0": 4.5
 
 _FIXED = 300_000_000  # bytes: libraries, activations, a short context
 _SHARE = 1.1  # relative to the weights, with what loading holds besides
-# transformers holds the dequantised tensors while it fills the model from them: the
-# default model was measured at 1.6 times its weights.
-_GGUF_SHARE = 1.8
+_HELD = 4  # part of the free memory that the unpacked weights of a file may take
 
 
-def bytes_needed(parameters: int, dtype: str, *, from_gguf: bool = False) -> int:
+def bytes_needed(parameters: int, dtype: str) -> int:
     """Estimate the bytes of memory that loading takes at its peak."""
-    share = _GGUF_SHARE if from_gguf else _SHARE
-    return int(parameters * BYTES_PER_WEIGHT[dtype] * share) + _FIXED
+    return int(parameters * BYTES_PER_WEIGHT[dtype] * _SHARE) + _FIXED
+
+
+def fits_unpacked(need: int, have: int) -> bool:
+    """Return whether the weights of a GGUF file, `need` bytes in float32, are held in
+    memory; else they are unpacked for each pass."""
+    return need <= have / _HELD
 
 
 def require_mapped(
@@ -66,11 +69,9 @@ def fits(parameters: int, have: int) -> str:
     return "no"
 
 
-def require_memory(
-    parameters: int, dtype: str, have: int, *, where: str, from_gguf: bool = False
-) -> None:
+def require_memory(parameters: int, dtype: str, have: int, *, where: str) -> None:
     """Check that a model with this number of weights fits into `have` bytes."""
-    need = bytes_needed(parameters, dtype, from_gguf=from_gguf)
+    need = bytes_needed(parameters, dtype)
     if need <= have:
         return
     raise LmtuiError(

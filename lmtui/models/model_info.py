@@ -44,7 +44,9 @@ def facts_of(model: Any) -> ModelInfo:
 
 
 def weights_in(module: Any) -> int:
-    return sum(int(parameter.numel()) for parameter in module.parameters())
+    """Return the number of weights of a module, of which some may stay in a file."""
+    held = sum(int(parameter.numel()) for parameter in module.parameters())
+    return held + sum(getattr(each, "weights", 0) for each in module.modules())
 
 
 def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> ModelInfo:

@@ -42,6 +42,8 @@ def _fast(files: ModelFolder | GgufHeader, quantize: Quantize) -> tuple[str, str
     try:
         weights = weights_for(files, quantize)
     except NotSupported as error:
+        if quantize == "auto" and isinstance(files, GgufHeader):
+            return _by_transformers(files, str(error))
         if quantize == "auto":
             return _loaded(files, "exact: in float32", "float32", f", since {error}")
         way = f"not with --quantize {quantize}, since {error}; without it in float32"
@@ -57,11 +59,30 @@ def _fast(files: ModelFolder | GgufHeader, quantize: Quantize) -> tuple[str, str
     return (way, _mapped(bytes_rounded(files.parameters, bits)))
 
 
+def _by_transformers(header: GgufHeader, why: str) -> tuple[str, str]:
+    """Return how a file runs that the Llama backend does not run."""
+    from lmtui.kernels.gguf_matmul import FORMATS
+    from lmtui.models.gguf.families import FAMILIES
+    from lmtui.models.llama.load import why_no_blocks
+
+    if header.architecture not in FAMILIES:
+        return ("not: this kind of model is not supported", "unknown")
+    stored = next(iter(header.by_type), "F32")
+    if stored in ("F32", "F64") or why_no_blocks():
+        return _loaded(header, "exact: in float32", "float32", f", since {why}")
+    others = [name for name in header.by_type if name not in FORMATS]
+    apart = f", but {', '.join(others)} unpacked" if others else ""
+    way = f"fast: its weights ({header.quantisation}) mapped from the file{apart}"
+    return (way, _mapped(header.bytes))
+
+
 def _loaded(
     files: ModelFolder | GgufHeader, way: str, dtype: str, why: str = ""
 ) -> tuple[str, str]:
-    from_gguf = isinstance(files, GgufHeader)
-    need = memory.bytes_needed(files.parameters, dtype, from_gguf=from_gguf)
+    held = memory.fits_unpacked(4 * files.parameters, hardware.available_ram())
+    if isinstance(files, GgufHeader) and "on cpu" in way and not held:
+        return (f"{way}, unpacked for each pass{why}", _mapped(files.bytes))
+    need = memory.bytes_needed(files.parameters, dtype)
     return (f"{way}, all weights loaded{why}", f"about {size(need)}")
 
 

@@ -98,14 +98,14 @@ def test_remove_asks_first(home: Path):
 
 def test_doctor_says_which_path_runs_and_why():
     text = run("doctor", "--device", "cpu")
-    assert "fast for models shaped like Llama" in text
+    assert "fast for GGUF files and models shaped like Llama" in text
     assert "fetched at first use" in text
     exact = "exact: float32 on cpu"
     for flags, path in (
         (("--dtype", "bfloat16"), "fast: bfloat16 on cpu"),
         (("--quantize", "none"), exact),
         (("--dtype", "float32"), exact),
-        (("--quantize", "int4"), "fast for models shaped like Llama"),
+        (("--quantize", "int4"), "fast for GGUF files and models shaped like Llama"),
     ):
         facts = json.loads(run("doctor", "--device", "cpu", *flags, "--json"))
         assert facts["path"].startswith(path)

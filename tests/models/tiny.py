@@ -123,7 +123,7 @@ def write_gguf(
     _write_facts(writer, model.config)
     writer.add_head_count_kv(head_counts)
     if vocabulary is None:
-        _write_tokens(writer, template)
+        write_tokens(writer, template)
     else:
         copy_tokenizer(vocabulary, writer)
     for name, weights in model.state_dict().items():
@@ -174,7 +174,7 @@ def _texts(items: list[Any]) -> list[Any]:
     return [item.decode() if isinstance(item, bytes) else item for item in items]
 
 
-def _write_tokens(writer: gguf.GGUFWriter, template: str) -> None:
+def write_tokens(writer: gguf.GGUFWriter, template: str) -> None:
     import json
 
     fast = tokenizer()
@@ -269,6 +269,6 @@ def _interleave(weights: np.ndarray, heads: int) -> np.ndarray:
 @torch.inference_mode()
 def logits(model: Any, fast: Any) -> torch.Tensor:
     """What a model says to a fixed text. [tokens, vocabulary]"""
-    ids = fast(TEXT, add_special_tokens=False, return_tensors="pt")["input_ids"]
-    out: torch.Tensor = model(ids).logits[0]
+    ids = fast(TEXT, add_special_tokens=False).input_ids
+    out: torch.Tensor = model(torch.tensor([ids])).logits[0]
     return out

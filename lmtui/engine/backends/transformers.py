@@ -211,7 +211,7 @@ class TransformersBackend:
         weakref.finalize(self, _remove, hooks)
         kind = model.device.type
         vocabulary = model.config.get_text_config().vocab_size
-        self._known_tokens = model.get_input_embeddings().weight.shape[0]
+        self._known_tokens = model.get_input_embeddings().num_embeddings
         self.block_rows = max(16, _BLOCK_BYTES // (4 * vocabulary))
         self.prefill_chunk = _MOST_TOKENS.get(kind, _GPU_TOKENS)
         """Most prompt tokens of one prefill pass."""

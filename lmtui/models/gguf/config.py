@@ -39,7 +39,8 @@ def amend_config(config: Any, header: GgufHeader) -> None:
 
 def require_scaled(config: Any, header: GgufHeader) -> None:
     """Refuse a file whose RoPE factors no configuration expresses."""
-    if _FACTORS in header.shapes and _rope_of(config)["rope_type"] == "default":
+    kind = _rope_of(config)["rope_type"] if _FACTORS in header.shapes else ""
+    if kind == "default":
         raise _unknown_scaling(header, "its factors are not those of Llama 3")
 
 
@@ -126,7 +127,8 @@ class _Fields:
         if _LONG in self._header.shapes:
             return self._longrope()
         if kind in (None, "none"):
-            if _FACTORS in self._header.shapes:
+            known = _rope_of(self._config).get("rope_type", "default")
+            if _FACTORS in self._header.shapes and known == "default":
                 return self._llama3()
             factor = self._number("rope.scale_linear")
             linear = factor and factor != 1

@@ -41,6 +41,23 @@ def read_gguf_model(path: Path) -> GgufHeader:
     return header
 
 
+def require_whole(header: GgufHeader) -> None:
+    """Refuse a file that is no whole model."""
+    if not header.tensors:
+        raise LmtuiError(
+            "this GGUF file has no weights",
+            str(header.path),
+            "Name a file with a whole model; this may be a vocabulary only.",
+        )
+    parts = header.values.get("split.count", 1)
+    if isinstance(parts, int) and parts > 1:
+        raise LmtuiError(
+            "this GGUF file is one part of several",
+            f"{header.path}: one of {parts}",
+            "Merge the parts first: llama-gguf-split --merge FIRST OUT.",
+        )
+
+
 def _without_lists(header: GgufHeader) -> GgufHeader:
     """Return a header in which a list of equal numbers, one for each layer, is that
     number."""
@@ -129,14 +146,19 @@ class _Numbers:
         self._require("head_count", heads, heads >= 1, "at least 1")
         head = self._size("key_length")
         head = int(width) // heads if head is None else head
-        keys = self._size("head_count_kv")
-        keys = heads if keys is None else keys
-        fits = 1 <= keys <= heads and heads % keys == 0
-        self._require("head_count_kv", keys, fits, f"a divisor of {heads:,}")
-        for name, count in (("attn_q", heads), ("attn_k", keys)):
+        counts = {"attn_q": heads}
+        by_layer = f"{self._header.architecture}.attention.head_count_kv"
+        if not isinstance(self._header.pairs.get(by_layer), GgufArray):
+            keys = self._size("head_count_kv")
+            keys = counts["attn_k"] = heads if keys is None else keys
+            fits = 1 <= keys <= heads and heads % keys == 0
+            self._require("head_count_kv", keys, fits, f"a divisor of {heads:,}")
+        # Layers that look back a limited way may have narrower heads.
+        narrow = self._size("key_length_swa") or head
+        for name, count in counts.items():
             for tensor, shape in self._shapes.items():
                 if tensor.endswith(f".{name}.weight") and len(shape) == 2:
-                    fits = count * head <= shape[1]
+                    fits = count * min(head, narrow) <= shape[1]
                     words = f"{shape[1]:,} rows in all, as {tensor} has"
                     self._require("key_length", head, fits, words)
         feed = self._value("feed_forward_length")

@@ -19,9 +19,9 @@ from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.errors import offline, quiet, without_labels, wrap_load_errors
+from lmtui.models.gguf.families import gguf_config
 from lmtui.models.gguf.generation import generation_config
 from lmtui.models.gguf.header import GgufHeader
-from lmtui.models.gguf.llama_config import llama_config
 from lmtui.models.gguf.tokenizer import (
     FIELDS_VERSION,
     read_tokenizer,
@@ -39,12 +39,12 @@ from lmtui.models.tokenizer_json import TokenizersTokenizer, library_tokenizer, 
 
 _LAYOUT = "1"  # of this module; another number gives another folder
 _PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
-_GENERATION = "generation_config.json"
+GENERATION = "generation_config.json"
 
 
 def folder_of(digest: str, kind: str) -> Path:
     """Return the cache folder for the model with this digest, converted as `kind`."""
-    return cache_dir.root("packed") / f"{digest}-{kind}"
+    return cache_dir.packed() / f"{digest}-{kind}"
 
 
 def is_complete(folder: Path) -> bool:
@@ -95,9 +95,21 @@ def read_config(checkpoint: ModelFolder | GgufHeader) -> dict[str, Any]:
     if isinstance(checkpoint, ModelFolder):
         return checkpoint.config
     try:
-        return llama_config(checkpoint)
+        return gguf_config(checkpoint)
     except KeyError as error:
         raise NotSupported(f"its header lacks {error}") from error
+
+
+def require_supported(config: dict[str, Any], path: str) -> None:
+    """Check that the Llama backend can run a model, by its configuration.
+
+    Raises:
+        NotSupported: it can't.
+    """
+    with wrap_load_errors(path):
+        why = unsupported_reason(config)
+    if why is not None:
+        raise NotSupported(why)
 
 
 def cached_model(
@@ -157,10 +169,8 @@ def _describe(checkpoint: ModelFolder | GgufHeader, scratch: Path) -> dict[str, 
     configuration."""
     path = str(checkpoint.path)
     config = _checkpoint_config(checkpoint)
-    with wrap_load_errors(path):
-        why = unsupported_reason(config)
-    if why is not None:
-        raise NotSupported(why)
+    if isinstance(checkpoint, ModelFolder):  # what it leaves out is known only now
+        require_supported(config, path)
     with wrap_load_errors(path):
         same = _write_tokenizer(checkpoint, scratch)
     if not same:
@@ -168,7 +178,7 @@ def _describe(checkpoint: ModelFolder | GgufHeader, scratch: Path) -> dict[str, 
             "its tokenizer has settings that only its own code can apply"
         )
     facts = config | {
-        "architectures": [FAMILIES[config["model_type"]]],
+        "architectures": [FAMILIES.get(config["model_type"], "")],
         _PARAMETERS: checkpoint.parameters,
     }
     (scratch / "config.json").write_text(json.dumps(facts, indent=1, default=str))
@@ -195,11 +205,11 @@ def _write_tokenizer(checkpoint: ModelFolder | GgufHeader, scratch: Path) -> boo
         stored = read_tokenizer(checkpoint)
         save_tokenizer(stored, scratch)
         generation = json.dumps(generation_config(checkpoint, stored), indent=1)
-        (scratch / _GENERATION).write_text(generation)
+        (scratch / GENERATION).write_text(generation)
         return True
     folder = checkpoint.path
-    if (folder / _GENERATION).is_file():
-        shutil.copy(folder / _GENERATION, scratch)
+    if (folder / GENERATION).is_file():
+        shutil.copy(folder / GENERATION, scratch)
     with quiet(), offline():
         tokenizer = library_tokenizer(folder)
         tokenizer.save_pretrained(scratch)

@@ -55,6 +55,11 @@ class BlockLinear:
         return self.matrix.columns
 
     @property
+    def numel(self) -> int:
+        """The number of weights."""
+        return self.rows * self.columns
+
+    @property
     def number_format(self) -> str:
         """The format of its weights: `Q4_K`, …, `bfloat16`."""
         name = self.matrix.parts[0].format
@@ -69,7 +74,9 @@ class BlockLinear:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
         if len(inputs) <= FEW:
             return self.kernel.matmul(self.matrix, inputs)
-        product = self._matmul_many(inputs)
+        return self._add_lora(self._matmul_many(inputs), inputs)
+
+    def _add_lora(self, product: Tensor, inputs: Tensor) -> Tensor:
         if self.matrix.lora is not None:
             first, second = self.matrix.lora
             product += F.linear(F.linear(inputs, first), second)
@@ -81,6 +88,14 @@ class BlockLinear:
         if not self.rounds:
             return _by_tiles(self.kernel, self.matrix, inputs)
         return _by_tiles(self.kernel, self.matrix, inputs.bfloat16()).float()
+
+
+class ExactLinear(BlockLinear):
+    """A linear layer that is unpacked for each product, and rounds nothing."""
+
+    def times(self, inputs: Tensor) -> Tensor:
+        product = _by_tiles(self.kernel, self.matrix, inputs)
+        return self._add_lora(product, inputs)
 
 
 def _by_tiles(
@@ -114,6 +129,8 @@ class BlockHead:
 
     def __init__(self, rows: BlockRows, kernel: GgufMatmulKernel) -> None:
         self._matrix, self._kernel = StackedMatrix((rows.matrix,)), kernel
+        self.numel = self._matrix.rows * self._matrix.columns
+        """The number of weights."""
 
     def times(self, inputs: Tensor) -> Tensor:
         """Return the logits of hidden states, float32 [m, D]: float32 [m, V]."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -21,7 +21,7 @@ from lmtui.models import hardware, memory
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.checkpoint import FLOATS, ModelFolder
 from lmtui.models.config_check import read_model
-from lmtui.models.gguf.config_check import read_gguf_model
+from lmtui.models.gguf.config_check import read_gguf_model, require_whole
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.llama.cache import NotSupported
 from lmtui.models.llama.lora import UnsupportedLora, add_lora
@@ -65,9 +65,23 @@ def load_quantized(
             return reason_on_gpu(device, path)
         if device.type != "cpu":
             raise NotSupported(f"it runs on {device}")
+        if path.is_file() and how.quantize == "auto":
+            return _in_file(name, path, how)
         return _mapped(name, path, how)
     except NotSupported as error:
         return FallbackReason(_refused(name, str(error), how))
+
+
+def _in_file(name: str, path: Path, how: LoadOptions) -> LoadedModel:
+    """Load a GGUF file for the Llama backend, else for transformers."""
+    header = read_gguf_model(path)
+    require_whole(header)
+    try:
+        return _mapped(name, path, how)
+    except NotSupported:
+        from lmtui.models.blocks.load import load_in_blocks
+
+        return load_in_blocks(name, header, how.on_progress)
 
 
 def reason_on_gpu(device: torch.device, path: Path) -> FallbackReason:
@@ -157,23 +171,28 @@ def bits_for(quantize: Quantize) -> int:
 def with_adapter(
     base: LoadedModel, adapter: Adapter, how: LoadOptions
 ) -> LoadedModel | str:
-    """Return a Llama model with an adapter beside its weights, or why that is not
-    possible.
+    """Return a model whose weights stay in files with an adapter beside them, or why
+    that is not possible.
 
     Raises:
         LmtuiError: the adapter's configuration is damaged; or rounded weights were
             asked for.
     """
     try:
-        weights = add_lora(base.model.weights, adapter)
+        if base.is_llama:
+            weights = add_lora(base.model.weights, adapter)
+            model: Any = LlamaModel(weights, base.model.facts)
+        else:
+            from lmtui.models.blocks.lora import with_lora
+
+            model = with_lora(base.model, adapter)
     except UnsupportedLora as error:
         return _refused(adapter.name, str(error), how)
-    model = LlamaModel(weights, base.model.facts)
     return replace(base, model=model, adapter=adapter.name)
 
 
 def _refused(name: str, why: str, how: LoadOptions) -> str:
-    if how.quantize == "auto":
+    if how.quantize in ("auto", "none"):
         return why
     other = "use another model"
     if build.why_none() is not None:

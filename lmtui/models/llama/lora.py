@@ -25,7 +25,8 @@ from lmtui.models.llama.weights import (
     order_of,
 )
 
-_KEY = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.(.+)\.lora_([AB])\.weight")
+_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_OF_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 _Pair = tuple[Tensor, Tensor]
 
 
@@ -40,11 +41,11 @@ def add_lora(weights: LlamaWeights, adapter: Adapter) -> LlamaWeights:
         UnsupportedLora: it is not a plain LoRA adapter, or does not fit the model.
         LmtuiError: its configuration is damaged or not supported.
     """
-    asked = lora_config.read_lora(adapter.path)
-    if asked.ranks or asked.alphas or asked.transposed:
-        raise UnsupportedLora("its matrices are scaled one by one")
-    root = math.sqrt(asked.rank) if asked.rank_stabilised else asked.rank
-    pairs = _pairs(adapter, asked.alpha / root)
+    pairs = {}
+    for module, pair in pairs_of(adapter).items():
+        if (place := _OF_LAYER.fullmatch(module)) is None:
+            raise UnsupportedLora(f"it changes {module}")
+        pairs[int(place[1]), place[2]] = pair
     layers = list(weights.layers)
     for index, layer in enumerate(layers):
         own = {name: pair for (at, name), pair in pairs.items() if at == index}
@@ -54,12 +55,21 @@ def add_lora(weights: LlamaWeights, adapter: Adapter) -> LlamaWeights:
     return replace(weights, layers=tuple(layers))
 
 
-def _pairs(adapter: Adapter, scale: float) -> dict[tuple[int, str], _Pair]:
-    """Return A [r, K] and scale · B [N, r], by layer and transformers' name of the
-    matrix."""
+def pairs_of(adapter: Adapter) -> dict[str, _Pair]:
+    """Return A [r, K] and scale · B [N, r] of an adapter, by transformers' name of the
+    module that they change.
+
+    Raises:
+        UnsupportedLora: it is not a plain LoRA adapter.
+        LmtuiError: its configuration is damaged or not supported.
+    """
     from safetensors.torch import load_file
 
-    by_matrix: dict[tuple[int, str], dict[str, Tensor]] = {}
+    asked = lora_config.read_lora(adapter.path)
+    if asked.ranks or asked.alphas or asked.transposed:
+        raise UnsupportedLora("its matrices are scaled one by one")
+    root = math.sqrt(asked.rank) if asked.rank_stabilised else asked.rank
+    by_module: dict[str, dict[str, Tensor]] = {}
     try:
         tensors = load_file(adapter.path / lora_config.WEIGHTS)
     except Exception as error:  # `adapters/merge` explains what is wrong
@@ -68,13 +78,13 @@ def _pairs(adapter: Adapter, scale: float) -> dict[tuple[int, str], _Pair]:
         parts = _KEY.fullmatch(key)
         if parts is None or not bool(tensor.isfinite().all()):
             raise UnsupportedLora(f"it changes {key}")
-        by_matrix.setdefault((int(parts[1]), parts[2]), {})[parts[3]] = tensor.float()
+        by_module.setdefault(parts[1], {})[parts[2]] = tensor.float()
     pairs = {}
-    for matrix, both in by_matrix.items():
+    for module, both in by_module.items():
         a, b = both.get("A"), both.get("B")
         if a is None or b is None or a.shape[:1] != b.shape[1:]:
             raise UnsupportedLora("its matrices don't fit each other")
-        pairs[matrix] = a, scale * b
+        pairs[module] = a, asked.alpha / root * b
     return pairs
 
 

@@ -26,7 +26,12 @@ from lmtui.models.digests import model_digest
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.llama import cache
-from lmtui.models.llama.cache import NotSupported, cached_model, read_config
+from lmtui.models.llama.cache import (
+    NotSupported,
+    cached_model,
+    read_config,
+    require_supported,
+)
 from lmtui.models.llama.linear import BlockMatrices, BlockSource, of_shape
 from lmtui.models.llama.weights import (
     LIBRARY,
@@ -42,7 +47,7 @@ from lmtui.models.page_cache import read_ahead
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.rope import frequencies
 
-_SHORT = 0.2  # seconds of compilation that need not be told
+SHORT = 0.2  # seconds of compilation that need not be told
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 _ROPE_FACTORS = "rope_freqs.weight"
 """By what a GGUF file divides RoPE's frequencies: Llama 3's scaling."""
@@ -109,6 +114,8 @@ def load_mapped(
     with ThreadPoolExecutor(1) as aside:
         # Compiling takes some seconds, in which the tokenizer can be read.
         config = read_config(weights.checkpoint)
+        if isinstance(weights.checkpoint, GgufHeader):
+            require_supported(config, str(weights.checkpoint.path))
         compiling = aside.submit(_library_for, config)
 
         def write(config: dict[str, Any], scratch: Path) -> None:
@@ -116,7 +123,7 @@ def load_mapped(
             weights.write(config, scratch)
 
         def require_compiled() -> None:
-            if not wait([compiling], _SHORT).done:
+            if not wait([compiling], SHORT).done:
                 on_progress(Progress(f"compiling kernels for {name}, once"))
             compiling.result()
 
@@ -142,16 +149,12 @@ def load_mapped(
         raise NotSupported(f"its weights can't be mapped: {error}") from error
 
 
-def checked_kernel(
-    config: Mapping[str, Any], formats: Sequence[str]
-) -> GgufMatmulKernel:
-    """Return the compiled products of a model with this configuration and matrices in
-    some formats, checked.
+def checked_kernel(library: Path, formats: Sequence[str]) -> GgufMatmulKernel:
+    """Return the compiled products in a library for matrices in some formats, checked.
 
     Raises:
-        NotSupported: it can't be compiled, or was damaged and has been removed.
+        NotSupported: it was damaged and has been removed.
     """
-    library = _library_for(config)
     seen = cache_dir.identity(library.parent)
     try:
         kernel = GgufMatmulKernel(library, formats)
@@ -165,9 +168,19 @@ def checked_kernel(
 
 def _library_for(config: Mapping[str, Any]) -> Path:
     try:
-        return build.library_for(shape_of(config).head_dim)
+        return library_for(shape_of(config).head_dim)
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise NotSupported(f"its configuration lacks {error}") from error
+
+
+def library_for(head_dim: int) -> Path:
+    """Return the compiled library with attention for heads of a width.
+
+    Raises:
+        NotSupported: it can't be compiled.
+    """
+    try:
+        return build.library_for(head_dim)
     except NotCompiled as error:
         raise NotSupported(f"its kernels can't be compiled: {error}") from error
 
@@ -216,7 +229,7 @@ def read_blocks(
     tensors, `rope` are the frequencies, float32 [d/2]."""
     shape, vocabulary = shape_of(config), config["vocab_size"]
     require_shapes(shape, vocabulary, checkpoint.shapes, naming)
-    kernel = checked_kernel(config, formats_in(checkpoint))
+    kernel = checked_kernel(_library_for(config), formats_in(checkpoint))
     if has_more(shape, source, naming):
         raise NotSupported("its layers have parts that Llama's layers lack")
     matrices = BlockMatrices(source, kernel)

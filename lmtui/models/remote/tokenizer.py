@@ -17,11 +17,10 @@ from lmtui.models import digests, source
 from lmtui.models.checkpoint import has_tokenizer
 from lmtui.models.download import hub
 from lmtui.models.gguf.config_check import read_gguf_model
-from lmtui.models.gguf.convert import cached_folder
 from lmtui.models.gguf.generation import end_ids
 from lmtui.models.gguf.tokenizer import read_tokenizer, save_tokenizer
 from lmtui.models.model_info import end_ids_in
-from lmtui.models.progress import OnProgress, ignore
+from lmtui.models.progress import OnProgress
 from lmtui.models.remote.dialects import Dialect
 from lmtui.models.tokenizer_json import (
     TokenizersTokenizer,
@@ -82,9 +81,12 @@ def local_tokenizer(*names: str) -> ResolvedTokenizer | None:
 
 
 def _in_gguf(path: Path) -> ResolvedTokenizer:
-    # The copy of a dequantised file has it, in half the time.
-    if digests.recall(path) and (folder := cached_folder(path, "float32", ignore)):
-        return ResolvedTokenizer(TokenizersTokenizer(folder), end_ids_in(folder))
+    from lmtui.models.llama import cache
+
+    # What was kept when the model was used has it, in half the time.
+    kept = cache.folder_of(digests.recall(path) or "", "stored")
+    if cache.is_complete(kept):
+        return _in_folder(kept)
     header = read_gguf_model(path)
     read = read_tokenizer(header)
     with tempfile.TemporaryDirectory(prefix="lmtui-") as name:

@@ -326,7 +326,7 @@ def test_the_default_model_completes_words(default_model: LoadedModel) -> None:
 
     @torch.inference_mode()
     def predict_at(before: str, typed: bytes) -> HealedDistribution:
-        context = tokenizer.encode(before)
+        context = tokenizer(before).input_ids
 
         def run(paths: list[tuple[int, ...]]) -> list[Tensor]:
             inputs = [torch.tensor([[*context, *path]]) for path in paths]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     Gemma3TextConfig,
     MistralConfig,
@@ -26,10 +25,9 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.gguf.config import amend_config, require_scaled
 from lmtui.models.gguf.config_check import read_gguf_model
-from lmtui.models.gguf.convert import cached_folder, folder_with_only, read_once
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.load import load
-from lmtui.models.progress import Progress, ignore
+from lmtui.models.progress import Progress
 from tests.models import tiny
 
 LINEAR = {"rope_type": "linear", "factor": 4.0}
@@ -157,22 +155,6 @@ def test_part_of_a_head_that_the_model_can_not_turn_alone_is_refused(
     assert "8 of 16 dimensions" in caught.value.detail
 
 
-def test_scaling_of_gpt_oss_is_read_from_its_fields(tmp_path: Path) -> None:
-    def change(writer: Any) -> None:
-        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
-        writer.add_rope_scaling_factor(32.0)
-        writer.add_rope_scaling_orig_ctx_len(4096)
-        writer.add_token_list(["a", "b"])
-        writer.add_block_count(0)
-
-    read = header(tmp_path, "gpt-oss", change)
-    with folder_with_only(read.path) as folder, read_once(read):
-        config = AutoConfig.from_pretrained(folder, gguf_file=read.path.name)
-    amend_config(config, read)
-    assert config.rope_parameters["rope_type"] == "yarn"
-    assert config.rope_parameters["factor"] == 32.0
-
-
 @pytest.mark.parametrize("items", [["x", "x"], [math.nan], [2.5, 2.5], [True]])
 def test_counts_that_are_no_whole_numbers_are_refused(
     items: list[Any], tmp_path: Path
@@ -182,7 +164,7 @@ def test_counts_that_are_no_whole_numbers_are_refused(
         header(tmp_path, "llama", lambda writer: writer.add_array(key, items))
 
 
-def test_sampling_settings_of_a_file_do_not_keep_it_from_the_cache(
+def test_sampling_settings_of_a_file_are_recommended(
     tmp_path: Path,
 ) -> None:
     def change(writer: Any) -> None:
@@ -195,7 +177,6 @@ def test_sampling_settings_of_a_file_do_not_keep_it_from_the_cache(
     told: list[Progress] = []
     made = load(str(file), device="cpu", quantize="none", on_progress=told.append)
     assert not any(each.warning for each in told)
-    assert cached_folder(file, "float32", ignore) is not None
     assert dict(made.facts.generation_defaults) == pytest.approx(
         {"temperature": 0.5, "top_p": 0.9}
     )

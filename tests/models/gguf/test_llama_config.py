@@ -13,8 +13,7 @@ from transformers import AutoConfig
 
 from lmtui.models.gguf.config import amend_config
 from lmtui.models.gguf.config_check import read_gguf_model
-from lmtui.models.gguf.convert import folder_with_only, read_once
-from lmtui.models.gguf.llama_config import llama_config
+from lmtui.models.gguf.families import gguf_config
 from lmtui.models.llama.weights import unsupported_reason
 from tests.models import tiny
 
@@ -75,9 +74,8 @@ def test_configuration_is_that_of_transformers(
     kind: str, change: Callable[[gguf.GGUFWriter], None], tmp_path: Path
 ) -> None:
     read = header(tmp_path, kind, change)
-    found = llama_config(read)
-    with folder_with_only(read.path) as folder, read_once(read):
-        library = AutoConfig.from_pretrained(folder, gguf_file=read.path.name)
+    found = gguf_config(read)
+    library = AutoConfig.from_pretrained(tmp_path, gguf_file=read.path.name)
     amend_config(library, read)
     wanted = library.to_dict()
     # What a file does not say is the default of a class there, and None here.
@@ -92,4 +90,4 @@ def test_missing_number_is_an_error(tmp_path: Path) -> None:
     read = header(tmp_path, "llama", nothing)
     del read.values["llama.context_length"]
     with pytest.raises(KeyError, match="context_length"):
-        llama_config(read)
+        gguf_config(read)

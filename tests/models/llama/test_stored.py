@@ -19,12 +19,11 @@ from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.kernels import build, compiler, cpu_features, gguf_matmul
 from lmtui.models import memory
-from lmtui.models.gguf import convert
 from lmtui.models.llama.linear import FEW, BlockLinear
 from lmtui.models.llama.load import why_no_blocks
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
-from lmtui.models.progress import Progress, ignore
+from lmtui.models.progress import Progress
 from tests.models import tiny
 
 pytestmark = [
@@ -69,11 +68,10 @@ def logprobs(model: LoadedModel, ids: list[int] = IDS) -> list[float]:
 
 @torch.inference_mode()
 def exact(file: Path) -> list[float]:
-    """The logprobs by transformers, with the dequantised weights in float32."""
-    loaded(file, "none")
-    copy = convert.cached_folder(file, "float32", ignore)
-    assert copy is not None
-    model = AutoModelForCausalLM.from_pretrained(copy, dtype=torch.float32)
+    """The logprobs by transformers, which unpacks the weights to float32."""
+    model = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=torch.float32
+    )
     rows = model(torch.tensor([IDS])).logits[0, :-1].double().log_softmax(-1)
     found: list[float] = rows.gather(1, torch.tensor(IDS[1:])[:, None])[:, 0].tolist()
     return found

@@ -1,0 +1,199 @@
+"""Models of transformers around the weights of a GGUF file.
+
+A model is made without weights. Then modules take the place of its linear layers and
+embeddings that multiply with the blocks as they lie in the file; the other parameters
+are read.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lmtui.kernels.gguf_matmul import (
+    FORMATS,
+    BlockMatrix,
+    GgufMatmulKernel,
+    StackedMatrix,
+)
+from lmtui.models import hardware
+from lmtui.models.blocks.modules import GgufEmbedding, GgufLinear
+from lmtui.models.gguf.header import GgufHeader
+from lmtui.models.gguf.parameters import Stored, stored_parameters
+from lmtui.models.gguf.tensors import GgufTensors
+from lmtui.models.llama.linear import (
+    BlockHead,
+    BlockLinear,
+    BlockRows,
+    ExactLinear,
+    of_shape,
+)
+from lmtui.models.progress import OnProgress, Progress
+
+_BLOCK = 32  # the columns of which rows of blocks are multiples
+
+
+class Weights(Enum):
+    """What is done with the matrices of a file."""
+
+    BLOCKS = auto()
+    """They are multiplied as they lie there, by inputs of 16 bits."""
+    PER_PRODUCT = auto()
+    """They are unpacked for each product, which is exact."""
+    IN_MEMORY = auto()
+    """They are unpacked once, into memory."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the weights of a model go."""
+
+    weights: Weights
+    kernel: GgufMatmulKernel | None
+    """The products with blocks; None where there are none and all weights are held."""
+    dtype: torch.dtype
+    """Of held weights."""
+    device: torch.device
+
+
+def build(
+    header: GgufHeader,
+    config: Any,
+    placement: Placement,
+    what: str,
+    on_progress: OnProgress,
+) -> Any:
+    """Return a model in evaluation mode with the weights of a file; `config` is its
+    configuration of transformers, `what` is done meanwhile.
+
+    Raises:
+        ValueError: the file lacks a tensor, or one has another shape.
+    """
+    # Imported here: most errors come before.
+    from accelerate import init_empty_weights  # type: ignore[import-untyped]
+    from transformers import AutoModelForCausalLM
+
+    config._attn_implementation = config._experts_implementation = None
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(config, dtype=placement.dtype)
+    return _Filling(header, placement, model).run(what, on_progress)
+
+
+class _Filling:
+    """The filling of one model with the weights of a file."""
+
+    def __init__(self, header: GgufHeader, placement: Placement, model: Any) -> None:
+        self._placement, self._model = placement, model
+        self._tensors = GgufTensors(header)
+        self._shapes = header.shapes
+        self._types = {tensor.name: tensor.type for tensor in header.tensors}
+        self._wanted = {name for name, _ in model.named_parameters()}
+        self._stored = stored_parameters(model.state_dict(), model.config, header)
+        self._tie()
+
+    def _tie(self) -> None:
+        """Let an output layer that the file lacks have the tensor of the embedding."""
+        names = {module: name for name, module in self._model.named_modules()}
+        head = names.get(self._model.get_output_embeddings())
+        embedding = names[self._model.get_input_embeddings()]
+        tied = self._model.config.get_text_config().tie_word_embeddings
+        if head is not None and tied:
+            self._stored.setdefault(
+                f"{head}.weight", self._stored[f"{embedding}.weight"]
+            )
+
+    def run(self, what: str, on_progress: OnProgress) -> Any:
+        modules = dict(self._model.named_modules())
+        held: dict[str, Tensor] = {}
+        for done, (name, module) in enumerate(modules.items()):
+            on_progress(Progress(what, done, len(modules), unit="modules"))
+            stored = self._stored.get(f"{name}.weight")
+            if stored and (ours := self._in_blocks(name, module, stored)):
+                self._model.set_submodule(name, ours)
+                continue
+            self._read(name, module, held)
+        lacking = self._wanted - self._stored.keys()
+        if lacking:
+            first = min(lacking)
+            raise ValueError(f"the file lacks {len(lacking)} tensors, first {first}")
+        return self._model.eval()
+
+    def _in_blocks(
+        self, name: str, module: nn.Module, stored: Stored
+    ) -> nn.Module | None:
+        """Return what takes the place of a module and leaves its weights in the file;
+        None where they are held."""
+        kind, kernel = self._types[stored.tensor], self._placement.kernel
+        rows, *others = self._shapes[stored.tensor]
+        if (
+            kernel is None
+            or self._placement.weights is Weights.IN_MEMORY
+            or kind not in FORMATS
+            or kind == "F32"  # small, or what others are to be compared with
+            or len(others) != 1
+            or others[0] % _BLOCK
+        ):
+            return None
+        block = BlockMatrix(
+            self._tensors.blocks(stored.tensor)[0].view(rows, -1), others[0], kind
+        )
+        if isinstance(module, nn.Embedding):
+            scale = getattr(module, "embed_scale", 1.0)
+            of_shape(module.weight, rows, *others)
+            return GgufEmbedding(BlockRows(block, kernel), float(scale))
+        if not isinstance(module, nn.Linear):
+            return None
+        of_shape(module.weight, rows, *others)
+        bias = self._values(f"{name}.bias") if module.bias is not None else None
+        exact = self._placement.weights is Weights.PER_PRODUCT
+        product: BlockLinear | BlockHead
+        if module is self._model.get_output_embeddings() and not exact:
+            product = BlockHead(BlockRows(block, kernel), kernel)
+        else:
+            # Rounding wider weights to bfloat16 would lose bits of each.
+            rounds = hardware.fast_at_bfloat16(self._placement.device) and kind != "F16"
+            linear = ExactLinear if exact else BlockLinear
+            product = linear(StackedMatrix((block,), stored.rows), kernel, rounds)
+        return GgufLinear(product, bias, stored.columns)
+
+    def _read(self, name: str, module: nn.Module, held: dict[str, Tensor]) -> None:
+        """Read a module's own parameters, and buffers of the file; `held` are those
+        that have been read, by their tensors."""
+        before = f"{name}." if name else ""
+        for own, parameter in module.named_parameters(recurse=False):
+            if (stored := self._stored.get(before + own)) is None:
+                continue
+            if stored.tensor not in held:
+                held[stored.tensor] = self._values(before + own).to(
+                    self._placement.device, self._placement.dtype
+                )
+            values = held[stored.tensor].view(parameter.shape)
+            setattr(module, own, nn.Parameter(values, requires_grad=False))
+        for own, buffer in module.named_buffers(recurse=False):
+            if before + own in self._stored:
+                buffer.copy_(self._values(before + own).view(buffer.shape))
+
+    def _values(self, name: str) -> Tensor:
+        """Return a parameter's values, float32 [N, K] or of fewer dimensions."""
+        stored = self._stored[name]
+        values = self._unpacked(stored.tensor)
+        if stored.rows is not None:
+            values = values[stored.rows]
+        if stored.columns is not None:
+            values = values[:, stored.columns]
+        return values if stored.change is None else stored.change(values)
+
+    def _unpacked(self, tensor: str) -> Tensor:
+        kind, kernel = self._types[tensor], self._placement.kernel
+        *rows, columns = self._shapes[tensor]
+        if kernel is None or kind not in FORMATS or kind == "F32" or columns % _BLOCK:
+            return self._tensors.floats(tensor)
+        count = math.prod(rows)
+        data = self._tensors.blocks(tensor)[0].view(count, -1)
+        matrix = StackedMatrix((BlockMatrix(data, columns, kind),))
+        return kernel.tile(matrix, 0, count, torch.float32).view(*rows, columns)

@@ -1,0 +1,189 @@
+"""Models of any family in GGUF files are those of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gguf
+import pytest
+import torch
+
+from lmtui.engine.engine import LocalEngine
+from lmtui.kernels import compiler
+from lmtui.models.load import load
+from tests.models.gguf import written
+
+pytestmark = [
+    pytest.mark.skipif(
+        compiler.compiler_id() is None, reason="there is no C++ compiler"
+    ),
+    pytest.mark.usefixtures("shared_home"),
+]
+IDS = [(7 * i) % 300 for i in range(60)]
+
+
+def rope(writer: gguf.GGUFWriter, config: Any) -> None:
+    writer.add_key_length(written.head_dim(config))
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+
+
+def qwen35(writer: gguf.GGUFWriter, config: Any) -> None:
+    rope(writer, config)
+    writer.add_rope_dimension_count(int(config.head_dim * 0.25))
+    writer.add_rope_dimension_sections([2, 1, 1, 0])
+    writer.add_full_attention_interval(4)
+    writer.add_ssm_conv_kernel(config.linear_conv_kernel_dim)
+    writer.add_ssm_state_size(config.linear_key_head_dim)
+    writer.add_ssm_group_count(config.linear_num_key_heads)
+    writer.add_ssm_time_step_rank(config.linear_num_value_heads)
+    inner = config.linear_num_value_heads * config.linear_value_head_dim
+    writer.add_ssm_inner_size(inner)
+
+
+def gemma2(writer: gguf.GGUFWriter, config: Any) -> None:
+    rope(writer, config)
+    writer.add_sliding_window(config.sliding_window)
+    writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+    writer.add_final_logit_softcapping(config.final_logit_softcapping)
+
+
+def gemma3(writer: gguf.GGUFWriter, config: Any) -> None:
+    writer.add_key_length(config.head_dim)
+    writer.add_rope_freq_base(config.rope_parameters["full_attention"]["rope_theta"])
+    writer.add_sliding_window(config.sliding_window)
+
+
+def gemma4(writer: gguf.GGUFWriter, config: Any) -> None:
+    local, whole = (
+        config.rope_parameters[f"{kind}_attention"] for kind in ("sliding", "full")
+    )
+    slides = [kind == "sliding_attention" for kind in config.layer_types]
+    layers, shared = config.num_hidden_layers, config.num_kv_shared_layers
+    writer.add_key_length(32)
+    writer.add_key_length_swa(16)
+    writer.add_rope_dimension_count(32)
+    writer.add_rope_freq_base(whole["rope_theta"])
+    writer.add_float32("gemma4.rope.freq_base_swa", local["rope_theta"])
+    writer.add_sliding_window(config.sliding_window)
+    writer.add_sliding_window_pattern(slides)
+    writer.add_shared_kv_layers(shared)
+    writer.add_embedding_length_per_layer_input(config.hidden_size_per_layer_input)
+    writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    ffn = config.intermediate_size
+    widths = [ffn] * (layers - shared) + [2 * ffn] * shared
+    del writer.kv_data[0]["gemma4.feed_forward_length"]
+    writer.add_feed_forward_length(widths)
+    turned = torch.cat([torch.ones(4), torch.full((12,), 1e30)])
+    writer.add_tensor("rope_freqs.weight", turned.numpy())
+
+
+def lfm2(writer: gguf.GGUFWriter, config: Any) -> None:
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.norm_eps)
+    writer.add_shortconv_l_cache(config.conv_L_cache)
+    attends = [kind == "full_attention" for kind in config.layer_types]
+    del writer.kv_data[0]["lfm2.attention.head_count_kv"]
+    writer.add_head_count_kv([2 * each for each in attends])
+
+
+class Family(NamedTuple):
+    kind: str
+    architecture: str
+    options: dict[str, Any]
+    fields: Callable[[gguf.GGUFWriter, Any], None]
+    offset: Callable[[str], bool] = lambda name: False
+    interleaved: bool = False
+
+
+def is_norm(name: str) -> bool:
+    return name.endswith("norm.weight")
+
+
+_DELTA = {
+    "head_dim": 32,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 32,
+    "linear_value_head_dim": 32,
+}
+_GEMMA = {
+    "tie_word_embeddings": True,
+    "head_dim": 32,
+    "query_pre_attn_scalar": 32,
+    "sliding_window": 16,
+}
+FAMILIES = {
+    "llama": Family("llama", "llama", {}, rope, interleaved=True),
+    "qwen2": Family("qwen2", "qwen2", {}, rope),
+    "qwen3": Family("qwen3", "qwen3", {"head_dim": 32}, rope),
+    **{
+        f"qwen3.5, {count} value heads": Family(
+            "qwen3_5_text",
+            "qwen35",
+            {**_DELTA, "linear_num_value_heads": count},
+            qwen35,
+            lambda name: is_norm(name) and "linear_attn" not in name,
+        )
+        for count in (2, 4)
+    },
+    "gemma2": Family("gemma2", "gemma2", _GEMMA, gemma2, is_norm),
+    "gemma3": Family(
+        *("gemma3_text", "gemma3", _GEMMA | {"num_hidden_layers": 7}, gemma3, is_norm)
+    ),
+    "gemma4": Family(
+        "gemma4_text",
+        "gemma4",
+        {
+            **{"num_hidden_layers": 10, "vocab_size_per_layer_input": 320},
+            **{"head_dim": 16, "global_head_dim": 32, "sliding_window": 16},
+            "tie_word_embeddings": True,
+            **{"hidden_size_per_layer_input": 32, "num_kv_shared_layers": 5},
+            **{"use_double_wide_mlp": True, "final_logit_softcapping": 30.0},
+            "layer_types": [*["sliding_attention"] * 4, "full_attention"] * 2,
+        },
+        gemma4,
+    ),
+    "lfm2": Family(
+        "lfm2",
+        "lfm2",
+        {
+            "layer_types": ["conv", "full_attention"] * 2,
+            "block_auto_adjust_ff_dim": False,
+        },
+        lfm2,
+    ),
+    "phi3": Family("phi3", "phi3", {}, rope),
+}
+
+
+def made(name: str, folder: Path, kind: str) -> tuple[Any, Path]:
+    """A random model of a family, and its file."""
+    family = FAMILIES[name]
+    model = written.random_model(family.kind, **family.options)
+    file = written.write(
+        *(model, family.architecture, folder / "it.gguf", kind, family.fields),
+        offset=family.offset,
+        interleaved=family.interleaved,
+    )
+    return model, file
+
+
+@torch.inference_mode()
+def wanted(model: Any) -> torch.Tensor:
+    """The logprobs after each of the tokens: [n, V]."""
+    rows: torch.Tensor = model(torch.tensor([IDS])).logits[0].log_softmax(-1)
+    return rows
+
+
+def found(file: Path, quantize: Any) -> torch.Tensor:
+    made = load(str(file), device="cpu", quantize=quantize)
+    engine = LocalEngine(made)
+    return torch.cat([*engine.backend.all_logits(IDS)]).log_softmax(-1)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_file_of_floats_is_the_model_itself(name: str, tmp_path: Path) -> None:
+    model, file = made(name, tmp_path, "F32")
+    far = (found(file, "none") - wanted(model)).abs().max()
+    assert far < 2e-5
