@@ -236,8 +236,10 @@ class LocalEngine:
         """Return an answer that has not begun; the options are those of `generate`.
 
         Raises:
-            LmtuiError: the settings can't be applied to what a server lists.
+            LmtuiError: the settings can't be applied to what a server lists; or the
+                weights are unpacked for each pass.
         """
+        self.loaded.require_quick()
         settings, own_ends = row.settings, self._ends_after(prompt.ids)
         ends = frozenset() if prompt.ignores_ends else own_ends
         require_drawable(self.backend, self._sampler.chain(settings).settings)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmtui.cache_dir import size
+from lmtui.errors import LmtuiError
 from lmtui.models.hardware import Precision
 from lmtui.models.model_info import ModelInfo, facts_of
 from lmtui.models.progress import OnProgress
@@ -60,6 +62,17 @@ class LoadedModel:
         from lmtui.models.llama.weights import LlamaModel
 
         return isinstance(self.model, LlamaModel)
+
+    def require_quick(self) -> None:
+        """Refuse to write with weights that are unpacked for each pass: a token would
+        take as long as a page."""
+        if self.unpacked:
+            raise LmtuiError(
+                "this model is too large to write exactly",
+                f"its weights take {size(self.unpacked)} in float32, more than a "
+                "quarter of the free memory",
+                "Leave out --quantize none, or close other programs.",
+            )
 
     @property
     def is_mapped(self) -> bool:

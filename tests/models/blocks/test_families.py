@@ -11,8 +11,13 @@ import pytest
 import torch
 
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.types import Prompt, SamplingSettings
+from lmtui.errors import LmtuiError
 from lmtui.kernels import compiler
+from lmtui.models import memory
 from lmtui.models.load import load
+from lmtui.models.loaded_model import LoadedModel
+from tests.models import learned, tiny
 from tests.models.gguf import written
 
 pytestmark = [
@@ -176,10 +181,14 @@ def wanted(model: Any) -> torch.Tensor:
     return rows
 
 
-def found(file: Path, quantize: Any) -> torch.Tensor:
-    made = load(str(file), device="cpu", quantize=quantize)
-    engine = LocalEngine(made)
-    return torch.cat([*engine.backend.all_logits(IDS)]).log_softmax(-1)
+def found(file: Path, quantize: Any, ids: list[int] = IDS) -> torch.Tensor:
+    """The same by the engine, of a file."""
+    return logprobs(load(str(file), device="cpu", quantize=quantize), ids)
+
+
+def logprobs(model: LoadedModel, ids: list[int]) -> torch.Tensor:
+    backend = LocalEngine(model).backend
+    return torch.cat([*backend.all_logits(ids)]).log_softmax(-1)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -187,3 +196,66 @@ def test_file_of_floats_is_the_model_itself(name: str, tmp_path: Path) -> None:
     model, file = made(name, tmp_path, "F32")
     far = (found(file, "none") - wanted(model)).abs().max()
     assert far < 2e-5
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_blocks_are_multiplied_as_the_unpacked_weights_are(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    _, file = made(name, tmp_path, kind)
+    fast = load(str(file), device="cpu", quantize="auto")
+    assert (fast.precision, fast.number_format) == ("fast", kind)
+    few = IDS[:8]  # no product is rounded to bfloat16
+    divergence = distance(found(file, "none", few), logprobs(fast, few))
+    assert divergence < 3e-4
+    # Of many tokens some are, as all are in a model of that format.
+    held, brief = (
+        logprobs(load(str(file), device="cpu", quantize="none", dtype=dtype), IDS)
+        for dtype in ("float32", "bfloat16")
+    )
+    assert distance(held, logprobs(fast, IDS)) < max(3e-4, distance(held, brief))
+
+
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The mean KL divergence between rows of logprobs [n, V]."""
+    return float((one.exp() * (one - other)).sum(-1).mean())
+
+
+@pytest.mark.parametrize("name", ["gemma3", "gemma4", "qwen3.5, 4 value heads"])
+def test_weights_that_are_not_held_give_the_same_numbers(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, file = made(name, tmp_path, "Q8_0")
+    held = found(file, "none")
+    monkeypatch.setattr(memory, "fits_unpacked", lambda need, have: False)
+    assert (found(file, "none") - held).abs().max() < 5e-5
+    engine = LocalEngine(load(str(file), device="cpu", quantize="none"))
+    prompt = Prompt(tuple(IDS[:4]), "")
+    with pytest.raises(LmtuiError, match="too large to write exactly") as refused:
+        list(engine.generate(prompt, SamplingSettings()))
+    assert "--quantize" in refused.value.hint
+
+
+@pytest.mark.parametrize("name", ["gemma3", "qwen3.5, 4 value heads"])
+def test_adapter_beside_the_blocks_is_the_merged_one(name: str, tmp_path: Path) -> None:
+    model, file = made(name, tmp_path, "Q8_0")
+    folder = tmp_path / "base"
+    model.save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    wide = [
+        "q_proj",
+        "down_proj",
+        *(["out_proj", "in_proj_z"] if "qwen" in name else []),
+    ]
+    lora = learned.save_lora(tmp_path / "lora", folder, size=0.1, target_modules=wide)
+    exact, fast = (
+        load(str(file), adapter=str(lora), device="cpu", quantize=quantize)
+        for quantize in ("none", "auto")
+    )
+    assert (fast.precision, fast.adapter) == ("fast", "lora")
+    few = IDS[:12]
+    merged, beside = (logprobs(each, few) for each in (exact, fast))
+    alone = found(file, "none", few)
+    assert distance(merged, beside) < 1e-3
+    assert distance(merged, alone) > 0.02
