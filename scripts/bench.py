@@ -18,6 +18,7 @@ from statistics import median
 
 import torch
 from bench_chats import print_chats
+from bench_families import print_families
 from bench_fast import print_busy, print_fast
 from bench_fidelity import print_fidelity_of_types
 from bench_inspect import print_inspect
@@ -58,6 +59,7 @@ PARTS = (
     "fast",
     "busy",
     "large",
+    "families",
     "serve",
     "remote",
     "fidelity",
@@ -432,6 +434,7 @@ def main() -> None:
         "fast": fast_path,
         "busy": lambda: print_busy(fast, peer=source, options=options),
         "large": lambda: print_large(options),
+        "families": lambda: print_families(options),
         "sampler": lambda: print_sampler(fast, source, options),
         "serve": lambda: print_serve(fast, source, options),
         "remote": lambda: print_remote(fast, source, options),

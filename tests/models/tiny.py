@@ -174,11 +174,12 @@ def _texts(items: list[Any]) -> list[Any]:
     return [item.decode() if isinstance(item, bytes) else item for item in items]
 
 
-def write_tokens(writer: gguf.GGUFWriter, template: str) -> None:
+def write_tokens(writer: gguf.GGUFWriter, template: str, count: int = 0) -> None:
     import json
 
     fast = tokenizer()
     words = fast.convert_ids_to_tokens(range(len(fast)))
+    words += [f"<unused {index}>" for index in range(count - len(words))]
     merges = json.loads(fast.backend_tokenizer.to_str())["model"]["merges"]
     special = gguf.TokenType.CONTROL
     writer.add_tokenizer_model("gpt2")

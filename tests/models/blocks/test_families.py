@@ -66,9 +66,10 @@ def gemma4(writer: gguf.GGUFWriter, config: Any) -> None:
     )
     slides = [kind == "sliding_attention" for kind in config.layer_types]
     layers, shared = config.num_hidden_layers, config.num_kv_shared_layers
-    writer.add_key_length(32)
-    writer.add_key_length_swa(16)
-    writer.add_rope_dimension_count(32)
+    narrow, *_, wide = (config.per_layer_config[i].head_dim for i in (0, layers - 1))
+    writer.add_key_length(wide)
+    writer.add_key_length_swa(narrow)
+    writer.add_rope_dimension_count(wide)
     writer.add_rope_freq_base(whole["rope_theta"])
     writer.add_float32("gemma4.rope.freq_base_swa", local["rope_theta"])
     writer.add_sliding_window(config.sliding_window)
@@ -80,7 +81,7 @@ def gemma4(writer: gguf.GGUFWriter, config: Any) -> None:
     widths = [ffn] * (layers - shared) + [2 * ffn] * shared
     del writer.kv_data[0]["gemma4.feed_forward_length"]
     writer.add_feed_forward_length(widths)
-    turned = torch.cat([torch.ones(4), torch.full((12,), 1e30)])
+    turned = torch.cat([torch.ones(wide // 8), torch.full((wide * 3 // 8,), 1e30)])
     writer.add_tensor("rope_freqs.weight", turned.numpy())
 
 

@@ -44,6 +44,15 @@ def random_model(kind: str, **options: Any) -> Any:
     return model.eval()
 
 
+def write_shape(family: Any, shape: dict[str, Any], target: Path) -> Path:
+    """Write a file of a family with random blocks of Q4_0, and without a model of that
+    size in memory."""
+    config = CONFIG_MAPPING[family.kind](**{**SIZE, **shape})
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return write(model, family.architecture, target, "Q4_0", family.fields)
+
+
 Fields = Callable[[gguf.GGUFWriter, Any], None]
 
 
@@ -70,13 +79,18 @@ def write(
     writer.add_head_count_kv(config.num_key_value_heads)
     if (epsilon := getattr(config, "rms_norm_eps", None)) is not None:
         writer.add_layer_norm_rms_eps(epsilon)
-    tiny.write_tokens(writer, tiny.TEMPLATE)
+    tiny.write_tokens(writer, tiny.TEMPLATE, config.vocab_size)
     fields(writer, config)
     for name, weights in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
+        at = _name(name, architecture, config)
+        if weights.is_meta:
+            shape = len(weights), *weights.shape[-1:][: weights.ndim - 1]
+            _add_random(writer, at, shape, kind)
+            continue
         values = _as_in_file(name, weights.float(), config, offset, interleaved)
-        _add(writer, _name(name, architecture, config), values.numpy(), kind)
+        _add(writer, at, values.numpy(), kind)
     tiny.finish(writer)
     return target
 
@@ -140,6 +154,20 @@ def _add(writer: gguf.GGUFWriter, name: str, values: np.ndarray, kind: str) -> N
     stored = gguf.GGMLQuantizationType[kind]
     made = gguf.quantize(values, stored)
     writer.add_tensor(name, made, raw_dtype=stored)
+
+
+def _add_random(
+    writer: gguf.GGUFWriter, name: str, shape: tuple[int, ...], kind: str
+) -> None:
+    """Add random blocks, or small numbers where no block fits."""
+    if len(shape) == 2 and shape[1] % 32 == 0 and "conv" not in name:
+        stored = gguf.GGMLQuantizationType[kind]
+        few = tiny.random_blocks(kind, 256, shape[1])
+        data = np.tile(few, (shape[0] // 256 + 1, 1))[: shape[0]]
+        writer.add_tensor(name, data, raw_dtype=stored)
+        return
+    drawn = np.full(shape, -0.5 if "ssm_a" in name else 0.5, np.float32)
+    writer.add_tensor(name, drawn)
 
 
 def head_dim(config: Any) -> int:
