@@ -23,8 +23,9 @@ class Reuse(Enum):
 
     ANY_PREFIX = auto()
     """Attention caches every position: any number of tokens can be removed."""
-    WHOLE = auto()
-    """Recurrent layers keep one state: tokens can be added, none removed."""
+    CHECKPOINTS = auto()
+    """Recurrent layers keep one state, which can't be cut back: tokens can be removed
+    down to a place where a copy of that state was kept."""
     NOTHING = auto()
     """The cache does not work for this model: each run starts anew."""
 
@@ -43,11 +44,16 @@ class KVCache(Protocol):
 
     def crop(self, length: int) -> None:
         """Keep only the first `length` tokens, in every layer, however many a cancelled
-        pass has left there."""
+        pass has left there. Recurrent states stay as they are."""
 
     def fork(self, rows: int, length: int | None = None) -> Self:
         """Return `rows` rows that each hold the first `length` tokens of this one row,
-        or all. Running tokens on the fork does not change this cache."""
+        or all, and copies of its recurrent states. Running tokens on the fork does not
+        change this cache."""
+
+    def with_states(self, other: Self) -> Self:
+        """Return the keys and values of this cache, with the recurrent states of
+        `other`. Asked only where there are some."""
 
     def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows."""

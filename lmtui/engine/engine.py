@@ -286,7 +286,8 @@ class LocalEngine:
         return self._slots[slot].prefill(ids)
 
     def reusable(self, ids: Sequence[int], slot: int) -> int:
-        return self._slots[slot].common(ids)
+        cache = self._slots[slot]
+        return cache.rollback_len(cache.common(ids))
 
     def score_prompts(
         self,

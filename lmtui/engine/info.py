@@ -13,7 +13,7 @@ from lmtui.models.loaded_model import LoadedModel
 def capabilities_of(backend: AnyBackend, *, infill: bool) -> Capabilities:
     """Return what can be done with a model that this backend runs."""
     no_lens = NO_STATES if backend.is_remote else ""
-    batches = backend.reuse is Reuse.ANY_PREFIX and not backend.is_remote
+    batches = backend.reuse is not Reuse.NOTHING and not backend.is_remote
     if backend.top_logprobs is None:
         return Capabilities(infill=infill, why_no_lens=no_lens, batches=batches)
     scores = isinstance(backend, ScoringBackend) and backend.scores_prompts

@@ -1,8 +1,9 @@
 """Prefix reuse: the KV cache of one model and the ids that are in it.
 
-Of a new context, only what differs from the last one is run. Invariant after every call
-and every failure: `ids` are the tokens in the cache, and `logits` belongs to the last
-of them. Knows no text and no sampling.
+Of a new context, only what differs from the last one is run. A recurrent state can't
+be cut back: a few copies of it are kept, and what lies behind the nearest one is run
+again. Invariant after every call and every failure: `ids` are the tokens in the cache,
+and `logits` belongs to the last of them. Knows no text and no sampling.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from lmtui.engine.protocol import ReportCount
 from lmtui.engine.text.common_prefix import common_prefix_len
 from lmtui.errors import Cancelled
 
+_CHECKPOINTS = 8  # most copies of a recurrent state
+_CHECKPOINT_BYTES = 256 * 2**20  # limit of all of them
+
 
 class PrefixCache:
     """Runs contexts through one model, reusing the longest common prefix."""
@@ -28,6 +32,8 @@ class PrefixCache:
         self._logits: Tensor | None
         self._state: Tensor | None  # [1, width], where the head has not run yet
         self._layers: Tensor | None  # [1, layers + 1, width], where they were recorded
+        self._checkpoints: dict[int, tuple[KVCache, Tensor | None, Tensor | None]]
+        """Recurrent states, logits and state after the first n tokens, by n."""
         self.records_layers = False
         """Whether the states of all layers after the last token are recorded when a
         context is read, for `layer_states` to be asked for them next."""
@@ -39,6 +45,7 @@ class PrefixCache:
         self._cache = self.backend.new_cache()
         self.ids = []
         self._logits = self._state = self._layers = None
+        self._checkpoints = {}
 
     @property
     def logits(self) -> Tensor | None:
@@ -53,7 +60,7 @@ class PrefixCache:
 
         Returns how many of them were reused.
         """
-        reused = self._shared(ids)
+        reused = self.rollback_len(self._shared(ids))
         for done in self.prefill(ids):
             if progress:
                 progress(done, len(ids))
@@ -66,8 +73,7 @@ class PrefixCache:
         Raises:
             Cancelled: as in `read`.
         """
-        self.rollback(self._shared(ids))
-        for done, part in self._parts(ids):
+        for done, part in self._parts(ids, self._shared(ids)):
             yield done
             if self.records_layers and done + len(part) == len(ids):
                 self._record_layers(part)
@@ -83,22 +89,46 @@ class PrefixCache:
         return states
 
     def _parts(
-        self, ids: Sequence[int], most: int | None = None
+        self, ids: Sequence[int], start: int, most: int | None = None
     ) -> Iterator[tuple[int, Sequence[int]]]:
-        """Yield the tokens to run in the next pass, with the number of those before
-        them, until the cache holds `ids`."""
+        """Go back to the first `start` tokens, or fewer; yield the tokens to run in the
+        next pass, with the number of those before them, until the cache holds `ids`."""
+        self.rollback(start)
         most = most or self.backend.prefill_chunk
+        keeps = self._reuse is Reuse.CHECKPOINTS
         while (done := len(self.ids)) < len(ids):
             cancellation.check()
-            left = len(ids) - done
+            # A part ends at `start`, for the next text is likely to part there as well.
+            left = (start if keeps and done < start else len(ids)) - done
             size = left if self._reuse is Reuse.NOTHING else part_len(left, most)
             yield done, ids[done : done + size]
+            if keeps:
+                self._keep_checkpoint()
+
+    def _keep_checkpoint(self) -> None:
+        """Keep the state after all tokens. Of too many, the one goes without which a
+        text that changes behind it costs least, compared with the tokens behind the
+        change, which have to be run anyway: so there are more near the end. The first
+        and the last stay while there is room for two."""
+        kept, states = self._checkpoints, self._cache.fork(1, 0)
+        kept[len(self.ids)] = states, self._logits, self._state
+        most = min(_CHECKPOINTS, _CHECKPOINT_BYTES // max(1, states.row_bytes))
+        while len(kept) > most:
+            places, end = list(kept), len(self.ids)
+            around = zip(places, places[1:], places[2:], strict=False)
+            costs = {place: (end - a) / (end - b + 1) for a, place, b in around}
+            del kept[min(costs, key=costs.__getitem__, default=places[0])]
 
     def extend(self, part: Sequence[int]) -> Tensor:
         """Run one or a few more tokens in one pass; return the logits [n, V] after
         each.
         """
-        logits = self._run(self.backend.logits, part, keep=len(part))
+        # Within a token, a recurrent model could only go back to the last checkpoint,
+        # and all that was generated since would run again.
+        whole = self._reuse is Reuse.CHECKPOINTS and len(part) == 1
+        asked = cancellation.never if whole else cancellation.condition()
+        with cancellation.cancelled_when(asked):
+            logits = self._run(self.backend.logits, part, keep=len(part))
         return self._last(logits)
 
     def hidden_states(
@@ -111,13 +141,12 @@ class PrefixCache:
         after its n tokens. The first part begins at `start` or before; of a model on a
         server, at `start`.
         """
-        self.rollback(min(self.common(ids), start))
-        for done, part in self._parts(ids, most):
+        for done, part in self._parts(ids, min(self.common(ids), start), most):
             count = len(part)
             if self.backend.is_remote:
                 count = max(0, min(count, done + count - start))
             states = self._run(self.backend.hidden_states, part, keep=count)
-            self._state = states[-1:] if count else None
+            self._state = states[-1:].clone() if count else None
             yield done + len(part) - count, states
 
     def layer_states(
@@ -136,8 +165,7 @@ class PrefixCache:
         if start == len(ids) - 1 and self._layers is not None and self.ids == list(ids):
             yield start, self._layers
             return
-        self.rollback(min(self.common(ids), start))
-        for done, part in self._parts(ids, most):
+        for done, part in self._parts(ids, min(self.common(ids), start), most):
             end = done + len(part)
             if end <= start:
                 self._last(self._run(self.backend.logits, part))
@@ -147,9 +175,19 @@ class PrefixCache:
 
     def fork(self, rows: int, length: int | None = None) -> KVCache | None:
         """Return a cache of `rows` rows that each hold the first `length` tokens of
-        this one, or all; None where the model's state can't be copied. Running tokens
-        on it does not change this one."""
-        return self._cache.fork(rows, length) if self.can_rollback else None
+        this one, a `rollback_len`, or all; None where the model's state can't be
+        copied. Running tokens on it does not change this one."""
+        if not self.can_fork:
+            return None
+        if length in self._checkpoints:
+            states, _, _ = self._checkpoints[length]
+            return self._cache.with_states(states).fork(rows, length)
+        return self._cache.fork(rows, length)
+
+    @property
+    def can_fork(self) -> bool:
+        """Whether the model's state can be copied."""
+        return self._reuse is not Reuse.NOTHING
 
     @property
     def can_rollback(self) -> bool:
@@ -173,20 +211,33 @@ class PrefixCache:
             return 0
         if same == len(self.ids) < len(ids):
             return same
-        # Removing tokens drops the logits too, so at least the last token runs again.
-        return min(same, len(ids) - 1) if self._reuse is Reuse.ANY_PREFIX else 0
+        # Removing tokens drops the logits too, so at least the last token runs again,
+        # unless a checkpoint has them.
+        return min(same, len(ids) - 1) if self._reuse is Reuse.ANY_PREFIX else same
+
+    def rollback_len(self, count: int) -> int:
+        """Return the longest prefix of the first `count` tokens in the cache that is
+        had back without running any of them again."""
+        if self._reuse is Reuse.ANY_PREFIX or count == len(self.ids):
+            return count
+        return max((place for place in self._checkpoints if place <= count), default=0)
 
     def rollback(self, count: int) -> None:
-        """Keep only the first `count` tokens, or none where the model can't."""
-        extra = len(self.ids) - count
-        if extra == 0:
+        """Keep only the first `count` tokens, or its `rollback_len`."""
+        count = self.rollback_len(count)
+        if count == len(self.ids):
             return
-        if self._reuse is not Reuse.ANY_PREFIX or count == 0:
+        if count == 0:
             self.reset()
             return
         self._cache.crop(count)
         del self.ids[count:]
         self._logits = self._state = self._layers = None
+        for place in [place for place in self._checkpoints if place > count]:
+            del self._checkpoints[place]
+        if count in self._checkpoints:
+            states, self._logits, self._state = self._checkpoints[count]
+            self._cache = self._cache.with_states(states.fork(1))
 
     def _last(self, logits: Tensor) -> Tensor:
         self._logits = logits[-1]

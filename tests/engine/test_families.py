@@ -41,6 +41,32 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mistral": {"sliding_window": 16, "head_dim": 8},
     "mixtral": {"num_local_experts": 4},
     "lfm2": {"layer_types": ["conv", "full_attention"] * 2},  # convolutions between
+    "qwen3_5_text": {  # a recurrent state of every other layer
+        "head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "layer_types": ["linear_attention", "full_attention"] * 2,
+    },
+    "granitemoehybrid": {
+        "layer_types": ["mamba", "attention"] * 2,
+        "mamba_n_heads": 8,
+        "mamba_d_head": 8,
+        "mamba_d_state": 8,
+        "shared_intermediate_size": 64,
+        "num_local_experts": 0,
+        "num_experts_per_tok": 0,
+    },
+    "nemotron_h": {  # has layers without a state as well
+        "hybrid_override_pattern": "M*-M",
+        "head_dim": 8,
+        "mamba_num_heads": 8,
+        "mamba_head_dim": 8,
+        "ssm_state_size": 8,
+        "n_groups": 2,
+        "time_step_min": 1e-9,  # the library's step of one token has no limit
+    },
     "mamba2": {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 2},
     "mamba": {"state_size": 8},  # can't go on from its state by several tokens
     "rwkv": {},  # keeps its state outside the library's cache
@@ -147,6 +173,7 @@ PATHS = [[7], [7, 8], [9, 8, 7], [7, 9]]
 def test_paths_side_by_side_equal_each_alone(family: str) -> None:
     forward = TransformersBackend(model(family))
     cache = PrefixCache(forward)
+    cache.read(IDS[:50])  # where a recurrent model has a checkpoint then
     cache.read(IDS)
     assert forward.reads_trees == (family in TREES)
     if cache.fork(1) is None:

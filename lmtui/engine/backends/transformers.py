@@ -10,7 +10,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
@@ -109,7 +111,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
     def fork(self, rows: int, length: int | None) -> PreallocatedLayer:
         """Return `rows` rows of the first `length` tokens of this layer: views on its
         memory, until a token is added."""
-        if not self.is_initialized:
+        if not self.is_initialized or length == 0:
             return PreallocatedLayer(FORK_ROOM)
         return view_of(self.keys, self.values, rows, length)
 
@@ -122,7 +124,10 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         one = (part[:1, :, :1] for part in self.allocated or (self.keys, self.values))
         return sum(token.nbytes for token in one) * tokens
 
-    def batch_select_indices(self, indices: Tensor) -> None:
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        if not self.is_initialized:
+            return
+        indices = beam_idx.to(self.keys.device, non_blocking=True)
         if self.allocated is None:
             self.keys, self.values = self.keys[indices], self.values[indices]
             return
@@ -157,8 +162,36 @@ def _copy_to_larger(tokens: Tensor, room: int) -> Tensor:
     return moved
 
 
+def _fork_of(layer: Any, rows: int, length: int | None) -> Any:
+    """Return `rows` rows of a layer, of a layer of the library with all its tokens."""
+    if isinstance(layer, PreallocatedLayer):
+        return layer.fork(rows, length)
+    forked = copy(layer)
+    # What is kept by the number of a state; its tensors are copied with the rows.
+    numbered = {k: dict(v) for k, v in vars(layer).items() if isinstance(v, dict)}
+    vars(forked).update(numbered)
+    forked.reorder_cache(torch.zeros(rows, dtype=torch.long))
+    return forked
+
+
+def _row_bytes(layer: Any) -> int:
+    """Return the bytes that a row of a fork allocates, at the latest with its first
+    token."""
+    if isinstance(layer, PreallocatedLayer):
+        return layer.row_bytes
+    held = vars(layer).values()
+    parts = chain.from_iterable(
+        x.values() if isinstance(x, dict) else [x] for x in held
+    )
+    return sum(x[:1].nbytes for x in parts if isinstance(x, Tensor) and x.dim())
+
+
 class TransformersKVCache:
-    """KV cache of transformers, as the engine uses it."""
+    """KV cache of transformers, as the engine uses it.
+
+    Layers that don't keep every token (recurrent, sliding window) are the library's:
+    they can't be cropped, only copied whole.
+    """
 
     def __init__(self, cache: DynamicCache) -> None:
         self.cache = cache
@@ -169,22 +202,31 @@ class TransformersKVCache:
 
     @property
     def row_bytes(self) -> int:
-        return sum(layer.row_bytes for layer in self.cache.layers)
+        return sum(map(_row_bytes, self.cache.layers))
 
     def crop(self, length: int) -> None:
         for layer in self.cache.layers:
-            layer.crop(min(0, length - layer.get_seq_length()))
+            if isinstance(layer, PreallocatedLayer):
+                layer.crop(min(0, length - layer.get_seq_length()))
 
     def fork(self, rows: int, length: int | None = None) -> TransformersKVCache:
-        forked = preallocated_cache()
-        forked.layers += [layer.fork(rows, length) for layer in self.cache.layers]
-        return TransformersKVCache(forked)
+        return self._of([_fork_of(layer, rows, length) for layer in self.cache.layers])
+
+    def with_states(self, other: TransformersKVCache) -> TransformersKVCache:
+        pairs = zip(self.cache.layers, other.cache.layers, strict=True)
+        return self._of(
+            [a if isinstance(a, PreallocatedLayer) else b for a, b in pairs]
+        )
+
+    @staticmethod
+    def _of(layers: Sequence[Any]) -> TransformersKVCache:
+        cache = preallocated_cache()
+        cache.layers += layers
+        return TransformersKVCache(cache)
 
     def select_rows(self, rows: Sequence[int]) -> None:
         for layer in self.cache.layers:
-            if layer.is_initialized:
-                indexes = torch.tensor(rows).to(layer.keys.device, non_blocking=True)
-                layer.batch_select_indices(indexes)
+            layer.reorder_cache(torch.tensor(rows))
 
 
 def _cancel_pass(*_: object) -> None:
@@ -220,8 +262,8 @@ class TransformersBackend:
             per_layer = weights // max(len(layers), 1)
             self.prefill_chunk = chunk_for(per_layer, self.prefill_chunk)
         attends = _layer_kinds(model) <= _ATTENTION
-        self.reuse = Reuse.ANY_PREFIX if attends else Reuse.WHOLE
-        if self.reuse is Reuse.WHOLE and not self._is_resumable():
+        self.reuse = Reuse.ANY_PREFIX if attends else Reuse.CHECKPOINTS
+        if not attends and not self._is_resumable():
             self.reuse = Reuse.NOTHING
 
     def _is_resumable(self) -> bool:

@@ -184,7 +184,7 @@ class Completer:
 
         # The first step is drawn from the healed distribution of the typed bytes.
         def open_with(random: torch.Generator) -> FirstStep:
-            reused = model.cache.common(read.ids)
+            reused = model.cache.rollback_len(model.cache.common(read.ids))
             if progress:
                 model.cache.read(read.ids, progress=progress)
             drawn_from = settings.top_k or _DRAWN_FROM if settings.temperature else 1

@@ -271,9 +271,9 @@ class DocumentScorer:
             return known
         # 2) in a fork, where the cache would lose the text behind the cursor
         if self._reads_in_fork(ids, cursor.window):
-            forked = self._cache.fork(1, since)
-            keep = len(ids) - since
-            seen = self._backend.hidden_states(ids[since:], forked, keep=keep)
+            held, keep = self._cache.rollback_len(since), len(ids) - since
+            forked = self._cache.fork(1, held)
+            seen = self._backend.hidden_states(ids[held:], forked, keep=keep)
             return [*known, *seen]
         # 3) else in the cache itself, which is then where the user types
         self._writing, own = cursor.window, self._last_read(cursor)
@@ -285,7 +285,8 @@ class DocumentScorer:
         itself would remove many tokens of the text, which a later cursor needs."""
         cache, text = self._cache, self.document
         common = cache.common(ids)
-        if common < len(ids) - 1 - _TYPED or not common or cache.fork(1, 0) is None:
+        held = cache.rollback_len(common)
+        if held < len(ids) - 1 - _TYPED or not held:
             return False
         read = [*self.prefix, *text.ids(window, window + len(cache.ids))]
         return cache.common(read) > common + _LOST
@@ -310,7 +311,7 @@ class DocumentScorer:
     @property
     def branches(self) -> bool:
         """Whether several paths can be read after one context."""
-        return self._cache.fork(1) is not None
+        return self._cache.can_fork
 
     def hidden_states_after(
         self, context: Sequence[int], paths: Sequence[Sequence[int]]
@@ -319,7 +320,7 @@ class DocumentScorer:
         paths, for a model that `branches`. The cache keeps the context.
         """
         cache = self._cache
-        if cache.common(context) < len(context):
+        if cache.rollback_len(cache.common(context)) < len(context):
             cache.read(context)
         if self._backend.reads_trees:
             tree, forked = Tree.of(paths), cache.fork(1, len(context))

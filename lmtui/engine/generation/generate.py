@@ -168,7 +168,7 @@ def generate_rows(
     Raises:
         LmtuiError: the prompt can't be read.
     """
-    if cache.can_rollback and not any(row.goes_back for row in rows):
+    if cache.can_fork and not any(row.goes_back for row in rows):
         return _generate_rows(cache, rows, prompt, progress)
     return one_after_another(
         generate(cache, row, prompt, progress=progress) for row in rows

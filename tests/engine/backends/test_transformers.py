@@ -53,7 +53,7 @@ def test_preallocated_layer_equals_dynamic_layer(data: st.DataObject) -> None:
             kept = data.draw(st.lists(st.integers(0, rows - 1), min_size=1, max_size=3))
             rows = len(kept)
             for layer in (ours, theirs):
-                layer.batch_select_indices(kept)
+                layer.reorder_cache(torch.tensor(kept))
         elif rows == 1:
             rows, length = 2, data.draw(st.integers(0, ours.get_seq_length()))
             ours = ours.fork(rows, length)

@@ -68,7 +68,7 @@ def test_paths_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_model_that_cannot_fork_scores_paths_one_by_one() -> None:
-    cache = opened("lfm2")
+    cache = opened("mamba")
     assert not reads_trees(cache)
     check(cache, [[5, 6], [5], [7, 8, 9]])
 
