@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from copy import copy
+from dataclasses import replace
 from itertools import count
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.cancellation import Condition, cancelled_when
 from lmtui.engine import prefix_cache
 from lmtui.engine.backends.transformers import TransformersBackend
+from lmtui.engine.engine import LocalEngine
 from lmtui.engine.generation.generate import generate
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.types import GenerationResult
 from lmtui.errors import Cancelled
+from tests.engine import tiny
+from tests.engine.document.test_scorer import TEXT
 from tests.engine.growing import answer
-from tests.engine.test_families import IDS, model, naive
+from tests.engine.test_families import FAMILIES, IDS, SIZE, model, naive
 from tests.engine.test_prefix_cache import assert_follows, contexts, counted
+from tests.engine.text.test_known_answers import CHATML
 from tests.examples import examples
 
 RECURRENT = ("qwen3_5_text", "lfm2", "granitemoehybrid", "nemotron_h")
@@ -173,3 +181,43 @@ def test_fork_at_a_checkpoint_leaves_the_text_behind_it(family: str) -> None:
     torch.testing.assert_close(made, alone, atol=1e-4, rtol=0)
     cache.extend([5])
     assert_follows(cache, naive(family, [*IDS, 5])[-1])
+
+
+@contextmanager
+def tokens_run(opened: LocalEngine) -> Iterator[list[int]]:
+    """The tokens of each pass through the layers of an engine's model, in a row."""
+    lengths: list[int] = []
+    first = opened.loaded.model.model.layers[0]
+    hook = first.register_forward_pre_hook(
+        lambda _, inputs: lengths.append(inputs[0].shape[1])
+    )
+    try:
+        yield lengths
+    finally:
+        hook.remove()
+
+
+def engine(family: str = "qwen3_5_text") -> LocalEngine:
+    """An engine around a tiny model with a recurrent state, which does not think."""
+    tokenizer = copy(tiny.tokenizer())
+    tokenizer.chat_template = CHATML
+    size = {"vocab_size": len(tokenizer), "max_position_embeddings": 1024}
+    torch.manual_seed(0)
+    with torch.inference_mode(False):
+        config = AutoConfig.for_model(family, **(SIZE | FAMILIES[family] | size))
+        made = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    return LocalEngine(replace(tiny.loaded(), model=made, tokenizer=tokenizer))
+
+
+@pytest.mark.parametrize("family", ["qwen3_5_text", "lfm2"])
+def test_key_in_a_half_typed_word_runs_the_word(family: str) -> None:
+    opened = engine(family)
+    text = TEXT * 9
+    assert len(opened.encode(text).ids) > 140
+    for end in range(len(text) - 20, len(text) - 12):
+        opened.document.predict_at(text[:end], end)
+    for end in range(len(text) - 12, len(text) + 1):
+        with tokens_run(opened) as lengths:
+            shown = opened.document.predict_at(text[:end], end)
+        assert sum(lengths) <= 24, lengths
+        assert shown.distribution is not None
