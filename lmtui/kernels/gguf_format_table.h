@@ -16,6 +16,8 @@ BlockFormat format_of(long number) {
         case 12: return format<KBits<false>>();
         case 13: return format<KBits<true>>();
         case 14: return format<Q6_K>();
+        case 20: return format<IQ4_NL>();
+        case 23: return format<IQ4_XS>();
         case 30: return float_format<bf16>();
     }
     return {};

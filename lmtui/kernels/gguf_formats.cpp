@@ -186,6 +186,17 @@ struct Blocks32 {  // Q4_0, Q4_1, Q5_0, Q5_1
     }
 };
 
+struct IQ4_NL : Blocks32<false, false> {
+    static const int OFFSET = 0;
+
+    using Blocks32::Blocks32;
+
+    INLINED void chunk(int, u16x32 *q, f32x16 *scales) const {
+        levels_of(blocks.bytes16<LOW>(), q);
+        *scales = blocks.broadcast_fp16<0>();
+    }
+};
+
 struct Q8_0 {
     static const long WEIGHTS = 32, BYTES = 34, UNIT = 4 * BYTES;
     static const int SUMS = 4, OFFSET = 0;
@@ -296,6 +307,34 @@ struct Q6_K {
             q[v] = (four >> 4 * v & 15) | (upper & 48);
         }
         for (int sum = 0; sum < SUMS; sum++) scales[sum] = broadcast4(all, 8 * part + 4 * sum);
+    }
+};
+
+struct IQ4_XS {
+    static const long WEIGHTS = 256, BYTES = 136, UNIT = BYTES;
+    static const int SUMS = 1, OFFSET = 0;
+    static const bool SHIFTS = false;
+    static const int SHIFT_LANE = 0, SHIFT_STEP = 0;
+
+    static constexpr int column(int v, int w) { return IQ4_NL::column(v, w); }
+    static inline f32x16 shifts_of(f32x16 shifts, int, int) { return shifts; }
+
+    const uint8_t *block;
+    f32x16 all;  // scales
+
+    // Eight scales of six bits, 32 too high: the upper two of each, then the lower four.
+    INLINED IQ4_XS(const uint8_t *block, long) : block(block) {
+        const u32x16 low = u32x16{} + read<uint32_t>(block + 4);
+        const u32x16 high = u32x16{} + read<uint16_t>(block + 2);
+        const u32x16 fours = {0, 4, 8, 12, 16, 20, 24, 28};
+        const u32x16 six = (low >> fours & 15) | (high >> fours / 2 & 3) << 4;
+        all = to_floats((i32x16)six - 32) * half(block);
+    }
+
+    f32x16 shifts() const { return f32x16{}; }
+    INLINED void chunk(int part, u16x32 *q, f32x16 *scales) const {
+        levels_of(kept(read<u16x32>(block + 8 + 64 * part)), q);
+        *scales = broadcast4(all, 4 * part);
     }
 };
 

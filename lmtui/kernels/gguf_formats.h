@@ -9,6 +9,10 @@
 
 static const long MAX_ROWS = 16;  // rows that share the reading of inputs
 
+// What the numbers of IQ4_NL and IQ4_XS stand for.
+alignas(16) static const int8_t LEVELS[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                              1,    13,   25,  38,  53,  69,  89,  113};
+
 template <typename Vector>
 static inline Vector read(const void *from) {
     Vector all;

@@ -28,6 +28,18 @@ static inline __m256i both_lanes(__m128i a) { return _mm256_broadcastsi128_si256
 
 static inline float half(const uint8_t *from) { return _cvtsh_ss(read<uint16_t>(from)); }
 
+// The float16 numbers at a and b, and zeros.
+static inline __m128 two_halves(const uint8_t *a, const uint8_t *b) {
+    const uint32_t first = read<uint16_t>(a), other = read<uint16_t>(b);
+    return _mm_cvtph_ps(_mm_cvtsi32_si128(first | other << 16));
+}
+// Four times the first number, four times the one STEP behind it.
+template <int STEP>
+static inline __m256 spread_two(__m128 all) {
+    const __m256i at = _mm256_setr_epi32(0, 0, 0, 0, STEP, STEP, STEP, STEP);
+    return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(all), at);
+}
+
 // Products of two vectors of bytes q and one input, whose four products in turn have one
 // scale: 8 sums of q · (hi · 256 + lo).
 static inline __m256i dot_pair(const __m256i *q, const __m256i *input) {
@@ -62,6 +74,17 @@ static inline void store32(__m256i q, float scale, float shift, float *out) {
         const __m256 product = _mm256_fmadd_ps(
             _mm256_cvtepi32_ps(whole), _mm256_set1_ps(scale), _mm256_set1_ps(shift));
         _mm256_storeu_ps(out + 8 * i, product);
+    }
+}
+
+// As store32, of signed bytes and without a shift.
+static inline void store_signed(__m256i q, float scale, float *out) {
+    const __m128i halves[] = {_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1)};
+    for (int i = 0; i < 4; i++) {
+        const __m128i part = i % 2 ? _mm_srli_si128(halves[i / 2], 8) : halves[i / 2];
+        _mm256_storeu_ps(out + 8 * i,
+                         _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(part)),
+                                       _mm256_set1_ps(scale)));
     }
 }
 
@@ -168,12 +191,9 @@ struct Blocks32 {  // Q4_0, Q4_1, Q5_0, Q5_1
                 _mm_cvtsi32_si128(read<int32_t>(from)), read<int32_t>(from + BYTES), 1);
             header = _mm_cvtph_ps(halves);
         } else {
-            const uint32_t first = read<uint16_t>(from), other = read<uint16_t>(from + BYTES);
-            header = _mm_cvtph_ps(_mm_cvtsi32_si128(first | other << 16));
+            header = two_halves(from, from + BYTES);
         }
-        const int step = HAS_SHIFT ? 2 : 1;
-        const __m256i at = _mm256_setr_epi32(0, 0, 0, 0, step, step, step, step);
-        scales = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(header), at);
+        scales = spread_two<HAS_SHIFT ? 2 : 1>(header);
     }
 
     INLINED void add(const __m256i *words, const InputUnit &unit, __m256 &sum) const {
@@ -222,14 +242,120 @@ struct Q8_0 {
     INLINED void decode(float *out) const {
         for (int b = 0; b < 2; b++) {
             const uint8_t *q = from + b * BYTES + 2;
-            for (int i = 0; i < 4; i++) {
-                const __m256i eight = _mm256_cvtepi8_epi32(
-                    _mm_loadl_epi64((const __m128i *)(q + 8 * i)));
-                _mm256_storeu_ps(out + 32 * b + 8 * i,
-                                 _mm256_mul_ps(_mm256_cvtepi32_ps(eight),
-                                               _mm256_set1_ps(half(q - 2))));
-            }
+            store_signed(load32(q), half(q - 2), out + 32 * b);
         }
+    }
+};
+
+// 64 columns of IQ4_NL or IQ4_XS, in two groups. They are multiplied as words, too.
+struct Levels {
+    __m256i first, last;  // bytes: columns 0 to 15 of both groups, then 16 to 31
+
+    INLINED explicit Levels(__m256i nibbles) {
+        const __m256i four = _mm256_set1_epi8(15), table = both_lanes(load16(LEVELS));
+        const __m256i upper = _mm256_srli_epi16(nibbles, 4);
+        first = _mm256_shuffle_epi8(table, _mm256_and_si256(nibbles, four));
+        last = _mm256_shuffle_epi8(table, _mm256_and_si256(upper, four));
+    }
+
+    static INLINED __m256i even(__m256i all) {
+        return _mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8);
+    }
+    static INLINED __m256i odd(__m256i all) { return _mm256_srai_epi16(all, 8); }
+
+    // Even columns of 16, then odd ones, each lane of a group.
+    static void set(const Rounded &rounded, long from, __m256i *words) {
+        for (long part = 0; part < 2; part++) {
+            const __m256i a = rounded.words16(from + 16 * part);
+            const __m256i b = rounded.words16(from + 16 * part + 32);
+            const __m256i sixteen = _mm256_set1_epi32(0xFFFF);
+            const __m256i evens = _mm256_packus_epi32(_mm256_and_si256(a, sixteen),
+                                                      _mm256_and_si256(b, sixteen));
+            const __m256i odds =
+                _mm256_packus_epi32(_mm256_srli_epi32(a, 16), _mm256_srli_epi32(b, 16));
+            words[2 * part] = _mm256_permute4x64_epi64(evens, 0xD8);
+            words[2 * part + 1] = _mm256_permute4x64_epi64(odds, 0xD8);
+        }
+    }
+
+    // Lanes 0 to 3 are sums of the first group, 4 to 7 those of the second.
+    INLINED __m256i dot(const __m256i *words) const {
+        return _mm256_add_epi32(
+            _mm256_add_epi32(_mm256_madd_epi16(even(first), words[0]),
+                             _mm256_madd_epi16(odd(first), words[1])),
+            _mm256_add_epi32(_mm256_madd_epi16(even(last), words[2]),
+                             _mm256_madd_epi16(odd(last), words[3])));
+    }
+    // With the scale of the group of each lane.
+    INLINED void decode(__m256 scales, float *out) const {
+        store_signed(_mm256_permute2x128_si256(first, last, 0x20), scales[0], out);
+        store_signed(_mm256_permute2x128_si256(first, last, 0x31), scales[4], out + 32);
+    }
+};
+
+struct IQ4_NL {
+    static const long WEIGHTS = 32, BYTES = 18, UNIT = 64, VECTORS = 4;
+
+    static void set(const Rounded &rounded, __m256i *words, InputUnit &) {
+        Levels::set(rounded, 0, words);
+    }
+
+    const Levels levels;
+    const __m256 scales;
+
+    INLINED explicit IQ4_NL(const uint8_t *from)
+        : levels(lanes(load16(from + 2), load16(from + BYTES + 2))),
+          scales(spread_two<1>(two_halves(from, from + BYTES))) {}
+
+    INLINED void add(const __m256i *words, const InputUnit &unit, __m256 &sum) const {
+        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(levels.dot(words)),
+                              _mm256_mul_ps(scales, _mm256_set1_ps(unit.scale)), sum);
+    }
+    INLINED void decode(float *out) const { levels.decode(scales, out); }
+};
+
+struct IQ4_XS {
+    static const long WEIGHTS = 256, BYTES = 136, UNIT = 256, VECTORS = 16;
+
+    static void set(const Rounded &rounded, __m256i *words, InputUnit &) {
+        for (long part = 0; part < 4; part++)
+            Levels::set(rounded, 64 * part, words + 4 * part);
+    }
+
+    const uint8_t *block;
+    __m256 scales;  // of the groups
+
+    // Eight scales of six bits, 32 too high: the upper two of each, then the lower four.
+    INLINED explicit IQ4_XS(const uint8_t *block) : block(block) {
+        const __m256i low = _mm256_set1_epi32(read<int32_t>(block + 4));
+        const __m256i high = _mm256_set1_epi32(read<uint16_t>(block + 2) << 4);
+        const __m256i fours = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+        const __m256i twos = _mm256_srli_epi32(fours, 1);
+        const __m256i six = _mm256_or_si256(
+            _mm256_and_si256(_mm256_srlv_epi32(low, fours), _mm256_set1_epi32(15)),
+            _mm256_and_si256(_mm256_srlv_epi32(high, twos), _mm256_set1_epi32(48)));
+        scales = _mm256_mul_ps(
+            _mm256_cvtepi32_ps(_mm256_sub_epi32(six, _mm256_set1_epi32(32))),
+            _mm256_set1_ps(half(block)));
+    }
+
+    INLINED Levels levels(int part) const { return Levels(load32(block + 8 + 32 * part)); }
+    INLINED __m256 scales_of(int part) const {
+        const __m256i groups = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
+        return _mm256_permutevar8x32_ps(
+            scales, _mm256_add_epi32(groups, _mm256_set1_epi32(2 * part)));
+    }
+    INLINED void add(const __m256i *words, const InputUnit &unit, __m256 &sum) const {
+        __m256 whole = _mm256_setzero_ps();
+        unrolled<4>([&](int part) INLINED {
+            const __m256i products = levels(part).dot(words + 4 * part);
+            whole = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), scales_of(part), whole);
+        });
+        sum = _mm256_fmadd_ps(whole, _mm256_set1_ps(unit.scale), sum);
+    }
+    INLINED void decode(float *out) const {
+        for (int part = 0; part < 4; part++)
+            levels(part).decode(scales_of(part), out + 64 * part);
     }
 };
 

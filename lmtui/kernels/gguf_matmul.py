@@ -48,6 +48,8 @@ FORMATS = {
     "Q4_K": Format(12, 256, 144, (0, 2)),
     "Q5_K": Format(13, 256, 176, (0, 2)),
     "Q6_K": Format(14, 256, 210, (208,)),
+    "IQ4_NL": Format(20, 32, 18, (0,)),
+    "IQ4_XS": Format(23, 256, 136, (0,)),
     "BF16": Format(30, 1, 2, (0,)),
 }
 """The formats that can be multiplied, by the name of a tensor's type. All rows have a
@@ -63,7 +65,8 @@ _UNSTOPPED = 2**29  # weights that are run before it is asked whether to stop
 
 def bits_of(name: str) -> int:
     """Return the bits of a weight in a format, its scales not counted."""
-    return 8 * FORMATS[name].size if name in DTYPES else int(name[1])
+    _, weights, size, scales = FORMATS[name]
+    return 8 * (size if name in DTYPES else size - 2 * len(scales)) // weights
 
 
 class _Rows(ctypes.Structure):

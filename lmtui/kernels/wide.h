@@ -3,6 +3,10 @@
 
 #pragma once
 
+#if defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
 #include "simd.h"
 
 typedef int8_t i8x16 __attribute__((vector_size(16)));
@@ -110,4 +114,37 @@ static inline u16x32 kept(u16x32 all) {
     asm("" : "+v"(all));
 #endif
     return all;
+}
+
+// LEVELS[at[i]] for each i.
+static inline u8x16 find_levels(u8x16 at) {
+#if defined(__ARM_NEON)
+    return (u8x16)vqtbl1q_s8(vld1q_s8(LEVELS), (uint8x16_t)at);
+#else
+    u8x16 found;
+    for (int i = 0; i < 16; i++) found[i] = LEVELS[at[i]];
+    return found;
+#endif
+}
+
+// The levels of the four-bit numbers in each word: q[v] those of bits 4 · v and up.
+static inline void levels_of(u16x32 four, u16x32 *q) {
+#if defined(__AVX512BW__)
+    // Twice the levels, since five bits of an index are used.
+    const __m512i table =
+        _mm512_broadcast_i64x4(_mm256_cvtepi8_epi16(_mm_load_si128((__m128i *)LEVELS)));
+    for (int v = 0; v < 4; v++)
+        q[v] = (u16x32)_mm512_permutexvar_epi16((__m512i)(four >> 4 * v), table);
+#else
+    u8x16 found[2][4];
+    for (int part = 0; part < 4; part++) {
+        const u8x16 all = read<u8x16>((const char *)&four + 16 * part);
+        found[0][part] = find_levels(all & 15), found[1][part] = find_levels(all >> 4);
+    }
+    for (int half = 0; half < 2; half++) {
+        const i16x32 both = (i16x32)concat(found[half]);
+        q[half] = (u16x32)(both << 8 >> 8);
+        q[half + 2] = (u16x32)(both >> 8);
+    }
+#endif
 }

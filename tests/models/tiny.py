@@ -228,7 +228,7 @@ def _write_tensor(
     stored = gguf.GGMLQuantizationType[kind]
     made = (
         random_blocks(kind, *weights.shape, seed=len(name))
-        if kind.endswith("_K")  # the library can't make these
+        if kind.endswith(("_K", "_NL", "_XS"))  # the library can't make these
         else gguf.quantize(weights, stored)
     )
     writer.add_tensor(name, made, raw_dtype=stored)
@@ -255,6 +255,7 @@ _LEVELS = {
     **{"Q2_K": 300, "Q3_K": 1000},
     **{"Q4_0": 100, "Q4_1": 100, "Q5_0": 200, "Q5_1": 200},
     **{"Q8_0": 1000, "Q4_K": 4000, "Q5_K": 8000, "Q6_K": 20000},
+    **{"IQ4_NL": 800, "IQ4_XS": 16000},
     **{"F32": 10, "F16": 10, "BF16": 10},
 }
 """What a random scale is divided by, so that weights are about 0.1."""
