@@ -13,6 +13,8 @@ BlockFormat format_of(long number) {
         case 6: return format<Blocks32<true, false>>();
         case 7: return format<Blocks32<true, true>>();
         case 8: return format<Q8_0>();
+        case 10: return format<Q2_K>();
+        case 11: return format<Q3_K>();
         case 12: return format<KBits<false>>();
         case 13: return format<KBits<true>>();
         case 14: return format<Q6_K>();

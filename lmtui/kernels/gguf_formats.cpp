@@ -65,8 +65,17 @@ static inline void reorder(const u16x32 *from, const Order &order, u16x32 *to) {
 // first `bytes` exist; scales and shifts of what is missing are 0. chunk(part, q, scales)
 // decodes 128 weights: the numbers q, OFFSET too high, in four vectors; vector v belongs
 // to sum v % SUMS; each sum has a scale for every two adjacent words. Where SHIFTS,
-// shifts() holds those of group g (of 32 columns) in lane SHIFT_LANE + SHIFT_STEP · g;
-// shifts_of spreads them like scales. column(v, w) is the column of word w of vector v.
+// shifts() holds that of a column of the unit in lane shift_lane(column); shifts_of
+// spreads them like scales. column(v, w) is the column of word w of vector v.
+
+struct NoShifts {
+    static const bool SHIFTS = false;
+
+    static constexpr int shift_lane(int) { return 0; }
+    static inline f32x16 shifts_of(f32x16 shifts, int, int) { return shifts; }
+
+    f32x16 shifts() const { return f32x16{}; }
+};
 
 // Four blocks of BYTES bytes, of which the first `bytes` bytes exist; the others are 0.
 #if defined(__AVX512BW__)
@@ -158,11 +167,11 @@ struct Blocks32 {  // Q4_0, Q4_1, Q5_0, Q5_1
     static const long BYTES = LOW + 16, UNIT = 4 * BYTES;
     static const int SUMS = 1, OFFSET = HAS_SHIFT ? 0 : FIFTH ? 16 : 8;
     static const bool SHIFTS = HAS_SHIFT;
-    static const int SHIFT_LANE = 0, SHIFT_STEP = 4;
 
     static constexpr int column(int v, int w) {
         return w / 8 * 32 + v % 2 * 16 + w % 8 * 2 + v / 2;
     }
+    static constexpr int shift_lane(int column) { return column / 32 * 4; }
     static inline f32x16 shifts_of(f32x16 shifts, int, int) { return shifts; }
 
     const FourBlocks<BYTES> blocks;
@@ -197,21 +206,17 @@ struct IQ4_NL : Blocks32<false, false> {
     }
 };
 
-struct Q8_0 {
+struct Q8_0 : NoShifts {
     static const long WEIGHTS = 32, BYTES = 34, UNIT = 4 * BYTES;
     static const int SUMS = 4, OFFSET = 0;
-    static const bool SHIFTS = false;
-    static const int SHIFT_LANE = 0, SHIFT_STEP = 0;
 
     static constexpr int column(int v, int w) { return v * 32 + w; }
-    static inline f32x16 shifts_of(f32x16 shifts, int, int) { return shifts; }
 
     const uint8_t *from;
     long blocks;
 
     INLINED Q8_0(const uint8_t *from, long bytes) : from(from), blocks(bytes / BYTES) {}
 
-    f32x16 shifts() const { return f32x16{}; }
     INLINED void chunk(int, u16x32 *q, f32x16 *scales) const {
         for (int v = 0; v < VECTORS; v++) {
             q[v] = u16x32{};
@@ -228,7 +233,6 @@ struct Q8_0 {
 // 4 bits of the other four of both, whose 2 high bits are the top bits of the first eight.
 // Found are scales · `scale`, then minima · -`least`.
 static inline f32x16 six_bit_pairs(const uint8_t *packed, float scale, float least) {
-    typedef uint32_t u32x4 __attribute__((vector_size(16)));
     const u32x4 from = read<u32x4>(packed);  // the last four bytes are others
     const u32x4 top = (u32x4){from[0], from[0], from[1], from[1]} >> (u32x4){0, 2, 0, 2};
     const u32x4 low = (u32x4){from[2], from[2], from[2], from[2]} >> (u32x4){0, 0, 0, 4};
@@ -245,7 +249,6 @@ struct KBits {  // Q4_K, Q5_K
     static const long BYTES = LOW + 128, UNIT = BYTES;
     static const int SUMS = 2, OFFSET = 0;
     static const bool SHIFTS = true;
-    static const int SHIFT_LANE = 8, SHIFT_STEP = 1;
 
     static constexpr int column(int v, int w) {
         return w / 16 * 64 + v % 2 * 32 + w % 16 * 2 + v / 2;
@@ -255,8 +258,9 @@ struct KBits {  // Q4_K, Q5_K
         const int group = first + 4 * part + sum;
         return broadcast8(all, group, group + 2);
     }
+    static constexpr int shift_lane(int column) { return 8 + column / 32; }
     static inline f32x16 shifts_of(const f32x16 &shifts, int part, int sum) {
-        return two_of(shifts, SHIFT_LANE, part, sum);
+        return two_of(shifts, 8, part, sum);
     }
 
     const uint8_t *block;
@@ -271,7 +275,7 @@ struct KBits {  // Q4_K, Q5_K
         for (int v = 0; v < VECTORS; v++) q[v] = four >> 4 * v & 15;
         if (FIFTH) {
             // Bit g of byte k is the fifth of column k of group g.
-            const u16x32 bits = kept(load_twice(block + HIGH));
+            const u16x32 bits = kept(load_twice(block + HIGH, 2));
             for (int v = 0; v < VECTORS; v++)
                 q[v] |= (bits >> (4 * part + v % 2 + v / 2 * 8) & 1) << 4;
         }
@@ -279,45 +283,95 @@ struct KBits {  // Q4_K, Q5_K
     }
 };
 
-struct Q6_K {
-    static const long WEIGHTS = 256, BYTES = 210, UNIT = BYTES;
-    static const int SUMS = 2, OFFSET = 32;
-    static const bool SHIFTS = false;
-    static const int SHIFT_LANE = 0, SHIFT_STEP = 0;
+struct Groups16 {  // Q2_K, Q3_K, Q6_K: a scale for every 16 columns
+    static const long WEIGHTS = 256;
+    static const int SUMS = 2;
 
     static constexpr int column(int v, int w) {
         return v % 2 * 64 + w / 16 * 32 + w % 16 * 2 + v / 2;
     }
-    static inline f32x16 shifts_of(f32x16 shifts, int, int) { return shifts; }
+    static inline f32x16 four_of(const f32x16 &all, int part, int sum) {
+        return broadcast4(all, 8 * part + 4 * sum);
+    }
 
     const uint8_t *block;
     f32x16 all;  // scales
 
-    INLINED Q6_K(const uint8_t *block, long)
-        : block(block), all(bytes(read<i8x16>(block + 192)) * half(block + 208)) {}
+    INLINED void scales_of(int part, f32x16 *scales) const {
+        for (int sum = 0; sum < SUMS; sum++) scales[sum] = four_of(all, part, sum);
+    }
+    // The numbers of vector v, where each byte holds two bits of four columns, 32 apart.
+    INLINED static u16x32 two_bits(u16x32 four, int v) {
+        return four >> (v % 2 * 4 + v / 2 * 8) & 3;
+    }
+};
 
-    f32x16 shifts() const { return f32x16{}; }
+struct Q6_K : Groups16, NoShifts {
+    static const long BYTES = 210, UNIT = BYTES;
+    static const int OFFSET = 32;
+
+    INLINED Q6_K(const uint8_t *block, long)
+        : Groups16{block, bytes(read<i8x16>(block + 192)) * half(block + 208)} {}
+
     INLINED void chunk(int part, u16x32 *q, f32x16 *scales) const {
         const u16x32 four = kept(read<u16x32>(block + 64 * part));
-        // Each byte holds the upper two bits of four columns, 32 apart.
-        const u16x32 two = kept(load_twice(block + 128 + 32 * part));
+        const u16x32 two = kept(load_twice(block + 128 + 32 * part, 2));
         for (int v = 0; v < VECTORS; v++) {
+            // What two_bits finds, 4 bits further up.
             const int at = v % 2 * 4 + v / 2 * 8;
             const u16x32 upper = at < 4 ? two << (4 - at) : two >> (at - 4);
             q[v] = (four >> 4 * v & 15) | (upper & 48);
         }
-        for (int sum = 0; sum < SUMS; sum++) scales[sum] = broadcast4(all, 8 * part + 4 * sum);
+        scales_of(part, scales);
     }
 };
 
-struct IQ4_XS {
+struct Q3_K : Groups16, NoShifts {
+    static const long BYTES = 110, UNIT = BYTES;
+    static const int OFFSET = 4;
+
+    INLINED Q3_K(const uint8_t *block, long)
+        : Groups16{block, bytes(q3_k_scales(block + 96)) * half(block + 108)} {}
+
+    INLINED void chunk(int part, u16x32 *q, f32x16 *scales) const {
+        const u16x32 two = kept(load_twice(block + 32 + 32 * part, 2));
+        // Bit g of byte k is the third of column k of group g, of 32 columns.
+        const u16x32 bits = kept(load_twice(block, 1));
+        for (int v = 0; v < VECTORS; v++)
+            q[v] = two_bits(two, v) | (bits >> (4 * part + v % 2 * 2 + v / 2 * 8) & 1) << 2;
+        scales_of(part, scales);
+    }
+};
+
+struct Q2_K : Groups16 {
+    static const long BYTES = 84, UNIT = BYTES;
+    static const int OFFSET = 0;
+    static const bool SHIFTS = true;
+
+    static constexpr int shift_lane(int column) { return column / 16; }
+    static inline f32x16 shifts_of(const f32x16 &shifts, int part, int sum) {
+        return four_of(shifts, part, sum);
+    }
+
+    f32x16 least;
+
+    INLINED Q2_K(const uint8_t *block, long)
+        : Groups16{block, bytes(read<u8x16>(block) & 15) * half(block + 80)},
+          least(bytes(read<u8x16>(block) >> 4) * -half(block + 82)) {}
+
+    INLINED f32x16 shifts() const { return least; }
+    INLINED void chunk(int part, u16x32 *q, f32x16 *scales) const {
+        const u16x32 two = kept(load_twice(block + 16 + 32 * part, 2));
+        for (int v = 0; v < VECTORS; v++) q[v] = two_bits(two, v);
+        scales_of(part, scales);
+    }
+};
+
+struct IQ4_XS : NoShifts {
     static const long WEIGHTS = 256, BYTES = 136, UNIT = BYTES;
     static const int SUMS = 1, OFFSET = 0;
-    static const bool SHIFTS = false;
-    static const int SHIFT_LANE = 0, SHIFT_STEP = 0;
 
     static constexpr int column(int v, int w) { return IQ4_NL::column(v, w); }
-    static inline f32x16 shifts_of(f32x16 shifts, int, int) { return shifts; }
 
     const uint8_t *block;
     f32x16 all;  // scales
@@ -331,7 +385,6 @@ struct IQ4_XS {
         all = to_floats((i32x16)six - 32) * half(block);
     }
 
-    f32x16 shifts() const { return f32x16{}; }
     INLINED void chunk(int part, u16x32 *q, f32x16 *scales) const {
         levels_of(kept(read<u16x32>(block + 8 + 64 * part)), q);
         *scales = broadcast4(all, 4 * part);
@@ -422,16 +475,17 @@ static void set_inputs(const float *inputs, long count, long columns, Inputs &to
                         sum = dot(sum, words[v], ones);
                     to.offsets[at * Format::SUMS + s] = sum * -Format::OFFSET;
                 }
-            if (Format::SHIFTS)
+            if (Format::SHIFTS) {
+                int32_t lanes[16] = {};
                 for (int v = 0; v < VECTORS; v++) {
-                    const long group = c % unit_chunks<Format>() * VECTORS + v;
-                    const i32x16 parts = dot(i32x16{}, rounded[v], ones);
-                    int32_t sum = 0;
-                    for (int w = 0; w < 16; w++) sum += parts[w];
-                    to.sums[i * to.units + c / unit_chunks<Format>()]
-                           [Format::SHIFT_LANE + Format::SHIFT_STEP * group] =
-                        sum * to.scales[at];
+                    const i32x16 pairs = dot(i32x16{}, rounded[v], ones);
+                    const int first = c % unit_chunks<Format>() * CHUNK + v * WORDS;
+                    for (int w = 0; w < 16; w++)
+                        lanes[Format::shift_lane(first + 2 * w)] += pairs[w];
                 }
+                to.sums[i * to.units + c / unit_chunks<Format>()] +=
+                    to_floats(read<i32x16>(lanes)) * to.scales[at];
+            }
         }
 }
 

@@ -20,6 +20,19 @@ static inline Vector read(const void *from) {
     return all;
 }
 
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
+
+// The 16 scales of Q3_K, of six bits in 12 bytes and 32 too high there: the lower four of
+// the first eight and of the others, then the upper two of every fourth.
+static inline i8x16 q3_k_scales(const uint8_t *packed) {
+    const uint32_t a = read<uint32_t>(packed), b = read<uint32_t>(packed + 4);
+    const uint32_t top = read<uint32_t>(packed + 8);
+    const u32x4 low = (u32x4){a, b, a >> 4, b >> 4} & 0x0F0F0F0F;
+    const u32x4 high = (u32x4){top, top >> 2, top >> 4, top >> 6} & 0x03030303;
+    return (i8x16)(low | high << 4) - 32;
+}
+
 #if defined(__AVX2__) && !defined(__AVX512F__)
 
 typedef int8_t i8x32 __attribute__((vector_size(32)));

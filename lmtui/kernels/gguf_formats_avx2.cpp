@@ -63,29 +63,21 @@ static inline __m256i dot_pair(const __m256i *q, const __m256i *input) {
 // that has been read; 64 columns of an input are four vectors. add(input, i, …) adds the
 // unit's products with an input to a sum of 8 lanes. decode(out) dequantises the unit.
 
-// The 32 bytes of q as floats: out = scale · (q - offset) + shift.
-template <int OFFSET>
-static inline void store32(__m256i q, float scale, float shift, float *out) {
-    const __m128i halves[] = {_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1)};
-    for (int i = 0; i < 4; i++) {
-        const __m128i part = i % 2 ? _mm_srli_si128(halves[i / 2], 8) : halves[i / 2];
-        const __m256i whole =
-            _mm256_sub_epi32(_mm256_cvtepu8_epi32(part), _mm256_set1_epi32(OFFSET));
-        const __m256 product = _mm256_fmadd_ps(
-            _mm256_cvtepi32_ps(whole), _mm256_set1_ps(scale), _mm256_set1_ps(shift));
-        _mm256_storeu_ps(out + 8 * i, product);
+// The 16 bytes of q as floats: out = scale · q + shift.
+template <bool SIGNED = false>
+static inline void store16(__m128i q, float scale, float shift, float *out) {
+    for (int i = 0; i < 2; i++) {
+        const __m128i part = i ? _mm_srli_si128(q, 8) : q;
+        const __m256i whole = SIGNED ? _mm256_cvtepi8_epi32(part) : _mm256_cvtepu8_epi32(part);
+        _mm256_storeu_ps(out + 8 * i,
+                         _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), _mm256_set1_ps(scale),
+                                         _mm256_set1_ps(shift)));
     }
 }
-
-// As store32, of signed bytes and without a shift.
-static inline void store_signed(__m256i q, float scale, float *out) {
-    const __m128i halves[] = {_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1)};
-    for (int i = 0; i < 4; i++) {
-        const __m128i part = i % 2 ? _mm_srli_si128(halves[i / 2], 8) : halves[i / 2];
-        _mm256_storeu_ps(out + 8 * i,
-                         _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(part)),
-                                       _mm256_set1_ps(scale)));
-    }
+template <bool SIGNED = false>
+static inline void store32(__m256i q, float scale, float shift, float *out) {
+    store16<SIGNED>(_mm256_castsi256_si128(q), scale, shift, out);
+    store16<SIGNED>(_mm256_extracti128_si256(q, 1), scale, shift, out + 16);
 }
 
 static inline int32_t hsum_i32(__m256i all) {
@@ -211,7 +203,8 @@ struct Blocks32 {  // Q4_0, Q4_1, Q5_0, Q5_1
                                   _mm256_permute2x128_si256(q[0], q[1], 0x31)};
         for (int b = 0; b < 2; b++) {
             const float scale = header[b * (HAS_SHIFT ? 2 : 1)];
-            store32<OFFSET>(blocks[b], scale, HAS_SHIFT ? header[2 * b + 1] : 0, out + 32 * b);
+            const float shift = HAS_SHIFT ? header[2 * b + 1] : -OFFSET * scale;
+            store32(blocks[b], scale, shift, out + 32 * b);
         }
     }
 };
@@ -242,7 +235,7 @@ struct Q8_0 {
     INLINED void decode(float *out) const {
         for (int b = 0; b < 2; b++) {
             const uint8_t *q = from + b * BYTES + 2;
-            store_signed(load32(q), half(q - 2), out + 32 * b);
+            store32<true>(load32(q), half(q - 2), 0, out + 32 * b);
         }
     }
 };
@@ -258,10 +251,10 @@ struct Levels {
         last = _mm256_shuffle_epi8(table, _mm256_and_si256(upper, four));
     }
 
-    static INLINED __m256i even(__m256i all) {
+    INLINED static __m256i even(__m256i all) {
         return _mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8);
     }
-    static INLINED __m256i odd(__m256i all) { return _mm256_srai_epi16(all, 8); }
+    INLINED static __m256i odd(__m256i all) { return _mm256_srai_epi16(all, 8); }
 
     // Even columns of 16, then odd ones, each lane of a group.
     static void set(const Rounded &rounded, long from, __m256i *words) {
@@ -288,8 +281,8 @@ struct Levels {
     }
     // With the scale of the group of each lane.
     INLINED void decode(__m256 scales, float *out) const {
-        store_signed(_mm256_permute2x128_si256(first, last, 0x20), scales[0], out);
-        store_signed(_mm256_permute2x128_si256(first, last, 0x31), scales[4], out + 32);
+        store32<true>(_mm256_permute2x128_si256(first, last, 0x20), scales[0], 0, out);
+        store32<true>(_mm256_permute2x128_si256(first, last, 0x31), scales[4], 0, out + 32);
     }
 };
 
@@ -382,6 +375,12 @@ static void set_groups(const Rounded &rounded, __m256i *words) {
         rounded.split16(k, bytes + k / 32 * 64 + k % 32, bytes + k / 32 * 64 + 32 + k % 32);
 }
 
+// Each byte's bits FROM and up, moved to bit TO and up. Its other bits are undefined.
+template <int FROM, int TO>
+INLINED static inline __m256i moved(__m256i all) {
+    return FROM < TO ? _mm256_slli_epi16(all, TO - FROM) : _mm256_srli_epi16(all, FROM - TO);
+}
+
 template <bool FIFTH>
 struct KBits {  // Q4_K, Q5_K
     static const long WEIGHTS = 256, HIGH = 16, NIBBLES = FIFTH ? 48 : 16;
@@ -417,9 +416,8 @@ struct KBits {  // Q4_K, Q5_K
         found = _mm256_and_si256(found, _mm256_set1_epi8(15));
         if (FIFTH) {  // bit g of byte k is the fifth of column k of group g
             const __m256i bits = load32(block + HIGH);
-            const __m256i fifth = GROUP < 4 ? _mm256_slli_epi16(bits, 4 - GROUP % 4)
-                                            : _mm256_srli_epi16(bits, GROUP % 4);
-            found = _mm256_or_si256(found, _mm256_and_si256(fifth, _mm256_set1_epi8(16)));
+            const __m256i fifth = _mm256_and_si256(moved<GROUP, 4>(bits), _mm256_set1_epi8(16));
+            found = _mm256_or_si256(found, fifth);
         }
         return found;
     }
@@ -443,77 +441,111 @@ struct KBits {  // Q4_K, Q5_K
     INLINED void decode(float *out) const {
         unrolled<8>([&](auto g) INLINED {
             constexpr int GROUP = decltype(g)::value;
-            store32<0>(group<GROUP>(), scale * scales[GROUP], -(least * minima[GROUP]),
+            store32(group<GROUP>(), scale * scales[GROUP], -(least * minima[GROUP]),
                        out + 32 * GROUP);
         });
     }
 };
 
-struct Q6_K {
-    static const long WEIGHTS = 256, BYTES = 210, UNIT = 256, VECTORS = 16;
-    static const int OFFSET = 32;
-
-    static void set(const Rounded &rounded, __m256i *words, InputUnit &unit) {
-        set_groups(rounded, words);
-        for (long g = 0; g < 16; g++)
-            unit.sums[g] = -OFFSET * rounded.sum(16 * g, 16) * rounded.scale;
-    }
+// What the blocks of Q2_K, Q3_K and Q6_K differ in. A weight of group g, of 16 columns, is
+// scale · scales[g] · q + least · minima[g]; group<G>() are the numbers q of 32 columns.
+struct Packed6 {
+    static const long BYTES = 210;
 
     const uint8_t *block;
-
-    INLINED explicit Q6_K(const uint8_t *block) : block(block) {}
+    __m128i scales = load16(block + 192), minima = scales;
+    float scale = half(block + 208), least = -32 * scale;
 
     template <int GROUP>
     INLINED __m256i group() const {
         constexpr int PART = GROUP / 4, FOURTH = GROUP % 4;
-        __m256i low = load32(block + 64 * PART + 32 * (FOURTH % 2));
-        if (FOURTH / 2) low = _mm256_srli_epi16(low, 4);
+        const __m256i four = load32(block + 64 * PART + 32 * (FOURTH % 2));
         const __m256i two = load32(block + 128 + 32 * PART);  // of four columns
-        const __m256i upper = FOURTH < 2 ? _mm256_slli_epi16(two, 4 - 2 * FOURTH)
-                                         : _mm256_srli_epi16(two, 2 * FOURTH - 4);
-        return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)),
-                               _mm256_and_si256(upper, _mm256_set1_epi8(48)));
+        return _mm256_or_si256(
+            _mm256_and_si256(moved<FOURTH / 2 * 4, 0>(four), _mm256_set1_epi8(15)),
+            _mm256_and_si256(moved<2 * FOURTH, 4>(two), _mm256_set1_epi8(48)));
     }
+};
+
+struct Packed3 {
+    static const long BYTES = 110;
+
+    const uint8_t *block;
+    __m128i scales = (__m128i)q3_k_scales(block + 96), minima = scales;
+    float scale = half(block + 108), least = -4 * scale;
+
+    template <int GROUP>
+    INLINED __m256i group() const {
+        const __m256i two = load32(block + 32 + GROUP / 4 * 32), bits = load32(block);
+        return _mm256_or_si256(
+            _mm256_and_si256(moved<GROUP % 4 * 2, 0>(two), _mm256_set1_epi8(3)),
+            _mm256_and_si256(moved<GROUP, 2>(bits), _mm256_set1_epi8(4)));
+    }
+};
+
+struct Packed2 {
+    static const long BYTES = 84;
+
+    const uint8_t *block;
+    __m128i four = _mm_set1_epi8(15), scales = _mm_and_si128(load16(block), four);
+    __m128i minima = _mm_and_si128(_mm_srli_epi16(load16(block), 4), four);
+    float scale = half(block + 80), least = -half(block + 82);
+
+    template <int GROUP>
+    INLINED __m256i group() const {
+        const __m256i two = load32(block + 16 + GROUP / 4 * 32);
+        return _mm256_and_si256(moved<GROUP % 4 * 2, 0>(two), _mm256_set1_epi8(3));
+    }
+};
+
+template <typename Packed>
+struct Groups16 : Packed {
+    static const long WEIGHTS = 256, UNIT = 256, VECTORS = 16;
+
+    static void set(const Rounded &rounded, __m256i *words, InputUnit &unit) {
+        set_groups(rounded, words);
+        for (long g = 0; g < 16; g++)
+            unit.sums[g] = rounded.sum(16 * g, 16) * rounded.scale;
+    }
+
+    INLINED explicit Groups16(const uint8_t *block) : Packed{block} {}
 
     INLINED void add(const __m256i *words, const InputUnit &unit, __m256 &sum) const {
         KSums sums;
-        const __m128i scales = load16(block + 192);  // of 16 columns each
         unrolled<8>([&](auto g) INLINED {
             constexpr int GROUP = decltype(g)::value;
             constexpr long long FIRST = 0x0101010101010101 * (2 * GROUP);
             const __m128i at = _mm_set_epi64x(FIRST + 0x0101010101010101, FIRST);
-            sums.add(group<GROUP>(), _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, at)),
+            const __m128i of_group = _mm_shuffle_epi8(this->scales, at);
+            sums.add(this->template group<GROUP>(), _mm256_cvtepi8_epi16(of_group),
                      words[2 * GROUP], words[2 * GROUP + 1]);
         });
-        const float scale = half(block + 208);
-        const __m256 factor = _mm256_set1_ps(scale);
         for (int i = 0; i < 2; i++) {
-            const __m128i eight = i ? _mm_srli_si128(scales, 8) : scales;
-            const __m256 shifts = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight));
-            sum = _mm256_fmadd_ps(_mm256_mul_ps(shifts, factor),
+            const __m128i eight = i ? _mm_srli_si128(this->minima, 8) : this->minima;
+            const __m256 minima = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight));
+            sum = _mm256_fmadd_ps(_mm256_mul_ps(minima, _mm256_set1_ps(this->least)),
                                   _mm256_loadu_ps(unit.sums + 8 * i), sum);
         }
-        sum = _mm256_fmadd_ps(sums.whole(), _mm256_set1_ps(scale * unit.scale), sum);
+        sum = _mm256_fmadd_ps(sums.whole(), _mm256_set1_ps(this->scale * unit.scale), sum);
     }
     INLINED void decode(float *out) const {
-        const float scale = half(block + 208);
+        const i8x16 scales = (i8x16)this->scales, minima = (i8x16)this->minima;
         unrolled<8>([&](auto g) INLINED {
             constexpr int GROUP = decltype(g)::value;
-            const __m256i q = group<GROUP>();
+            const __m256i q = this->template group<GROUP>();
             const __m128i halves[] = {_mm256_castsi256_si128(q),
                                       _mm256_extracti128_si256(q, 1)};
-            for (int i = 0; i < 4; i++) {
-                const int8_t of_group = block[192 + 2 * GROUP + i / 2];
-                const __m128i part = i % 2 ? _mm_srli_si128(halves[i / 2], 8) : halves[i / 2];
-                const __m256i whole = _mm256_sub_epi32(_mm256_cvtepu8_epi32(part),
-                                                       _mm256_set1_epi32(OFFSET));
-                _mm256_storeu_ps(out + 32 * GROUP + 8 * i,
-                                 _mm256_mul_ps(_mm256_cvtepi32_ps(whole),
-                                               _mm256_set1_ps(scale * of_group)));
+            for (int i = 0; i < 2; i++) {
+                const int at = 2 * GROUP + i;
+                store16(halves[i], this->scale * scales[at], this->least * minima[at],
+                        out + 16 * at);
             }
         });
     }
 };
+typedef Groups16<Packed2> Q2_K;
+typedef Groups16<Packed3> Q3_K;
+typedef Groups16<Packed6> Q6_K;
 
 // Calls take(u, bytes) for the units of a row. Where the last one lacks a block, that
 // block is all zeros.

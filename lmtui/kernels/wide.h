@@ -9,7 +9,6 @@
 
 #include "simd.h"
 
-typedef int8_t i8x16 __attribute__((vector_size(16)));
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 
 typedef int16_t i16x32 __attribute__((vector_size(64)));
@@ -92,8 +91,8 @@ static inline u16x32 widen_i8(const uint8_t *from) {
     return (u16x32)__builtin_convertvector(read<i8x32>(from), i16x32);
 }
 
-// 32 bytes as words, and again, shifted right by 2 bits.
-static inline u16x32 load_twice(const uint8_t *from) {
+// 32 bytes as words, and again, shifted right by some bits.
+static inline u16x32 load_twice(const uint8_t *from, uint16_t bits) {
     u16x32 both;
 #if defined(__AVX512F__)
     const __m256i all = _mm256_loadu_si256((const __m256i *)from);
@@ -103,8 +102,8 @@ static inline u16x32 load_twice(const uint8_t *from) {
     std::memcpy((char *)&both + 32, from, 32);
 #endif
     const u16x32 shift = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                          2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2};
-    return both >> shift;
+                          1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    return both >> shift * bits;
 }
 
 // The same vector, kept in a register. A compiler may otherwise read it from memory again

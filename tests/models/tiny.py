@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lmtui.kernels.gguf_matmul import FORMATS, Format
+from lmtui.kernels.gguf_matmul import FORMATS
 from lmtui.models.gguf.header import GgufArray, GgufHeader, read_array
 from lmtui.models.loaded_model import LoadOptions
 from lmtui.models.progress import ignore
@@ -236,7 +236,7 @@ def _write_tensor(
 
 def random_blocks(kind: str, rows: int, columns: int, seed: int = 0) -> np.ndarray:
     """Make a matrix of random blocks with small scales: uint8 [rows, bytes]."""
-    blocks = FORMATS.get(kind) or _OTHERS[kind]
+    blocks = FORMATS[kind]
     random = np.random.default_rng(seed)
     shape = rows, columns // blocks.weights, blocks.size
     data = random.integers(0, 256, shape, dtype=np.uint8)
@@ -246,11 +246,6 @@ def random_blocks(kind: str, rows: int, columns: int, seed: int = 0) -> np.ndarr
     return data.reshape(rows, -1)
 
 
-_OTHERS = {
-    "Q2_K": Format(10, 256, 84, (80, 82)),
-    "Q3_K": Format(11, 256, 110, (108,)),
-}
-"""Formats that no kernel multiplies, for `random_blocks`."""
 _LEVELS = {
     **{"Q2_K": 300, "Q3_K": 1000},
     **{"Q4_0": 100, "Q4_1": 100, "Q5_0": 200, "Q5_1": 200},
