@@ -179,6 +179,7 @@ class PrefixCache:
         copied. Running tokens on it does not change this one."""
         if not self.can_fork:
             return None
+        assert length is None or length == self.rollback_len(length)
         if length in self._checkpoints:
             states, _, _ = self._checkpoints[length]
             return self._cache.with_states(states).fork(rows, length)

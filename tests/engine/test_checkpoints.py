@@ -54,7 +54,7 @@ def after(patience: int) -> Condition:
     return lambda: next(asked) >= patience
 
 
-@pytest.mark.parametrize("family", RECURRENT)
+@pytest.mark.parametrize("family", [*RECURRENT, "zaya"])
 @given(
     history=contexts(),
     ways=st.lists(st.sampled_from(["read", "states", "extend", "stop"]), min_size=6),
@@ -79,7 +79,7 @@ def test_any_history_gives_the_logits_of_a_fresh_read(
             assert cache.ids == ids[: len(cache.ids)]
             cache.read(ids)
         assert cache.ids == ids
-        assert_follows(cache, naive(family, ids)[-1])
+        assert_follows(cache, naive(family, ids)[-1], atol=4e-4)
 
 
 @pytest.mark.parametrize("family", RECURRENT)

@@ -67,6 +67,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "n_groups": 2,
         "time_step_min": 1e-9,  # the library's step of one token has no limit
     },
+    "zaya": {  # both in one layer, with and without a window
+        "layer_types": ["hybrid", "hybrid_sliding"] * 2,
+        "sliding_window": 16,
+        "head_dim": 8,
+    },
     "mamba2": {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 2},
     "mamba": {"state_size": 8},  # can't go on from its state by several tokens
     "rwkv": {},  # keeps its state outside the library's cache
