@@ -20,6 +20,7 @@ from bench_fast import llama, our_decode, our_prefill, without_guesses
 from bench_tools import compare, row
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from lmtui.engine.backend import Reuse
 from lmtui.engine.engine import LocalEngine
 from lmtui.models.load import load
 from tests.models.blocks.test_families import FAMILIES, IDS, made, wanted
@@ -82,6 +83,11 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 """Shapes of real models: the name of a family, and what its configuration says."""
 
 _PROMPT = 500
+_REUSE = {
+    Reuse.ANY_PREFIX: "any token",
+    Reuse.CHECKPOINTS: "checkpoints",
+    Reuse.NOTHING: "nothing",
+}
 _OPENING = """
 import json, sys, time
 def anonymous():
@@ -129,7 +135,7 @@ def _checked(name: str, folder: Path) -> list[str]:
     fast = torch.cat([*engine.backend.all_logits(few)]).log_softmax(-1)
     divergence = float((held.exp() * (held - fast)).sum(-1).mean())
     route = "native" if engine.loaded.is_llama else "general"
-    return [route, f"{off:.0e}", f"{divergence:.0e}", engine.backend.reuse.name.lower()]
+    return [route, f"{off:.0e}", f"{divergence:.0e}", _REUSE[engine.backend.reuse]]
 
 
 def _rows(file: Path, quantize: Any, ids: list[int]) -> torch.Tensor:
