@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 from itertools import pairwise
 
@@ -108,7 +109,7 @@ def test_row_bytes_count_the_memory_of_a_forked_row() -> None:
 
 
 def test_nothing_of_a_backend_stays_in_its_model() -> None:
-    model = tiny.model()
+    model = copy.deepcopy(tiny.model())  # that one has the backends of other tests
 
     def hooks() -> int:
         return sum(len(module._forward_pre_hooks) for module in model.modules())
