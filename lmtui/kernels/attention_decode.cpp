@@ -14,7 +14,23 @@
 
 static const long BLOCK = 256;  // keys of a split
 
-static long block_count(const KVView &cache) { return (cache.count + BLOCK - 1) / BLOCK; }
+// The splits of a cache from the one that holds key `first` on.
+struct Splits {
+    long skipped, count;
+
+    Splits(const KVView &cache, long first)
+        : skipped(std::min(std::max(first, 0L), cache.count) / BLOCK),
+          count((cache.count + BLOCK - 1) / BLOCK - skipped) {}
+};
+
+// How far each of the new tokens is from the end of the cache: its index, or in a tree the
+// number of new tokens before it that it sees.
+static std::vector<long> depths_of(long tokens, const float *mask) {
+    std::vector<long> depths(tokens);
+    for (long t = 0; t < tokens; t++)
+        depths[t] = mask ? std::count(mask + t * tokens, mask + (t + 1) * tokens, 0) - 1 : t;
+    return depths;
+}
 
 template <long HEAD>
 struct FewTokens {
@@ -42,6 +58,9 @@ struct FewTokens {
         long tokens;     // the number of new tokens
         const float *mask;  // [tokens, tokens], added to the scores of new tokens: 0 or
                             // -inf; null for a causal mask
+        const long *depths;  // [tokens]
+        long window;         // the last positions that a token sees
+        long position;       // where depth 0 would be in this block
     };
 
     // q · kᵀ / √HEAD: scores [N, count].
@@ -63,14 +82,20 @@ struct FewTokens {
         }
     }
 
-    // Mask the scores of new tokens; cached tokens are visible to every query.
+    // Mask the scores of new tokens and of those before the window; other cached tokens
+    // are visible to every query.
     static void apply_mask(const KVBlock &block, const Query &query, float *scores) {
-        for (long j = std::max(block.first_new, 0L); j < block.count; j++) {
+        const long depth = block.depths[query.token];
+        const long cached = std::min(block.count, std::max(block.first_new, 0L));
+        const long hidden = std::min(cached, block.position + depth + 1 - block.window);
+        for (long j = 0; j < hidden; j++) scores[j] = NEG_INF;
+        for (long j = cached; j < block.count; j++) {
             const long key_token = j - block.first_new;
             if (block.mask)
                 scores[j] += block.mask[query.token * block.tokens + key_token];
             else if (key_token > query.token)
                 scores[j] = NEG_INF;
+            if (depth - block.depths[key_token] >= block.window) scores[j] = NEG_INF;
         }
     }
 
@@ -149,16 +174,19 @@ struct FewTokens {
 
     // See `attend`.
     static void run(const float *qkv, float *out, long rows, long tokens, KVView shared,
-                    KVView own, const float *mask) {
+                    KVView own, long window, const float *mask) {
         const Heads heads = own.heads;
         const long own_count = own.count, group = heads.group();
+        const std::vector<long> depths = depths_of(tokens, mask);
 
         // 1) Append the new keys and values to `own`.
         own.append(qkv, rows, tokens);
 
         // 2) Make room for the partial results: [n, t, H, blocks], shared blocks first.
-        const long shared_blocks = block_count(shared), own_blocks = block_count(own);
-        const long blocks = shared_blocks + own_blocks;
+        const Splits shared_splits(shared, shared.count + own_count + 1 - window);
+        const Splits own_splits(own, own_count + 1 - window);
+        const long shared_blocks = shared_splits.count;
+        const long blocks = shared_blocks + own_splits.count;
         static thread_local std::vector<Partial> buffer;
         const size_t needed = rows * tokens * heads.query * blocks;
         if (buffer.size() < needed) buffer.resize(needed);
@@ -167,21 +195,27 @@ struct FewTokens {
         // 3) Attend over each block. A task is one block of one key head: of the shared
         // row, for the queries of all rows, or of an own row, for the queries of that row.
         const long shared_tasks = heads.kv * shared_blocks;
-        const long tasks = shared_tasks + rows * heads.kv * own_blocks;
+        const long tasks = shared_tasks + rows * heads.kv * own_splits.count;
         ThreadPool::run(tasks, [&](long i) {
             const bool is_shared = i < shared_tasks;
             const KVView &cache = is_shared ? shared : own;
             const long task = is_shared ? i : i - shared_tasks;
-            const long count = is_shared ? shared_blocks : own_blocks;
+            const Splits &splits = is_shared ? shared_splits : own_splits;
+            const long count = splits.count;
             const long index = task % count, kv = task / count % heads.kv;
-            const long row = task / count / heads.kv, first = index * BLOCK;
+            const long row = task / count / heads.kv;
+            const long first = (splits.skipped + index) * BLOCK;
             const long size = std::min(BLOCK, cache.count - first);
+            const long position = own_count + (is_shared ? shared.count : 0) - first;
             const KVBlock block = {cache.at(row, kv, first),
                                    cache.at(row, heads.kv + kv, first),
                                    size,
                                    is_shared ? size : own_count - first,
                                    tokens,
-                                   mask};
+                                   mask,
+                                   depths.data(),
+                                   window,
+                                   position};
             std::vector<Query> queries;
             const long from = is_shared ? 0 : row * tokens;
             const long to = is_shared ? rows * tokens : from + tokens;
@@ -203,10 +237,10 @@ struct FewTokens {
 
 extern "C" void attend(const float *qkv, float *out, long rows, long tokens,
                        const Heads *heads, const KVLayers *shared, const KVLayers *own,
-                       long layer, const float *mask) {
+                       long layer, long window, const float *mask) {
     with_width(CompiledWidths{}, heads->width, [&](auto width) {
         FewTokens<width>::run(qkv, out, rows, tokens, KVView(*shared, layer, *heads),
-                              KVView(*own, layer, *heads), mask);
+                              KVView(*own, layer, *heads), window, mask);
     });
 }
 

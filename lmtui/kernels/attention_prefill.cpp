@@ -133,9 +133,9 @@ struct ManyTokens {
 
         // Attend over one tile of packed keys and values, `first` to `first` + KEY_TILE.
         // Visible are the `cached` keys and, if causal, the new ones up to a query's own
-        // token.
+        // token; of these the last `window`, of which the new tokens begin at `start`.
         void attend_block(const Unit *keys, const Unit *values, long first, long cached,
-                          bool causal) {
+                          bool causal, long start, long window) {
             float scores[QUERY_TILE][KEY_TILE];
             qk_scores(keys, scores);
             Unit weights[QUERY_TILE][KEY_TILE / NUMBERS];
@@ -143,6 +143,8 @@ struct ManyTokens {
                 // Mask the keys after the last visible one.
                 const long end = cached + (causal ? token[i] + 1 : 0) - first;
                 for (long j = std::max(end, 0L); j < KEY_TILE; j++) scores[i][j] = NEG_INF;
+                const long hidden = start + token[i] + 1 - window - first;
+                for (long j = 0; j < std::min(hidden, KEY_TILE); j++) scores[i][j] = NEG_INF;
                 online_softmax(i, scores[i], weights[i]);
             }
             accumulate_values(values, weights);
@@ -221,7 +223,7 @@ struct ManyTokens {
     // and `out` point to the first of these heads at token 0.
     static void attend_tokens(const PackedKV &shared, const PackedKV &own, long own_count,
                               const float *q, float *out, const Heads &heads, long first,
-                              long tokens) {
+                              long tokens, long window) {
         // 1) Load the queries, [tokens, group, HEAD], into tiles.
         const long group = heads.group(), count = tokens * group,
                    tile_count = (count + QUERY_TILE - 1) / QUERY_TILE;
@@ -233,16 +235,22 @@ struct ManyTokens {
             tiles[i / QUERY_TILE].set_query(
                 i % QUERY_TILE, q + (token * heads.all() + i % group) * HEAD, token);
         }
-        // 2) The shared prefix: all of it is visible.
-        for (long at = 0; at < shared.count; at += KEY_TILE)
+        // The tile of the first key that the first of these tokens sees.
+        const auto first_tile = [&](long start) {
+            return std::max(start + first + 1 - window, 0L) / KEY_TILE * KEY_TILE;
+        };
+        // 2) The shared prefix: all of it is visible, as far as the window goes.
+        const long start = shared.count + own_count;
+        for (long at = first_tile(start); at < shared.count; at += KEY_TILE)
             for (QueryTile &tile : tiles)
                 tile.attend_block(&shared.keys[at * HEAD_UNITS],
-                                  &shared.values[at * HEAD_UNITS], at, shared.count, false);
+                                  &shared.values[at * HEAD_UNITS], at, shared.count, false,
+                                  start, window);
         // 3) The own row, as far as the last of these tokens, with a causal mask.
-        for (long at = 0; at < own_count + first + tokens; at += KEY_TILE)
+        for (long at = first_tile(own_count); at < own_count + first + tokens; at += KEY_TILE)
             for (QueryTile &tile : tiles)
                 tile.attend_block(&own.keys[at * HEAD_UNITS], &own.values[at * HEAD_UNITS],
-                                  at, own_count, true);
+                                  at, own_count, true, own_count, window);
         // 4) Write the results.
         for (long i = 0; i < count; i++)
             tiles[i / QUERY_TILE].finish(
@@ -252,7 +260,7 @@ struct ManyTokens {
 
     // See `attend_many`.
     static void run(const float *qkv, float *out, long rows, long tokens, KVView shared,
-                    KVView own) {
+                    KVView own, long window) {
         const Heads heads = own.heads;
         const long own_count = own.count;
 
@@ -278,7 +286,7 @@ struct ManyTokens {
                 qkv + (row * tokens * heads.all() + kv * heads.group()) * HEAD;
             float *to = out + (row * tokens * heads.query + kv * heads.group()) * HEAD;
             attend_tokens(packed[kv], packed[(1 + row) * heads.kv + kv], own_count, from,
-                          to, heads, first, std::min(TOKEN_BLOCK, tokens - first));
+                          to, heads, first, std::min(TOKEN_BLOCK, tokens - first), window);
         });
     }
 };
@@ -289,10 +297,10 @@ extern "C" bool attend_many_rounds() { return NUMBERS == 2; }
 // As `attend`, always with a causal mask.
 extern "C" void attend_many(const float *qkv, float *out, long rows, long tokens,
                             const Heads *heads, const KVLayers *shared, const KVLayers *own,
-                            long layer) {
+                            long layer, long window) {
     with_width(CompiledWidths{}, heads->width, [&](auto width) {
         ManyTokens<width>::run(qkv, out, rows, tokens, KVView(*shared, layer, *heads),
-                               KVView(*own, layer, *heads));
+                               KVView(*own, layer, *heads), window);
     });
 }
 

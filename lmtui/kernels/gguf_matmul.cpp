@@ -83,13 +83,32 @@ extern "C" void gguf_matmul(const Matrix *matrix, const float *inputs, long coun
         [=](long t, long n, float product) { out[t * matrix->rows + n] = product; });
 }
 
+// hidden [tokens, width] = residual + scale · (W · inputs), the products after RMSNorm if
+// there is one. `products` [tokens, width] is room for them.
+template <typename MakeInputs>
+static void add_product(const Block &block, const Matrix &matrix, const float *norm,
+                        long tokens, const MakeInputs &make_inputs, const float *residual,
+                        float *hidden, float *products) {
+    const long width = block.width;
+    const float scale = block.residual_scale;
+    if (!norm)
+        return matmul(matrix, tokens, make_inputs, [=](long t, long n, float product) {
+            hidden[t * width + n] = residual[t * width + n] + scale * product;
+        });
+    matmul(matrix, tokens, make_inputs,
+           [=](long t, long n, float product) { products[t * width + n] = product; });
+    for (long k = 0; k < tokens * width; k += width)
+        add_normed(products + k, norm, width, block.epsilon, scale, residual + k, hidden + k);
+}
+
 extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
                          const float *rope, float *qkv) {
     const long width = block->width, qkv_size = block->qkv_size();
 
     // 1) RMSNorm and QKV projection. The division by the norm comes after the product.
-    const auto scaled = [&] {
-        of_thread.resize(tokens * width), norms.resize(tokens);
+    const auto scaled = [&]() -> const float * {
+        of_thread.resize(tokens * width), norms.assign(tokens, 1);
+        if (!block->attention_norm) return hidden;
         for (long t = 0; t < tokens; t++) {
             norms[t] = rms_norm_denominator(hidden + t * width, width, block->epsilon);
             for (long k = t * width; k < (t + 1) * width; k++)
@@ -102,26 +121,24 @@ extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
     });
 
     // 2) RMSNorm of the heads, if there is one, and RoPE of queries and keys.
-    for (long t = 0; t < tokens; t++)
-        norm_rope(*block, rope + t * block->heads.width, qkv + t * qkv_size);
+    for (long t = 0; t < tokens; t++) norm_rope(*block, tokens, t, rope, qkv);
 }
 
 extern "C" void gguf_block(const Block *block, long tokens, const float *residual,
                            const float *attention_out, const float *rope, float *hidden,
                            float *qkv) {
     const long width = block->width, ffn = block->ffn;
-    of_caller.resize(tokens * 2 * ffn);
+    of_caller.resize(tokens * (2 * ffn + width));
     float *const gate_up = of_caller.data();  // a thread_local name is each one's own
+    float *const products = gate_up + tokens * 2 * ffn;
 
     // 1) o_proj and residual: hidden [tokens, width].
-    matmul(
-        block->o_proj, tokens, [&] { return attention_out; },
-        [=](long t, long n, float product) {
-            hidden[t * width + n] = residual[t * width + n] + product;
-        });
+    add_product(*block, block->o_proj, block->attention_post_norm, tokens,
+                [&] { return attention_out; }, residual, hidden, products);
 
     // 2) RMSNorm, then gate and up projection: gate_up [tokens, 2 · ffn].
-    const auto normed = [&] {
+    const auto normed = [&]() -> const float * {
+        if (!block->ffn_norm) return hidden;
         of_thread.resize(tokens * width);
         for (long t = 0; t < tokens; t++) {
             const float norm =
@@ -135,20 +152,19 @@ extern "C" void gguf_block(const Block *block, long tokens, const float *residua
         gate_up[t * 2 * ffn + n] = product;
     });
 
-    // 3) SwiGLU, down projection and residual: hidden [tokens, width].
+    // 3) SwiGLU or GeGLU, down projection and residual: hidden [tokens, width].
     const auto gated = [&] {
         of_thread.resize(tokens * ffn);
         for (long t = 0; t < tokens; t++)
             for (long k = 0; k < ffn; k += LANES) {
                 const float *gate = gate_up + t * 2 * ffn + k;
-                const f32v product = silu(load(gate)) * load(gate + ffn);
+                const f32v product = block->activated(load(gate)) * load(gate + ffn);
                 std::memcpy(of_thread.data() + t * ffn + k, &product, sizeof product);
             }
         return of_thread.data();
     };
-    matmul(block->down_proj, tokens, gated, [=](long t, long n, float product) {
-        hidden[t * width + n] += product;
-    });
+    add_product(*block, block->down_proj, block->ffn_post_norm, tokens, gated, hidden, hidden,
+                products);
 
     // 4) The queries, keys and values of the next layer.
     if (qkv) gguf_qkv(block, tokens, hidden, rope, qkv);

@@ -60,6 +60,9 @@ multiple of 32 weights."""
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """Torch's names of those whose blocks are single weights."""
 
+UNLIMITED = 2**40
+"""A window that is longer than any text."""
+
 _NEAR = 1e-4  # relative to the largest product
 _INPUTS = 7  # inputs of the check
 _UNSTOPPED = 2**29  # weights that are run before it is asked whether to stop
@@ -120,11 +123,11 @@ class _Block(ctypes.Structure):
         ("width", ctypes.c_long),
         ("ffn", ctypes.c_long),
         ("heads", Heads),
-        ("epsilon", ctypes.c_float),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("ffn_norm", "attention_norm", "bias", "q_norm", "k_norm")
-        ),
+        *((n, ctypes.c_float) for n in ("epsilon", "query_scale", "residual_scale")),
+        *((n, ctypes.c_long) for n in ("is_gelu", "norms_all_heads", "window", "rope")),
+        *((name, ctypes.c_void_p) for name in ("ffn_norm", "attention_norm")),
+        *((name, ctypes.c_void_p) for name in ("attention_post_norm", "ffn_post_norm")),
+        *((name, ctypes.c_void_p) for name in ("bias", "q_norm", "k_norm")),
         *((name, _Matrix) for name in ("o_proj", "gate_up", "down", "qkv")),
     )
 
@@ -184,22 +187,38 @@ class StackedMatrix:
 class BlockWeights:
     """The weights between the attention of a Llama layer and that of the next. D is the
     model's width, H and KV its query and key heads, d the width of a head. Norms that
-    act on D numbers contain the factor √D."""
+    act on D numbers contain the factor √D; they are None where a model has none."""
 
     heads: int
     kv_heads: int
     head_dim: int
     epsilon: float
-    ffn_norm: Tensor
+    query_scale: float
+    """Of queries, beside attention's 1 / √d."""
+    residual_scale: float
+    """Of what attention and FFN add to the residual state."""
+    is_gelu: bool
+    """Whether the FFN's activation is GELU by tanh, and not SiLU."""
+    norms_all_heads: bool
+    """Whether `q_norm` and `k_norm` act on all heads at once."""
+    window: int
+    """The positions that a token sees, its own included."""
+    rope: int
+    """The next layer's table of RoPE."""
+    ffn_norm: Tensor | None
     """float32 [D]."""
-    attention_norm: Tensor
+    attention_norm: Tensor | None
     """float32 [D], of the next layer."""
+    attention_post_norm: Tensor | None
+    """float32 [D], of what attention adds to the residual state."""
+    ffn_post_norm: Tensor | None
+    """float32 [D], of what the FFN adds."""
     bias: Tensor | None
     """float32 [(H + 2·KV)·d], of the next layer."""
     q_norm: Tensor | None
-    """float32 [d], of the next layer."""
+    """float32 [d], or [H·d] of all heads, of the next layer."""
     k_norm: Tensor | None
-    """float32 [d], of the next layer."""
+    """float32 [d], or [KV·d], of the next layer."""
     o_proj: StackedMatrix
     gate_up: StackedMatrix
     down: StackedMatrix
@@ -223,10 +242,16 @@ class BlockWeights:
     def compiled(self) -> _Block:
         """The weights as the compiled code takes them; they may not outlive this
         object."""
-        norms = self.ffn_norm, self.attention_norm, self.bias, self.q_norm, self.k_norm
+        norms = (
+            *(self.ffn_norm, self.attention_norm),
+            *(self.attention_post_norm, self.ffn_post_norm),
+            *(self.bias, self.q_norm, self.k_norm),
+        )
         return _Block(
             *(self.o_proj.rows, self.down.columns),
             *(Heads(self.heads, self.kv_heads, self.head_dim), self.epsilon),
+            *(self.query_scale, self.residual_scale, self.is_gelu),
+            *(self.norms_all_heads, self.window, self.rope),
             *map(_address, norms),
             *(matrix.compiled for matrix in self._matrices),
         )
@@ -312,8 +337,9 @@ class GgufMatmulKernel:
         values [m, H + 2·KV, d] of the next.
 
         `residual` are the hidden states [m, D] before, `attention` is its output
-        [m, H·d], `rope` the cosines and sines [m, 1, d/2, 2]; all are float32. With
-        `gemm`, products are those of that function, and no matrix may have a LoRA.
+        [m, H·d], `rope` the cosines and sines of each table [tables, m, 1, d/2, 2];
+        all are float32. With `gemm`, products are those of that function, and no matrix
+        may have a LoRA.
         """
         residual, attention = residual.contiguous(), attention.contiguous()
         rope = rope.contiguous()

@@ -44,36 +44,55 @@ static inline std::vector<PartFormat> formats_of(const Matrix &matrix) {
 
 // The weights between the attention of one layer and that of the next, whose heads have
 // width D; H are those of queries, KV those of keys. Weights of RMSNorm contain the factor
-// √width.
+// √width. Norms are null where a model has none.
 struct Block {
     long width, ffn;  // of vectors
     Heads heads;
     float epsilon;
+    float query_scale;     // of queries, beside attention's 1 / √D
+    float residual_scale;  // of what attention and FFN add to the residual state
+    long is_gelu;          // the FFN's activation is GELU by tanh, not SiLU
+    long norms_all_heads;  // q_norm and k_norm act on all heads at once
+    long window;           // the keys that a token sees, its own included
+    long rope;             // the next layer's table of RoPE
     const float *ffn_norm, *attention_norm;  // [width]; the latter of the next layer
-    const float *bias;                       // [(H + 2·KV)·D] or null
-    const float *q_norm, *k_norm;            // [D] or null
+    const float *attention_post_norm, *ffn_post_norm;  // [width], of what is added
+    const float *bias;                                 // [(H + 2·KV)·D] or null
+    const float *q_norm, *k_norm;                      // [D], or [H·D] and [KV·D]
     Matrix o_proj, gate_up_proj, down_proj, qkv_proj;  // the last of the next layer
 
     long qkv_size() const { return heads.all() * heads.width; }
+    f32v activated(f32v x) const { return is_gelu ? gelu(x) : silu(x); }
 };
 
-// RMSNorm, if there is one, and RoPE of the queries and keys of one token in qkv
-// [H + 2·KV, D].
-static inline void norm_rope(const Block &block, const float *rope, float *qkv) {
+// RMSNorm, if there is one, and RoPE of the queries and keys of token t of `tokens` in qkv
+// [tokens, H + 2·KV, D], by rope [tables, tokens, D / 2, 2].
+static inline void norm_rope(const Block &block, long tokens, long t, const float *rope,
+                             float *qkv) {
     const Heads &heads = block.heads;
+    const long width = heads.width;
+    float *const queries = qkv + t * block.qkv_size(), *keys = queries + heads.query * width;
+    const auto normed = [&](float *from, long count, const float *norm) {
+        const long size = block.norms_all_heads ? count * width : width;
+        for (long k = 0; norm && k < count * width; k += size)
+            head_norm(from + k, size, norm, block.epsilon);
+    };
+    normed(queries, heads.query, block.q_norm);
+    normed(keys, heads.kv, block.k_norm);
+    rope += (block.rope * tokens + t) * width;
     for (long h = 0; h < heads.query + heads.kv; h++)
-        qk_norm_rope(qkv + h * heads.width, heads.width,
-                     h < heads.query ? block.q_norm : block.k_norm, rope, block.epsilon);
+        rope_scaled(queries + h * width, width, rope,
+                    h < heads.query ? block.query_scale : 1);
 }
 
-// hidden [tokens, width] and rope [tokens, D / 2, 2] -> qkv [tokens, H + 2·KV, D] of the
-// layer after the block.
+// hidden [tokens, width] and rope [tables, tokens, D / 2, 2] -> qkv [tokens, H + 2·KV, D]
+// of the layer after the block.
 extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
                          const float *rope, float *qkv);
 
-// residual [tokens, width], attention_out [tokens, H·D] and rope [tokens, D / 2, 2] ->
-// hidden [tokens, width], which may be residual, and, unless it is null, qkv
-// [tokens, H + 2·KV, D].
+// residual [tokens, width], attention_out [tokens, H·D] and rope
+// [tables, tokens, D / 2, 2] -> hidden [tokens, width], which may be residual, and, unless
+// it is null, qkv [tokens, H + 2·KV, D].
 extern "C" void gguf_block(const Block *block, long tokens, const float *residual,
                            const float *attention_out, const float *rope, float *hidden,
                            float *qkv);

@@ -401,6 +401,27 @@ extern "C" void gguf_gemm(const Matrix *matrix, const float *inputs, long count,
     });
 }
 
+// As add_product of a few tokens.
+static void add_product(const Block &block, const Matrix &matrix, const float *norm,
+                        const GemmInputs &inputs, const float *residual, float *hidden,
+                        std::vector<float> &products) {
+    const long width = block.width;
+    const float scale = block.residual_scale;
+    if (!norm)
+        return matmul(matrix, inputs, [=](long t, long n, const float *of_rows, long size) {
+            for (long i = t * width + n; i < t * width + n + size; i++)
+                hidden[i] = residual[i] + scale * of_rows[i - t * width - n];
+        });
+    products.resize(inputs.count * width);
+    matmul(matrix, inputs, [&](long t, long n, const float *of_rows, long size) {
+        std::copy_n(of_rows, size, &products[t * width + n]);
+    });
+    for_inputs(inputs.count, [&](long t) {
+        add_normed(&products[t * width], norm, width, block.epsilon, scale,
+                   residual + t * width, hidden + t * width);
+    });
+}
+
 // As gguf_block, for many tokens and without LoRA.
 extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *residual,
                                 const float *attention_out, const float *rope,
@@ -408,7 +429,7 @@ extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *re
     const long width = block->width, ffn = block->ffn, qkv_size = block->qkv_size();
     const long attended = block->o_proj.columns;
     static thread_local GemmInputs of_attention, of_ffn, of_width;
-    static thread_local std::vector<float> of_norms;
+    static thread_local std::vector<float> of_norms, of_products;
     of_attention.resize(tokens, attended);
     of_ffn.resize(tokens, ffn);
     of_width.resize(tokens, width);
@@ -416,18 +437,17 @@ extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *re
     // What all threads use: a thread_local name is each one's own.
     GemmInputs &attention_inputs = of_attention, &ffn_inputs = of_ffn, &normed = of_width;
     float *const norm = of_norms.data();
+    std::vector<float> &products = of_products;
 
     // 1) o_proj and residual: hidden [tokens, width].
     for_inputs(tokens, [&](long t) { attention_inputs.set(t, attention_out + t * attended); });
-    matmul(block->o_proj, attention_inputs,
-           [&](long t, long n, const float *products, long size) {
-               for (long i = 0; i < size; i++)
-                   hidden[t * width + n + i] = residual[t * width + n + i] + products[i];
-           });
+    add_product(*block, block->o_proj, block->attention_post_norm, attention_inputs, residual,
+                hidden, products);
 
-    // 2) RMSNorm, gate and up projection, SwiGLU: ffn_inputs [tokens, ffn].
+    // 2) RMSNorm, gate and up projection, SwiGLU or GeGLU: ffn_inputs [tokens, ffn].
     for_inputs(tokens, [&](long t) {
         const float *from = hidden + t * width;
+        if (!block->ffn_norm) return normed.set(t, from);
         const float by = 1 / rms_norm_denominator(from, width, block->epsilon);
         for (long k = 0; k < width; k += LANES)
             normed.store(t, k, load(from + k) * by * load(block->ffn_norm + k));
@@ -438,20 +458,20 @@ extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *re
         const long n = p * PANEL, size = std::min(PANEL, ffn - n);
         product.panels(n, ffn + n, size, [&](long t, const float *gate, const float *up) {
             for (long i = 0; i < size; i += LANES)
-                ffn_inputs.store(t, n + i, silu(load(gate + i)) * load(up + i));
+                ffn_inputs.store(t, n + i, block->activated(load(gate + i)) * load(up + i));
         });
     });
 
     // 3) Down projection and residual: hidden [tokens, width].
-    matmul(block->down_proj, ffn_inputs,
-           [&](long t, long n, const float *products, long size) {
-               for (long i = 0; i < size; i++) hidden[t * width + n + i] += products[i];
-           });
+    add_product(*block, block->down_proj, block->ffn_post_norm, ffn_inputs, hidden, hidden,
+                products);
 
     // 4) RMSNorm and QKV projection of the next layer: qkv [tokens, H + 2·KV, D].
     // The division by the norm comes after the product.
     for_inputs(tokens, [&](long t) {
         const float *from = hidden + t * width;
+        norm[t] = 1;
+        if (!block->attention_norm) return normed.set(t, from);
         norm[t] = rms_norm_denominator(from, width, block->epsilon);
         for (long k = 0; k < width; k += LANES)
             normed.store(t, k, load(from + k) * load(block->attention_norm + k));
@@ -463,9 +483,7 @@ extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *re
     });
 
     // 5) RMSNorm of the heads, if there is one, and RoPE of queries and keys.
-    for_inputs(tokens, [&](long t) {
-        norm_rope(*block, rope + t * block->heads.width, qkv + t * qkv_size);
-    });
+    for_inputs(tokens, [&](long t) { norm_rope(*block, tokens, t, rope, qkv); });
 }
 
 #endif

@@ -44,11 +44,12 @@ struct KVView {
 
 // Attention of n rows with t new tokens each: qkv [n, t, H + 2·KV, D] -> out [n, t, H, D].
 // `shared` holds one row, a prefix of all n; `own` holds the n rows that follow it, to
-// which the new keys and values are appended. `mask` [t, t] is added to the scores of new
-// tokens, 0 or -inf; null for a causal mask. D is a compiled width.
+// which the new keys and values are appended. A token sees the last `window` positions, its
+// own included. `mask` [t, t] is added to the scores of new tokens, 0 or -inf; null for a
+// causal mask. D is a compiled width.
 extern "C" void attend(const float *qkv, float *out, long rows, long tokens,
                        const Heads *heads, const KVLayers *shared, const KVLayers *own,
-                       long layer, const float *mask);
+                       long layer, long window, const float *mask);
 
 // Calls `call` with the integral constant among WIDTHS that is `width`, if any; returns
 // whether there is one.

@@ -18,7 +18,8 @@ extern "C" void llama_layers(const Block *const *blocks, long first, long end, l
     // The block after the last layer leads to the first.
     if (first == 0) gguf_qkv(blocks[count - 1], all, hidden, rope, qkv);
     for (long layer = first; layer < end; layer++) {
-        attend(qkv, attended.data(), rows, tokens, &block.heads, shared, own, layer, mask);
+        attend(qkv, attended.data(), rows, tokens, &block.heads, shared, own, layer,
+               blocks[layer]->window, mask);
         const bool is_last = layer + 1 == count;
         gguf_block(blocks[layer], all, hidden, attended.data(), rope, hidden,
                    is_last ? nullptr : qkv);

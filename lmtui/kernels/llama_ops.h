@@ -1,4 +1,4 @@
-// Parts of a Llama layer that need no weights of a matrix: SiLU, RMSNorm, RoPE.
+// Parts of a Llama layer that need no weights of a matrix: SiLU and GELU, RMSNorm, RoPE.
 
 #pragma once
 
@@ -13,10 +13,15 @@ struct Heads {
     long group() const { return query / kv; }
 };
 
-// x · sigmoid(x), without overflow.
-static inline f32v silu(f32v x) {
-    const f32v power = exp_neg(x < 0 ? x : -x);
-    return x * (x < 0 ? power : power - power + 1) / (1 + power);
+// x · sigmoid(y), without overflow.
+static inline f32v times_sigmoid(f32v x, f32v y) {
+    const f32v power = exp_neg(y < 0 ? y : -y);
+    return x * (y < 0 ? power : power - power + 1) / (1 + power);
+}
+static inline f32v silu(f32v x) { return times_sigmoid(x, x); }
+// GELU by tanh: 0.5 · (1 + tanh(y)) is sigmoid(2 · y).
+static inline f32v gelu(f32v x) {
+    return times_sigmoid(x, 1.5957691216f * (x + 0.044715f * x * x * x));
 }
 
 // √(Σ x² + ε · width): √width times the denominator of RMSNorm. The weights of the norms
@@ -30,19 +35,29 @@ static inline float rms_norm_denominator(const float *x, long width, float epsil
     return std::sqrt(hsum(squares) + epsilon * width);
 }
 
-// RMSNorm, where `norm` [size] is given, and RoPE of one query or key head [size], in
-// place. `rope` [size / 2, 2] holds the cosine and sine for each pair of numbers.
-static inline void qk_norm_rope(float *head, long size, const float *norm,
-                                const float *rope, float epsilon) {
-    if (norm) {
-        float square = 0;
-        for (long k = 0; k < size; k++) square += head[k] * head[k];
-        const float by = 1 / std::sqrt(square / size + epsilon);
-        for (long k = 0; k < size; k++) head[k] *= by * norm[k];
-    }
+// hidden [width] = residual + scale · RMSNorm(output), with the weights `norm`.
+static inline void add_normed(const float *output, const float *norm, long width,
+                              float epsilon, float scale, const float *residual,
+                              float *hidden) {
+    const float denominator = rms_norm_denominator(output, width, epsilon);
+    for (long k = 0; k < width; k++)
+        hidden[k] = residual[k] + scale * (output[k] / denominator * norm[k]);
+}
+
+// RMSNorm of one query or key head [size], or of several at once, in place.
+static inline void head_norm(float *head, long size, const float *norm, float epsilon) {
+    float square = 0;
+    for (long k = 0; k < size; k++) square += head[k] * head[k];
+    const float by = 1 / std::sqrt(square / size + epsilon);
+    for (long k = 0; k < size; k++) head[k] *= by * norm[k];
+}
+
+// RoPE of one query or key head [size], in place, and its product with `scale`. `rope`
+// [size / 2, 2] holds the cosine and sine for each pair of numbers.
+static inline void rope_scaled(float *head, long size, const float *rope, float scale) {
     for (long k = 0; k < size; k += 2) {
         const float real = head[k], imaginary = head[k + 1];
-        head[k] = real * rope[k] - imaginary * rope[k + 1];
-        head[k + 1] = real * rope[k + 1] + imaginary * rope[k];
+        head[k] = scale * (real * rope[k] - imaginary * rope[k + 1]);
+        head[k + 1] = scale * (real * rope[k + 1] + imaginary * rope[k]);
     }
 }

@@ -18,6 +18,7 @@ from lmtui.models.gguf.config import amend_config
 from lmtui.models.gguf.header import GgufHeader, GgufValue, read_array
 
 _THETA = 10_000.0  # where a file has none
+_LAYERS_27B = 62  # of the Gemma 3 whose attention is scaled in another way
 _FIELDS = {
     "max_position_embeddings": "context_length",
     "hidden_size": "embedding_length",
@@ -92,12 +93,14 @@ def _no_window(fields: GgufFields) -> dict[str, Any]:
 
 
 def _gemma3(fields: GgufFields) -> dict[str, Any]:
-    layers = int(fields["block_count"])
+    layers, scalar = int(fields["block_count"]), fields["attention.key_length"]
+    if layers == _LAYERS_27B:
+        scalar = fields["embedding_length"] // fields["attention.head_count"]
     local = fields.rope("rope.freq_base_swa")
     return {
         "sliding_window": fields["attention.sliding_window"],
         "layer_types": _every(6, layers),
-        "query_pre_attn_scalar": fields["attention.key_length"],
+        "query_pre_attn_scalar": scalar,
         "hidden_activation": "gelu_pytorch_tanh",
         "rope_parameters": {
             "sliding_attention": local,

@@ -177,8 +177,9 @@ def _describe(checkpoint: ModelFolder | GgufHeader, scratch: Path) -> dict[str, 
         raise NotSupported(
             "its tokenizer has settings that only its own code can apply"
         )
+    kind = FAMILIES.get(config["model_type"])
     facts = config | {
-        "architectures": [FAMILIES.get(config["model_type"], "")],
+        "architectures": [kind.model_class if kind else ""],
         _PARAMETERS: checkpoint.parameters,
     }
     (scratch / "config.json").write_text(json.dumps(facts, indent=1, default=str))

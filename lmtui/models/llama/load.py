@@ -31,6 +31,7 @@ from lmtui.models.llama.weights import (
     FAMILIES,
     LlamaModel,
     Naming,
+    model_type_of,
     require_shapes,
     shape_of,
 )
@@ -104,7 +105,8 @@ def weights_for(
         NotSupported: it is not Llama-shaped, or this machine can't run it so.
     """
     if isinstance(checkpoint, GgufHeader):
-        kind, stored = checkpoint.architecture, next(iter(checkpoint.by_type), "F32")
+        kind = model_type_of(checkpoint.architecture)
+        stored = next(iter(checkpoint.by_type), "F32")
     else:
         kind, stored = str(checkpoint.config.get("model_type")), checkpoint.dtype
     if kind not in FAMILIES:
@@ -147,7 +149,8 @@ def _require_half(files: ModelFolder) -> None:
         )
     try:
         shape, vocabulary = shape_of(config), config["vocab_size"]
-        require_shapes(shape, vocabulary, files.shapes, Naming.transformers())
+        naming = Naming.transformers(config["model_type"])
+        require_shapes(shape, vocabulary, files.shapes, naming)
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise NotSupported(
             f"its tensors do not match its configuration: {error}"

@@ -38,8 +38,10 @@ from lmtui.models.llama.weights import (
     LlamaWeights,
     Naming,
     has_more,
+    model_type_of,
     read_weights,
     require_shapes,
+    rope_of_layers,
     shape_of,
 )
 from lmtui.models.loaded_model import LoadedModel
@@ -70,8 +72,8 @@ class MappedWeights:
     @property
     def naming(self) -> Naming:
         if isinstance(self.checkpoint, GgufHeader):
-            return Naming.gguf(self.checkpoint.architecture)
-        return Naming.transformers()
+            return Naming.gguf(model_type_of(self.checkpoint.architecture))
+        return Naming.transformers(str(self.checkpoint.config["model_type"]))
 
     @property
     def source(self) -> GgufTensors | FolderTensors:
@@ -188,21 +190,21 @@ def library_for(head_dim: int) -> Path:
 def frequencies_of(
     config: Mapping[str, Any], checkpoint: ModelFolder | GgufHeader
 ) -> Tensor:
-    """Return RoPE's angle per position for each pair, in radians, float32 [d/2]: by a
-    configuration, and the factors that a GGUF file may have.
+    """Return RoPE's angle per position for each pair in each layer, in radians, float32
+    [layers, d/2]: by a configuration, and the factors that a GGUF file may have.
 
     Raises:
         KeyError, TypeError, ValueError: a number is missing, or they don't fit.
     """
-    rope = config["rope_parameters"]
-    inverse = frequencies(rope, shape_of(config).head_dim)
-    scaling = rope.get("rope_type", "default")
-    if not isinstance(checkpoint, GgufHeader) or scaling != "default":
+    ropes, head_dim = rope_of_layers(config), shape_of(config).head_dim
+    inverse = torch.stack([frequencies(rope, head_dim) for rope in ropes])
+    scaled = any(rope.get("rope_type", "default") != "default" for rope in ropes)
+    if not isinstance(checkpoint, GgufHeader) or scaled:
         return inverse
     tensors = GgufTensors(checkpoint)
     if _ROPE_FACTORS not in tensors:
         return inverse
-    return inverse / of_shape(tensors.floats(_ROPE_FACTORS), len(inverse))
+    return inverse / of_shape(tensors.floats(_ROPE_FACTORS), inverse.shape[1])
 
 
 def _opened(folder: Path, name: str, weights: MappedWeights) -> LoadedModel:
@@ -226,7 +228,7 @@ def read_blocks(
     rope: Tensor,
 ) -> LlamaWeights:
     """Return the weights of a source, memory-mapped. `checkpoint` describes its
-    tensors, `rope` are the frequencies, float32 [d/2]."""
+    tensors, `rope` are the frequencies, float32 [layers, d/2]."""
     shape, vocabulary = shape_of(config), config["vocab_size"]
     require_shapes(shape, vocabulary, checkpoint.shapes, naming)
     kernel = checked_kernel(_library_for(config), formats_in(checkpoint))

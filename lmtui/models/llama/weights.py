@@ -1,20 +1,23 @@
 """Weights of a Llama-shaped model, in the layout that the Llama backend runs.
 
 q, k and v are one matrix, gate and up another; the two numbers of a RoPE pair lie side
-by side, as in GGUF files of Llama. Runs no model. D is the model's width, H and KV its
-query and key heads, d the width of a head.
+by side, as in GGUF files of Llama. Families that differ from Llama in constants are
+rows of `FAMILIES`. Runs no model. D is the model's width, H and KV its query and key
+heads, d the width of a head.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lmtui.kernels.gguf_matmul import UNLIMITED
 from lmtui.models.config_check import layers_in
 from lmtui.models.llama.linear import (
     BlockHead,
@@ -34,7 +37,9 @@ _GGUF = {
     "head": "output.weight",
     "layer": "blk.{}.",
     "attention_norm": "attn_norm.weight",
+    "attention_post_norm": "post_attention_norm.weight",
     "feed_norm": "ffn_norm.weight",
+    "feed_post_norm": "post_ffw_norm.weight",
     "q": "attn_q",
     "k": "attn_k",
     "v": "attn_v",
@@ -50,8 +55,6 @@ LIBRARY = {
     "norm": "model.norm.weight",
     "head": "lm_head.weight",
     "layer": "model.layers.{}.",
-    "attention_norm": "input_layernorm.weight",
-    "feed_norm": "post_attention_layernorm.weight",
     "q": "self_attn.q_proj",
     "k": "self_attn.k_proj",
     "v": "self_attn.v_proj",
@@ -65,32 +68,87 @@ LIBRARY = {
 
 _BLOCK = 32  # the fewest columns of a block in a GGUF file
 
-FAMILIES = {
-    "llama": "LlamaForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
+_NORMS_BEFORE = {
+    "attention_norm": "input_layernorm.weight",
+    "feed_norm": "post_attention_layernorm.weight",
 }
-"""The class of transformers that runs each `model_type`. Other Llama-like families
-differ in details that this code does not run."""
+_NORMS_AROUND = {
+    "attention_norm": "input_layernorm.weight",
+    "attention_post_norm": "post_attention_layernorm.weight",
+    "feed_norm": "pre_feedforward_layernorm.weight",
+    "feed_post_norm": "post_feedforward_layernorm.weight",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What sets the layers of a family apart from Llama's, beside the numbers of its
+    configuration."""
+
+    model_class: str
+    """The class of transformers that runs it."""
+    architecture: str = ""
+    """Its name in GGUF files, where that is not its `model_type`."""
+    norms: Mapping[str, str] = field(default_factory=lambda: _NORMS_BEFORE)
+    """The norms that a layer has, and transformers' names of them."""
+    norm_offset: float = 0
+    """What transformers adds to the weights of norms; GGUF files hold the sum."""
+    scales_embedding: bool = False
+    """Whether embeddings are multiplied by √D."""
+    slides: bool = False
+    """Whether all layers have the window of the configuration."""
+    half_split_rope: bool = True
+    """Whether GGUF files have the two numbers of a RoPE pair half a head apart, like
+    transformers, and not side by side."""
+
+
+FAMILIES = {
+    "llama": Family("LlamaForCausalLM", half_split_rope=False),
+    "mistral": Family("MistralForCausalLM", slides=True),
+    "qwen2": Family("Qwen2ForCausalLM"),
+    "qwen3": Family("Qwen3ForCausalLM"),
+    "gemma3_text": Family(
+        "Gemma3ForCausalLM",
+        "gemma3",
+        _NORMS_AROUND,
+        norm_offset=1,
+        scales_embedding=True,
+    ),
+}
+"""The families that run here, by their `model_type`."""
+
+
+def model_type_of(architecture: str) -> str:
+    """Return the `model_type` of an architecture in GGUF files."""
+    kinds = (k for k, each in FAMILIES.items() if each.architecture == architecture)
+    return next(kinds, architecture)
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """The names of a source's tensors, and where it has the two numbers of a RoPE pair:
-    side by side, or half a head apart."""
+    """The names of a source's tensors, and how it has the weights of norms and the two
+    numbers of a RoPE pair."""
 
     names: Mapping[str, str]
+    norms: frozenset[str]
+    """The norms that a layer has."""
     half_split_rope: bool
+    """Whether RoPE's pairs are half a head apart, and not side by side."""
+    norm_offset: float
+    """What must be added to the weights of norms."""
 
     @classmethod
-    def gguf(cls, architecture: str) -> Naming:
-        return cls(_GGUF, half_split_rope=architecture != "llama")
+    def gguf(cls, kind: str) -> Naming:
+        """Return the naming of a GGUF file of a `model_type`."""
+        family = FAMILIES[kind]
+        return cls(_GGUF, frozenset(family.norms), family.half_split_rope, 0)
 
     @classmethod
-    def transformers(cls) -> Naming:
+    def transformers(cls, kind: str) -> Naming:
         """Return the naming of a model in the format of transformers."""
-        return cls(LIBRARY, half_split_rope=True)
+        family = FAMILIES[kind]
+        names = {**LIBRARY, **family.norms}
+        return cls(names, frozenset(family.norms), True, family.norm_offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +160,33 @@ class LlamaConfig:
     head_dim: int
     ffn: int
     epsilon: float
+    is_gelu: bool
+    """Whether the FFN's activation is GELU by tanh, and not SiLU."""
+    embedding_scale: float
+    query_scale: float
+    """Of queries, beside attention's 1 / √d."""
+    residual_scale: float
+    """Of what attention and FFN add to the residual state."""
+    norms_all_heads: bool
+    """Whether norms of queries and keys act on all heads at once."""
+    windows: tuple[int, ...]
+    """The positions that a token sees in each layer, its own included."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderLayer:
-    attention_norm: Tensor
-    """float32 [D]."""
-    ffn_norm: Tensor
-    """float32 [D]."""
+    window: int
+    """The positions that a token sees, its own included."""
+    rope: int
+    """Which of the model's frequencies it has."""
+    attention_norm: Tensor | None
+    """float32 [D], where the model has one; times √D, like those below."""
+    attention_post_norm: Tensor | None
+    """float32 [D], of what attention adds, where the model has one."""
+    ffn_norm: Tensor | None
+    """float32 [D], where the model has one."""
+    ffn_post_norm: Tensor | None
+    """float32 [D], of what the FFN adds, where the model has one."""
     qkv: BlockLinear
     """[(H + 2·KV)·d, D]."""
     o_proj: BlockLinear
@@ -145,7 +222,7 @@ class LlamaWeights:
     """[V, D]."""
     lm_head: BlockHead
     frequencies: Tensor
-    """float32 [d/2]: RoPE's angle per position for each pair, in radians."""
+    """float32 [tables, d/2]: RoPE's angle per position for each pair, in radians."""
 
     @property
     def number_format(self) -> str:
@@ -169,19 +246,18 @@ def unsupported_reason(config: Mapping[str, Any]) -> str | None:
     kind = config.get("model_type")
     if kind not in FAMILIES:
         return f"{kind} is not shaped like Llama"
-    kinds = set(config.get("layer_types") or ["full_attention"])
-    window = config.get("sliding_window") or config["max_position_embeddings"]
-    if config.get("use_sliding_window") is False:
-        window = config["max_position_embeddings"]
-    if kinds != {"full_attention"} or window < config["max_position_embeddings"]:
-        return "its layers look back a limited way"
-    rope = config.get("rope_parameters") or {}
-    if (
-        rope.get("rope_type", "default") not in SCALINGS
-        or rope.get("partial_rotary_factor", 1) != 1
-    ):
-        return "it places its tokens in an unusual way"
-    if config.get("hidden_act") != "silu" or config.get("mlp_bias"):
+    if not {*layer_types(config)} <= {"full_attention", "sliding_attention"}:
+        return "its layers look back in an unusual way"
+    for rope in rope_of_layers(config):
+        if (
+            rope.get("rope_type", "default") not in SCALINGS
+            or rope.get("partial_rotary_factor", 1) != 1
+        ):
+            return "it places its tokens in an unusual way"
+    parts = "mlp_bias", "use_bidirectional_attention"
+    caps = "attn_logit_softcapping", "final_logit_softcapping"
+    known = _activation(config) in ("silu", "gelu_pytorch_tanh")
+    if not known or any(config.get(name) for name in (*parts, *caps)):
         return "its layers have parts that Llama's layers lack"
     shape = shape_of(config)
     columns = (shape.width, shape.ffn, shape.heads * shape.head_dim)
@@ -192,15 +268,43 @@ def unsupported_reason(config: Mapping[str, Any]) -> str | None:
 
 def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
     heads, width = config["num_attention_heads"], config["hidden_size"]
+    family = FAMILIES[config["model_type"]]
+    head_dim = config.get("head_dim") or width // heads
+    asked = config.get("query_pre_attn_scalar") or head_dim
+    slides = {"sliding_attention": config.get("sliding_window") or UNLIMITED}
     return LlamaConfig(
         layers=config["num_hidden_layers"],
         width=width,
         heads=heads,
         kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or width // heads,
+        head_dim=head_dim,
         ffn=config["intermediate_size"],
         epsilon=config["rms_norm_eps"],
+        is_gelu=_activation(config) != "silu",
+        embedding_scale=math.sqrt(width) if family.scales_embedding else 1,
+        query_scale=math.sqrt(head_dim / asked),
+        residual_scale=1,
+        norms_all_heads=False,
+        windows=tuple(slides.get(kind, UNLIMITED) for kind in layer_types(config)),
     )
+
+
+def _activation(config: Mapping[str, Any]) -> str | None:
+    return config.get("hidden_activation") or config.get("hidden_act")
+
+
+def layer_types(config: Mapping[str, Any]) -> list[str]:
+    """Return transformers' name of each layer's attention."""
+    slides = FAMILIES[config["model_type"]].slides or config.get("use_sliding_window")
+    kind = "sliding_attention" if slides else "full_attention"
+    every = [kind] * config["num_hidden_layers"]
+    return list(config.get("layer_types") or every)
+
+
+def rope_of_layers(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the parameters of each layer's RoPE."""
+    rope = config.get("rope_parameters") or {}
+    return [rope.get(kind, rope) for kind in layer_types(config)]
 
 
 def has_more(shape: LlamaConfig, source: BlockSource, naming: Naming) -> bool:
@@ -263,7 +367,7 @@ def read_weights(
     frequencies: Tensor,
 ) -> LlamaWeights:
     """Bring the weights of a source into this module's layout. `frequencies` are RoPE's
-    angles per position, float32 [d/2].
+    angles per position, float32 [layers, d/2].
 
     Raises:
         KeyError: a tensor is missing.
@@ -273,14 +377,18 @@ def read_weights(
     rows = embedding = source.rows(names["embedding"], vocabulary, width)
     if names["head"] in source:
         rows = source.rows(names["head"], vocabulary, width)
-    layers = (_read_layer(shape, source, naming, i) for i in range(shape.layers))
+    tables, ropes = torch.unique(frequencies, dim=0, return_inverse=True)
+    layers = (
+        _read_layer(shape, source, naming, index, int(rope))
+        for index, rope in enumerate(ropes)
+    )
     return LlamaWeights(
         shape=shape,
         layers=tuple(layers),
-        norm=of_shape(source.floats(names["norm"]), width),
+        norm=of_shape(source.floats(names["norm"]), width) + naming.norm_offset,
         embedding=embedding,
         lm_head=source.head(rows),
-        frequencies=frequencies,
+        frequencies=tables,
     )
 
 
@@ -294,7 +402,7 @@ def order_of(heads: int, head_dim: int, *, half_split_rope: bool) -> Tensor:
 
 
 def _read_layer(
-    shape: LlamaConfig, source: BlockMatrices, naming: Naming, index: int
+    shape: LlamaConfig, source: BlockMatrices, naming: Naming, index: int, rope: int
 ) -> DecoderLayer:
     names, width, head_dim = naming.names, shape.width, shape.head_dim
     heads, keys = shape.heads * head_dim, shape.kv_heads * head_dim
@@ -311,9 +419,16 @@ def _read_layer(
     ) -> MatrixRows:
         return MatrixRows(f"{before}{names[name]}.weight", rows, columns, order)
 
+    def norm(name: str) -> Tensor | None:
+        if name not in naming.norms:
+            return None
+        weights = of_shape(floats(names[name]), width)
+        return (weights + naming.norm_offset) * math.sqrt(width)
+
     def head_norm(name: str) -> Tensor | None:
-        known = f"{before}{names[name]}" in source
-        return floats(names[name])[order(1)] if known else None
+        if f"{before}{names[name]}" not in source:
+            return None
+        return floats(names[name])[order(1)] + naming.norm_offset
 
     # 1) matrices; rows of q and k are put so that RoPE pairs lie side by side, which
     # the kernels turn by one product of complex numbers
@@ -328,8 +443,12 @@ def _read_layer(
         bias = torch.cat([of_q[order(shape.heads)], of_k[order(shape.kv_heads)], of_v])
     # 3) norms, in float32; those of heads are permuted as a head is
     return DecoderLayer(
-        attention_norm=of_shape(floats(names["attention_norm"]), width),
-        ffn_norm=of_shape(floats(names["feed_norm"]), width),
+        window=shape.windows[index],
+        rope=rope,
+        attention_norm=norm("attention_norm"),
+        attention_post_norm=norm("attention_post_norm"),
+        ffn_norm=norm("feed_norm"),
+        ffn_post_norm=norm("feed_post_norm"),
         qkv=source.linear([q, k, v]),
         o_proj=source.linear([part("out", width, heads)]),
         gate_up=source.linear(

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui.engine.backends.llama_cpu.kv_cache import KVAddresses
-from lmtui.kernels.gguf_matmul import Heads, KVAddress
+from lmtui.kernels.gguf_matmul import UNLIMITED, Heads, KVAddress
 from lmtui.kernels.library import ADDRESS, WHOLE, bound, bound_if_there
 
 _FEW = 32  # new tokens of a row up to which the float32 decode kernel runs
@@ -34,7 +34,7 @@ class Attention:
         library.attends_width.restype = ctypes.c_bool
         self.is_compiled: bool = library.attends_width(WHOLE(head_dim))
         """Whether the library has attention for heads of this width."""
-        arguments = ADDRESS, ADDRESS, WHOLE, WHOLE, ADDRESS, ADDRESS, ADDRESS, WHOLE
+        arguments = *[ADDRESS] * 2, *[WHOLE] * 2, *[ADDRESS] * 3, *[WHOLE] * 2
         self._attend = bound(library, "attend", *arguments, ADDRESS)
         self._attend_many = bound_if_there(library, "attend_many", *arguments)
         self._rounds = False
@@ -51,21 +51,27 @@ class Attention:
         return allowed and mask is None and self._attend_many is not None
 
     def attend(
-        self, heads: Tensor, addresses: KVAddresses, layer: int, mask: Tensor | None
+        self,
+        heads: Tensor,
+        addresses: KVAddresses,
+        layer: int,
+        mask: Tensor | None,
+        window: int = UNLIMITED,
     ) -> Tensor:
         """Return the attention output of the new tokens in a layer, float32 [n, t, H,
         d], and write their keys and values to the cache.
 
         `heads` are their queries, keys and values, float32 [n, t, H + 2·KV, d]. Each
         token attends to the whole cache and, of the new tokens, to itself and those
-        before it; or to those for which `mask`, float32 [t, t], is 0 and not -inf.
+        before it; or to those for which `mask`, float32 [t, t], is 0 and not -inf; of
+        all these to the last `window` positions.
         """
         rows, tokens, _, head = heads.shape
         outputs = heads.new_empty(rows, tokens, self._heads.query, head)
         structures = self._heads, addresses.shared, addresses.own
         arguments = (
             *(heads.data_ptr(), outputs.data_ptr(), rows, tokens),
-            *(*map(ctypes.byref, structures), layer),
+            *(*map(ctypes.byref, structures), layer, window),
         )
         if tokens > _FEW and mask is None and self._attend_many is not None:
             self._attend_many(*arguments)
@@ -86,6 +92,7 @@ class Attention:
             self._heads.width,
         )
         for rows, tokens, cache in product((1, 2), (1, 3, _FEW + 8), (0, 5, 300)):
+            window = UNLIMITED if rows == 1 else 270
             sizes = rows, tokens, query_heads + 2 * kv_heads, head_dim
             heads = torch.randn(sizes, generator=random)
             room = cache + tokens + 1
@@ -96,7 +103,7 @@ class Attention:
             addresses = KVAddresses(
                 KVAddress.of(shared[None], cache), KVAddress.of(own[None], cache)
             )
-            outputs = self.attend(heads, addresses, 0, None)
+            outputs = self.attend(heads, addresses, 0, None, window)
             new = heads[:, :, query_heads:].transpose(1, 2).half()
             seen = torch.cat(
                 [
@@ -106,7 +113,7 @@ class Attention:
                 2,
             )
             wanted = _reference_attention(
-                heads[:, :, :query_heads].transpose(1, 2), seen.float()
+                heads[:, :, :query_heads].transpose(1, 2), seen.float(), window
             )
             far = float((outputs.transpose(1, 2) - wanted).abs().max())
             rounds = tokens > _FEW and self._rounds
@@ -114,12 +121,14 @@ class Attention:
                 raise ValueError("its result differs from the reference")
 
 
-def _reference_attention(queries: Tensor, seen: Tensor) -> Tensor:
+def _reference_attention(queries: Tensor, seen: Tensor, window: int) -> Tensor:
     """Compute attention with torch. Queries [n, H, t, d] belong to the last t of the
-    keys and values [n, 2·KV, s, d]; each attends to all but those of later queries."""
+    keys and values [n, 2·KV, s, d]; each attends to the last `window` of those that are
+    not of later queries."""
     keys, values = seen.chunk(2, 1)
     tokens, cache = queries.shape[2], keys.shape[2] - queries.shape[2]
     mask = torch.full((tokens, cache + tokens), -math.inf).triu_(cache + 1)
+    mask += torch.full_like(mask, -math.inf).tril_(cache - window)
     return F.scaled_dot_product_attention(
         queries, keys, values, attn_mask=mask, enable_gqa=True
     )

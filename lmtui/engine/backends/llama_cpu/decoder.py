@@ -42,18 +42,15 @@ class DecoderLayers:
         self.attention = attention
         shape = self.shape = weights.shape
         self.sizes = Sizes(shape.layers, shape.kv_heads, shape.head_dim)
-        root = math.sqrt(shape.width)
         layers = weights.layers
-        self._norms = [
-            (layer.attention_norm * root, layer.ffn_norm * root) for layer in layers
-        ]
-        self._last_norm = weights.norm * root
-        # cos + i·sin of each position's angles; grows with the longest context
-        self._rotary = torch.empty(0, shape.head_dim // 2, dtype=torch.complex64)
+        self._last_norm = weights.norm * math.sqrt(shape.width)
+        # cos + i·sin of each position's angles, of each table; grows with the longest
+        # context
+        self._rotary = torch.empty(1, 0, shape.head_dim // 2, dtype=torch.complex64)
         # The head follows the last layer, so its block makes queries, keys and values
         # that nothing reads. That still costs less than single operations.
         self._fused = [
-            FusedLayer.of(shape, *pair, root) for pair in pairwise([*layers, layers[0]])
+            FusedLayer.of(shape, *pair) for pair in pairwise([*layers, layers[0]])
         ]
         self._blocks = [layer.weights for layer in self._fused]
         # what runs a few tokens through all layers in one call, if anything does
@@ -95,10 +92,11 @@ class DecoderLayers:
     ) -> Tensor:
         """Run a few tokens like `hidden_states`, in calls of compiled code."""
         rows, tokens = ids.shape
-        # 1) rotary embedding of the new positions: cosines and sines [m, 1, d/2, 2]
+        # 1) rotary embedding of the new positions: cosines and sines of each table
+        # [tables, m, 1, d/2, 2]
         rope = torch.view_as_real(self._rotary_factors(cache.length, tokens, depths))
         if rows > 1:
-            rope = rope.repeat(rows, 1, 1, 1)
+            rope = rope.repeat(1, rows, 1, 1, 1)
         # 2) token embedding [m, D], and where their keys and values will stand
         states = self._embed(ids)
         caches = cache.reserve_addresses(tokens)
@@ -140,7 +138,7 @@ class DecoderLayers:
         # 1) rotary embedding of the new positions
         rotary = self._rotary_factors(cache.length, tokens, depths)
         if rows > 1:  # the fused block reads those of each token
-            rotary = rotary.repeat(rows, 1, 1)  # [m, 1, d/2]
+            rotary = rotary.repeat(1, rows, 1, 1)  # [tables, m, 1, d/2]
         # 2) token embedding, and queries, keys and values of the first layer
         run = ForwardPass(self.shape, rows, tokens, rotary)
         run.state.copy_(self._embed(ids))
@@ -158,7 +156,7 @@ class DecoderLayers:
     def _embed(self, ids: Tensor) -> Tensor:
         """Return the embeddings [m, D] of tokens [n, t]."""
         try:
-            return self.weights.embedding[ids.flatten()]
+            return self.weights.embedding[ids.flatten()] * self.shape.embedding_scale
         except IndexError as error:
             raise no_such_token(int(ids.max())) from error
 
@@ -174,10 +172,13 @@ class DecoderLayers:
         """Return a function from a layer's index to its attention output, [m, H·d] once
         reshaped."""
         attention = self.attention
+        windows = [layer.window for layer in self.weights.layers]
         rounds = self.weights.layers[0].qkv.rounds
         if attention is not None and attention.takes(run.tokens, mask, rounds=rounds):
             positions = cache.reserve_addresses(run.tokens)
-            return lambda index: attention.attend(run.heads, positions, index, mask)
+            return lambda index: attention.attend(
+                run.heads, positions, index, mask, windows[index]
+            )
         opened = cache.reserve(
             run.tokens, torch.float16 if attention else torch.float32
         )
@@ -185,7 +186,8 @@ class DecoderLayers:
         def attend(index: int) -> Tensor:
             run.settle()
             opened.write(index, run.keys_values)
-            return opened.attend(index, run.queries, mask).transpose(1, 2)
+            attended = opened.attend(index, run.queries, mask, windows[index])
+            return attended.transpose(1, 2)
 
         return attend
 
@@ -198,30 +200,33 @@ class DecoderLayers:
             run.run_fused_block(fused, attended)
             return
         run.settle()
-        layer = self.weights.layers[index]
-        run.state += layer.o_proj.times(attended)
-        feed = run.normed(self._norms[index][1])
+        layer, weights = self.weights.layers[index], fused.weights
+        run.add(layer.o_proj.times(attended), weights.attention_post_norm)
+        feed = run.normed(weights.ffn_norm)
         gate, up = layer.gate_up.times(feed).chunk(2, 1)
-        run.state += layer.down.times(F.silu(gate).mul_(up))
+        gelu = self.shape.is_gelu
+        gate = F.gelu(gate, approximate="tanh") if gelu else F.silu(gate)
+        run.add(layer.down.times(gate.mul_(up)), weights.ffn_post_norm)
         if index + 1 < self.shape.layers:
             self._project_qkv(run, index + 1)
 
     def _project_qkv(self, run: ForwardPass, index: int) -> None:
         """Compute queries, keys and values of a layer from the state."""
         layer = self.weights.layers[index]
-        scaled = run.scaled(self._norms[index][0])
-        run.project_qkv(layer.qkv.times(scaled), layer)
+        norm = self._blocks[index - 1].attention_norm  # of the block that leads here
+        run.project_qkv(layer.qkv.times(run.scaled(norm)), layer, norm)
 
     def _rotary_factors(self, start: int, tokens: int, depths: Tensor | None) -> Tensor:
-        """Rotary factors cos + i·sin of the new positions: complex64 [t, 1, d/2]."""
-        end = start + tokens
-        if end > len(self._rotary):
-            positions = torch.arange(max(end, 2 * len(self._rotary))).float()
-            angles = torch.outer(positions, self.weights.frequencies)
+        """Rotary factors cos + i·sin of the new positions, of each table: complex64
+        [tables, t, 1, d/2]."""
+        end, known = start + tokens, self._rotary.shape[1]
+        if end > known:
+            positions = torch.arange(max(end, 2 * known)).float()
+            angles = positions[:, None] * self.weights.frequencies[:, None]
             self._rotary = torch.polar(torch.ones_like(angles), angles)
         if depths is not None:
-            return self._rotary[depths + start].unsqueeze(1)
-        return self._rotary[start:end].unsqueeze(1)
+            return self._rotary[:, depths + start].unsqueeze(2)
+        return self._rotary[:, start:end].unsqueeze(2).contiguous()
 
 
 class ForwardPass:
@@ -234,12 +239,12 @@ class ForwardPass:
     def __init__(
         self, shape: LlamaConfig, rows: int, tokens: int, rope: Tensor
     ) -> None:
-        """`rope` are rotary factors, complex64 [m, 1, d/2]."""
+        """`rope` are rotary factors of each table, complex64 [tables, m, 1, d/2]."""
         self.m = m = rows * tokens
         self.tokens = tokens
         self._rotary = rope
-        self._rope = torch.view_as_real(rope)  # [m, 1, d/2, 2]
-        self._epsilon = shape.epsilon
+        self._rope = torch.view_as_real(rope)  # [tables, m, 1, d/2, 2]
+        self._shape = shape
         # One more column, whose square is ε·D: the vector norm then includes ε.
         self._wide = torch.empty(m, shape.width + 1)
         self._wide[:, -1] = math.sqrt(shape.epsilon * shape.width)
@@ -286,26 +291,43 @@ class ForwardPass:
         norms: Tensor = torch.linalg.vector_norm(self._wide, dim=-1, keepdim=True)
         return norms
 
-    def scaled(self, weight: Tensor) -> Tensor:
-        """State times a norm's weight, not yet divided by the norm: [m, D]."""
+    def scaled(self, weight: Tensor | None) -> Tensor:
+        """State times a norm's weight, not yet divided by the norm: [m, D]. Without a
+        norm, as it is."""
+        if weight is None:
+            return self._inputs.copy_(self.state)
         return torch.mul(self.state, weight, out=self._inputs)
 
-    def normed(self, weight: Tensor) -> Tensor:
-        """State after an RMSNorm: [m, D]."""
+    def normed(self, weight: Tensor | None) -> Tensor:
+        """State after an RMSNorm, if there is one: [m, D]."""
+        if weight is None:
+            return self._inputs.copy_(self.state)
         torch.div(self.state, self.norm(), out=self._inputs)
         return self._inputs.mul_(weight)
 
-    def project_qkv(self, product: Tensor, layer: DecoderLayer) -> None:
+    def add(self, output: Tensor, weight: Tensor | None) -> None:
+        """Add what attention or FFN gave, [m, D], to the state, after an RMSNorm if
+        there is one."""
+        if weight is not None:
+            square = output.square().sum(-1, keepdim=True)
+            square += self._shape.epsilon * self._shape.width
+            output = output / square.sqrt_() * weight
+        self.state.add_(output, alpha=self._shape.residual_scale)
+
+    def project_qkv(
+        self, product: Tensor, layer: DecoderLayer, norm: Tensor | None
+    ) -> None:
         """Compute queries, keys and values from `product`, the projected scaled state
         [m, (H + 2·KV)·d]: divide by the norm, add the bias, normalise heads, apply
         RoPE."""
-        torch.div(product, self.norm(), out=self._qkv)
+        torch.div(product, 1.0 if norm is None else self.norm(), out=self._qkv)
         if layer.bias is not None:
             self._qkv += layer.bias
         if layer.q_norm is not None and layer.k_norm is not None:
             self._apply_norm(self._q, layer.q_norm)
             self._apply_norm(self._k, layer.k_norm)
-        self._pairs.mul_(self._rotary)
+        self._pairs.mul_(self._rotary[layer.rope])
+        self._q.mul_(self._shape.query_scale)
 
     def run_fused_block(self, fused: FusedLayer, attended: Tensor) -> None:
         """Run a fused block: from one layer's attention output `attended` [m, H·d] to
@@ -315,6 +337,8 @@ class ForwardPass:
         self._fused_output = state, heads
 
     def _apply_norm(self, heads: Tensor, weight: Tensor) -> None:
-        """Apply RMSNorm to each head by itself, in place."""
-        square = heads.square().mean(-1, keepdim=True)
-        heads.mul_((square + self._epsilon).rsqrt_()).mul_(weight)
+        """Apply RMSNorm to each head [m, H, d] by itself, or to all, in place."""
+        every = [-2, -1] if self._shape.norms_all_heads else [-1]
+        square = heads.square().mean(every, keepdim=True)
+        heads.mul_((square + self._shape.epsilon).rsqrt_())
+        heads.mul_(weight.view(-1, heads.shape[-1]))

@@ -26,17 +26,16 @@ class FusedLayer:
 
     @classmethod
     def of(
-        cls,
-        shape: LlamaConfig,
-        layer: DecoderLayer,
-        following: DecoderLayer,
-        root: float,
+        cls, shape: LlamaConfig, layer: DecoderLayer, following: DecoderLayer
     ) -> FusedLayer:
-        """Return the fused block. The norms' weights are multiplied by `root`, √D."""
+        """Return the fused block."""
         linears = layer.o_proj, layer.gate_up, layer.down, following.qkv
         weights = BlockWeights(
             *(shape.heads, shape.kv_heads, shape.head_dim, shape.epsilon),
-            *(layer.ffn_norm * root, following.attention_norm * root),
+            *(shape.query_scale, shape.residual_scale, shape.is_gelu),
+            *(shape.norms_all_heads, layer.window, following.rope),
+            *(layer.ffn_norm, following.attention_norm),
+            *(layer.attention_post_norm, layer.ffn_post_norm),
             *(following.bias, following.q_norm, following.k_norm),
             *(linear.matrix for linear in linears),
         )
@@ -52,7 +51,7 @@ class FusedLayer:
     ) -> tuple[Tensor, Tensor]:
         """Return the hidden states [m, D] after the layer, and queries, keys and values
         [m, H + 2·KV, d] of the next one, given the hidden states before, the attention
-        output [m, H·d] and the rotary factors (cos, sin) [m, 1, d/2, 2]. All are
-        float32; `FEW` tokens or less give the same bits in any split."""
+        output [m, H·d] and the rotary factors (cos, sin) [tables, m, 1, d/2, 2]. All
+        are float32; `FEW` tokens or less give the same bits in any split."""
         gemm = len(hidden) > FEW
         return self.kernel.block(self.weights, hidden, attended, rope, gemm=gemm)

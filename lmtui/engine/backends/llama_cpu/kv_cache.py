@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui.engine.backend import FIRST_ROOM, FORK_ROOM, grown_room
-from lmtui.kernels.gguf_matmul import KVAddress
+from lmtui.kernels.gguf_matmul import UNLIMITED, KVAddress
 
 _FEW = 8  # most tokens of a decode step: one drawn, the rest speculated
 _LONG = 1024  # keys from which on two plain products are faster for one query
@@ -170,29 +170,35 @@ class KVWriter:
         """Write the keys and values [n, 2·KV, t, d] of the new tokens."""
         self._new[layer].copy_(keys_values)
 
-    def attend(self, layer: int, queries: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(
+        self, layer: int, queries: Tensor, mask: Tensor | None, window: int
+    ) -> Tensor:
         """Return the attention output [n, H, t, d] of the new tokens' queries [n, H, t,
         d] in a layer. Each token attends to the cache and, of the new tokens, to itself
-        and those before it; or to those for which `mask`, [t, t], is 0 and not -inf."""
+        and those before it; or to those for which `mask`, [t, t], is 0 and not -inf; of
+        all these to the last `window` positions."""
         keys, values = self._keys[layer].float(), self._values[layer].float()
-        if self._shared is None:
-            return _sdpa(queries, keys, values, mask)
-        far = self._shared[0][layer].float(), self._shared[1][layer].float()
-        if queries.shape[0] == 1:
-            keys, values = torch.cat([far[0], keys], 2), torch.cat([far[1], values], 2)
-            return _sdpa(queries, keys, values, mask)
-        near = _causal_mask(mask, self._cached, queries.shape[2])
-        return _shared_and_own_attention(queries, far, (keys, values), near)
+        if self._shared is not None:
+            far = self._shared[0][layer].float(), self._shared[1][layer].float()
+            if queries.shape[0] > 1 and window == UNLIMITED:
+                near = _causal_mask(mask, self._cached, queries.shape[2])
+                return _shared_and_own_attention(queries, far, (keys, values), near)
+            keys, values = (
+                torch.cat([before.expand(len(own), -1, -1, -1), own], 2)
+                for before, own in zip(far, (keys, values), strict=True)
+            )
+        return _sdpa(queries, keys, values, mask, window)
 
 
-def _sdpa(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+def _sdpa(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, window: int
+) -> Tensor:
     """Attention of queries [n, H, t, d] over keys and values [n, KV, s, d], the last t
-    of which are the queries' own, under a mask [t, t] of those."""
+    of which are the queries' own, under a mask [t, t] of those, to the last `window`
+    positions."""
     rows, heads, tokens, head = queries.shape
-    if mask is None and tokens == 1:
-        return _single_query(queries, keys, values)
     kv_heads, cache = keys.shape[1], keys.shape[2] - tokens
-    if mask is None and cache == 0:
+    if mask is None and cache == 0 and 1 < tokens <= window:
         return F.scaled_dot_product_attention(
             queries, keys, values, is_causal=True, enable_gqa=True
         )
@@ -200,16 +206,28 @@ def _sdpa(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) ->
         # The last bit of a sum depends on the shape of the product, and rounding to
         # bfloat16 makes that a visible difference. Speculated tokens must get the
         # numbers of plain decoding, so each query runs by itself.
+        seen = (
+            slice(max(0, end - window), end)
+            for end in range(cache + 1, cache + tokens + 1)
+        )
         singles = [
             _single_query(
-                queries[:, :, i : i + 1], keys[:, :, :end], values[:, :, :end]
+                queries[:, :, i : i + 1], keys[:, :, part], values[:, :, part]
             )
-            for i, end in enumerate(range(cache + 1, cache + tokens + 1))
+            for i, part in enumerate(seen)
         ]
         return torch.cat(singles, 2)
-    # Grouped-query attention: heads that share keys become more queries of one head.
-    share = heads // kv_heads
+    # 1) the keys that the first token sees
+    cache = min(cache, window - 1)
+    keys, values = keys[:, :, -cache - tokens :], values[:, :, -cache - tokens :]
     whole = _causal_mask(mask, cache, tokens)
+    if whole is not None and window < cache + tokens:
+        # in a tree, the position of a token is the number of those before it it sees
+        new = torch.arange(tokens) if mask is None else (mask == 0).sum(1) - 1
+        places = torch.cat([torch.arange(-cache, 0), new])
+        whole.masked_fill_(new[:, None] - places >= window, -math.inf)
+    # 2) grouped-query attention: heads that share keys become more queries of one head
+    share = heads // kv_heads
     outputs = F.scaled_dot_product_attention(
         queries.reshape(rows, kv_heads, share * tokens, head),
         keys,

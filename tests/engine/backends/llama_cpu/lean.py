@@ -23,7 +23,12 @@ from lmtui.kernels import build, compiler
 from lmtui.kernels.gguf_matmul import DTYPES, GgufMatmulKernel
 from lmtui.models import hardware
 from lmtui.models.llama.linear import BlockMatrices
-from lmtui.models.llama.weights import Naming, read_weights, shape_of
+from lmtui.models.llama.weights import (
+    Naming,
+    read_weights,
+    rope_of_layers,
+    shape_of,
+)
 from lmtui.models.rope import frequencies
 
 SIZE: dict[str, Any] = {
@@ -55,6 +60,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "mistral": {"sliding_window": None, "head_dim": 16},
     "qwen2": {},
     "qwen3": {"head_dim": 32, "rms_norm_eps": 1e-3},
+    "mistral with a window": {"sliding_window": 24, "head_dim": 16},
+    "gemma3_text": {
+        **{"head_dim": 32, "query_pre_attn_scalar": 20, "sliding_window": 24},
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
 }
 UNROUNDED = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -117,10 +127,12 @@ def blocks(kind: str, quantisation: str = "Q8_0") -> LlamaCpuBackend:
     """The model with its weights in a type of GGUF files."""
     config, source = model(kind).config, Source(_tensors(kind), quantisation)
     shape = shape_of(config.to_dict())
-    rope = frequencies(config.rope_parameters, shape.head_dim)
+    ropes = rope_of_layers(config.to_dict())
+    rope = torch.stack([frequencies(each, shape.head_dim) for each in ropes])
     matrices = BlockMatrices(source, gguf_kernel())
     weights = read_weights(
-        shape, matrices, Naming.transformers(), config.vocab_size, rope
+        *(shape, matrices, Naming.transformers(config.model_type)),
+        *(config.vocab_size, rope),
     )
     return LlamaCpuBackend(weights)
 

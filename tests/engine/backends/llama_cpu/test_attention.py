@@ -23,12 +23,14 @@ from lmtui.engine.backends.llama_cpu.kv_cache import (
     Sizes,
 )
 from lmtui.kernels import build, compiler
+from lmtui.kernels.gguf_matmul import UNLIMITED
 
 pytestmark = pytest.mark.skipif(
     compiler.compiler_id() is None, reason="there is no C++ compiler"
 )
 FORMS = [(4, 4, 16), (9, 3, 64), (4, 1, 80), (8, 2, 128), (5, 1, 256)]
 """H, KV and d."""
+WINDOWS = st.sampled_from([UNLIMITED, 1, 5, 64, 256, 300, 700])
 
 
 @pytest.fixture(scope="module")
@@ -82,21 +84,30 @@ def require_many(attending: Attention) -> None:
 
 
 def naively(
-    heads: Tensor, seen: Sequence[Tensor], mask: Tensor | None, form: Sequence[int]
+    heads: Tensor,
+    seen: Sequence[Tensor],
+    mask: Tensor | None,
+    form: Sequence[int],
+    window: int = UNLIMITED,
 ) -> Tensor:
-    """[n, t, H, d], of what is held, [n, 2·KV, s, d] or [1, 2·KV, s, d], in float64."""
+    """[n, t, H, d], of what is held, [n, 2·KV, s, d] or [1, 2·KV, s, d], in float64. A
+    new token's position is the number of those before it that it sees."""
     rows, tokens, kv_heads = heads.shape[0], heads.shape[1], form[1]
     held = [part.expand(rows, -1, -1, -1) for part in seen]
     new = heads[:, :, form[0] :].transpose(1, 2).half()
     both = torch.cat([*held, new], 2).double()
     if mask is None:
         mask = torch.full((tokens, tokens), -math.inf).triu(1)
-    before = torch.zeros(tokens, both.shape[2] - tokens)
+    held_count = both.shape[2] - tokens
+    new_places = (mask == 0).sum(1) - 1
+    places = torch.cat([torch.arange(-held_count, 0), new_places])
+    mask = torch.cat([torch.zeros(tokens, held_count), mask], 1)
+    mask[new_places[:, None] - places >= window] = -math.inf
     return F.scaled_dot_product_attention(
         heads[:, :, : form[0]].transpose(1, 2).double(),
         both[:, :kv_heads],
         both[:, kv_heads:],
-        attn_mask=torch.cat([before, mask], 1).double(),
+        attn_mask=mask.double(),
         enable_gqa=True,
     ).transpose(1, 2)
 
@@ -106,6 +117,7 @@ def attended(
     form: tuple[int, int, int],
     sizes: tuple[int, int, int, int],
     mask: Tensor | None = None,
+    window: int = UNLIMITED,
 ) -> tuple[Tensor, Tensor]:
     """What attention gives for so many rows and tokens, after so many tokens that all
     rows share and so many of each row, and what it naively is; its keys are kept."""
@@ -113,9 +125,10 @@ def attended(
     heads = torch.randn(rows, tokens, form[0] + 2 * form[1], form[2])
     far = torch.randn(1, 2 * form[1], shared + 7, form[2]).half()
     near = torch.randn(rows, 2 * form[1], own + tokens + 2, form[2]).half()
-    wanted = naively(heads, [far[:, :, :shared], near[:, :, :own]], mask, form)
+    held = [far[:, :, :shared], near[:, :, :own]]
+    wanted = naively(heads, held, mask, form, window)
     places = KVAddresses(KVAddress.of(far[None], shared), KVAddress.of(near[None], own))
-    found = attending.attend(heads, places, 0, mask)
+    found = attending.attend(heads, places, 0, mask, window)
     new = heads[:, :, form[0] :].transpose(1, 2).half()
     assert torch.equal(near[:, :, own : own + tokens], new)
     return found.double(), wanted
@@ -133,7 +146,8 @@ def test_attention_of_few_tokens_equals_naive_attention(
     mask = None
     if data.draw(st.booleans()):
         mask = torch.randint(0, 2, (tokens, tokens)).float().fill_diagonal_(1).log()
-    found, wanted = attended(attending, form, (rows, tokens, shared, own), mask)
+    window = data.draw(WINDOWS)
+    found, wanted = attended(attending, form, (rows, tokens, shared, own), mask, window)
     assert torch.allclose(found, wanted, atol=3e-5)
 
 
@@ -147,7 +161,8 @@ def test_attention_of_many_tokens_is_near_naive_attention(
     rows, tokens = data.draw(st.integers(1, 3)), data.draw(st.integers(33, 140))
     shared = data.draw(st.sampled_from([0, 1, 63, 64, 200]))
     own = data.draw(st.sampled_from([0, 3, 64, 255]))
-    found, wanted = attended(attending, form, (rows, tokens, shared, own))
+    window = data.draw(WINDOWS)
+    found, wanted = attended(attending, form, (rows, tokens, shared, own), None, window)
     away = (found - wanted).abs()
     assert away.max() < 0.02  # of numbers about 1, rounded to 8 bits
     assert away.mean() < 0.002
@@ -189,8 +204,9 @@ def test_large_attention_scores_stay_finite(
             assert torch.allclose(found.double(), wanted, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("window", [UNLIMITED, 270])
 def test_attention_is_the_same_for_any_split_and_thread_count(
-    attending: Attention, form: tuple[int, int, int]
+    window: int, attending: Attention, form: tuple[int, int, int]
 ) -> None:
     sizes = Sizes(2, form[1], form[2])
     heads = torch.randn(1, 600, form[0] + 2 * form[1], form[2])
@@ -200,7 +216,9 @@ def test_attention_is_the_same_for_any_split_and_thread_count(
         torch.set_num_threads(threads)
         for part in heads.split(step, 1):
             places = held.reserve_addresses(part.shape[1])
-            all_found.append(attending.attend(part.contiguous(), places, 1, None))
+            all_found.append(
+                attending.attend(part.contiguous(), places, 1, None, window)
+            )
             held.commit(part.shape[1])
         return torch.cat(all_found, 1)
 

@@ -191,8 +191,9 @@ def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
     ("changes", "why"),
     [
         ({"model_type": "gpt2"}, "not shaped like Llama"),
-        ({"sliding_window": 16}, "look back"),
-        ({"layer_types": ["sliding_attention"]}, "look back"),
+        ({"layer_types": ["chunked_attention"]}, "look back"),
+        ({"use_bidirectional_attention": True}, "layers lack"),
+        ({"attn_logit_softcapping": 50.0}, "layers lack"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "unusual"),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "unusual"),
         ({"hidden_act": "gelu"}, "layers lack"),

@@ -91,7 +91,7 @@ def test_fused_block_gives_the_logits_of_single_operations(
 
 
 @pytest.mark.parametrize("attends", [False, True])
-@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3_text"])
 def test_fused_block_turns_every_row_by_its_own_position(
     kind: str, attends: bool
 ) -> None:
@@ -113,7 +113,11 @@ def test_fused_block_turns_every_row_by_its_own_position(
 @pytest.mark.parametrize("adapter", [False, True])
 @pytest.mark.parametrize("attends", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "dtype"), [("llama", torch.bfloat16), ("qwen3", torch.float16)]
+    ("kind", "dtype"),
+    [
+        *(("llama", torch.bfloat16), ("qwen3", torch.float16)),
+        ("gemma3_text", torch.float16),
+    ],
 )
 def test_weights_of_16_bits_give_the_same_logits_in_any_split(
     kind: str, dtype: torch.dtype, attends: bool, adapter: bool

@@ -1,0 +1,180 @@
+"""Families that differ from Llama by constants, from folders and GGUF files: each gives
+what transformers does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from lmtui.engine.engine import LocalEngine
+from lmtui.kernels import compiler
+from lmtui.models import hardware
+from lmtui.models.load import load
+from lmtui.models.loaded_model import LoadedModel
+from tests.models import learned, tiny
+
+pytestmark = [
+    pytest.mark.skipif(
+        compiler.compiler_id() is None, reason="there is no C++ compiler"
+    ),
+    pytest.mark.usefixtures("shared_home"),
+]
+Fields = Callable[[gguf.GGUFWriter, Any], None]
+
+
+def gemma3_fields(writer: gguf.GGUFWriter, config: Any) -> None:
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_sliding_window(config.sliding_window)
+    rope = config.rope_parameters
+    writer.add_rope_freq_base(rope["full_attention"]["rope_theta"])
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A family's random model, and how llama.cpp's converter writes it."""
+
+    options: dict[str, Any]
+    architecture: str
+    fields: Fields = lambda writer, config: None
+    norm_offset: float = 0
+    interleaved: bool = False
+    adapter: dict[str, Any] = field(default_factory=dict)
+
+
+KINDS = {
+    "gemma3_text": Kind(
+        {
+            **{"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 24},
+            **{"num_hidden_layers": 7, "initializer_range": 0.1},
+        },
+        "gemma3",
+        gemma3_fields,
+        norm_offset=1,
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def name(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp(name) / "it"
+    tiny.save_brief(place, name, torch.float32, **KINDS[name].options)
+    model = AutoModelForCausalLM.from_pretrained(place)
+    with torch.no_grad():
+        for key, weights in model.named_parameters():
+            if "norm" in key:
+                weights += torch.randn(weights.shape) / 5
+    model.bfloat16().save_pretrained(place)
+    return place
+
+
+def write_gguf(model: Any, name: str, target: Path) -> Path:
+    """Write a model as GGUF in Q8_0; its weights become what the file holds."""
+    kind, config = KINDS[name], model.config
+    writer = gguf.GGUFWriter(target, kind.architecture)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    tiny._write_tokens(writer, tiny.TEMPLATE)
+    kind.fields(writer, config)
+    architectures = {text: each for each, text in gguf.MODEL_ARCH_NAMES.items()}
+    names = gguf.get_tensor_name_map(architectures[kind.architecture], 99)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    q8 = gguf.GGMLQuantizationType.Q8_0
+    for key, weights in model.state_dict().items():
+        if key == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        module = key.removesuffix(".weight")
+        stored = f"{names.get_name(module)}.weight"
+        if weights.ndim == 1:
+            writer.add_tensor(stored, (weights + kind.norm_offset).numpy())
+            continue
+        blocks = gguf.quantize(weights.numpy(), q8)
+        weights.copy_(torch.from_numpy(gguf.dequantize(blocks, q8)))
+        count = heads.get(module.rpartition(".")[2])
+        if kind.interleaved and count:
+            blocks = tiny._interleave(blocks, count)
+        writer.add_tensor(stored, blocks, raw_dtype=q8)
+    tiny.finish(writer)
+    return target
+
+
+def loaded(place: Path, **more: Any) -> LoadedModel:
+    return load(str(place), device="cpu", **({"quantize": "auto"} | more))
+
+
+def logprobs(found: LoadedModel) -> torch.Tensor:
+    """After each token of a text longer than a window, some read at once and some one
+    by one. [n, V]"""
+    engine = LocalEngine(found)
+    ids = engine.encode(tiny.TEXT * 3).ids
+    read = list(engine.backend.all_logits(ids))
+    cache = engine.backend.new_cache()
+    engine.backend.hidden_states(ids[:40], cache)
+    steps = [engine.backend.next_logits([token], cache) for token in ids[40:]]
+    return torch.cat([*read, *steps]).double().log_softmax(-1)
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Mean KL divergence in nats."""
+    return float((one.exp() * (one - other)).sum(-1).mean())
+
+
+@pytest.fixture(autouse=True)
+def _exact_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No processor rounds inputs to bfloat16, which hides what else differs."""
+    monkeypatch.setattr(hardware, "fast_at_bfloat16", lambda device: False)
+
+
+def test_folder_runs_with_its_own_weights_and_rounded_ones(
+    name: str, folder: Path
+) -> None:
+    found, exact = loaded(folder), logprobs(loaded(folder, quantize="none"))
+    assert (found.precision, found.why, found.number_format) == (
+        *("fast", ""),
+        "bfloat16",
+    )
+    assert apart(exact, logprobs(found)) < 1e-5  # attention rounds to float16
+    rounded = loaded(folder, quantize="int8")
+    assert rounded.number_format == "Q8_0"
+    assert apart(exact, logprobs(rounded)) < 5e-3
+
+
+@torch.inference_mode()
+def test_gguf_file_runs_with_its_blocks(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    found = loaded(write_gguf(model, name, tmp_path / "it.gguf"))
+    assert (found.precision, found.why, found.number_format) == ("fast", "", "Q8_0")
+    ids = LocalEngine(found).encode(tiny.TEXT * 3).ids
+    wanted = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    assert apart(torch.cat([wanted, wanted[40:]]), logprobs(found)) < 1e-5
+
+
+def test_adapter_beside_the_weights_gives_what_transformers_does(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    lora = learned.save_lora(tmp_path / "lora", folder, **KINDS[name].adapter)
+    found = loaded(folder, adapter=str(lora))
+    assert (found.precision, found.adapter) == ("fast", "lora")
+    exact = logprobs(loaded(folder, adapter=str(lora), quantize="none"))
+    assert apart(exact, logprobs(found)) < 1e-4
+    assert apart(exact, logprobs(loaded(folder))) > 1e-3
