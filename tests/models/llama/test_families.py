@@ -92,7 +92,7 @@ def write_gguf(model: Any, name: str, target: Path) -> Path:
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    tiny._write_tokens(writer, tiny.TEMPLATE)
+    tiny.write_tokens(writer, tiny.TEMPLATE)
     kind.fields(writer, config)
     architectures = {text: each for each, text in gguf.MODEL_ARCH_NAMES.items()}
     names = gguf.get_tensor_name_map(architectures[kind.architecture], 99)
