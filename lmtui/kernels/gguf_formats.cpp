@@ -229,20 +229,6 @@ struct Q8_0 : NoShifts {
     }
 };
 
-// Eight 6-bit scales and eight minima in 12 bytes: four scales, four minima, then the low
-// 4 bits of the other four of both, whose 2 high bits are the top bits of the first eight.
-// Found are scales · `scale`, then minima · -`least`.
-static inline f32x16 six_bit_pairs(const uint8_t *packed, float scale, float least) {
-    const u32x4 from = read<u32x4>(packed);  // the last four bytes are others
-    const u32x4 top = (u32x4){from[0], from[0], from[1], from[1]} >> (u32x4){0, 2, 0, 2};
-    const u32x4 low = (u32x4){from[2], from[2], from[2], from[2]} >> (u32x4){0, 0, 0, 4};
-    const u32x4 six = {0x3F3F3F3F, 0x30303030, 0x3F3F3F3F, 0x30303030};
-    const u32x4 four = {0, 0x0F0F0F0F, 0, 0x0F0F0F0F};
-    f32x16 both = {};
-    both[0] = scale, both[1] = -least;
-    return broadcast8(both, 0, 1) * bytes((u8x16)((top & six) | (low & four)));
-}
-
 template <bool FIFTH>
 struct KBits {  // Q4_K, Q5_K
     static const long WEIGHTS = 256, HIGH = 16, LOW = FIFTH ? 48 : 16;
@@ -266,8 +252,12 @@ struct KBits {  // Q4_K, Q5_K
     const uint8_t *block;
     f32x16 both;
 
-    INLINED KBits(const uint8_t *block, long)
-        : block(block), both(six_bit_pairs(block + 4, half(block), half(block + 2))) {}
+    // Scales, then minima with the sign of what is added.
+    INLINED KBits(const uint8_t *block, long) : block(block) {
+        f32x16 factors = {};  // both itself, whose lanes were set, would stay in memory
+        factors[0] = half(block), factors[1] = -half(block + 2);
+        both = broadcast8(factors, 0, 1) * bytes(q4_k_scales(block + 4));
+    }
 
     INLINED f32x16 shifts() const { return both; }
     INLINED void chunk(int part, u16x32 *q, f32x16 *scales) const {
@@ -376,14 +366,8 @@ struct IQ4_XS : NoShifts {
     const uint8_t *block;
     f32x16 all;  // scales
 
-    // Eight scales of six bits, 32 too high: the upper two of each, then the lower four.
-    INLINED IQ4_XS(const uint8_t *block, long) : block(block) {
-        const u32x16 low = u32x16{} + read<uint32_t>(block + 4);
-        const u32x16 high = u32x16{} + read<uint16_t>(block + 2);
-        const u32x16 fours = {0, 4, 8, 12, 16, 20, 24, 28};
-        const u32x16 six = (low >> fours & 15) | (high >> fours / 2 & 3) << 4;
-        all = to_floats((i32x16)six - 32) * half(block);
-    }
+    INLINED IQ4_XS(const uint8_t *block, long)
+        : block(block), all(to_floats(iq4_xs_scales<i32x16>(block)) * half(block)) {}
 
     INLINED void chunk(int part, u16x32 *q, f32x16 *scales) const {
         levels_of(kept(read<u16x32>(block + 8 + 64 * part)), q);

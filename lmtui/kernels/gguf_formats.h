@@ -21,7 +21,20 @@ static inline Vector read(const void *from) {
 }
 
 typedef int8_t i8x16 __attribute__((vector_size(16)));
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
+
+// The eight 6-bit scales of Q4_K and Q5_K, and eight minima, in 12 bytes: four scales, four
+// minima, then the low 4 bits of the other four of both, whose 2 high bits are the top bits
+// of the first eight.
+static inline u8x16 q4_k_scales(const uint8_t *packed) {
+    const u32x4 from = read<u32x4>(packed);  // the last four bytes are others
+    const u32x4 top = (u32x4){from[0], from[0], from[1], from[1]} >> (u32x4){0, 2, 0, 2};
+    const u32x4 low = (u32x4){from[2], from[2], from[2], from[2]} >> (u32x4){0, 0, 0, 4};
+    const u32x4 six = {0x3F3F3F3F, 0x30303030, 0x3F3F3F3F, 0x30303030};
+    const u32x4 four = {0, 0x0F0F0F0F, 0, 0x0F0F0F0F};
+    return (u8x16)((top & six) | (low & four));
+}
 
 // The 16 scales of Q3_K, of six bits in 12 bytes and 32 too high there: the lower four of
 // the first eight and of the others, then the upper two of every fourth.
@@ -31,6 +44,16 @@ static inline i8x16 q3_k_scales(const uint8_t *packed) {
     const u32x4 low = (u32x4){a, b, a >> 4, b >> 4} & 0x0F0F0F0F;
     const u32x4 high = (u32x4){top, top >> 2, top >> 4, top >> 6} & 0x03030303;
     return (i8x16)(low | high << 4) - 32;
+}
+
+// The eight scales of IQ4_XS, of six bits and 32 too high there: the upper two of each, then
+// the lower four. Words are of 32 bits.
+template <typename Words>
+static inline Words iq4_xs_scales(const uint8_t *block) {
+    const Words fours = {0, 4, 8, 12, 16, 20, 24, 28};
+    const Words low = (Words{} + read<int32_t>(block + 4)) >> fours & 15;
+    const Words high = (Words{} + read<uint16_t>(block + 2)) >> fours / 2 & 3;
+    return (low | high << 4) - 32;
 }
 
 #if defined(__AVX2__) && !defined(__AVX512F__)

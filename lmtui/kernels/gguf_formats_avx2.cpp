@@ -318,19 +318,10 @@ struct IQ4_XS {
     const uint8_t *block;
     __m256 scales;  // of the groups
 
-    // Eight scales of six bits, 32 too high: the upper two of each, then the lower four.
-    INLINED explicit IQ4_XS(const uint8_t *block) : block(block) {
-        const __m256i low = _mm256_set1_epi32(read<int32_t>(block + 4));
-        const __m256i high = _mm256_set1_epi32(read<uint16_t>(block + 2) << 4);
-        const __m256i fours = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
-        const __m256i twos = _mm256_srli_epi32(fours, 1);
-        const __m256i six = _mm256_or_si256(
-            _mm256_and_si256(_mm256_srlv_epi32(low, fours), _mm256_set1_epi32(15)),
-            _mm256_and_si256(_mm256_srlv_epi32(high, twos), _mm256_set1_epi32(48)));
-        scales = _mm256_mul_ps(
-            _mm256_cvtepi32_ps(_mm256_sub_epi32(six, _mm256_set1_epi32(32))),
-            _mm256_set1_ps(half(block)));
-    }
+    INLINED explicit IQ4_XS(const uint8_t *block)
+        : block(block),
+          scales(_mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)iq4_xs_scales<i32v>(block)),
+                               _mm256_set1_ps(half(block)))) {}
 
     INLINED Levels levels(int part) const { return Levels(load32(block + 8 + 32 * part)); }
     INLINED __m256 scales_of(int part) const {
@@ -394,19 +385,11 @@ struct KBits {  // Q4_K, Q5_K
 
     const uint8_t *block;
     float scale, least;
-    uint8_t scales[8], minima[8];  // of the groups
+    u8x16 both;  // scales of the groups, then their minima
 
-    // Four scales of six bits, four minima, then the low 4 bits of the other four of both,
-    // whose 2 high bits are the top bits of the first eight.
     INLINED explicit KBits(const uint8_t *block)
-        : block(block), scale(half(block)), least(half(block + 2)) {
-        const uint32_t a = read<uint32_t>(block + 4), b = read<uint32_t>(block + 8);
-        const uint32_t c = read<uint32_t>(block + 12), low = 0x0F0F0F0F, top = 0x30303030;
-        const uint32_t of_scales[] = {a & 0x3F3F3F3F, (c & low) | (a >> 2 & top)};
-        const uint32_t of_minima[] = {b & 0x3F3F3F3F, (c >> 4 & low) | (b >> 2 & top)};
-        std::memcpy(scales, of_scales, 8);
-        std::memcpy(minima, of_minima, 8);
-    }
+        : block(block), scale(half(block)), least(half(block + 2)),
+          both(q4_k_scales(block + 4)) {}
 
     // The numbers of a group of 32 columns.
     template <int GROUP>
@@ -424,8 +407,7 @@ struct KBits {  // Q4_K, Q5_K
 
     INLINED void add(const __m256i *words, const InputUnit &unit, __m256 &sum) const {
         KSums sums;
-        const __m256i wide = both_lanes(
-            _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)scales)));
+        const __m256i wide = both_lanes(_mm_cvtepu8_epi16((__m128i)both));
         unrolled<8>([&](auto g) INLINED {
             constexpr int GROUP = decltype(g)::value;
             const __m256i at = _mm256_set1_epi16((2 * GROUP + 1) << 8 | 2 * GROUP);
@@ -433,7 +415,7 @@ struct KBits {  // Q4_K, Q5_K
                      words[2 * GROUP + 1]);
         });
         const __m256 shifts = _mm256_cvtepi32_ps(
-            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)minima)));
+            _mm256_cvtepu8_epi32(_mm_srli_si128((__m128i)both, 8)));
         sum = _mm256_fnmadd_ps(_mm256_mul_ps(shifts, _mm256_set1_ps(least)),
                                _mm256_loadu_ps(unit.sums), sum);
         sum = _mm256_fmadd_ps(sums.whole(), _mm256_set1_ps(scale * unit.scale), sum);
@@ -441,7 +423,7 @@ struct KBits {  // Q4_K, Q5_K
     INLINED void decode(float *out) const {
         unrolled<8>([&](auto g) INLINED {
             constexpr int GROUP = decltype(g)::value;
-            store32(group<GROUP>(), scale * scales[GROUP], -(least * minima[GROUP]),
+            store32(group<GROUP>(), scale * both[GROUP], -(least * both[8 + GROUP]),
                        out + 32 * GROUP);
         });
     }

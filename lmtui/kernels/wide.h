@@ -9,8 +9,6 @@
 
 #include "simd.h"
 
-typedef uint8_t u8x16 __attribute__((vector_size(16)));
-
 typedef int16_t i16x32 __attribute__((vector_size(64)));
 typedef uint16_t u16x32 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
