@@ -205,14 +205,59 @@ def _lfm2(fields: GgufFields) -> dict[str, Any]:
 def _phi3(fields: GgufFields) -> dict[str, Any]:
     return {
         "sliding_window": None,
-        "pad_token_id": None,
         "rope_parameters": fields.rope(partial_rotary_factor=1.0),
+    }
+
+
+def _gemma(fields: GgufFields) -> dict[str, Any]:
+    return {"hidden_act": "gelu_pytorch_tanh"}
+
+
+def _granite(fields: GgufFields) -> dict[str, Any]:
+    if fields.get("rope.scaling.finetuned", True):
+        return {}
+    raise LmtuiError(
+        "this kind of model is not supported",
+        f"{fields.header.path}: its attention does not know positions",
+        "Use the model's folder from the Hub.",
+    )
+
+
+def _mistral3(fields: GgufFields) -> dict[str, Any]:
+    return {
+        "rope_parameters": fields.rope(
+            # 1 + beta · log(1 + floor(position / length before YaRN)) scales queries
+            llama_4_scaling_beta=fields.get("attention.temperature_scale", 0.0),
+            original_max_position_embeddings=fields["context_length"],
+            mscale=1.0,
+            mscale_all_dim=fields.get("rope.scaling.yarn_log_multiplier", 0.0),
+        )
+    }
+
+
+def _olmo2(fields: GgufFields) -> dict[str, Any]:
+    if not (window := fields.get("attention.sliding_window")):
+        return {}
+    return {
+        "model_type": "olmo3",
+        "sliding_window": window,
+        "layer_types": _every(4, int(fields["block_count"])),
+        "rope_parameters": {
+            "sliding_attention": fields.rope(),
+            "full_attention": fields.rope(),
+        },
     }
 
 
 _CAPS = {
     "final_logit_softcapping": "final_logit_softcapping",
     "attn_logit_softcapping": "attn_logit_softcapping",
+}
+_SCALES = {
+    "attention_multiplier": "attention.scale",
+    "embedding_multiplier": "embedding_scale",
+    "residual_multiplier": "residual_scale",
+    "logits_scaling": "logit_scale",
 }
 FAMILIES = {
     "llama": GgufFamily("llama", interleaved=True),
@@ -225,10 +270,15 @@ FAMILIES = {
         names={"linear_attn.dt_bias": "ssm_dt.bias"},
     ),
     "lfm2": GgufFamily("lfm2", _lfm2),
+    "gemma": GgufFamily("gemma", _gemma, offset_norms=r"norm\.weight$"),
     "gemma2": GgufFamily("gemma2", _gemma2, _CAPS, offset_norms=r"norm\.weight$"),
     "gemma3": GgufFamily("gemma3_text", _gemma3, _CAPS, offset_norms=r"norm\.weight$"),
     "gemma4": GgufFamily("gemma4_text", _gemma4, _CAPS),
     "phi3": GgufFamily("phi3", _phi3),
+    "granite": GgufFamily("granite", _granite, _SCALES, interleaved=True),
+    "smollm3": GgufFamily("smollm3", interleaved=True),
+    "mistral3": GgufFamily("ministral3", _mistral3, interleaved=True),
+    "olmo2": GgufFamily("olmo2", _olmo2),
 }
 """Families by the architecture that files name."""
 
@@ -267,6 +317,7 @@ def gguf_config(header: GgufHeader) -> dict[str, Any]:
         rope_parameters=fields.rope(),
         tie_word_embeddings="output.weight" not in fields.shapes,
         hidden_act="silu",
+        pad_token_id=None,  # the usual one may be beyond the vocabulary
     )
     known = {name: fields.get(each) for name, each in (_FIELDS | optional).items()}
     for name, value in {**known, **family.more(fields)}.items():

@@ -94,6 +94,40 @@ def lfm2(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_head_count_kv([2 * each for each in attends])
 
 
+def granite(writer: gguf.GGUFWriter, config: Any) -> None:
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_attention_scale(config.attention_multiplier)
+    writer.add_embedding_scale(config.embedding_multiplier)
+    writer.add_residual_scale(config.residual_multiplier)
+    writer.add_logit_scale(config.logits_scaling)
+
+
+def yarn(writer: gguf.GGUFWriter, parameters: dict[str, Any]) -> None:
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(parameters["factor"])
+    before = parameters["original_max_position_embeddings"]
+    writer.add_rope_scaling_orig_ctx_len(before)
+    writer.add_rope_scaling_yarn_beta_fast(parameters["beta_fast"])
+    writer.add_rope_scaling_yarn_beta_slow(parameters["beta_slow"])
+
+
+def mistral3(writer: gguf.GGUFWriter, config: Any) -> None:
+    rope(writer, config)
+    parameters = config.rope_parameters
+    yarn(writer, parameters)
+    writer.add_rope_scaling_yarn_log_mul(parameters["mscale_all_dim"])
+    writer.add_attn_temperature_scale(parameters["llama_4_scaling_beta"])
+
+
+def olmo3(writer: gguf.GGUFWriter, config: Any) -> None:
+    whole = config.rope_parameters["full_attention"]
+    writer.add_rope_freq_base(whole["rope_theta"])
+    yarn(writer, whole)
+    writer.add_sliding_window(config.sliding_window)
+    slides = [kind == "sliding_attention" for kind in config.layer_types]
+    writer.add_sliding_window_pattern(slides)
+
+
 class Family(NamedTuple):
     kind: str
     architecture: str
@@ -118,6 +152,20 @@ _GEMMA = {
     "head_dim": 32,
     "query_pre_attn_scalar": 32,
     "sliding_window": 16,
+}
+_YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 1e6,
+    "factor": 8.0,
+    "original_max_position_embeddings": 32,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+}
+_SCALES = {
+    "attention_multiplier": 0.1,
+    "embedding_multiplier": 12.0,
+    "residual_multiplier": 0.22,
+    "logits_scaling": 3.0,
 }
 FAMILIES = {
     "llama": Family("llama", "llama", {}, rope, interleaved=True),
@@ -160,6 +208,39 @@ FAMILIES = {
         lfm2,
     ),
     "phi3": Family("phi3", "phi3", {}, rope),
+    "gemma": Family(
+        *("gemma", "gemma", {"tie_word_embeddings": True, "head_dim": 32}),
+        *(rope, is_norm),
+    ),
+    "granite": Family("granite", "granite", _SCALES, granite, interleaved=True),
+    "smollm3": Family("smollm3", "smollm3", {}, rope, interleaved=True),
+    **{
+        f"ministral 3, mscale {scale}": Family(
+            "ministral3",
+            "mistral3",
+            {
+                "head_dim": 32,
+                "rope_parameters": _YARN
+                | {"llama_4_scaling_beta": 0.1, "mscale": 1.0, "mscale_all_dim": scale},
+            },
+            mistral3,
+            interleaved=True,
+        )
+        for scale in (0.0, 1.0)
+    },
+    "olmo2": Family("olmo2", "olmo2", {}, rope),
+    "olmo3": Family(
+        "olmo3",
+        "olmo2",
+        {
+            "sliding_window": 16,
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 1e6},
+                "full_attention": _YARN,
+            },
+        },
+        olmo3,
+    ),
 }
 
 
