@@ -8,6 +8,7 @@ are read.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -36,6 +37,10 @@ from lmtui.models.llama.linear import (
 from lmtui.models.progress import OnProgress, Progress
 
 _BLOCK = 32  # the columns of which rows of blocks are multiples
+
+_UNUSED = re.compile(r"^rope_f|\.rope_f|\.attn_(k|v|k_norm)\.weight$")
+"""Tensors that no parameter takes: RoPE's factors are in the configuration, and layers
+may share the keys and values of others."""
 
 
 class Weights(Enum):
@@ -72,7 +77,8 @@ def build(
     configuration of transformers, `what` is done meanwhile.
 
     Raises:
-        ValueError: the file lacks a tensor, or one has another shape.
+        ValueError: the file lacks a tensor, has one too many, or one has another
+            shape.
     """
     # Imported here: most errors come before.
     from accelerate import init_empty_weights  # type: ignore[import-untyped]
@@ -95,6 +101,16 @@ class _Filling:
         self._wanted = {name for name, _ in model.named_parameters()}
         self._stored = stored_parameters(model.state_dict(), model.config, header)
         self._tie()
+        self._require_all_used(model.config.get_text_config().num_hidden_layers)
+
+    def _require_all_used(self, layers: int) -> None:
+        """Refuse a file with weights for which the model, being another, has no place."""
+        used = {each.tensor for each in self._stored.values()}
+        for name in sorted(self._shapes.keys() - used):
+            block = re.match(r"blk\.(\d+)\.", name)
+            further = block and int(block[1]) >= layers  # it guesses further tokens
+            if not further and not _UNUSED.search(name):
+                raise ValueError(f"the model has no place for the tensor {name}")
 
     def _tie(self) -> None:
         """Let an output layer that the file lacks have the tensor of the embedding."""

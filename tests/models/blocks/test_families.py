@@ -341,3 +341,44 @@ def test_adapter_beside_the_blocks_is_the_merged_one(name: str, tmp_path: Path) 
     alone = found(file, "none", few)
     assert distance(merged, beside) < 1e-3
     assert distance(merged, alone) > 0.02
+
+
+def with_more(
+    fields: Callable[[gguf.GGUFWriter, Any], None], tensors: list[str], blocks: int = 0
+) -> Callable[[gguf.GGUFWriter, Any], None]:
+    """What writes a family's fields, further tensors, and counts further blocks."""
+
+    def write(writer: gguf.GGUFWriter, config: Any) -> None:
+        fields(writer, config)
+        for name in tensors:
+            writer.add_tensor(name, torch.ones(128).numpy())
+        if blocks:
+            del writer.kv_data[0][f"{writer.arch}.block_count"]
+            writer.add_block_count(config.num_hidden_layers + blocks)
+            writer.add_nextn_predict_layers(blocks)
+
+    return write
+
+
+def test_block_that_guesses_further_tokens_is_left_out(tmp_path: Path) -> None:
+    family = FAMILIES["qwen3.5, 4 value heads"]
+    model = written.random_model(family.kind, **family.options)
+    names = [
+        "blk.4.attn_norm.weight",
+        "blk.4.attn_q.weight",
+        "blk.4.nextn.enorm.weight",
+    ]
+    file = written.write(
+        *(model, family.architecture, tmp_path / "it.gguf", "F32"),
+        with_more(family.fields, names, blocks=1),
+        offset=family.offset,
+    )
+    assert (found(file, "none") - wanted(model)).abs().max() < 2e-5
+
+
+def test_tensor_without_a_place_is_refused_by_its_name(tmp_path: Path) -> None:
+    model = written.random_model("qwen3", head_dim=32)
+    fields = with_more(rope, ["blk.1.attn_sinks.weight"])
+    file = written.write(model, "qwen3", tmp_path / "it.gguf", "F32", fields)
+    with pytest.raises(LmtuiError, match=r"no place for the tensor blk\.1\.attn_sinks"):
+        load(str(file), device="cpu", quantize="none")
