@@ -104,7 +104,7 @@ class _Filling:
         self._require_all_used(model.config.get_text_config().num_hidden_layers)
 
     def _require_all_used(self, layers: int) -> None:
-        """Refuse a file with weights for which the model, being another, has no place."""
+        """Refuse a file with weights for which the model has no place."""
         used = {each.tensor for each in self._stored.values()}
         for name in sorted(self._shapes.keys() - used):
             block = re.match(r"blk\.(\d+)\.", name)
