@@ -66,6 +66,8 @@ LIBRARY = {
     "down": "mlp.down_proj",
 }
 
+_NO_ROPE = {"rope_type": "linear", "rope_theta": 1.0, "factor": math.inf}
+"""RoPE that turns nothing, for layers without."""
 _BLOCK = 32  # the fewest columns of a block in a GGUF file
 
 _NORMS_BEFORE = {
@@ -114,6 +116,8 @@ FAMILIES = {
         norm_offset=1,
         scales_embedding=True,
     ),
+    "granite": Family("GraniteForCausalLM", half_split_rope=False),
+    "smollm3": Family("SmolLM3ForCausalLM", half_split_rope=False),
 }
 """The families that run here, by their `model_type`."""
 
@@ -167,6 +171,7 @@ class LlamaConfig:
     """Of queries, beside attention's 1 / √d."""
     residual_scale: float
     """Of what attention and FFN add to the residual state."""
+    logits_scale: float
     norms_all_heads: bool
     """Whether norms of queries and keys act on all heads at once."""
     windows: tuple[int, ...]
@@ -271,6 +276,8 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
     family = FAMILIES[config["model_type"]]
     head_dim = config.get("head_dim") or width // heads
     asked = config.get("query_pre_attn_scalar") or head_dim
+    scale = config.get("attention_multiplier") or asked**-0.5
+    root = math.sqrt(width) if family.scales_embedding else 1.0
     slides = {"sliding_attention": config.get("sliding_window") or UNLIMITED}
     return LlamaConfig(
         layers=config["num_hidden_layers"],
@@ -281,9 +288,10 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
         ffn=config["intermediate_size"],
         epsilon=config["rms_norm_eps"],
         is_gelu=_activation(config) != "silu",
-        embedding_scale=math.sqrt(width) if family.scales_embedding else 1,
-        query_scale=math.sqrt(head_dim / asked),
-        residual_scale=1,
+        embedding_scale=config.get("embedding_multiplier") or root,
+        query_scale=1.0 if scale == head_dim**-0.5 else scale * math.sqrt(head_dim),
+        residual_scale=config.get("residual_multiplier") or 1.0,
+        logits_scale=1 / (config.get("logits_scaling") or 1.0),
         norms_all_heads=False,
         windows=tuple(slides.get(kind, UNLIMITED) for kind in layer_types(config)),
     )
@@ -303,8 +311,12 @@ def layer_types(config: Mapping[str, Any]) -> list[str]:
 
 def rope_of_layers(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the parameters of each layer's RoPE."""
-    rope = config.get("rope_parameters") or {}
-    return [rope.get(kind, rope) for kind in layer_types(config)]
+    rope, kinds = config.get("rope_parameters") or {}, layer_types(config)
+    turned = config.get("no_rope_layers") or [1] * len(kinds)
+    return [
+        rope.get(kind, rope) if turns else _NO_ROPE
+        for kind, turns in zip(kinds, turned, strict=True)
+    ]
 
 
 def has_more(shape: LlamaConfig, source: BlockSource, naming: Naming) -> bool:

@@ -4,7 +4,7 @@ what transformers does."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,14 @@ def gemma3_fields(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_rope_freq_base(rope["full_attention"]["rope_theta"])
 
 
+def granite_fields(writer: gguf.GGUFWriter, config: Any) -> None:
+    writer.add_attention_scale(config.attention_multiplier)
+    writer.add_embedding_scale(config.embedding_multiplier)
+    writer.add_residual_scale(config.residual_multiplier)
+    writer.add_logit_scale(config.logits_scaling)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+
+
 @dataclass(frozen=True)
 class Kind:
     """A family's random model, and how llama.cpp's converter writes it."""
@@ -46,7 +54,6 @@ class Kind:
     fields: Fields = lambda writer, config: None
     norm_offset: float = 0
     interleaved: bool = False
-    adapter: dict[str, Any] = field(default_factory=dict)
 
 
 KINDS = {
@@ -58,6 +65,20 @@ KINDS = {
         "gemma3",
         gemma3_fields,
         norm_offset=1,
+    ),
+    "smollm3": Kind(
+        {"num_hidden_layers": 4, "tie_word_embeddings": True},
+        "smollm3",
+        interleaved=True,
+    ),
+    "granite": Kind(
+        {
+            **{"embedding_multiplier": 3.0, "residual_multiplier": 0.7},
+            **{"attention_multiplier": 0.4, "logits_scaling": 0.5},
+        },
+        "granite",
+        granite_fields,
+        interleaved=True,
     ),
 }
 
@@ -172,9 +193,9 @@ def test_gguf_file_runs_with_its_blocks(
 def test_adapter_beside_the_weights_gives_what_transformers_does(
     name: str, folder: Path, tmp_path: Path
 ) -> None:
-    lora = learned.save_lora(tmp_path / "lora", folder, **KINDS[name].adapter)
+    lora = learned.save_lora(tmp_path / "lora", folder, size=0.1)
     found = loaded(folder, adapter=str(lora))
     assert (found.precision, found.adapter) == ("fast", "lora")
     exact = logprobs(loaded(folder, adapter=str(lora), quantize="none"))
     assert apart(exact, logprobs(found)) < 1e-4
-    assert apart(exact, logprobs(loaded(folder))) > 1e-3
+    assert apart(exact, logprobs(loaded(folder))) > 1e-2

@@ -130,7 +130,8 @@ class LlamaCpuBackend:
 
     @torch.inference_mode()
     def head(self, states: Tensor) -> Tensor:
-        return require_distribution(self._head.times(states))
+        scaled = states * self.decoder.shape.logits_scale
+        return require_distribution(self._head.times(scaled))
 
     def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
         if skip >= len(ids):

@@ -65,6 +65,11 @@ KINDS: dict[str, dict[str, Any]] = {
         **{"head_dim": 32, "query_pre_attn_scalar": 20, "sliding_window": 24},
         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
     },
+    "smollm3": {"no_rope_layers": [1, 0, 1], "pad_token_id": None},
+    "granite": {
+        **{"embedding_multiplier": 3.0, "residual_multiplier": 0.7},
+        **{"attention_multiplier": 0.4, "logits_scaling": 1.5},
+    },
 }
 UNROUNDED = (torch.float32, torch.bfloat16, torch.float16)
 
