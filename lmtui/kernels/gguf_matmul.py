@@ -194,7 +194,7 @@ class BlockWeights:
     head_dim: int
     epsilon: float
     query_scale: float
-    """Of queries, beside attention's 1 / √d."""
+    """Of queries of the next layer, beside attention's 1 / √d."""
     residual_scale: float
     """Of what attention and FFN add to the residual state."""
     is_gelu: bool

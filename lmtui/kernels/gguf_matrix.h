@@ -49,7 +49,7 @@ struct Block {
     long width, ffn;  // of vectors
     Heads heads;
     float epsilon;
-    float query_scale;     // of queries, beside attention's 1 / √D
+    float query_scale;     // of queries of the next layer, beside attention's 1 / √D
     float residual_scale;  // of what attention and FFN add to the residual state
     long is_gelu;          // the FFN's activation is GELU by tanh, not SiLU
     long norms_all_heads;  // q_norm and k_norm act on all heads at once

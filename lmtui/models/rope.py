@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SCALINGS = ("default", "linear", "llama3")
+SCALINGS = ("default", "linear", "llama3", "yarn")
 """Values of `rope_type` whose frequencies depend on the position alone."""
 
 
@@ -20,7 +20,8 @@ def frequencies(parameters: Mapping[str, Any], head_dim: int) -> Tensor:
 
     Sources: Su et al. 2021; for `linear`, Chen et al., "Extending Context Window of
     Large Language Models via Positional Interpolation", 2023; for `llama3`, the code
-    that Meta published with Llama 3.1.
+    that Meta published with Llama 3.1; for `yarn`, Peng et al., "YaRN: Efficient
+    Context Window Extension of Large Language Models", 2023.
 
     Raises:
         KeyError, TypeError, ValueError: a parameter is missing, or no number.
@@ -33,6 +34,8 @@ def frequencies(parameters: Mapping[str, Any], head_dim: int) -> Tensor:
     factor = float(parameters["factor"])
     if kind == "linear":
         return plain / factor
+    if kind == "yarn":
+        return _yarn(parameters, plain)
     low, high = (float(parameters[f"{name}_freq_factor"]) for name in ("low", "high"))
     context = float(parameters["original_max_position_embeddings"])
     wavelengths = 2 * math.pi / plain
@@ -42,3 +45,38 @@ def frequencies(parameters: Mapping[str, Any], head_dim: int) -> Tensor:
     mixed = (1 - share) * stretched / factor + share * stretched
     between = (wavelengths >= context / high) & (wavelengths <= context / low)
     return torch.where(between, mixed, stretched)
+
+
+def _yarn(parameters: Mapping[str, Any], plain: Tensor) -> Tensor:
+    """Return the frequencies of YaRN, given the plain ones: pairs that turn often in
+    the trained context stay, those that turn less than once are stretched."""
+    factor, theta = float(parameters["factor"]), float(parameters["rope_theta"])
+    context = float(parameters["original_max_position_embeddings"])
+
+    def pair_of(turns: float) -> float:
+        """Return the pair that turns so often in the context."""
+        return len(plain) * math.log(context / (2 * math.pi * turns)) / math.log(theta)
+
+    first = pair_of(parameters.get("beta_fast") or 32)
+    last = pair_of(parameters.get("beta_slow") or 1)
+    if parameters.get("truncate", True):
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, 2 * len(plain) - 1)
+    pairs = torch.arange(len(plain)).float()
+    share = ((pairs - first) / ((last - first) or 0.001)).clamp(0, 1)
+    return plain / factor * share + plain * (1 - share)
+
+
+def attention_factor(parameters: Mapping[str, Any]) -> float:
+    """Return what YaRN multiplies the cosines and sines of `parameters` by; 1 for other
+    types."""
+    if parameters.get("rope_type") != "yarn":
+        return 1.0
+    if (known := parameters.get("attention_factor")) is not None:
+        return float(known)
+    factor, all_dim = parameters["factor"], parameters.get("mscale_all_dim")
+    scale = parameters.get("mscale") if all_dim else None
+    if factor <= 1:
+        return 1.0
+    below = 0.1 * all_dim * math.log(factor) + 1 if scale else 1.0
+    return (0.1 * (scale or 1) * math.log(factor) + 1) / below

@@ -27,7 +27,7 @@ _LLAMA_3 = {
 }
 """The scaling of Llama 3.1, 3.2 and 3.3, which differ in its factor."""
 _WINDOWS_KNOWN = ("gemma2", "gemma3", "gemma4", "gpt-oss", "lfm2", "olmo2", "qwen35")
-"""Architectures whose windows transformers reads itself."""
+"""Architectures whose windows a configuration has already."""
 
 
 def amend_config(config: Any, header: GgufHeader) -> None:

@@ -29,7 +29,7 @@ from lmtui.models.llama.linear import (
     of_shape,
 )
 from lmtui.models.model_info import ModelInfo
-from lmtui.models.rope import SCALINGS
+from lmtui.models.rope import SCALINGS, attention_factor
 
 _GGUF = {
     "embedding": "token_embd.weight",
@@ -80,6 +80,10 @@ _NORMS_AROUND = {
     "feed_norm": "pre_feedforward_layernorm.weight",
     "feed_post_norm": "post_feedforward_layernorm.weight",
 }
+_NORMS_AFTER = {
+    "attention_post_norm": "post_attention_layernorm.weight",
+    "feed_post_norm": "post_feedforward_layernorm.weight",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class Family:
     """The norms that a layer has, and transformers' names of them."""
     norm_offset: float = 0
     """What transformers adds to the weights of norms; GGUF files hold the sum."""
+    norms_all_heads: bool = False
+    """Whether norms of queries and keys act on all heads at once."""
     scales_embedding: bool = False
     """Whether embeddings are multiplied by √D."""
     slides: bool = False
@@ -117,6 +123,8 @@ FAMILIES = {
         scales_embedding=True,
     ),
     "granite": Family("GraniteForCausalLM", half_split_rope=False),
+    "olmo2": Family("Olmo2ForCausalLM", norms=_NORMS_AFTER, norms_all_heads=True),
+    "olmo3": Family("Olmo3ForCausalLM", norms=_NORMS_AFTER, norms_all_heads=True),
     "smollm3": Family("SmolLM3ForCausalLM", half_split_rope=False),
 }
 """The families that run here, by their `model_type`."""
@@ -167,8 +175,8 @@ class LlamaConfig:
     is_gelu: bool
     """Whether the FFN's activation is GELU by tanh, and not SiLU."""
     embedding_scale: float
-    query_scale: float
-    """Of queries, beside attention's 1 / √d."""
+    query_scales: tuple[float, ...]
+    """Of queries in each layer, beside attention's 1 / √d."""
     residual_scale: float
     """Of what attention and FFN add to the residual state."""
     logits_scale: float
@@ -182,6 +190,8 @@ class LlamaConfig:
 class DecoderLayer:
     window: int
     """The positions that a token sees, its own included."""
+    query_scale: float
+    """Of queries, beside attention's 1 / √d."""
     rope: int
     """Which of the model's frequencies it has."""
     attention_norm: Tensor | None
@@ -203,9 +213,9 @@ class DecoderLayer:
     bias: Tensor | None
     """float32 [(H + 2·KV)·d], where the model has one for q, k and v."""
     q_norm: Tensor | None
-    """float32 [d], where the model has one."""
+    """float32 [d], or [H·d] of all heads, where the model has one."""
     k_norm: Tensor | None
-    """float32 [d], where the model has one."""
+    """float32 [d], or [KV·d], where the model has one."""
 
     @property
     def matrices(self) -> tuple[BlockLinear, ...]:
@@ -277,6 +287,8 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
     head_dim = config.get("head_dim") or width // heads
     asked = config.get("query_pre_attn_scalar") or head_dim
     scale = config.get("attention_multiplier") or asked**-0.5
+    of_queries = 1.0 if scale == head_dim**-0.5 else scale * math.sqrt(head_dim)
+    ropes = rope_of_layers(config)
     root = math.sqrt(width) if family.scales_embedding else 1.0
     slides = {"sliding_attention": config.get("sliding_window") or UNLIMITED}
     return LlamaConfig(
@@ -289,10 +301,11 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
         epsilon=config["rms_norm_eps"],
         is_gelu=_activation(config) != "silu",
         embedding_scale=config.get("embedding_multiplier") or root,
-        query_scale=1.0 if scale == head_dim**-0.5 else scale * math.sqrt(head_dim),
+        # what is a factor of queries and of keys is its square of their products
+        query_scales=tuple(of_queries * attention_factor(each) ** 2 for each in ropes),
         residual_scale=config.get("residual_multiplier") or 1.0,
         logits_scale=1 / (config.get("logits_scaling") or 1.0),
-        norms_all_heads=False,
+        norms_all_heads=family.norms_all_heads,
         windows=tuple(slides.get(kind, UNLIMITED) for kind in layer_types(config)),
     )
 
@@ -437,10 +450,11 @@ def _read_layer(
         weights = of_shape(floats(names[name]), width)
         return (weights + naming.norm_offset) * math.sqrt(width)
 
-    def head_norm(name: str) -> Tensor | None:
+    def head_norm(name: str, heads: int) -> Tensor | None:
         if f"{before}{names[name]}" not in source:
             return None
-        return floats(names[name])[order(1)] + naming.norm_offset
+        every = order(heads if shape.norms_all_heads else 1)
+        return floats(names[name])[every] + naming.norm_offset
 
     # 1) matrices; rows of q and k are put so that RoPE pairs lie side by side, which
     # the kernels turn by one product of complex numbers
@@ -456,6 +470,7 @@ def _read_layer(
     # 3) norms, in float32; those of heads are permuted as a head is
     return DecoderLayer(
         window=shape.windows[index],
+        query_scale=shape.query_scales[index],
         rope=rope,
         attention_norm=norm("attention_norm"),
         attention_post_norm=norm("attention_post_norm"),
@@ -468,6 +483,6 @@ def _read_layer(
         ),
         down=source.linear([part("down", width, shape.ffn)]),
         bias=bias,
-        q_norm=head_norm("q_norm"),
-        k_norm=head_norm("k_norm"),
+        q_norm=head_norm("q_norm", shape.heads),
+        k_norm=head_norm("k_norm", shape.kv_heads),
     )

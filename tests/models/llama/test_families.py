@@ -18,6 +18,7 @@ from lmtui.kernels import compiler
 from lmtui.models import hardware
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
+from tests.engine.backends.llama_cpu import lean
 from tests.models import learned, tiny
 
 pytestmark = [
@@ -45,6 +46,17 @@ def granite_fields(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
 
 
+def olmo3_fields(writer: gguf.GGUFWriter, config: Any) -> None:
+    writer.add_sliding_window(config.sliding_window)
+    slides = [kind == "sliding_attention" for kind in config.layer_types]
+    writer.add_sliding_window_pattern(slides)
+    rope = config.rope_parameters["full_attention"]
+    writer.add_rope_freq_base(rope["rope_theta"])
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(rope["factor"])
+    writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+
+
 @dataclass(frozen=True)
 class Kind:
     """A family's random model, and how llama.cpp's converter writes it."""
@@ -65,6 +77,18 @@ KINDS = {
         "gemma3",
         gemma3_fields,
         norm_offset=1,
+    ),
+    "olmo2": Kind({}, "olmo2"),
+    "olmo3": Kind(
+        {
+            **{"num_hidden_layers": 5, "sliding_window": 24, "initializer_range": 0.1},
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+                "full_attention": lean.YARN,
+            },
+        },
+        "olmo2",
+        olmo3_fields,
     ),
     "smollm3": Kind(
         {"num_hidden_layers": 4, "tie_word_embeddings": True},

@@ -327,7 +327,7 @@ class ForwardPass:
             self._apply_norm(self._q, layer.q_norm)
             self._apply_norm(self._k, layer.k_norm)
         self._pairs.mul_(self._rotary[layer.rope])
-        self._q.mul_(self._shape.query_scale)
+        self._q.mul_(layer.query_scale)
 
     def run_fused_block(self, fused: FusedLayer, attended: Tensor) -> None:
         """Run a fused block: from one layer's attention output `attended` [m, H·d] to

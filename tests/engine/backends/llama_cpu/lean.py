@@ -52,6 +52,12 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10_000.0,
+    "factor": 8.0,
+    "original_max_position_embeddings": 64,
+}
 KINDS: dict[str, dict[str, Any]] = {
     "llama": {},
     "llama tied": {"tie_word_embeddings": True, "num_key_value_heads": 4},
@@ -66,6 +72,15 @@ KINDS: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
     },
     "smollm3": {"no_rope_layers": [1, 0, 1], "pad_token_id": None},
+    "olmo2": {},
+    "olmo3": {
+        "sliding_window": 24,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+            "full_attention": YARN,
+        },
+    },
     "granite": {
         **{"embedding_multiplier": 3.0, "residual_multiplier": 0.7},
         **{"attention_multiplier": 0.4, "logits_scaling": 1.5},

@@ -194,7 +194,7 @@ def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
         ({"layer_types": ["chunked_attention"]}, "look back"),
         ({"use_bidirectional_attention": True}, "layers lack"),
         ({"attn_logit_softcapping": 50.0}, "layers lack"),
-        ({"rope_parameters": {"rope_type": "yarn"}}, "unusual"),
+        ({"rope_parameters": {"rope_type": "longrope"}}, "unusual"),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "unusual"),
         ({"hidden_act": "gelu"}, "layers lack"),
         ({"mlp_bias": True}, "layers lack"),
