@@ -74,9 +74,11 @@ def attention_factor(parameters: Mapping[str, Any]) -> float:
         return 1.0
     if (known := parameters.get("attention_factor")) is not None:
         return float(known)
-    factor, all_dim = parameters["factor"], parameters.get("mscale_all_dim")
-    scale = parameters.get("mscale") if all_dim else None
+    factor, all_dim = parameters["factor"], parameters.get("mscale_all_dim") or 0
+    scale = parameters.get("mscale") or 0
     if factor <= 1:
         return 1.0
-    below = 0.1 * all_dim * math.log(factor) + 1 if scale else 1.0
-    return (0.1 * (scale or 1) * math.log(factor) + 1) / below
+    if not (scale and all_dim):
+        scale, all_dim = 1, 0
+    above, below = (0.1 * each * math.log(factor) + 1 for each in (scale, all_dim))
+    return float(above / below)

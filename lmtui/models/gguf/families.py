@@ -213,6 +213,12 @@ def _gemma(fields: GgufFields) -> dict[str, Any]:
     return {"hidden_act": "gelu_pytorch_tanh"}
 
 
+def _smollm3(fields: GgufFields) -> dict[str, Any]:
+    # No field says so: each fourth layer has no RoPE.
+    layers = range(1, int(fields["block_count"]) + 1)
+    return {"no_rope_layers": [int(index % 4 != 0) for index in layers]}
+
+
 def _granite(fields: GgufFields) -> dict[str, Any]:
     if fields.get("rope.scaling.finetuned", True):
         return {}
@@ -276,7 +282,7 @@ FAMILIES = {
     "gemma4": GgufFamily("gemma4_text", _gemma4, _CAPS),
     "phi3": GgufFamily("phi3", _phi3),
     "granite": GgufFamily("granite", _granite, _SCALES, interleaved=True),
-    "smollm3": GgufFamily("smollm3", interleaved=True),
+    "smollm3": GgufFamily("smollm3", _smollm3, interleaved=True),
     "mistral3": GgufFamily("ministral3", _mistral3, interleaved=True),
     "olmo2": GgufFamily("olmo2", _olmo2),
 }
