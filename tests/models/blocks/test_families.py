@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import gguf
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Prompt, SamplingSettings
@@ -382,3 +383,16 @@ def test_tensor_without_a_place_is_refused_by_its_name(tmp_path: Path) -> None:
     file = written.write(model, "qwen3", tmp_path / "it.gguf", "F32", fields)
     with pytest.raises(LmtuiError, match=r"no place for the tensor blk\.1\.attn_sinks"):
         load(str(file), device="cpu", quantize="none")
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    "name", ["llama", "qwen2", "qwen3", "qwen3.5, 4 value heads", "gemma2", "lfm2"]
+)
+def test_transformers_reads_the_same_weights(name: str, tmp_path: Path) -> None:
+    """Its own configuration of a file lacks sizes that random models change."""
+    model, file = made(name, tmp_path, "Q8_0")
+    theirs = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, config=model.config, dtype=torch.float32
+    )
+    assert (found(file, "none") - wanted(theirs.eval())).abs().max() < 2e-5
