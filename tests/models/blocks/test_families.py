@@ -387,7 +387,17 @@ def test_tensor_without_a_place_is_refused_by_its_name(tmp_path: Path) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize(
-    "name", ["llama", "qwen2", "qwen3", "qwen3.5, 4 value heads", "gemma2", "lfm2"]
+    "name",
+    [
+        "llama",
+        "qwen2",
+        "qwen3",
+        "qwen3.5, 4 value heads",
+        "gemma2",
+        "gemma3",
+        "phi3",
+        "lfm2",
+    ],
 )
 def test_transformers_reads_the_same_weights(name: str, tmp_path: Path) -> None:
     """Its own configuration of a file lacks sizes that random models change."""
