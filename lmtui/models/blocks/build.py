@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lmtui.errors import LmtuiError
 from lmtui.kernels.gguf_matmul import (
     FORMATS,
     BlockMatrix,
@@ -41,6 +42,9 @@ _BLOCK = 32  # the columns of which rows of blocks are multiples
 _UNUSED = re.compile(r"^rope_f|\.rope_f|\.attn_(k|v|k_norm)\.weight$")
 """Tensors that no parameter takes: RoPE's factors are in the configuration, and layers
 may share the keys and values of others."""
+
+_REFUSED = ("MXFP4", "NVFP4", "TQ1_0", "TQ2_0")
+"""Types of weights for a few models, which would only run unpacked."""
 
 
 class Weights(Enum):
@@ -77,9 +81,17 @@ def build(
     configuration of transformers, `what` is done meanwhile.
 
     Raises:
+        LmtuiError: a type of its weights is not supported.
         ValueError: the file lacks a tensor, has one too many, or one has another
             shape.
     """
+    for tensor in header.tensors:
+        if tensor.type in _REFUSED:
+            raise LmtuiError(
+                f"weights of the type {tensor.type} are not supported",
+                f"{header.path}: {tensor.name} is of this type",
+                "Use a file of the type Q4_K_M or Q8_0 of the same model.",
+            )
     # Imported here: most errors come before.
     from accelerate import init_empty_weights  # type: ignore[import-untyped]
     from transformers import AutoModelForCausalLM

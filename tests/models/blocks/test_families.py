@@ -406,3 +406,10 @@ def test_transformers_reads_the_same_weights(name: str, tmp_path: Path) -> None:
         file.parent, gguf_file=file.name, config=model.config, dtype=torch.float32
     )
     assert (found(file, "none") - wanted(theirs.eval())).abs().max() < 2e-5
+
+
+def test_type_that_would_only_run_unpacked_is_refused(tmp_path: Path) -> None:
+    model = written.random_model("qwen3", head_dim=64, hidden_size=256)
+    file = written.write(model, "qwen3", tmp_path / "it.gguf", "TQ2_0", rope)
+    with pytest.raises(LmtuiError, match="of the type TQ2_0 are not supported"):
+        load(str(file), device="cpu", quantize="none")
