@@ -90,6 +90,25 @@ def test_fused_block_gives_the_logits_of_single_operations(
     assert abs(apart(single, found)) < 1e-5
 
 
+@pytest.mark.parametrize("kind", lean.KINDS)
+def test_fused_block_of_many_tokens_gives_the_logits_of_single_operations(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = lean.gguf_kernel()
+    if kernel._gemm is None:
+        pytest.skip("this processor has no products of many inputs")
+    monkeypatch.setattr(kernel, "has_gemm", True)  # also beside AMX
+    weights = lean.blocks(kind, "Q8_0").decoder.weights
+    backend = LlamaCpuBackend(weights)
+    rounds = weights.layers[0].qkv.rounds
+    monkeypatch.setattr(kernel, "gemm_rounds", rounds)
+    assert all(layer.takes(len(IDS)) for layer in backend.decoder._fused)
+    found = backend.logits(IDS, keep=len(IDS)).double().log_softmax(-1)
+    monkeypatch.setattr(FusedLayer, "takes", lambda layer, tokens: False)
+    single = backend.logits(IDS, keep=len(IDS)).double().log_softmax(-1)
+    assert abs(apart(single, found)) < (1e-3 if rounds else 1e-5)
+
+
 @pytest.mark.parametrize("attends", [False, True])
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3_text"])
 def test_fused_block_turns_every_row_by_its_own_position(
