@@ -48,6 +48,7 @@ from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.page_cache import read_ahead
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.rope import frequencies
+from lmtui.models.source import short_label
 
 SHORT = 0.2  # seconds of compilation that need not be told
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
@@ -110,6 +111,7 @@ def load_mapped(
         NotSupported: the Llama backend can't run the model.
         LmtuiError: it can't be read.
     """
+    short = short_label(name)
     digest = model_digest(weights.checkpoint.path, on_progress)
     folder = cache.folder_of(digest, weights.kind)
     # 1) kernels, and what the files lack: configuration, tokenizer, rounded weights
@@ -126,11 +128,11 @@ def load_mapped(
 
         def require_compiled() -> None:
             if not wait([compiling], SHORT).done:
-                on_progress(Progress(f"compiling kernels for {name}, once"))
+                on_progress(Progress(f"compiling kernels for {short}, once"))
             compiling.result()
 
         def convert() -> None:
-            on_progress(Progress(f"{weights.doing} {name}, once"))
+            on_progress(Progress(f"{weights.doing} {short}, once"))
             cache.convert(name, weights.checkpoint, folder, write)
 
         if not cache.is_complete(folder):
