@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -24,7 +25,7 @@ from lmtui.kernels.gguf_matmul import (
     StackedMatrix,
 )
 from lmtui.models import hardware
-from lmtui.models.blocks.modules import GgufEmbedding, GgufLinear
+from lmtui.models.blocks.modules import GgufEmbedding, GgufExperts, GgufLinear
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.parameters import Stored, stored_parameters
 from lmtui.models.gguf.tensors import GgufTensors
@@ -117,7 +118,7 @@ class _Filling:
 
     def _require_all_used(self, layers: int) -> None:
         """Refuse a file with weights for which the model has no place."""
-        used = {each.tensor for each in self._stored.values()}
+        used = {n for each in self._stored.values() for n in (each.tensor, each.second)}
         for name in sorted(self._shapes.keys() - used):
             block = re.match(r"blk\.(\d+)\.", name)
             further = block and int(block[1]) >= layers  # it guesses further tokens
@@ -139,9 +140,12 @@ class _Filling:
         modules = dict(self._model.named_modules())
         held: dict[str, Tensor] = {}
         for done, (name, module) in enumerate(modules.items()):
-            on_progress(Progress(what, done, len(modules), unit="modules"))
+            on_progress(Progress(what, done, len(modules), unit="parts"))
             stored = self._stored.get(f"{name}.weight")
-            if stored and (ours := self._in_blocks(name, module, stored)):
+            ours = self._experts(name, module)
+            if ours is None and stored is not None:
+                ours = self._in_blocks(name, module, stored)
+            if ours is not None:
                 self._model.set_submodule(name, ours)
                 continue
             self._read(name, module, held)
@@ -156,38 +160,70 @@ class _Filling:
     ) -> nn.Module | None:
         """Return what takes the place of a module and leaves its weights in the file;
         None where they are held."""
-        kind, kernel = self._types[stored.tensor], self._placement.kernel
-        rows, *others = self._shapes[stored.tensor]
+        if not isinstance(module, nn.Linear | nn.Embedding):
+            return None
+        blocks = self._blocks(stored.tensor)
+        if not blocks:
+            return None
+        of_shape(module.weight, blocks[0].rows, blocks[0].columns)
+        kernel, exact = self._kernel, self._placement.weights is Weights.PER_PRODUCT
+        if isinstance(module, nn.Embedding):
+            scale = getattr(module, "embed_scale", 1.0)
+            return GgufEmbedding(BlockRows(blocks[0], kernel), float(scale))
+        bias = self._values(f"{name}.bias") if module.bias is not None else None
+        product: BlockLinear | BlockHead = self._linear(blocks[:1], stored.rows)
+        if module is self._model.get_output_embeddings() and not exact:
+            product = BlockHead(BlockRows(blocks[0], kernel), kernel)
+        return GgufLinear(product, bias, stored.columns)
+
+    def _experts(self, name: str, module: nn.Module) -> nn.Module | None:
+        """Return what takes the place of the experts of a layer, as `_in_blocks` does;
+        None also where a module is none."""
+        both = [self._stored.get(f"{name}.{each}_proj") for each in ("gate_up", "down")]
+        if not name.endswith(".experts") or None in both:
+            return None
+        names = [n for each in both if each for n in (each.tensor, each.second) if n]
+        gates, ups, downs = (self._blocks(each) for each in names)
+        if not (gates and ups and downs):
+            return None
+        experts = [
+            (self._linear([gate, up]), self._linear([down]))
+            for gate, up, down in zip(gates, ups, downs, strict=True)
+        ]
+        activation: Any = module.act_fn
+        return GgufExperts(experts, activation)
+
+    @property
+    def _kernel(self) -> GgufMatmulKernel:
+        assert self._placement.kernel is not None
+        return self._placement.kernel
+
+    def _blocks(self, tensor: str) -> list[BlockMatrix]:
+        """Return the matrices of a tensor as they lie in the file: one, or one for each
+        expert; none where they are held."""
+        kind = self._types[tensor]
+        *experts, rows, columns = 1, *self._shapes[tensor]
         if (
-            kernel is None
+            self._placement.kernel is None
             or self._placement.weights is Weights.IN_MEMORY
             or kind not in FORMATS
             or kind == "F32"  # small, or what others are to be compared with
-            or len(others) != 1
-            or others[0] % _BLOCK
+            or len(self._shapes[tensor]) < 2
+            or columns % _BLOCK
         ):
-            return None
-        block = BlockMatrix(
-            self._tensors.blocks(stored.tensor)[0].view(rows, -1), others[0], kind
-        )
-        if isinstance(module, nn.Embedding):
-            scale = getattr(module, "embed_scale", 1.0)
-            of_shape(module.weight, rows, *others)
-            return GgufEmbedding(BlockRows(block, kernel), float(scale))
-        if not isinstance(module, nn.Linear):
-            return None
-        of_shape(module.weight, rows, *others)
-        bias = self._values(f"{name}.bias") if module.bias is not None else None
+            return []
+        data = self._tensors.blocks(tensor)[0].view(math.prod(experts), rows, -1)
+        return [BlockMatrix(each, columns, kind) for each in data]
+
+    def _linear(
+        self, blocks: Sequence[BlockMatrix], order: Tensor | None = None
+    ) -> BlockLinear:
+        # Rounding wider weights to bfloat16 would lose bits of each.
+        wide = any(block.format == "F16" for block in blocks)
+        rounds = hardware.fast_at_bfloat16(self._placement.device) and not wide
         exact = self._placement.weights is Weights.PER_PRODUCT
-        product: BlockLinear | BlockHead
-        if module is self._model.get_output_embeddings() and not exact:
-            product = BlockHead(BlockRows(block, kernel), kernel)
-        else:
-            # Rounding wider weights to bfloat16 would lose bits of each.
-            rounds = hardware.fast_at_bfloat16(self._placement.device) and kind != "F16"
-            linear = ExactLinear if exact else BlockLinear
-            product = linear(StackedMatrix((block,), stored.rows), kernel, rounds)
-        return GgufLinear(product, bias, stored.columns)
+        kind = ExactLinear if exact else BlockLinear
+        return kind(StackedMatrix(tuple(blocks), order), self._kernel, rounds)
 
     def _read(self, name: str, module: nn.Module, held: dict[str, Tensor]) -> None:
         """Read a module's own parameters, and buffers of the file; `held` are those
@@ -200,16 +236,18 @@ class _Filling:
                 held[stored.tensor] = self._values(before + own).to(
                     self._placement.device, self._placement.dtype
                 )
-            values = held[stored.tensor].view(parameter.shape)
+            values = _shaped(held[stored.tensor], parameter.shape)
             setattr(module, own, nn.Parameter(values, requires_grad=False))
         for own, buffer in module.named_buffers(recurse=False):
             if before + own in self._stored:
-                buffer.copy_(self._values(before + own).view(buffer.shape))
+                buffer.copy_(_shaped(self._values(before + own), buffer.shape))
 
     def _values(self, name: str) -> Tensor:
         """Return a parameter's values, float32 [N, K] or of fewer dimensions."""
         stored = self._stored[name]
         values = self._unpacked(stored.tensor)
+        if stored.second:
+            values = torch.cat([values, self._unpacked(stored.second)], 1)
         if stored.rows is not None:
             values = values[stored.rows]
         if stored.columns is not None:
@@ -225,3 +263,12 @@ class _Filling:
         data = self._tensors.blocks(tensor)[0].view(count, -1)
         matrix = StackedMatrix((BlockMatrix(data, columns, kind),))
         return kernel.tile(matrix, 0, count, torch.float32).view(*rows, columns)
+
+
+def _shaped(values: Tensor, shape: torch.Size) -> Tensor:
+    """Return values in a shape that may have dimensions of 1 which files leave out."""
+    if [n for n in values.shape if n > 1] != [n for n in shape if n > 1]:
+        raise ValueError(
+            f"a tensor of {tuple(values.shape)} should be of {tuple(shape)}"
+        )
+    return values.view(shape)

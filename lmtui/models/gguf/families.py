@@ -255,6 +255,31 @@ def _olmo2(fields: GgufFields) -> dict[str, Any]:
     }
 
 
+def _mixture(fields: GgufFields) -> dict[str, Any]:
+    return {
+        "num_experts": fields["expert_count"],
+        "num_experts_per_tok": fields["expert_used_count"],
+        "moe_intermediate_size": fields.get("expert_feed_forward_length"),
+        "norm_topk_prob": True,  # as llama.cpp runs them
+    }
+
+
+def _qwen35moe(fields: GgufFields) -> dict[str, Any]:
+    shared = fields["expert_shared_feed_forward_length"]
+    return {
+        **{"intermediate_size": shared, "shared_expert_intermediate_size": shared},
+        **_qwen35(fields),
+        **_mixture(fields),
+    }
+
+
+def _granitemoe(fields: GgufFields) -> dict[str, Any]:
+    return _granite(fields) | {
+        "num_local_experts": fields["expert_count"],
+        "num_experts_per_tok": fields["expert_used_count"],
+    }
+
+
 _CAPS = {
     "final_logit_softcapping": "final_logit_softcapping",
     "attn_logit_softcapping": "attn_logit_softcapping",
@@ -281,6 +306,23 @@ FAMILIES = {
     "gemma3": GgufFamily("gemma3_text", _gemma3, _CAPS, offset_norms=r"norm\.weight$"),
     "gemma4": GgufFamily("gemma4_text", _gemma4, _CAPS),
     "phi3": GgufFamily("phi3", _phi3),
+    "granitemoe": GgufFamily(
+        "granitemoe",
+        _granitemoe,
+        _SCALES,
+        interleaved=True,
+        names={
+            "block_sparse_moe.router.weight": "ffn_gate_inp.weight",
+            "block_sparse_moe.experts.down_proj": "ffn_down_exps.weight",
+        },
+    ),
+    "qwen3moe": GgufFamily("qwen3_moe", _mixture),
+    "qwen35moe": GgufFamily(
+        "qwen3_5_moe_text",
+        _qwen35moe,
+        offset_norms=r"(?<!linear_attn\.)norm\.weight$",
+        names={"linear_attn.dt_bias": "ssm_dt.bias"},
+    ),
     "granite": GgufFamily("granite", _granite, _SCALES, interleaved=True),
     "smollm3": GgufFamily("smollm3", _smollm3, interleaved=True),
     "mistral3": GgufFamily("ministral3", _mistral3, interleaved=True),

@@ -18,6 +18,7 @@ from lmtui.models.gguf.families import GgufFamily, family_of
 from lmtui.models.gguf.header import GgufHeader
 
 _LAYER = re.compile(r".*?\.(\d+)\.(.*)")
+_HALVES = ("gate", "up")
 _ENDS = (".weight", ".bias")
 
 
@@ -26,6 +27,8 @@ class Stored:
     """A parameter in a file."""
 
     tensor: str
+    second: str = ""
+    """A tensor whose rows come behind those of each expert of the first."""
     rows: Tensor | None = None
     """int64 [N]: the file's row of each row; None for the file's order."""
     columns: Tensor | None = None
@@ -44,12 +47,17 @@ def stored_parameters(
     known = _tensor_names(header, text.num_hidden_layers)
     orders = list(_orders(text, family))
     for name in names:
+        if name.endswith(".experts.gate_up_proj") and (place := _LAYER.fullmatch(name)):
+            gate, up = (f"blk.{place[1]}.ffn_{each}_exps.weight" for each in _HALVES)
+            if gate in header.shapes:
+                stored[name] = Stored(gate, up)
+            continue
         found = [each for each in known(name, family.names) if each in header.shapes]
         if not found:
             continue
         found_orders = ((r, c) for at, r, c in orders if re.search(at, name))
         rows, columns = next(found_orders, (None, None))
-        stored[name] = Stored(found[0], rows, columns, _change(name, family))
+        stored[name] = Stored(found[0], "", rows, columns, _change(name, family))
     return stored
 
 

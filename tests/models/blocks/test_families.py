@@ -129,6 +129,25 @@ def olmo3(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_sliding_window_pattern(slides)
 
 
+def mixture(writer: gguf.GGUFWriter, config: Any) -> None:
+    rope(writer, config)
+    writer.add_expert_count(4)
+    writer.add_expert_used_count(2)
+    writer.add_expert_feed_forward_length(config.moe_intermediate_size)
+
+
+def qwen35moe(writer: gguf.GGUFWriter, config: Any) -> None:
+    qwen35(writer, config)
+    mixture(writer, config)
+    writer.add_expert_shared_feed_forward_length(64)
+
+
+def granitemoe(writer: gguf.GGUFWriter, config: Any) -> None:
+    granite(writer, config)
+    writer.add_expert_count(4)
+    writer.add_expert_used_count(2)
+
+
 class Family(NamedTuple):
     kind: str
     architecture: str
@@ -147,6 +166,10 @@ _DELTA = {
     "linear_num_key_heads": 2,
     "linear_key_head_dim": 32,
     "linear_value_head_dim": 32,
+}
+_EXPERTS = {
+    **{"head_dim": 32, "num_experts": 4, "num_experts_per_tok": 2},
+    **{"moe_intermediate_size": 64, "norm_topk_prob": True},
 }
 _GEMMA = {
     "tie_word_embeddings": True,
@@ -209,6 +232,23 @@ FAMILIES = {
         lfm2,
     ),
     "phi3": Family("phi3", "phi3", {}, rope),
+    "qwen3, mixture": Family("qwen3_moe", "qwen3moe", _EXPERTS, mixture),
+    "qwen3.5, mixture": Family(
+        "qwen3_5_moe_text",
+        "qwen35moe",
+        _DELTA
+        | _EXPERTS
+        | {"linear_num_value_heads": 4, "shared_expert_intermediate_size": 64},
+        qwen35moe,
+        lambda name: is_norm(name) and "linear_attn" not in name,
+    ),
+    "granite, mixture": Family(
+        "granitemoe",
+        "granitemoe",
+        _SCALES | {"num_local_experts": 4, "num_experts_per_tok": 2},
+        granitemoe,
+        interleaved=True,
+    ),
     "gemma": Family(
         *("gemma", "gemma", {"tie_word_embeddings": True, "head_dim": 32}),
         *(rope, is_norm),

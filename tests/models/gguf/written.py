@@ -85,6 +85,11 @@ def write(
     for name, weights in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
+        if name.endswith("experts.gate_up_proj"):
+            for each, part in zip(("gate", "up"), weights.chunk(2, 1), strict=True):
+                at = f"blk.{name.split('.')[2]}.ffn_{each}_exps.weight"
+                _add(writer, at, part.numpy(), kind)
+            continue
         at = _name(name, architecture, config)
         if weights.is_meta:
             shape = len(weights), *weights.shape[-1:][: weights.ndim - 1]
@@ -101,6 +106,9 @@ def _name(name: str, architecture: str, config: Any) -> str:
     table = gguf.get_tensor_name_map(kinds[architecture], config.num_hidden_layers)
     if name.endswith("dt_bias"):
         return f"blk.{name.split('.')[2]}.ssm_dt.bias"
+    for theirs, ours in (("router", "ffn_gate_inp"), ("down_proj", "ffn_down_exps")):
+        if f"block_sparse_moe.experts.{theirs}" in name or f"moe.{theirs}." in name:
+            return f"blk.{name.split('.')[2]}.{ours}.weight"
     end = next((end for end in (".weight", ".bias") if name.endswith(end)), "")
     found = table.get_name(name.removesuffix(end))
     assert found, name
