@@ -123,8 +123,9 @@ class _Block(ctypes.Structure):
         ("width", ctypes.c_long),
         ("ffn", ctypes.c_long),
         ("heads", Heads),
-        *((n, ctypes.c_float) for n in ("epsilon", "query_scale", "residual_scale")),
-        *((n, ctypes.c_long) for n in ("is_gelu", "norms_all_heads", "window", "rope")),
+        *((n, ctypes.c_float) for n in ("epsilon", "residual_scale")),
+        *((n, ctypes.c_long) for n in ("is_gelu", "norms_all_heads", "window")),
+        *((n, ctypes.c_long) for n in ("q_rope", "k_rope")),
         *((name, ctypes.c_void_p) for name in ("ffn_norm", "attention_norm")),
         *((name, ctypes.c_void_p) for name in ("attention_post_norm", "ffn_post_norm")),
         *((name, ctypes.c_void_p) for name in ("bias", "q_norm", "k_norm")),
@@ -193,8 +194,6 @@ class BlockWeights:
     kv_heads: int
     head_dim: int
     epsilon: float
-    query_scale: float
-    """Of queries of the next layer, beside attention's 1 / √d."""
     residual_scale: float
     """Of what attention and FFN add to the residual state."""
     is_gelu: bool
@@ -203,8 +202,10 @@ class BlockWeights:
     """Whether `q_norm` and `k_norm` act on all heads at once."""
     window: int
     """The positions that a token sees, its own included."""
-    rope: int
-    """The next layer's table of RoPE."""
+    q_rope: int
+    """The next layer's table of RoPE for queries."""
+    k_rope: int
+    """The same for keys."""
     ffn_norm: Tensor | None
     """float32 [D]."""
     attention_norm: Tensor | None
@@ -250,8 +251,8 @@ class BlockWeights:
         return _Block(
             *(self.o_proj.rows, self.down.columns),
             *(Heads(self.heads, self.kv_heads, self.head_dim), self.epsilon),
-            *(self.query_scale, self.residual_scale, self.is_gelu),
-            *(self.norms_all_heads, self.window, self.rope),
+            *(self.residual_scale, self.is_gelu, self.norms_all_heads),
+            *(self.window, self.q_rope, self.k_rope),
             *map(_address, norms),
             *(matrix.compiled for matrix in self._matrices),
         )

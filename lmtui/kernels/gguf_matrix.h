@@ -49,12 +49,11 @@ struct Block {
     long width, ffn;  // of vectors
     Heads heads;
     float epsilon;
-    float query_scale;     // of queries of the next layer, beside attention's 1 / √D
     float residual_scale;  // of what attention and FFN add to the residual state
     long is_gelu;          // the FFN's activation is GELU by tanh, not SiLU
     long norms_all_heads;  // q_norm and k_norm act on all heads at once
     long window;           // the keys that a token sees, its own included
-    long rope;             // the next layer's table of RoPE
+    long q_rope, k_rope;   // the next layer's tables of RoPE
     const float *ffn_norm, *attention_norm;  // [width]; the latter of the next layer
     const float *attention_post_norm, *ffn_post_norm;  // [width], of what is added
     const float *bias;                                 // [(H + 2·KV)·D] or null
@@ -79,10 +78,10 @@ static inline void norm_rope(const Block &block, long tokens, long t, const floa
     };
     normed(queries, heads.query, block.q_norm);
     normed(keys, heads.kv, block.k_norm);
-    rope += (block.rope * tokens + t) * width;
-    for (long h = 0; h < heads.query + heads.kv; h++)
-        rope_scaled(queries + h * width, width, rope,
-                    h < heads.query ? block.query_scale : 1);
+    for (long h = 0; h < heads.query + heads.kv; h++) {
+        const long table = h < heads.query ? block.q_rope : block.k_rope;
+        turn(queries + h * width, width, rope + (table * tokens + t) * width);
+    }
 }
 
 // hidden [tokens, width] and rope [tables, tokens, D / 2, 2] -> qkv [tokens, H + 2·KV, D]

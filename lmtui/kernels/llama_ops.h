@@ -52,12 +52,12 @@ static inline void head_norm(float *head, long size, const float *norm, float ep
     for (long k = 0; k < size; k++) head[k] *= by * norm[k];
 }
 
-// RoPE of one query or key head [size], in place, and its product with `scale`. `rope`
-// [size / 2, 2] holds the cosine and sine for each pair of numbers.
-static inline void rope_scaled(float *head, long size, const float *rope, float scale) {
+// RoPE of one query or key head [size], in place. `rope` [size / 2, 2] holds the cosine and
+// sine for each pair of numbers, which may be scaled.
+static inline void turn(float *head, long size, const float *rope) {
     for (long k = 0; k < size; k += 2) {
         const float real = head[k], imaginary = head[k + 1];
-        head[k] = scale * (real * rope[k] - imaginary * rope[k + 1]);
-        head[k + 1] = scale * (real * rope[k + 1] + imaginary * rope[k]);
+        head[k] = real * rope[k] - imaginary * rope[k + 1];
+        head[k + 1] = real * rope[k + 1] + imaginary * rope[k];
     }
 }

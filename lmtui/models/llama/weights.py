@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,6 +123,9 @@ FAMILIES = {
         scales_embedding=True,
     ),
     "granite": Family("GraniteForCausalLM", half_split_rope=False),
+    "ministral3": Family(
+        "Ministral3ForCausalLM", "mistral3", slides=True, half_split_rope=False
+    ),
     "olmo2": Family("Olmo2ForCausalLM", norms=_NORMS_AFTER, norms_all_heads=True),
     "olmo3": Family("Olmo3ForCausalLM", norms=_NORMS_AFTER, norms_all_heads=True),
     "smollm3": Family("SmolLM3ForCausalLM", half_split_rope=False),
@@ -177,6 +180,8 @@ class LlamaConfig:
     embedding_scale: float
     query_scales: tuple[float, ...]
     """Of queries in each layer, beside attention's 1 / √d."""
+    query_growth: tuple[float, float]
+    """β and the context c by which query scales grow: 1 + β·ln(1 + ⌊position / c⌋)."""
     residual_scale: float
     """Of what attention and FFN add to the residual state."""
     logits_scale: float
@@ -190,10 +195,10 @@ class LlamaConfig:
 class DecoderLayer:
     window: int
     """The positions that a token sees, its own included."""
-    query_scale: float
-    """Of queries, beside attention's 1 / √d."""
-    rope: int
-    """Which of the model's frequencies it has."""
+    q_rope: int
+    """Which of the model's tables of RoPE its queries have."""
+    k_rope: int
+    """Which one its keys have."""
     attention_norm: Tensor | None
     """float32 [D], where the model has one; times √D, like those below."""
     attention_post_norm: Tensor | None
@@ -238,6 +243,9 @@ class LlamaWeights:
     lm_head: BlockHead
     frequencies: Tensor
     """float32 [tables, d/2]: RoPE's angle per position for each pair, in radians."""
+    rope_scales: Tensor
+    """float32 [tables, 3]: what each table multiplies by, and its growth, as in
+    `LlamaConfig`."""
 
     @property
     def number_format(self) -> str:
@@ -303,6 +311,7 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
         embedding_scale=config.get("embedding_multiplier") or root,
         # what is a factor of queries and of keys is its square of their products
         query_scales=tuple(of_queries * attention_factor(each) ** 2 for each in ropes),
+        query_growth=_growth(ropes[0]),
         residual_scale=config.get("residual_multiplier") or 1.0,
         logits_scale=1 / (config.get("logits_scaling") or 1.0),
         norms_all_heads=family.norms_all_heads,
@@ -312,6 +321,11 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
 
 def _activation(config: Mapping[str, Any]) -> str | None:
     return config.get("hidden_activation") or config.get("hidden_act")
+
+
+def _growth(rope: Mapping[str, Any]) -> tuple[float, float]:
+    growth = rope.get("llama_4_scaling_beta") or 0.0
+    return growth, rope["original_max_position_embeddings"] if growth else 1.0
 
 
 def layer_types(config: Mapping[str, Any]) -> list[str]:
@@ -402,10 +416,14 @@ def read_weights(
     rows = embedding = source.rows(names["embedding"], vocabulary, width)
     if names["head"] in source:
         rows = source.rows(names["head"], vocabulary, width)
-    tables, ropes = torch.unique(frequencies, dim=0, return_inverse=True)
+    # RoPE's tables [tables, d/2 + 3], those of queries first; equal ones are one table
+    scaled = [[scale, *shape.query_growth] for scale in shape.query_scales]
+    plain = [[1.0, 0.0, 1.0]] * shape.layers
+    every = torch.cat([frequencies.repeat(2, 1), torch.tensor(scaled + plain)], 1)
+    tables, ropes = torch.unique(every, dim=0, return_inverse=True)
     layers = (
-        _read_layer(shape, source, naming, index, int(rope))
-        for index, rope in enumerate(ropes)
+        _read_layer(shape, source, naming, index, each)
+        for index, each in enumerate(ropes.view(2, -1).T.tolist())
     )
     return LlamaWeights(
         shape=shape,
@@ -413,7 +431,8 @@ def read_weights(
         norm=of_shape(source.floats(names["norm"]), width) + naming.norm_offset,
         embedding=embedding,
         lm_head=source.head(rows),
-        frequencies=tables,
+        frequencies=tables[:, :-3],
+        rope_scales=tables[:, -3:],
     )
 
 
@@ -427,7 +446,11 @@ def order_of(heads: int, head_dim: int, *, half_split_rope: bool) -> Tensor:
 
 
 def _read_layer(
-    shape: LlamaConfig, source: BlockMatrices, naming: Naming, index: int, rope: int
+    shape: LlamaConfig,
+    source: BlockMatrices,
+    naming: Naming,
+    index: int,
+    ropes: Sequence[int],
 ) -> DecoderLayer:
     names, width, head_dim = naming.names, shape.width, shape.head_dim
     heads, keys = shape.heads * head_dim, shape.kv_heads * head_dim
@@ -470,8 +493,8 @@ def _read_layer(
     # 3) norms, in float32; those of heads are permuted as a head is
     return DecoderLayer(
         window=shape.windows[index],
-        query_scale=shape.query_scales[index],
-        rope=rope,
+        q_rope=ropes[0],
+        k_rope=ropes[1],
         attention_norm=norm("attention_norm"),
         attention_post_norm=norm("attention_post_norm"),
         ffn_norm=norm("feed_norm"),

@@ -50,7 +50,18 @@ def olmo3_fields(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_sliding_window(config.sliding_window)
     slides = [kind == "sliding_attention" for kind in config.layer_types]
     writer.add_sliding_window_pattern(slides)
-    rope = config.rope_parameters["full_attention"]
+    add_yarn(writer, config.rope_parameters["full_attention"])
+
+
+def ministral3_fields(writer: gguf.GGUFWriter, config: Any) -> None:
+    writer.add_key_length(config.head_dim)
+    rope = config.rope_parameters
+    writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
+    writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
+    add_yarn(writer, rope)
+
+
+def add_yarn(writer: gguf.GGUFWriter, rope: dict[str, Any]) -> None:
     writer.add_rope_freq_base(rope["rope_theta"])
     writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
     writer.add_rope_scaling_factor(rope["factor"])
@@ -77,6 +88,12 @@ KINDS = {
         "gemma3",
         gemma3_fields,
         norm_offset=1,
+    ),
+    "ministral3": Kind(
+        lean.KINDS["ministral3"],
+        "mistral3",
+        ministral3_fields,
+        interleaved=True,
     ),
     "olmo2": Kind({}, "olmo2"),
     "olmo3": Kind(

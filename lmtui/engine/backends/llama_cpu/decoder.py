@@ -223,7 +223,10 @@ class DecoderLayers:
         if end > known:
             positions = torch.arange(max(end, 2 * known)).float()
             angles = positions[:, None] * self.weights.frequencies[:, None]
-            self._rotary = torch.polar(torch.ones_like(angles), angles)
+            scale, growth, context = self.weights.rope_scales.T[:, :, None, None]
+            steps = torch.log1p((positions[:, None] / context).floor())
+            sizes = scale * (1 + growth * steps)  # [tables, P, 1]
+            self._rotary = torch.polar(sizes.expand_as(angles), angles)
         if depths is not None:
             return self._rotary[:, depths + start].unsqueeze(2)
         return self._rotary[:, start:end].unsqueeze(2).contiguous()
@@ -259,8 +262,9 @@ class ForwardPass:
         self._qkv = flat.flatten(1)
         self._q = flat[:, : shape.heads]
         self._k = flat[:, shape.heads : shape.heads + shape.kv_heads]
-        rotated = flat[:, : shape.heads + shape.kv_heads]
-        self._pairs = torch.view_as_complex(rotated.view(m, -1, shape.head_dim // 2, 2))
+        pairs = shape.head_dim // 2, 2
+        self._q_pairs = torch.view_as_complex(self._q.view(m, -1, *pairs))
+        self._k_pairs = torch.view_as_complex(self._k.view(m, -1, *pairs))
         parted = heads.transpose(1, 2)
         self.queries = parted[:, : shape.heads]
         """[n, H, t, d], of the layer that was projected last."""
@@ -326,8 +330,8 @@ class ForwardPass:
         if layer.q_norm is not None and layer.k_norm is not None:
             self._apply_norm(self._q, layer.q_norm)
             self._apply_norm(self._k, layer.k_norm)
-        self._pairs.mul_(self._rotary[layer.rope])
-        self._q.mul_(layer.query_scale)
+        self._q_pairs.mul_(self._rotary[layer.q_rope])
+        self._k_pairs.mul_(self._rotary[layer.k_rope])
 
     def run_fused_block(self, fused: FusedLayer, attended: Tensor) -> None:
         """Run a fused block: from one layer's attention output `attended` [m, H·d] to

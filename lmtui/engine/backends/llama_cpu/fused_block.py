@@ -32,8 +32,8 @@ class FusedLayer:
         linears = layer.o_proj, layer.gate_up, layer.down, following.qkv
         weights = BlockWeights(
             *(shape.heads, shape.kv_heads, shape.head_dim, shape.epsilon),
-            *(following.query_scale, shape.residual_scale, shape.is_gelu),
-            *(shape.norms_all_heads, layer.window, following.rope),
+            *(shape.residual_scale, shape.is_gelu, shape.norms_all_heads),
+            *(layer.window, following.q_rope, following.k_rope),
             *(layer.ffn_norm, following.attention_norm),
             *(layer.attention_post_norm, layer.ffn_post_norm),
             *(following.bias, following.q_norm, following.k_norm),

@@ -56,7 +56,7 @@ YARN = {
     "rope_type": "yarn",
     "rope_theta": 10_000.0,
     "factor": 8.0,
-    "original_max_position_embeddings": 64,
+    "original_max_position_embeddings": 32,
 }
 KINDS: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -72,6 +72,11 @@ KINDS: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
     },
     "smollm3": {"no_rope_layers": [1, 0, 1], "pad_token_id": None},
+    "ministral3": {
+        "head_dim": 16,
+        "rope_parameters": YARN
+        | {"llama_4_scaling_beta": 0.5, "mscale": 1.0, "mscale_all_dim": 1.0},
+    },
     "olmo2": {},
     "olmo3": {
         "sliding_window": 24,
