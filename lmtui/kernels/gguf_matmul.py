@@ -118,19 +118,44 @@ class Heads(ctypes.Structure):
     )
 
 
-class _Block(ctypes.Structure):
+class Block(ctypes.Structure):
+    """The weights between the attention of a Llama layer and that of the next, which
+    may not outlive their tensors. D is the model's width, H and KV its query and key
+    heads, d the width of a head. Norms of D numbers contain the factor √D; they are
+    None where a model has none."""
+
     _fields_ = (
-        ("width", ctypes.c_long),
+        ("width", ctypes.c_long),  # D
         ("ffn", ctypes.c_long),
         ("heads", Heads),
-        *((n, ctypes.c_float) for n in ("epsilon", "residual_scale")),
-        *((n, ctypes.c_long) for n in ("is_gelu", "norms_all_heads", "window")),
-        *((n, ctypes.c_long) for n in ("q_rope", "k_rope")),
-        *((name, ctypes.c_void_p) for name in ("ffn_norm", "attention_norm")),
-        *((name, ctypes.c_void_p) for name in ("attention_post_norm", "ffn_post_norm")),
-        *((name, ctypes.c_void_p) for name in ("bias", "q_norm", "k_norm")),
+        ("epsilon", ctypes.c_float),
+        ("residual_scale", ctypes.c_float),  # of what attention and FFN add
+        ("is_gelu", ctypes.c_long),  # the activation is GELU by tanh, not SiLU
+        ("norms_all_heads", ctypes.c_long),  # q_norm and k_norm act on all at once
+        ("window", ctypes.c_long),  # the positions that a token sees, its own included
+        ("q_rope", ctypes.c_long),  # the next layer's table of RoPE for queries
+        ("k_rope", ctypes.c_long),  # and for keys
+        ("ffn_norm", ctypes.c_void_p),  # [D]
+        ("attention_norm", ctypes.c_void_p),  # [D], of the next layer
+        ("attention_post_norm", ctypes.c_void_p),  # [D], of what attention adds
+        ("ffn_post_norm", ctypes.c_void_p),  # [D], of what the FFN adds
+        ("bias", ctypes.c_void_p),  # [(H + 2·KV)·d], of the next layer
+        ("q_norm", ctypes.c_void_p),  # [d] or [H·d], of the next layer
+        ("k_norm", ctypes.c_void_p),  # [d] or [KV·d], of the next layer
         *((name, _Matrix) for name in ("o_proj", "gate_up", "down", "qkv")),
     )
+
+    @property
+    def qkv_heads(self) -> int:
+        """H + 2·KV."""
+        heads: int = self.heads.query + 2 * self.heads.kv
+        return heads
+
+    @property
+    def numel(self) -> int:
+        """The number of weights."""
+        matrices = self.o_proj, self.gate_up, self.down, self.qkv
+        return sum(matrix.rows * matrix.columns for matrix in matrices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,85 +205,12 @@ class StackedMatrix:
         parts = (_Rows * len(self.parts))(*(part.compiled() for part in self.parts))
         sizes = len(parts), self.rows, self.columns
         rank = len(self.lora[0]) if self.lora else 0
-        lora = map(_address, self.lora or (None, None))
-        return _Matrix(parts, *sizes, _address(self.order), rank, *lora)
+        lora = map(address_of, self.lora or (None, None))
+        return _Matrix(parts, *sizes, address_of(self.order), rank, *lora)
 
 
-@dataclass(frozen=True)
-class BlockWeights:
-    """The weights between the attention of a Llama layer and that of the next. D is the
-    model's width, H and KV its query and key heads, d the width of a head. Norms that
-    act on D numbers contain the factor √D; they are None where a model has none."""
-
-    heads: int
-    kv_heads: int
-    head_dim: int
-    epsilon: float
-    residual_scale: float
-    """Of what attention and FFN add to the residual state."""
-    is_gelu: bool
-    """Whether the FFN's activation is GELU by tanh, and not SiLU."""
-    norms_all_heads: bool
-    """Whether `q_norm` and `k_norm` act on all heads at once."""
-    window: int
-    """The positions that a token sees, its own included."""
-    q_rope: int
-    """The next layer's table of RoPE for queries."""
-    k_rope: int
-    """The same for keys."""
-    ffn_norm: Tensor | None
-    """float32 [D]."""
-    attention_norm: Tensor | None
-    """float32 [D], of the next layer."""
-    attention_post_norm: Tensor | None
-    """float32 [D], of what attention adds to the residual state."""
-    ffn_post_norm: Tensor | None
-    """float32 [D], of what the FFN adds."""
-    bias: Tensor | None
-    """float32 [(H + 2·KV)·d], of the next layer."""
-    q_norm: Tensor | None
-    """float32 [d], or [H·d] of all heads, of the next layer."""
-    k_norm: Tensor | None
-    """float32 [d], or [KV·d], of the next layer."""
-    o_proj: StackedMatrix
-    gate_up: StackedMatrix
-    down: StackedMatrix
-    qkv: StackedMatrix
-    """Of the next layer."""
-
-    @property
-    def _matrices(self) -> tuple[StackedMatrix, ...]:
-        return self.o_proj, self.gate_up, self.down, self.qkv
-
-    @property
-    def has_lora(self) -> bool:
-        return any(matrix.lora is not None for matrix in self._matrices)
-
-    @cached_property
-    def numel(self) -> int:
-        """The number of weights."""
-        return sum(matrix.rows * matrix.columns for matrix in self._matrices)
-
-    @cached_property
-    def compiled(self) -> _Block:
-        """The weights as the compiled code takes them; they may not outlive this
-        object."""
-        norms = (
-            *(self.ffn_norm, self.attention_norm),
-            *(self.attention_post_norm, self.ffn_post_norm),
-            *(self.bias, self.q_norm, self.k_norm),
-        )
-        return _Block(
-            *(self.o_proj.rows, self.down.columns),
-            *(Heads(self.heads, self.kv_heads, self.head_dim), self.epsilon),
-            *(self.residual_scale, self.is_gelu, self.norms_all_heads),
-            *(self.window, self.q_rope, self.k_rope),
-            *map(_address, norms),
-            *(matrix.compiled for matrix in self._matrices),
-        )
-
-
-def _address(tensor: Tensor | None) -> int | None:
+def address_of(tensor: Tensor | None) -> int | None:
+    """Return where the numbers of a tensor lie; None for none."""
     return None if tensor is None else tensor.data_ptr()
 
 
@@ -327,7 +279,7 @@ class GgufMatmulKernel:
 
     def block(
         self,
-        weights: BlockWeights,
+        weights: Block,
         residual: Tensor,
         attention: Tensor,
         rope: Tensor,
@@ -344,13 +296,12 @@ class GgufMatmulKernel:
         """
         residual, attention = residual.contiguous(), attention.contiguous()
         rope = rope.contiguous()
-        qkv_heads = weights.heads + 2 * weights.kv_heads
-        hidden = torch.empty_like(residual)
-        qkv = residual.new_empty(len(residual), qkv_heads, weights.head_dim)
+        hidden, width = torch.empty_like(residual), weights.heads.width
+        qkv = residual.new_empty(len(residual), weights.qkv_heads, width)
         compute = self._block_gemm if gemm else self._block
         assert compute is not None
         compute(
-            *(ctypes.byref(weights.compiled), len(residual), residual.data_ptr()),
+            *(ctypes.byref(weights), len(residual), residual.data_ptr()),
             *(attention.data_ptr(), rope.data_ptr()),
             *(hidden.data_ptr(), qkv.data_ptr()),
         )
@@ -358,7 +309,7 @@ class GgufMatmulKernel:
 
     def run_layers(
         self,
-        blocks: Sequence[BlockWeights],
+        blocks: Sequence[Block],
         norm: Tensor,
         hidden: Tensor,
         *,
@@ -380,13 +331,11 @@ class GgufMatmulKernel:
         """
         # 1) addresses of each layer's weights
         count, tokens = len(blocks), len(hidden) // rows
-        weights = (ctypes.c_void_p * count)(
-            *(ctypes.addressof(block.compiled) for block in blocks)
-        )
+        weights = (ctypes.c_void_p * count)(*map(ctypes.addressof, blocks))
         # 2) what goes from layer to layer beside the hidden states: queries, keys and
         # values [m, H + 2·KV, d]
-        heads = blocks[0].heads + 2 * blocks[0].kv_heads
-        qkv = hidden.new_empty(len(hidden), heads, blocks[0].head_dim)
+        heads, width = blocks[0].qkv_heads, blocks[0].heads.width
+        qkv = hidden.new_empty(len(hidden), heads, width)
         rope = rope.contiguous()
         caches = ctypes.byref(shared), ctypes.byref(own)
         # 3) as many layers a call as may run before a stop is heeded: all of a small
@@ -396,7 +345,7 @@ class GgufMatmulKernel:
             cancellation.check()
             self._layers(
                 *(weights, first, min(count, first + step), count, rows, tokens),
-                *(rope.data_ptr(), *caches, _address(mask), norm.data_ptr()),
+                *(rope.data_ptr(), *caches, address_of(mask), norm.data_ptr()),
                 *(hidden.data_ptr(), qkv.data_ptr()),
             )
 

@@ -36,10 +36,6 @@ _GGUF = {
     "norm": "output_norm.weight",
     "head": "output.weight",
     "layer": "blk.{}.",
-    "attention_norm": "attn_norm.weight",
-    "attention_post_norm": "post_attention_norm.weight",
-    "feed_norm": "ffn_norm.weight",
-    "feed_post_norm": "post_ffw_norm.weight",
     "q": "attn_q",
     "k": "attn_k",
     "v": "attn_v",
@@ -49,6 +45,12 @@ _GGUF = {
     "gate": "ffn_gate",
     "up": "ffn_up",
     "down": "ffn_down",
+}
+_GGUF_NORMS = {
+    "attention_norm": "attn_norm.weight",
+    "attention_post_norm": "post_attention_norm.weight",
+    "feed_norm": "ffn_norm.weight",
+    "feed_post_norm": "post_ffw_norm.weight",
 }
 LIBRARY = {
     "embedding": "model.embed_tokens.weight",
@@ -145,8 +147,7 @@ class Naming:
     numbers of a RoPE pair."""
 
     names: Mapping[str, str]
-    norms: frozenset[str]
-    """The norms that a layer has."""
+    """By this module's words for them; of norms, those that a layer has."""
     half_split_rope: bool
     """Whether RoPE's pairs are half a head apart, and not side by side."""
     norm_offset: float
@@ -156,14 +157,14 @@ class Naming:
     def gguf(cls, kind: str) -> Naming:
         """Return the naming of a GGUF file of a `model_type`."""
         family = FAMILIES[kind]
-        return cls(_GGUF, frozenset(family.norms), family.half_split_rope, 0)
+        norms = {name: _GGUF_NORMS[name] for name in family.norms}
+        return cls({**_GGUF, **norms}, family.half_split_rope, 0)
 
     @classmethod
     def transformers(cls, kind: str) -> Naming:
         """Return the naming of a model in the format of transformers."""
         family = FAMILIES[kind]
-        names = {**LIBRARY, **family.norms}
-        return cls(names, frozenset(family.norms), True, family.norm_offset)
+        return cls({**LIBRARY, **family.norms}, True, family.norm_offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,7 +469,7 @@ def _read_layer(
         return MatrixRows(f"{before}{names[name]}.weight", rows, columns, order)
 
     def norm(name: str) -> Tensor | None:
-        if name not in naming.norms:
+        if name not in names:
             return None
         weights = of_shape(floats(names[name]), width)
         return (weights + naming.norm_offset) * math.sqrt(width)

@@ -52,7 +52,7 @@ class DecoderLayers:
         self._fused = [
             FusedLayer.of(shape, *pair) for pair in pairwise([*layers, layers[0]])
         ]
-        self._blocks = [layer.weights for layer in self._fused]
+        self._blocks = [layer.block for layer in self._fused]
         # what runs a few tokens through all layers in one call, if anything does
         self._layers_kernel = self._fused[0].kernel if attention else None
 
@@ -200,21 +200,20 @@ class DecoderLayers:
             run.run_fused_block(fused, attended)
             return
         run.settle()
-        layer, weights = self.weights.layers[index], fused.weights
-        run.add(layer.o_proj.times(attended), weights.attention_post_norm)
-        feed = run.normed(weights.ffn_norm)
+        layer = self.weights.layers[index]
+        run.add(layer.o_proj.times(attended), layer.attention_post_norm)
+        feed = run.normed(layer.ffn_norm)
         gate, up = layer.gate_up.times(feed).chunk(2, 1)
         gelu = self.shape.is_gelu
         gate = F.gelu(gate, approximate="tanh") if gelu else F.silu(gate)
-        run.add(layer.down.times(gate.mul_(up)), weights.ffn_post_norm)
+        run.add(layer.down.times(gate.mul_(up)), layer.ffn_post_norm)
         if index + 1 < self.shape.layers:
             self._project_qkv(run, index + 1)
 
     def _project_qkv(self, run: ForwardPass, index: int) -> None:
         """Compute queries, keys and values of a layer from the state."""
         layer = self.weights.layers[index]
-        norm = self._blocks[index - 1].attention_norm  # of the block that leads here
-        run.project_qkv(layer.qkv.times(run.scaled(norm)), layer, norm)
+        run.project_qkv(layer.qkv.times(run.scaled(layer.attention_norm)), layer)
 
     def _rotary_factors(self, start: int, tokens: int, depths: Tensor | None) -> Tensor:
         """Rotary factors cos + i·sin of the new positions, of each table: complex64
@@ -318,13 +317,12 @@ class ForwardPass:
             output = output / square.sqrt_() * weight
         self.state.add_(output, alpha=self._shape.residual_scale)
 
-    def project_qkv(
-        self, product: Tensor, layer: DecoderLayer, norm: Tensor | None
-    ) -> None:
+    def project_qkv(self, product: Tensor, layer: DecoderLayer) -> None:
         """Compute queries, keys and values from `product`, the projected scaled state
         [m, (H + 2·KV)·d]: divide by the norm, add the bias, normalise heads, apply
         RoPE."""
-        torch.div(product, 1.0 if norm is None else self.norm(), out=self._qkv)
+        norm = 1.0 if layer.attention_norm is None else self.norm()
+        torch.div(product, norm, out=self._qkv)
         if layer.bias is not None:
             self._qkv += layer.bias
         if layer.q_norm is not None and layer.k_norm is not None:

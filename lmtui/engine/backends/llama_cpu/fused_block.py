@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lmtui.kernels.gguf_matmul import BlockWeights, GgufMatmulKernel
+from lmtui.kernels.gguf_matmul import Block, GgufMatmulKernel, Heads, address_of
 from lmtui.models.llama.linear import FEW
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig
 
@@ -19,7 +19,9 @@ from lmtui.models.llama.weights import DecoderLayer, LlamaConfig
 class FusedLayer:
     """The fused block between two layers."""
 
-    weights: BlockWeights
+    block: Block
+    layers: tuple[DecoderLayer, DecoderLayer]
+    """Those whose tensors the block has."""
     kernel: GgufMatmulKernel
     runs_many: bool
     """Whether it runs more than `FEW` tokens."""
@@ -30,17 +32,21 @@ class FusedLayer:
     ) -> FusedLayer:
         """Return the fused block."""
         linears = layer.o_proj, layer.gate_up, layer.down, following.qkv
-        weights = BlockWeights(
-            *(shape.heads, shape.kv_heads, shape.head_dim, shape.epsilon),
-            *(shape.residual_scale, shape.is_gelu, shape.norms_all_heads),
-            *(layer.window, following.q_rope, following.k_rope),
+        vectors = (
             *(layer.ffn_norm, following.attention_norm),
             *(layer.attention_post_norm, layer.ffn_post_norm),
             *(following.bias, following.q_norm, following.k_norm),
-            *(linear.matrix for linear in linears),
         )
-        many = all(linear.uses_gemm for linear in linears) and not weights.has_lora
-        return cls(weights, linears[0].kernel, many)
+        block = Block(
+            *(shape.width, shape.ffn),
+            *(Heads(shape.heads, shape.kv_heads, shape.head_dim), shape.epsilon),
+            *(shape.residual_scale, shape.is_gelu, shape.norms_all_heads),
+            *(layer.window, following.q_rope, following.k_rope),
+            *map(address_of, vectors),
+            *(linear.matrix.compiled for linear in linears),
+        )
+        many = all(each.uses_gemm and not each.matrix.lora for each in linears)
+        return cls(block, (layer, following), linears[0].kernel, many)
 
     def takes(self, tokens: int) -> bool:
         """Return whether it runs so many tokens at once."""
@@ -54,4 +60,4 @@ class FusedLayer:
         output [m, H·d] and the rotary factors (cos, sin) [tables, m, 1, d/2, 2]. All
         are float32; `FEW` tokens or less give the same bits in any split."""
         gemm = len(hidden) > FEW
-        return self.kernel.block(self.weights, hidden, attended, rope, gemm=gemm)
+        return self.kernel.block(self.block, hidden, attended, rope, gemm=gemm)
