@@ -46,7 +46,7 @@ static void attend_all(long kv_heads, long tokens, long held, long group) {
     auto cache = take<fp16>(2 * kv_heads * (held + tokens) * heads.width);
     std::vector<float> found(tokens * heads.query * heads.width);
     const KVLayers shared = {}, own = {(char *)cache.data(), 0, held + tokens, held};
-    attend(qkv.data(), found.data(), 1, tokens, &heads, &shared, &own, 0, nullptr);
+    attend(qkv.data(), found.data(), 1, tokens, &heads, &shared, &own, 0, 1L << 40, nullptr);
     give(found);
 }
 
