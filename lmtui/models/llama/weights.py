@@ -446,6 +446,16 @@ def order_of(heads: int, head_dim: int, *, half_split_rope: bool) -> Tensor:
     return order.flatten()
 
 
+def _qkv_bias(
+    source: BlockMatrices, names: Sequence[str], of_q: Tensor, of_k: Tensor
+) -> Tensor | None:
+    """Return the bias of q, k and v, those of q and k in an order of rows, if any."""
+    if names[0] not in source:
+        return None
+    q, k, v = map(source.floats, names)
+    return torch.cat([q[of_q], k[of_k], v])
+
+
 def _read_layer(
     shape: LlamaConfig,
     source: BlockMatrices,
@@ -485,12 +495,10 @@ def _read_layer(
     q = part("q", heads, width, order(shape.heads))
     k = part("k", keys, width, order(shape.kv_heads))
     v = part("v", keys, width)
+    gate_up = [part(name, shape.ffn, width) for name in ("gate", "up")]
     # 2) biases of q, k and v, in the same order [(H + 2·KV)·d]
-    biases = [f"{names[name]}.bias" for name in "qkv"]
-    bias = None
-    if f"{before}{biases[0]}" in source:
-        of_q, of_k, of_v = map(floats, biases)
-        bias = torch.cat([of_q[order(shape.heads)], of_k[order(shape.kv_heads)], of_v])
+    biases = [f"{before}{names[name]}.bias" for name in "qkv"]
+    bias = _qkv_bias(source, biases, order(shape.heads), order(shape.kv_heads))
     # 3) norms, in float32; those of heads are permuted as a head is
     return DecoderLayer(
         window=shape.windows[index],
@@ -502,9 +510,7 @@ def _read_layer(
         ffn_post_norm=norm("feed_post_norm"),
         qkv=source.linear([q, k, v]),
         o_proj=source.linear([part("out", width, heads)]),
-        gate_up=source.linear(
-            [part(name, shape.ffn, width) for name in ("gate", "up")]
-        ),
+        gate_up=source.linear(gate_up),
         down=source.linear([part("down", width, shape.ffn)]),
         bias=bias,
         q_norm=head_norm("q_norm", shape.heads),
