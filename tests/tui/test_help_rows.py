@@ -41,8 +41,8 @@ from tests.tui.programs import Program, program
 ANSWER = "<think>\nso so\n</think>\n\n```py\n1\n```\n" + "\none two three\n" * 30
 TEXT = "the cat sat on the mat and the dog sat on the log\n" * 6
 PARTS = (
-    ProofreadPart(9, (Correction(0, 3, "a", "misspelt", 18.2 * LN2),)),
-    ProofreadPart(28, (Correction(4, 7, "dog", "misspelt", 14 * LN2),)),
+    ProofreadPart(9, (Correction(0, 3, "a", "misspelt", 18.2 * LN2, True),)),
+    ProofreadPart(28, (Correction(4, 7, "dog", "misspelt", 14 * LN2, True),)),
 )
 
 

@@ -44,7 +44,7 @@ _UNUSED = re.compile(r"^rope_f|\.rope_f|\.attn_(k|v|k_norm)\.weight$")
 """Tensors that no parameter takes: RoPE's factors are in the configuration, and layers
 may share the keys and values of others."""
 
-_REFUSED = ("MXFP4", "NVFP4", "TQ1_0", "TQ2_0")
+_REFUSED = ("MXFP4", "NVFP4")
 """Types of weights for a few models, which would only run unpacked."""
 
 

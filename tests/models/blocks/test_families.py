@@ -450,6 +450,6 @@ def test_transformers_reads_the_same_weights(name: str, tmp_path: Path) -> None:
 
 def test_type_that_would_only_run_unpacked_is_refused(tmp_path: Path) -> None:
     model = written.random_model("qwen3", head_dim=64, hidden_size=256)
-    file = written.write(model, "qwen3", tmp_path / "it.gguf", "TQ2_0", rope)
-    with pytest.raises(LmtuiError, match="of the type TQ2_0 are not supported"):
+    file = written.write(model, "qwen3", tmp_path / "it.gguf", "MXFP4", rope)
+    with pytest.raises(LmtuiError, match="of the type MXFP4 are not supported"):
         load(str(file), device="cpu", quantize="none")
