@@ -22,6 +22,7 @@ from lmtui.models.adapters.folders import Adapter
 from lmtui.models.checkpoint import FLOATS, ModelFolder
 from lmtui.models.config_check import read_model
 from lmtui.models.gguf.config_check import read_gguf_model, require_whole
+from lmtui.models.gguf.families import family_of
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.llama.cache import NotSupported
 from lmtui.models.llama.lora import UnsupportedLora, add_lora
@@ -31,7 +32,6 @@ from lmtui.models.llama.weights import (
     FAMILIES,
     LlamaModel,
     Naming,
-    model_type_of,
     require_shapes,
     shape_of,
 )
@@ -105,7 +105,7 @@ def weights_for(
         NotSupported: it is not Llama-shaped, or this machine can't run it so.
     """
     if isinstance(checkpoint, GgufHeader):
-        kind = model_type_of(checkpoint.architecture)
+        kind = family_of(checkpoint).model_type
         stored = next(iter(checkpoint.by_type), "F32")
     else:
         kind, stored = str(checkpoint.config.get("model_type")), checkpoint.dtype

@@ -23,6 +23,7 @@ from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.checkpoint_tensors import FolderTensors
 from lmtui.models.digests import model_digest
+from lmtui.models.gguf.families import family_of
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.llama import cache
@@ -38,7 +39,6 @@ from lmtui.models.llama.weights import (
     LlamaWeights,
     Naming,
     has_more,
-    model_type_of,
     read_weights,
     require_shapes,
     rope_of_layers,
@@ -73,7 +73,7 @@ class MappedWeights:
     @property
     def naming(self) -> Naming:
         if isinstance(self.checkpoint, GgufHeader):
-            return Naming.gguf(model_type_of(self.checkpoint.architecture))
+            return Naming.gguf(family_of(self.checkpoint))
         return Naming.transformers(str(self.checkpoint.config["model_type"]))
 
     @property

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lmtui.kernels.gguf_matmul import UNLIMITED
 from lmtui.models.config_check import layers_in
+from lmtui.models.gguf.families import GgufFamily
 from lmtui.models.llama.linear import (
     BlockHead,
     BlockLinear,
@@ -95,8 +96,6 @@ class Family:
 
     model_class: str
     """The class of transformers that runs it."""
-    architecture: str = ""
-    """Its name in GGUF files, where that is not its `model_type`."""
     norms: Mapping[str, str] = field(default_factory=lambda: _NORMS_BEFORE)
     """The norms that a layer has, and transformers' names of them."""
     norm_offset: float = 0
@@ -107,38 +106,26 @@ class Family:
     """Whether embeddings are multiplied by √D."""
     slides: bool = False
     """Whether all layers have the window of the configuration."""
-    half_split_rope: bool = True
-    """Whether GGUF files have the two numbers of a RoPE pair half a head apart, like
-    transformers, and not side by side."""
 
 
 FAMILIES = {
-    "llama": Family("LlamaForCausalLM", half_split_rope=False),
+    "llama": Family("LlamaForCausalLM"),
     "mistral": Family("MistralForCausalLM", slides=True),
     "qwen2": Family("Qwen2ForCausalLM"),
     "qwen3": Family("Qwen3ForCausalLM"),
     "gemma3_text": Family(
         "Gemma3ForCausalLM",
-        "gemma3",
         _NORMS_AROUND,
         norm_offset=1,
         scales_embedding=True,
     ),
-    "granite": Family("GraniteForCausalLM", half_split_rope=False),
-    "ministral3": Family(
-        "Ministral3ForCausalLM", "mistral3", slides=True, half_split_rope=False
-    ),
+    "granite": Family("GraniteForCausalLM"),
+    "ministral3": Family("Ministral3ForCausalLM", slides=True),
     "olmo2": Family("Olmo2ForCausalLM", norms=_NORMS_AFTER, norms_all_heads=True),
     "olmo3": Family("Olmo3ForCausalLM", norms=_NORMS_AFTER, norms_all_heads=True),
-    "smollm3": Family("SmolLM3ForCausalLM", half_split_rope=False),
+    "smollm3": Family("SmolLM3ForCausalLM"),
 }
 """The families that run here, by their `model_type`."""
-
-
-def model_type_of(architecture: str) -> str:
-    """Return the `model_type` of an architecture in GGUF files."""
-    kinds = (k for k, each in FAMILIES.items() if each.architecture == architecture)
-    return next(kinds, architecture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +141,11 @@ class Naming:
     """What must be added to the weights of norms."""
 
     @classmethod
-    def gguf(cls, kind: str) -> Naming:
-        """Return the naming of a GGUF file of a `model_type`."""
-        family = FAMILIES[kind]
-        norms = {name: _GGUF_NORMS[name] for name in family.norms}
-        return cls({**_GGUF, **norms}, family.half_split_rope, 0)
+    def gguf(cls, family: GgufFamily) -> Naming:
+        """Return the naming of a GGUF file of a family."""
+        own = FAMILIES[family.model_type].norms
+        norms = {name: _GGUF_NORMS[name] for name in own}
+        return cls({**_GGUF, **norms}, not family.interleaved, 0)
 
     @classmethod
     def transformers(cls, kind: str) -> Naming:
