@@ -32,6 +32,7 @@ IDS = [(7 * i) % 300 for i in range(60)]
 
 def rope(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_key_length(written.head_dim(config))
+    writer.add_value_length(written.head_dim(config))
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
 
 
@@ -57,6 +58,7 @@ def gemma2(writer: gguf.GGUFWriter, config: Any) -> None:
 
 def gemma3(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
     writer.add_rope_freq_base(config.rope_parameters["full_attention"]["rope_theta"])
     writer.add_sliding_window(config.sliding_window)
 
@@ -69,8 +71,11 @@ def gemma4(writer: gguf.GGUFWriter, config: Any) -> None:
     layers, shared = config.num_hidden_layers, config.num_kv_shared_layers
     narrow, *_, wide = (config.per_layer_config[i].head_dim for i in (0, layers - 1))
     writer.add_key_length(wide)
+    writer.add_value_length(wide)
     writer.add_key_length_swa(narrow)
+    writer.add_value_length_swa(narrow)
     writer.add_rope_dimension_count(wide)
+    writer.add_rope_dimension_count_swa(narrow)
     writer.add_rope_freq_base(whole["rope_theta"])
     writer.add_float32("gemma4.rope.freq_base_swa", local["rope_theta"])
     writer.add_sliding_window(config.sliding_window)
@@ -92,7 +97,8 @@ def lfm2(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_shortconv_l_cache(config.conv_L_cache)
     attends = [kind == "full_attention" for kind in config.layer_types]
     del writer.kv_data[0]["lfm2.attention.head_count_kv"]
-    writer.add_head_count_kv([2 * each for each in attends])
+    keys = config.num_key_value_heads
+    writer.add_head_count_kv([keys * each for each in attends])
 
 
 def granite(writer: gguf.GGUFWriter, config: Any) -> None:
@@ -131,6 +137,10 @@ def olmo3(writer: gguf.GGUFWriter, config: Any) -> None:
 
 def mixture(writer: gguf.GGUFWriter, config: Any) -> None:
     rope(writer, config)
+    experts(writer, config)
+
+
+def experts(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_expert_count(4)
     writer.add_expert_used_count(2)
     writer.add_expert_feed_forward_length(config.moe_intermediate_size)
@@ -138,7 +148,7 @@ def mixture(writer: gguf.GGUFWriter, config: Any) -> None:
 
 def qwen35moe(writer: gguf.GGUFWriter, config: Any) -> None:
     qwen35(writer, config)
-    mixture(writer, config)
+    experts(writer, config)
     writer.add_expert_shared_feed_forward_length(64)
 
 
