@@ -80,12 +80,9 @@ class GgufFamily:
     interleaved: bool = False
     """Whether the two numbers of a RoPE pair lie side by side in the rows of q and k,
     and not half a head apart as transformers has them."""
-    offset_norms: str = ""
-    """A regular expression: the norms that are 1 larger in files, by transformers'
-    names."""
-    names: Mapping[str, str] = field(default_factory=dict)
-    """transformers' names of tensors that the `gguf` package does not know, and the
-    files' names."""
+    offset_norms: bool = False
+    """Whether the weights of norms, but for that behind Gated DeltaNet, are 1 larger in
+    files."""
 
 
 def _no_window(fields: GgufFields) -> dict[str, Any]:
@@ -294,35 +291,16 @@ FAMILIES = {
     "llama": GgufFamily("llama", interleaved=True),
     "qwen2": GgufFamily("qwen2", _no_window),
     "qwen3": GgufFamily("qwen3", _no_window),
-    "qwen35": GgufFamily(
-        "qwen3_5_text",
-        _qwen35,
-        offset_norms=r"(?<!linear_attn\.)norm\.weight$",
-        names={"linear_attn.dt_bias": "ssm_dt.bias"},
-    ),
+    "qwen35": GgufFamily("qwen3_5_text", _qwen35, offset_norms=True),
     "lfm2": GgufFamily("lfm2", _lfm2),
-    "gemma": GgufFamily("gemma", _gemma, offset_norms=r"norm\.weight$"),
-    "gemma2": GgufFamily("gemma2", _gemma2, _CAPS, offset_norms=r"norm\.weight$"),
-    "gemma3": GgufFamily("gemma3_text", _gemma3, _CAPS, offset_norms=r"norm\.weight$"),
+    "gemma": GgufFamily("gemma", _gemma, offset_norms=True),
+    "gemma2": GgufFamily("gemma2", _gemma2, _CAPS, offset_norms=True),
+    "gemma3": GgufFamily("gemma3_text", _gemma3, _CAPS, offset_norms=True),
     "gemma4": GgufFamily("gemma4_text", _gemma4, _CAPS),
     "phi3": GgufFamily("phi3", _phi3),
-    "granitemoe": GgufFamily(
-        "granitemoe",
-        _granitemoe,
-        _SCALES,
-        interleaved=True,
-        names={
-            "block_sparse_moe.router.weight": "ffn_gate_inp.weight",
-            "block_sparse_moe.experts.down_proj": "ffn_down_exps.weight",
-        },
-    ),
+    "granitemoe": GgufFamily("granitemoe", _granitemoe, _SCALES, interleaved=True),
     "qwen3moe": GgufFamily("qwen3_moe", _mixture),
-    "qwen35moe": GgufFamily(
-        "qwen3_5_moe_text",
-        _qwen35moe,
-        offset_norms=r"(?<!linear_attn\.)norm\.weight$",
-        names={"linear_attn.dt_bias": "ssm_dt.bias"},
-    ),
+    "qwen35moe": GgufFamily("qwen3_5_moe_text", _qwen35moe, offset_norms=True),
     "granite": GgufFamily("granite", _granite, _SCALES, interleaved=True),
     "smollm3": GgufFamily("smollm3", _smollm3, interleaved=True),
     "mistral3": GgufFamily("ministral3", _mistral3, interleaved=True),

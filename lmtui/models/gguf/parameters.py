@@ -7,7 +7,7 @@ in the order of rows are facts of llama.cpp's `conversion` folder. Reads no weig
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,14 @@ from lmtui.models.gguf.header import GgufHeader
 
 _LAYER = re.compile(r".*?\.(\d+)\.(.*)")
 _HALVES = ("gate", "up")
+_OFFSET = re.compile(r"(?<!linear_attn\.)norm\.weight$")
+_NAMES = {
+    "linear_attn.dt_bias": "ssm_dt.bias",
+    "block_sparse_moe.router.weight": "ffn_gate_inp.weight",
+    "block_sparse_moe.experts.down_proj": "ffn_down_exps.weight",
+}
+"""transformers' names in a layer that the `gguf` package does not know, and those of
+files."""
 _ENDS = (".weight", ".bias")
 
 
@@ -52,7 +60,7 @@ def stored_parameters(
             if gate in header.shapes:
                 stored[name] = Stored(gate, up)
             continue
-        found = [each for each in known(name, family.names) if each in header.shapes]
+        found = [each for each in known(name) if each in header.shapes]
         if not found:
             continue
         found_orders = ((r, c) for at, r, c in orders if re.search(at, name))
@@ -61,18 +69,16 @@ def stored_parameters(
     return stored
 
 
-def _tensor_names(
-    header: GgufHeader, layers: int
-) -> Callable[[str, Mapping[str, str]], Iterator[str]]:
+def _tensor_names(header: GgufHeader, layers: int) -> Callable[[str], Iterator[str]]:
     """Return a function from a parameter's name to those that its tensor may have."""
     import gguf
 
     kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
     table = gguf.get_tensor_name_map(kinds[header.architecture], layers)
 
-    def names(name: str, others: Mapping[str, str]) -> Iterator[str]:
+    def names(name: str) -> Iterator[str]:
         place = _LAYER.fullmatch(name)
-        if place and (other := others.get(place[2])):
+        if place and (other := _NAMES.get(place[2])):
             yield f"blk.{place[1]}.{other}"
         end = next((end for end in _ENDS if name.endswith(end)), "")
         found = table.get_name(name.removesuffix(end))
@@ -83,7 +89,7 @@ def _tensor_names(
 
 
 def _change(name: str, family: GgufFamily) -> Callable[[Tensor], Tensor] | None:
-    if family.offset_norms and re.search(family.offset_norms, name):
+    if family.offset_norms and _OFFSET.search(name):
         return lambda values: values - 1
     if name.endswith(".A_log"):
         return lambda values: values.neg().log()
