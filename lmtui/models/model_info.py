@@ -49,7 +49,9 @@ def weights_in(module: Any) -> int:
     return held + sum(getattr(each, "weights", 0) for each in module.modules())
 
 
-def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> ModelInfo:
+def facts_in(
+    folder: Path, config: Mapping[str, Any], architecture: str, parameters: int
+) -> ModelInfo:
     """Return the properties of a model whose configuration is saved in `folder`.
 
     Raises:
@@ -57,7 +59,7 @@ def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> ModelI
     """
     generation = _generation(folder)
     return ModelInfo(
-        architecture=config["architectures"][0],
+        architecture=architecture,
         parameters=parameters,
         vocabulary=config["vocab_size"],
         context=config.get("max_position_embeddings") or _CONTEXT,

@@ -12,5 +12,5 @@ def test_sampling_defaults_that_are_no_numbers_are_left_out(tmp_path: Path) -> N
     said = {"temperature": "x", "top_p": 0.9, "top_k": None, "min_p": float("nan")}
     (tmp_path / "generation_config.json").write_text(json.dumps(said))
     config = {"architectures": ["LlamaForCausalLM"], "vocab_size": 8}
-    facts = facts_in(tmp_path, config, parameters=1)
+    facts = facts_in(tmp_path, config, "X", parameters=1)
     assert facts.generation_defaults == (("top_p", 0.9),)

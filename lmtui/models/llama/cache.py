@@ -120,7 +120,8 @@ def cached_model(
     Raises:
         OSError, ValueError, KeyError: the folder is damaged.
     """
-    facts = facts_in(folder, config, config[_PARAMETERS])
+    runs = FAMILIES[config["model_type"]].model_class
+    facts = facts_in(folder, config, runs, config[_PARAMETERS])
     return LoadedModel(
         model=LlamaModel(weights, facts),
         tokenizer=TokenizersTokenizer(folder),
@@ -177,11 +178,7 @@ def _describe(checkpoint: ModelFolder | GgufHeader, scratch: Path) -> dict[str, 
         raise NotSupported(
             "its tokenizer has settings that only its own code can apply"
         )
-    kind = FAMILIES.get(config["model_type"])
-    facts = config | {
-        "architectures": [kind.model_class if kind else ""],
-        _PARAMETERS: checkpoint.parameters,
-    }
+    facts = config | {_PARAMETERS: checkpoint.parameters}
     (scratch / "config.json").write_text(json.dumps(facts, indent=1, default=str))
     return config
 
