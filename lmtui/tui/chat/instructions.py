@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lmtui.config.settings import THINKING
 from lmtui.engine.types import EngineInfo
+from lmtui.models.source import short_label
 from lmtui.text import visible_line
 from lmtui.tui.chat.draft import DraftController
 from lmtui.tui.chat.parts import ChatParts
@@ -55,7 +56,7 @@ class InstructionController(Controller):
         self.update()
         label = "" if info.has_template else info.label
         if label and label != self._notified:
-            title = visible_line(label)
+            title = visible_line(short_label(label))
             self._screen.notify(_BASE_MODEL, title=title, markup=False, timeout=12)
         self._notified = label
 
