@@ -16,8 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_fast import llama, our_decode, our_prefill, without_guesses
-from bench_tools import compare, row
+from bench_fast import (
+    llama,
+    our_decode,
+    our_prefill,
+    print_decoding,
+    print_prompts,
+    without_guesses,
+)
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from lmtui.engine.backend import Reuse
@@ -146,8 +152,7 @@ def _rows(file: Path, quantize: Any, ids: list[int]) -> torch.Tensor:
 @without_guesses()
 def _print_speed(name: str, file: Path, options: Any) -> None:
     size = file.stat().st_size
-    print(f"\n{name}, {size / 1e9:.2f} GB:\n")
-    print("| | lmtui | llama.cpp | ratio |\n|---|---|---|---|")
+    print(f"\n{name}, {size / 1e9:.2f} GB:")
     with tempfile.TemporaryDirectory() as home:
         for _ in range(2):  # the first one compiles
             child = subprocess.run(
@@ -161,9 +166,8 @@ def _print_speed(name: str, file: Path, options: Any) -> None:
     engine = LocalEngine(load(str(file), device="cpu", quantize="auto"))
     if not (options.llama and _print_pairs(engine, file, options)):
         alone = our_decode(engine, 32, options.tokens)
-        print(f"| decode after 32, tokens/s | {alone:.1f} | | |")
         read = our_prefill(engine, _PROMPT)
-        print(f"| prompt of {_PROMPT}, tokens/s | {read:.0f} | | |")
+        print(f"\nDecode {alone:.1f}, a prompt of {_PROMPT} {read:.0f} tokens/s.")
     route = "native" if engine.loaded.is_llama else "general"
     print(
         f"\nRoute: {route}. First word after imports: {opened['seconds']:.1f} s. "
@@ -174,24 +178,11 @@ def _print_speed(name: str, file: Path, options: Any) -> None:
 
 def _print_pairs(engine: LocalEngine, file: Path, options: Any) -> bool:
     """Print the pairs; return whether llama.cpp opens the file."""
-    tokens, rounds = options.tokens, options.rounds
     try:
         with llama(options.llama, file) as other:
-            decode = other.flash("decode", 32, tokens, 0)
-            result = compare(
-                lambda: our_decode(engine, 32, tokens),
-                lambda: 1 / other.ask("decode", decode, 32, tokens, 0),
-                rounds,
-            )
-            row("decode after 32", result, "tokens/s")
-            read = other.flash("prefill", _PROMPT)
-            result = compare(
-                lambda: our_prefill(engine, _PROMPT),
-                lambda: _PROMPT / other.ask("prefill", read, _PROMPT),
-                rounds,
-            )
-            row(f"prompt of {_PROMPT}", result, "tokens/s")
+            print_decoding(engine, other, options.rounds, options.tokens, (32,))
+            print_prompts(engine, other, options.rounds, (_PROMPT,))
     except (ValueError, BrokenPipeError):  # it ended without an answer
-        print("| llama.cpp does not open it | | | |")
+        print("llama.cpp does not open it")
         return False
     return True

@@ -241,12 +241,12 @@ def print_busy(fast: LocalEngine, *, peer: Path, options: Any) -> None:
     with llama(options.llama, peer) as other:
         print("\nAlone:")
         print_decoding(fast, other, options.rounds, options.tokens)
-        _print_prompts(fast, other, options.rounds, PROMPTS[:1])
+        print_prompts(fast, other, options.rounds, PROMPTS[:1])
         command = [sys.executable, "-P", "-c", "while True: pass"]
         with subprocess.Popen(command) as busy:
             print("\nBeside a busy process:")
             print_decoding(fast, other, options.rounds, options.tokens)
-            _print_prompts(fast, other, options.rounds, PROMPTS[:1])
+            print_prompts(fast, other, options.rounds, PROMPTS[:1])
             busy.kill()
 
 
@@ -283,12 +283,13 @@ def _print_pairs(fast: LocalEngine, other: Llama, rounds: int, tokens: int) -> N
         rounds,
     )
     row("the same, context 512 / with logprobs=20", result, "tokens/s")
-    _print_prompts(fast, other, rounds, PROMPTS)
+    print_prompts(fast, other, rounds, PROMPTS)
 
 
-def _print_prompts(
+def print_prompts(
     fast: LocalEngine, other: Llama, rounds: int, counts: Sequence[int]
 ) -> None:
+    """The rows of prompts of so many tokens."""
     for count in counts:
         flash = other.flash("prefill", count)
         result = compare(

@@ -20,8 +20,7 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
-from bench_fast import Llama, llama, our_prefill, print_decoding, without_guesses
-from bench_tools import compare, row
+from bench_fast import Llama, llama, print_decoding, print_prompts, without_guesses
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.models.download import default_model
@@ -200,13 +199,7 @@ def _print_file(name: str, file: Path, other: Llama, options: Any) -> None:
     print(f"\n1.2B weights of {name}, {size / 1e9:.2f} GB:")
     decoded = print_decoding(engine, other, rounds, tokens, (32,))
     share = decoded[32] * size / bandwidth()
-    flash = other.flash("prefill", _PROMPT)
-    result = compare(
-        lambda: our_prefill(engine, _PROMPT),
-        lambda: _PROMPT / other.ask("prefill", flash, _PROMPT),
-        rounds,
-    )
-    row(f"prompt of {_PROMPT}", result, "tokens/s")
+    print_prompts(engine, other, rounds, (_PROMPT,))
     print(f"\nFirst opening → first token: {opened['seconds']:.1f} s.")
     print(f"Private memory above an idle process: {private / size:.2f} of the file.")
     print(f"Bytes read at context 32, of those of a sum over 1 GB: {share:.0%}.")
