@@ -156,7 +156,7 @@ def _as_in_file(
 
 def _add(writer: gguf.GGUFWriter, name: str, values: np.ndarray, kind: str) -> None:
     values = np.ascontiguousarray(values)
-    small = kind == "F32" or values.ndim == 1 or "conv" in name or "ssm_a" in name
+    small = kind == "F32" or values.ndim == 1 or _is_kernel(name) or "ssm_a" in name
     if small or values.shape[-1] % 32:
         writer.add_tensor(name, values)
         return
@@ -165,11 +165,16 @@ def _add(writer: gguf.GGUFWriter, name: str, values: np.ndarray, kind: str) -> N
     writer.add_tensor(name, made, raw_dtype=stored)
 
 
+def _is_kernel(name: str) -> bool:
+    """Whether a tensor holds the kernels of a convolution."""
+    return name.endswith(("conv.weight", "conv1d.weight"))
+
+
 def _add_random(
     writer: gguf.GGUFWriter, name: str, shape: tuple[int, ...], kind: str
 ) -> None:
     """Add random blocks, or small numbers where no block fits."""
-    if len(shape) == 2 and shape[1] % 32 == 0 and "conv" not in name:
+    if len(shape) == 2 and shape[1] % 32 == 0 and not _is_kernel(name):
         stored = gguf.GGMLQuantizationType[kind]
         few = tiny.random_blocks(kind, 256, shape[1])
         data = np.tile(few, (shape[0] // 256 + 1, 1))[: shape[0]]

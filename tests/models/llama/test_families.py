@@ -20,6 +20,7 @@ from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from tests.engine.backends.llama_cpu import lean
 from tests.models import learned, tiny
+from tests.models.gguf import written
 
 pytestmark = [
     pytest.mark.skipif(
@@ -75,7 +76,7 @@ class Kind:
     options: dict[str, Any]
     architecture: str
     fields: Fields = lambda writer, config: None
-    norm_offset: float = 0
+    has_offset: bool = False
     interleaved: bool = False
 
 
@@ -87,7 +88,7 @@ KINDS = {
         },
         "gemma3",
         gemma3_fields,
-        norm_offset=1,
+        has_offset=True,
     ),
     "ministral3": Kind(
         lean.KINDS["ministral3"],
@@ -143,39 +144,19 @@ def folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@torch.no_grad()
 def write_gguf(model: Any, name: str, target: Path) -> Path:
     """Write a model as GGUF in Q8_0; its weights become what the file holds."""
-    kind, config = KINDS[name], model.config
-    writer = gguf.GGUFWriter(target, kind.architecture)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    tiny.write_tokens(writer, tiny.TEMPLATE)
-    kind.fields(writer, config)
-    architectures = {text: each for each, text in gguf.MODEL_ARCH_NAMES.items()}
-    names = gguf.get_tensor_name_map(architectures[kind.architecture], 99)
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-    q8 = gguf.GGMLQuantizationType.Q8_0
-    for key, weights in model.state_dict().items():
-        if key == "lm_head.weight" and config.tie_word_embeddings:
-            continue
-        module = key.removesuffix(".weight")
-        stored = f"{names.get_name(module)}.weight"
-        if weights.ndim == 1:
-            writer.add_tensor(stored, (weights + kind.norm_offset).numpy())
-            continue
-        blocks = gguf.quantize(weights.numpy(), q8)
-        weights.copy_(torch.from_numpy(gguf.dequantize(blocks, q8)))
-        count = heads.get(module.rpartition(".")[2])
-        if kind.interleaved and count:
-            blocks = tiny._interleave(blocks, count)
-        writer.add_tensor(stored, blocks, raw_dtype=q8)
-    tiny.finish(writer)
-    return target
+    kind, q8 = KINDS[name], gguf.GGMLQuantizationType.Q8_0
+    for weights in model.parameters():
+        if weights.ndim > 1:
+            blocks = gguf.quantize(weights.numpy(), q8)
+            weights.copy_(torch.from_numpy(gguf.dequantize(blocks, q8)))
+    return written.write(
+        *(model, kind.architecture, target, "Q8_0", kind.fields),
+        offset=lambda key: kind.has_offset and key.endswith("norm.weight"),
+        interleaved=kind.interleaved,
+    )
 
 
 def loaded(place: Path, **more: Any) -> LoadedModel:

@@ -76,17 +76,23 @@ async def test_message_that_returns_during_an_edit_joins_the_draft() -> None:
         assert running.prompt.text == "count\na draft"
 
 
-async def test_escape_stops_the_message_that_was_on_its_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = Event()
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Event:
+    """What must be set for the file notes.md to be read."""
+    may_read = Event()
 
     def slowly(text: str, folder: Path) -> Any:
-        assert read.wait(20)
+        assert may_read.wait(20)
         return attach(text, folder)
 
     monkeypatch.setattr(sender, "attach", slowly)
     (tmp_path / "notes.md").write_text("notes\n")
+    return may_read
+
+
+async def test_escape_stops_the_message_that_was_on_its_way(
+    tmp_path: Path, read: Event
+) -> None:
     async with chat("one") as running:
         running.chat.sender.attachments.folder = tmp_path
         await running.ask("see @notes.md ")
@@ -105,16 +111,8 @@ async def test_escape_stops_the_message_that_was_on_its_way(
 
 
 async def test_messages_are_sent_in_the_order_in_which_they_were_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, read: Event
 ) -> None:
-    read = Event()
-
-    def slowly(text: str, folder: Path) -> Any:
-        assert read.wait(20)
-        return attach(text, folder)
-
-    monkeypatch.setattr(sender, "attach", slowly)
-    (tmp_path / "notes.md").write_text("notes\n")
     async with chat("one", "two") as running:
         running.chat.sender.attachments.folder = tmp_path
         await running.ask("see @notes.md ")
