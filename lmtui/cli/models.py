@@ -119,14 +119,16 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
     facts: dict[str, ModelFact | TextFact] = {**describe.facts_of(wanted)}
     if path := describe.path_of(wanted):
         facts |= text_facts(path)
-    weights = facts.get("parameters")
-    if isinstance(weights, int):
-        facts["fits"] = memory.fits(weights, hardware.available_ram())
+    weights, have = facts.get("parameters"), hardware.available_ram()
+    if path and path.is_file():  # mapped, at its own size
+        facts["fits"] = "yes" if memory.fits_mapped(path.stat().st_size, have) else "no"
+    elif isinstance(weights, int):
+        facts["fits"] = memory.fits(weights, have)
     output = Output()
     if json:
         output.event({"event": "model", **facts})
         return
-    shown = {k: value for k, value in facts.items() if value not in (None, {})}
+    shown = {k: value for k, value in facts.items() if value not in (None, {}, "")}
     rows = [[key.replace("_", " "), _say(key, shown[key])] for key in shown]
     output.text(table(("", ""), rows, terminal=output.is_terminal).lstrip("\n"))
 

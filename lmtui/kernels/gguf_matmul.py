@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,44 +20,8 @@ from torch.nn import functional as F
 
 from lmtui import cancellation
 from lmtui.kernels import cpu_features
+from lmtui.kernels.gguf_formats import FORMATS
 from lmtui.kernels.library import ADDRESS, WHOLE, bound, bound_if_there
-
-
-class Format(NamedTuple):
-    """A format of blocks."""
-
-    number: int
-    """In GGUF files."""
-    weights: int
-    """Of a block."""
-    size: int
-    """Bytes of a block."""
-    scales: tuple[int, ...]
-    """Where its float16 numbers lie, in bytes."""
-
-
-FORMATS = {
-    "F32": Format(0, 1, 4, (2,)),
-    "F16": Format(1, 1, 2, (0,)),
-    "Q4_0": Format(2, 32, 18, (0,)),
-    "Q4_1": Format(3, 32, 20, (0, 2)),
-    "Q5_0": Format(6, 32, 22, (0,)),
-    "Q5_1": Format(7, 32, 24, (0, 2)),
-    "Q8_0": Format(8, 32, 34, (0,)),
-    "Q2_K": Format(10, 256, 84, (80, 82)),
-    "Q3_K": Format(11, 256, 110, (108,)),
-    "Q4_K": Format(12, 256, 144, (0, 2)),
-    "Q5_K": Format(13, 256, 176, (0, 2)),
-    "Q6_K": Format(14, 256, 210, (208,)),
-    "IQ4_NL": Format(20, 32, 18, (0,)),
-    "IQ4_XS": Format(23, 256, 136, (0,)),
-    "BF16": Format(30, 1, 2, (0,)),
-}
-"""The formats that can be multiplied, by the name of a tensor's type. All rows have a
-multiple of 32 weights."""
-
-DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""Torch's names of those whose blocks are single weights."""
 
 UNLIMITED = 2**40
 """A window that is longer than any text."""
@@ -66,12 +29,6 @@ UNLIMITED = 2**40
 _NEAR = 1e-4  # relative to the largest product
 _INPUTS = 7  # inputs of the check
 _UNSTOPPED = 2**29  # weights that are run before it is asked whether to stop
-
-
-def bits_of(name: str) -> int:
-    """Return the bits of a weight in a format, its scales not counted."""
-    _, weights, size, scales = FORMATS[name]
-    return 8 * (size if name in DTYPES else size - 2 * len(scales)) // weights
 
 
 class _Rows(ctypes.Structure):

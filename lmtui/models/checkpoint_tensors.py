@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmtui.kernels.gguf_matmul import DTYPES
+from lmtui.kernels.gguf_formats import DTYPES
 from lmtui.models.checkpoint import ModelFolder
 
 

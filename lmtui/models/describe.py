@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lmtui.kernels.gguf_formats import FORMATS
 from lmtui.models import catalogue, source
 from lmtui.models.catalogue import CatalogueEntry
 from lmtui.models.checkpoint import has_tokenizer, read_folder
@@ -80,6 +81,7 @@ def file_facts(path: Path) -> ModelFacts:
         "parameters": header.parameters,
         "bytes": header.bytes,
         "dtype": header.quantisation,
+        "unpacked": ", ".join(name for name in header.by_type if name not in FORMATS),
         "context": header.context,
         "chat": header.has_template,
     }

@@ -31,6 +31,11 @@ def fits_unpacked(need: int, have: int) -> bool:
     return need <= have / _HELD
 
 
+def fits_mapped(size_of_file: int, have: int) -> bool:
+    """Return whether a GGUF file that is mapped fits into `have` bytes."""
+    return size_of_file + _FIXED <= have
+
+
 def require_mapped(
     parameters: int, size_of_file: int, have: int, *, rounds: bool = False
 ) -> None:
@@ -38,7 +43,7 @@ def require_mapped(
     it, so that a larger one would be read from the disk again and again. `rounds` says
     that `--quantize` makes the file."""
     need = size_of_file + _FIXED
-    if need <= have:
+    if fits_mapped(size_of_file, have):
         return
     per_weight = size_of_file * 8 / parameters
     choices = {"int4": 5.0} if rounds else GGUF_BITS

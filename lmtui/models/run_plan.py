@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmtui.cache_dir import size
+from lmtui.kernels.gguf_formats import FORMATS
 from lmtui.models import hardware, memory
 from lmtui.models.checkpoint import FLOATS, ModelFolder, read_folder
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
@@ -61,7 +62,6 @@ def _fast(files: ModelFolder | GgufHeader, quantize: Quantize) -> tuple[str, str
 
 def _by_transformers(header: GgufHeader, why: str) -> tuple[str, str]:
     """Return how a file runs that the Llama backend does not run."""
-    from lmtui.kernels.gguf_matmul import FORMATS
     from lmtui.models.gguf.families import FAMILIES
     from lmtui.models.llama.load import why_no_blocks
 

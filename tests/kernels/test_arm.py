@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui.kernels import build
-from lmtui.kernels.gguf_matmul import FORMATS
+from lmtui.kernels.gguf_formats import FORMATS
 from tests.kernels.test_gguf_matmul import drawn, floats
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"

@@ -13,12 +13,8 @@ from torch.nn import functional as F
 
 from lmtui.errors import LmtuiError
 from lmtui.kernels import build, compiler, cpu_features
-from lmtui.kernels.gguf_matmul import (
-    FORMATS,
-    BlockMatrix,
-    GgufMatmulKernel,
-    StackedMatrix,
-)
+from lmtui.kernels.gguf_formats import FORMATS
+from lmtui.kernels.gguf_matmul import BlockMatrix, GgufMatmulKernel, StackedMatrix
 from tests.models import tiny
 
 pytestmark = pytest.mark.skipif(

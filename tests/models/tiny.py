@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lmtui.kernels.gguf_matmul import FORMATS
+from lmtui.kernels.gguf_formats import FORMATS
 from lmtui.models.gguf.header import GgufArray, GgufHeader, read_array
 from lmtui.models.loaded_model import LoadOptions
 from lmtui.models.progress import ignore

@@ -18,12 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from lmtui.errors import LmtuiError
-from lmtui.kernels.gguf_matmul import (
-    FORMATS,
-    BlockMatrix,
-    GgufMatmulKernel,
-    StackedMatrix,
-)
+from lmtui.kernels.gguf_formats import FORMATS
+from lmtui.kernels.gguf_matmul import BlockMatrix, GgufMatmulKernel, StackedMatrix
 from lmtui.models import hardware
 from lmtui.models.blocks.modules import GgufEmbedding, GgufExperts, GgufLinear
 from lmtui.models.gguf.header import GgufHeader

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from lmtui import cache_dir
-from lmtui.kernels.gguf_matmul import FORMATS, GgufMatmulKernel
+from lmtui.kernels.gguf_formats import FORMATS
+from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models import hardware, memory
 from lmtui.models.blocks.build import Placement, Weights, build
 from lmtui.models.config_check import require_small

@@ -15,12 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmtui.kernels.gguf_matmul import (
-    DTYPES,
-    BlockMatrix,
-    GgufMatmulKernel,
-    StackedMatrix,
-)
+from lmtui.kernels.gguf_formats import DTYPES
+from lmtui.kernels.gguf_matmul import BlockMatrix, GgufMatmulKernel, StackedMatrix
 from lmtui.models import hardware
 
 FEW = 16

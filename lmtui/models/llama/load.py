@@ -16,7 +16,7 @@ import torch
 
 from lmtui.errors import LmtuiError
 from lmtui.kernels import build, cpu_features
-from lmtui.kernels.gguf_matmul import DTYPES, FORMATS, bits_of
+from lmtui.kernels.gguf_formats import DTYPES, FORMATS, bits_of
 from lmtui.models import hardware, memory
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.checkpoint import FLOATS, ModelFolder

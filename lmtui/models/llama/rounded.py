@@ -17,7 +17,7 @@ import torch
 
 from lmtui import cache_dir
 from lmtui.errors import LmtuiError
-from lmtui.kernels.gguf_matmul import FORMATS, bits_of
+from lmtui.kernels.gguf_formats import FORMATS, bits_of
 from lmtui.models import hardware, memory
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.checkpoint_tensors import FolderTensors

@@ -17,7 +17,7 @@ from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled, LmtuiError
-from lmtui.kernels import build, compiler, cpu_features, gguf_matmul
+from lmtui.kernels import build, compiler, cpu_features, gguf_formats, gguf_matmul
 from lmtui.models import memory
 from lmtui.models.llama.linear import FEW, BlockLinear
 from lmtui.models.llama.load import why_no_blocks
@@ -32,7 +32,7 @@ pytestmark = [
     ),
     pytest.mark.usefixtures("shared_home"),
 ]
-FORMATS = [name for name in gguf_matmul.FORMATS if name not in gguf_matmul.DTYPES]
+FORMATS = [name for name in gguf_formats.FORMATS if name not in gguf_formats.DTYPES]
 IDS = [(7 * i) % 300 for i in range(60)]
 
 
@@ -81,7 +81,7 @@ def exact(file: Path) -> list[float]:
 def test_blocks_are_used_as_they_are(
     kind: str, folder: Path, wide: Path, tmp_path: Path
 ) -> None:
-    source = wide if gguf_matmul.FORMATS[kind].weights > 32 else folder
+    source = wide if gguf_formats.FORMATS[kind].weights > 32 else folder
     file = tiny.write_gguf(source, tmp_path / "it.gguf", kind)
     model = loaded(file)
     layers = model.model.weights.layers

@@ -18,7 +18,7 @@ from lmtui.engine.backends.llama_cpu.decoder import DecoderLayers
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache
 from lmtui.engine.token_tree import Tree
 from lmtui.kernels import build
-from lmtui.kernels.gguf_matmul import DTYPES
+from lmtui.kernels.gguf_formats import DTYPES
 from lmtui.models.llama.weights import LlamaWeights
 
 _CHUNK = 512  # most prompt tokens of one prefill pass

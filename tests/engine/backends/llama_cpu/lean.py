@@ -20,7 +20,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.kernels import build, compiler
-from lmtui.kernels.gguf_matmul import DTYPES, GgufMatmulKernel
+from lmtui.kernels.gguf_formats import DTYPES
+from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models import hardware
 from lmtui.models.llama.linear import BlockMatrices
 from lmtui.models.llama.weights import (
