@@ -13,6 +13,7 @@ from time import sleep
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from lmtui import paths
@@ -25,6 +26,7 @@ from lmtui.train.events import End, Eval, Event, Failed, Paused, Plan, Saved, St
 from lmtui.train.request import TrainRequest
 from lmtui.train.run_folder import RunFolder
 from lmtui.train.split import NOTHING_HELD_OUT
+from tests.models.gguf.families import IDS, made
 from tests.modes import not_private, umask
 from tests.train import tiny_run
 from tests.train.tiny_run import NAME, Mishap, started
@@ -430,3 +432,26 @@ def test_taken_name_loses_nothing_until_it_is_overwritten(home: Path) -> None:
 def test_a_block_longer_than_the_context_is_refused(home: Path) -> None:
     failed, _ = failure(tiny_run.request(home, block=500))
     assert failed.hint == "Give --block 128 or less."
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "qwen3.5, 4 value heads"])
+def test_gguf_file_is_trained_and_answers_with_the_adapter_beside_its_blocks(
+    family: str, home: Path
+) -> None:
+    _, file = made(family, home, "Q8_0")
+    code, told, weights = through(replace(tiny_run.request(home), base=str(file)))
+    assert code == 0 and weights
+    first, *_, last = of(Eval, told)
+    assert last.loss < first.loss
+    ids = IDS[:8]
+
+    def logprobs(adapter: str | None, quantize: Any) -> torch.Tensor:
+        asked = {"device": "cpu", "quantize": quantize}
+        engine = LocalEngine.open(str(file), adapter=adapter, **asked)
+        assert (engine.info.precision == "fast") == (quantize == "auto")
+        return torch.cat([*engine.backend.all_logits(ids)]).log_softmax(-1)
+
+    exact, fast = (logprobs(NAME, quantize) for quantize in ("none", "auto"))
+    alone = logprobs(None, "none")
+    assert (exact.exp() * (exact - fast)).sum(-1).mean() < 1e-3
+    assert (exact.exp() * (exact - alone)).sum(-1).mean() > 0.02

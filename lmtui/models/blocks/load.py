@@ -36,7 +36,7 @@ from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.memory import BYTES_PER_WEIGHT
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.source import short_label
-from lmtui.models.tokenizer_json import TokenizersTokenizer
+from lmtui.models.tokenizer_json import TokenizersTokenizer, library_tokenizer
 
 _HEAD = 64  # attention is torch's here; the library for such heads is the usual one
 
@@ -112,7 +112,8 @@ def _load(
     name: str, header: GgufHeader, placement: Placement, on_progress: OnProgress
 ) -> LoadedModel:
     what = f"loading {short_label(name)}"
-    tokenizer, generation = _tokenizer(name, header, on_progress)
+    fast = placement.weights is Weights.BLOCKS
+    tokenizer, generation = _tokenizer(name, header, on_progress, fast=fast)
     on_progress(Progress(what))
     with wrap_load_errors(str(header.path)), quiet(), offline():
         # Imported here: it takes seconds, and errors should come first.
@@ -138,10 +139,12 @@ def _load(
 
 
 def _tokenizer(
-    name: str, header: GgufHeader, on_progress: OnProgress
+    name: str, header: GgufHeader, on_progress: OnProgress, *, fast: bool
 ) -> tuple[Any, dict[str, Any]]:
     """Return the tokenizer and the settings of generation, from the cache once they are
-    there."""
+    there. Where it need not be fast, the tokenizer is one of transformers: a training
+    saves it, and decodes with it."""
+    read = TokenizersTokenizer if fast else library_tokenizer
     folder = cache.folder_of(model_digest(header.path, on_progress), "stored")
     for _ in range(2):  # once more where the folder is damaged
         if not cache.is_complete(folder):
@@ -153,8 +156,8 @@ def _tokenizer(
                 break
         try:
             settings = json.loads((folder / cache.GENERATION).read_bytes())
-            return TokenizersTokenizer(folder), settings
+            return read(folder), settings
         except (OSError, ValueError, KeyError):
             cache_dir.discard(folder)
-    read = read_tokenizer(header)
-    return library_tokenizer_of(read), generation_config(header, read)
+    made = read_tokenizer(header)
+    return library_tokenizer_of(made), generation_config(header, made)

@@ -1,9 +1,12 @@
-"""LoRA adapters beside the blocks of a model of transformers: W x + scale · B (A x)."""
+"""LoRA adapters beside the blocks of a model of transformers: W x + scale · B (A x).
+They are added to what is held as numbers."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
+
+from torch import nn
 
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.blocks.modules import GgufEmbedding, GgufLinear
@@ -31,6 +34,11 @@ def with_lora(model: Any, adapter: Adapter) -> Any:
         except AttributeError as error:
             raise UnsupportedLora(f"the model has no {path}") from error
         product = getattr(module, "product", None)
+        if isinstance(module, nn.Linear) and (
+            module.weight.shape == (len(second), first.shape[1])
+        ):  # small, and held
+            module.weight = nn.Parameter(module.weight + second @ first, False)
+            continue
         if not isinstance(product, BlockLinear):
             raise UnsupportedLora(f"it changes {path}")
         if (first.shape[1], len(second)) != (product.columns, product.rows):
