@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from lmtui.engine.backend import Reuse
 from lmtui.engine.engine import LocalEngine
 from lmtui.models.load import load
-from tests.models.blocks.test_families import FAMILIES, IDS, made, wanted
 from tests.models.gguf import written
+from tests.models.gguf.families import FAMILIES, IDS, made, wanted
 
 _QWEN = {
     **{"num_hidden_layers": 24, "num_attention_heads": 8, "num_key_value_heads": 2},

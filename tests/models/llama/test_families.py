@@ -3,7 +3,6 @@ what transformers does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from tests.engine.backends.llama_cpu import lean
 from tests.models import learned, tiny
-from tests.models.gguf import written
+from tests.models.gguf import families, written
 
 pytestmark = [
     pytest.mark.skipif(
@@ -28,45 +27,6 @@ pytestmark = [
     ),
     pytest.mark.usefixtures("shared_home"),
 ]
-Fields = Callable[[gguf.GGUFWriter, Any], None]
-
-
-def gemma3_fields(writer: gguf.GGUFWriter, config: Any) -> None:
-    writer.add_key_length(config.head_dim)
-    writer.add_value_length(config.head_dim)
-    writer.add_sliding_window(config.sliding_window)
-    rope = config.rope_parameters
-    writer.add_rope_freq_base(rope["full_attention"]["rope_theta"])
-
-
-def granite_fields(writer: gguf.GGUFWriter, config: Any) -> None:
-    writer.add_attention_scale(config.attention_multiplier)
-    writer.add_embedding_scale(config.embedding_multiplier)
-    writer.add_residual_scale(config.residual_multiplier)
-    writer.add_logit_scale(config.logits_scaling)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-
-
-def olmo3_fields(writer: gguf.GGUFWriter, config: Any) -> None:
-    writer.add_sliding_window(config.sliding_window)
-    slides = [kind == "sliding_attention" for kind in config.layer_types]
-    writer.add_sliding_window_pattern(slides)
-    add_yarn(writer, config.rope_parameters["full_attention"])
-
-
-def ministral3_fields(writer: gguf.GGUFWriter, config: Any) -> None:
-    writer.add_key_length(config.head_dim)
-    rope = config.rope_parameters
-    writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
-    writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
-    add_yarn(writer, rope)
-
-
-def add_yarn(writer: gguf.GGUFWriter, rope: dict[str, Any]) -> None:
-    writer.add_rope_freq_base(rope["rope_theta"])
-    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
-    writer.add_rope_scaling_factor(rope["factor"])
-    writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
 
 
 @dataclass(frozen=True)
@@ -75,7 +35,7 @@ class Kind:
 
     options: dict[str, Any]
     architecture: str
-    fields: Fields = lambda writer, config: None
+    fields: written.Fields = families.rope
     has_offset: bool = False
     interleaved: bool = False
 
@@ -87,13 +47,13 @@ KINDS = {
             **{"num_hidden_layers": 7, "initializer_range": 0.1},
         },
         "gemma3",
-        gemma3_fields,
+        families.gemma3,
         has_offset=True,
     ),
     "ministral3": Kind(
         lean.KINDS["ministral3"],
         "mistral3",
-        ministral3_fields,
+        families.mistral3,
         interleaved=True,
     ),
     "olmo2": Kind({}, "olmo2"),
@@ -106,7 +66,7 @@ KINDS = {
             },
         },
         "olmo2",
-        olmo3_fields,
+        families.olmo3,
     ),
     "smollm3": Kind(
         {"num_hidden_layers": 4, "tie_word_embeddings": True},
@@ -119,7 +79,7 @@ KINDS = {
             **{"attention_multiplier": 0.4, "logits_scaling": 0.5},
         },
         "granite",
-        granite_fields,
+        families.granite,
         interleaved=True,
     ),
 }
