@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmtui.cache_dir import size
 from lmtui.errors import LmtuiError
 from lmtui.models import hardware, memory, source
 from lmtui.models.adapters import folders
@@ -155,15 +154,8 @@ def _load_held(
 ) -> LoadedModel:
     """Load the base model of an adapter that can't stand beside its blocks, and `why`
     not, with its weights in memory."""
-    base = _load_base(adapter, spec, replace(how, quantize="none"))
-    if base.is_mapped:
-        raise LmtuiError(
-            "this adapter needs more memory",
-            f"{adapter.name}: {why}, so that all weights of {base.name} would have to "
-            f"be held: {size(base.unpacked)}, more than a quarter of the free memory",
-            "Close other programs, or use a smaller model.",
-        )
-    return replace(base, why=why)
+    held = replace(how, dtype="float32", quantize="none")
+    return replace(_load_base(adapter, spec, held), why=why)
 
 
 def load_base(
@@ -234,7 +226,10 @@ def _load_exact(name: str, path: Path, how: LoadOptions, count: int) -> LoadedMo
         require_whole(looked)
         from lmtui.models.blocks.load import load_unpacked
 
-        loaded = load_unpacked(name, looked, plan.device, plan.dtype, how.on_progress)
+        asked = how.dtype != "auto"
+        loaded = load_unpacked(
+            name, looked, plan.device, plan.dtype, how.on_progress, holds=asked
+        )
         return replace(loaded, precision=plan.precision)
     model, tokenizer, folder = _load_folder(looked, plan)
     with wrap_load_errors(str(path)):

@@ -71,7 +71,7 @@ class LoadedModel:
                 "this model is too large to write exactly",
                 f"its weights take {size(self.unpacked)} in float32, more than a "
                 "quarter of the free memory",
-                "Leave out --quantize none, or close other programs.",
+                "Leave out --quantize none, or give --dtype float32, which holds them.",
             )
 
     @property

@@ -25,10 +25,10 @@ def bytes_needed(parameters: int, dtype: str) -> int:
     return int(parameters * BYTES_PER_WEIGHT[dtype] * _SHARE) + _FIXED
 
 
-def fits_unpacked(need: int, have: int) -> bool:
-    """Return whether the weights of a GGUF file, `need` bytes in float32, are held in
-    memory; else they are unpacked for each pass."""
-    return need <= have / _HELD
+def fits_unpacked(parameters: int, stored: str, have: int) -> bool:
+    """Return whether the weights of a GGUF file, most of them stored in one type, are
+    held in float32 in `have` bytes; else they are unpacked for each pass."""
+    return stored in ("F32", "F64") or 4 * parameters <= have / _HELD
 
 
 def fits_mapped(size_of_file: int, have: int) -> bool:

@@ -31,6 +31,11 @@ def plan_for(
         floats = stored if stored in FLOATS else "F32"
         computed = str(hardware.choose_dtype(dtype, target, floats))
         computed = computed.removeprefix("torch.")
+        exact = (str(target), dtype, computed) == ("cpu", "auto", "float32")
+        held = not exact or not isinstance(files, GgufHeader)
+        have, count = hardware.available_ram(), files.parameters
+        if not (held or memory.fits_unpacked(count, stored, have)):
+            return ("in float32 on cpu, unpacked each time", _mapped(files.bytes))
         return _loaded(files, f"in {computed} on {target}", computed)
     return _fast(files, quantize)
 
@@ -79,9 +84,6 @@ def _by_transformers(header: GgufHeader, why: str) -> tuple[str, str]:
 def _loaded(
     files: ModelFolder | GgufHeader, way: str, dtype: str, why: str = ""
 ) -> tuple[str, str]:
-    held = memory.fits_unpacked(4 * files.parameters, hardware.available_ram())
-    if isinstance(files, GgufHeader) and "on cpu" in way and not held:
-        return (f"{way}, unpacked for each pass{why}", _mapped(files.bytes))
     need = memory.bytes_needed(files.parameters, dtype)
     return (f"{way}, all weights loaded{why}", f"about {size(need)}")
 

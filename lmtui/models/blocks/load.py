@@ -33,7 +33,6 @@ from lmtui.models.llama.cache import NotSupported
 from lmtui.models.llama.load import why_no_blocks
 from lmtui.models.llama.mapped import SHORT, checked_kernel, formats_in, library_for
 from lmtui.models.loaded_model import LoadedModel
-from lmtui.models.memory import BYTES_PER_WEIGHT
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.source import short_label
 from lmtui.models.tokenizer_json import TokenizersTokenizer, library_tokenizer
@@ -71,24 +70,27 @@ def load_unpacked(
     device: torch.device,
     dtype: torch.dtype,
     on_progress: OnProgress,
+    *,
+    holds: bool,
 ) -> LoadedModel:
     """Load the model of a file so that it multiplies float32 or 16-bit weights: held in
-    memory, or unpacked for each pass where they would take too much of it."""
+    memory, or unpacked for each pass where they would take too much of it and need not
+    be held."""
     family_of(header)
     name_of_dtype = str(dtype).removeprefix("torch.")
     kernel = None
     with suppress(NotSupported):  # slower, then
         kernel = None if why_no_blocks() else _kernel(name, header, on_progress)
-    need = header.parameters * BYTES_PER_WEIGHT[name_of_dtype]
-    have = hardware.available_ram()
-    exact = device.type == "cpu" and dtype == torch.float32
-    if exact and kernel and not memory.fits_unpacked(need, have):
+    have, count = hardware.available_ram(), header.parameters
+    holds |= device.type != "cpu" or dtype != torch.float32
+    stored = next(iter(header.by_type))
+    if kernel and not (holds or memory.fits_unpacked(count, stored, have)):
         memory.require_mapped(header.parameters, header.bytes, have)
         placement = Placement(Weights.PER_PRODUCT, kernel, dtype, device)
         loaded = _load(name, header, placement, on_progress)
-        return replace(loaded, in_blocks=True, unpacked=need)
+        return replace(loaded, in_blocks=True, unpacked=4 * count)
     have = min(have, hardware.available_memory(device))
-    memory.require_memory(header.parameters, name_of_dtype, have, where=str(device))
+    memory.require_memory(count, name_of_dtype, have, where=str(device))
     placement = Placement(Weights.IN_MEMORY, kernel, dtype, device)
     return _load(name, header, placement, on_progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lmtui.kernels import compiler
 from lmtui.models import memory
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.run_plan import plan_for
 from tests.models import learned, tiny
 from tests.models.gguf import written
 from tests.models.gguf.families import (
@@ -83,13 +85,18 @@ def test_weights_that_are_not_held_give_the_same_numbers(
 ) -> None:
     _, file = made(name, tmp_path, "Q8_0")
     held = found(file, "none")
-    monkeypatch.setattr(memory, "fits_unpacked", lambda need, have: False)
+    monkeypatch.setattr(memory, "fits_unpacked", lambda *given: False)
     assert (found(file, "none") - held).abs().max() < 5e-5
     engine = LocalEngine(load(str(file), device="cpu", quantize="none"))
     prompt = Prompt(tuple(IDS[:4]), "")
     with pytest.raises(LmtuiError, match="too large to write exactly") as refused:
         list(engine.generate(prompt, SamplingSettings()))
-    assert "--quantize" in refused.value.hint
+    assert "--dtype float32" in refused.value.hint
+    there = load(str(file), device="cpu", quantize="none", dtype="float32")
+    assert list(LocalEngine(there).generate(prompt, SamplingSettings(max_tokens=2)))
+    plan = partial(plan_for, file, device="cpu", quantize="none")
+    assert "unpacked each time" in plan(dtype="auto")[0]
+    assert "all weights loaded" in plan(dtype="float32")[0]
 
 
 @pytest.mark.parametrize("name", ["gemma3", "qwen3.5, 4 value heads"])
