@@ -67,11 +67,8 @@ def _fast(files: ModelFolder | GgufHeader, quantize: Quantize) -> tuple[str, str
 
 def _by_transformers(header: GgufHeader, why: str) -> tuple[str, str]:
     """Return how a file runs that the Llama backend does not run."""
-    from lmtui.models.gguf.families import FAMILIES
     from lmtui.models.llama.load import why_no_blocks
 
-    if header.architecture not in FAMILIES:
-        return ("not: this kind of model is not supported", "unknown")
     stored = next(iter(header.by_type), "F32")
     if stored in ("F32", "F64") or why_no_blocks():
         return _loaded(header, "exact: in float32", "float32", f", since {why}")

@@ -66,19 +66,19 @@ def load_quantized(
             return reason_on_gpu(device, path)
         if device.type != "cpu":
             raise NotSupported(f"it runs on {device}")
-        if path.is_file() and how.quantize == "auto":
-            return _in_file(name, path, how)
-        return _mapped(name, path, how)
+        checkpoint = read_gguf_model(path) if path.is_file() else read_model(path)
+        if isinstance(checkpoint, GgufHeader) and how.quantize == "auto":
+            return _in_file(name, checkpoint, how)
+        return _mapped(name, checkpoint, how)
     except NotSupported as error:
         return FallbackReason(_refused(name, str(error), how))
 
 
-def _in_file(name: str, path: Path, how: LoadOptions) -> LoadedModel:
+def _in_file(name: str, header: GgufHeader, how: LoadOptions) -> LoadedModel:
     """Load a GGUF file for the Llama backend, else for transformers."""
-    header = read_gguf_model(path)
     require_whole(header)
     try:
-        return _mapped(name, path, how)
+        return _mapped(name, header, how)
     except NotSupported:
         from lmtui.models.blocks.load import load_in_blocks
 
@@ -123,10 +123,11 @@ def weights_for(
     return "blocks" if all(fit) else "rounded"
 
 
-def _mapped(name: str, path: Path, how: LoadOptions) -> LoadedModel:
+def _mapped(
+    name: str, checkpoint: ModelFolder | GgufHeader, how: LoadOptions
+) -> LoadedModel:
     """Return a model whose weights are mapped, from its own files or rounded in the
     cache."""
-    checkpoint = read_gguf_model(path) if path.is_file() else read_model(path)
     weights = weights_for(checkpoint, how.quantize)
     if weights == "blocks" and isinstance(checkpoint, GgufHeader):
         have = hardware.available_ram()
