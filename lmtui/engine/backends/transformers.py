@@ -7,7 +7,6 @@ Knows no text and no sampling.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -17,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -248,9 +246,11 @@ class TransformersBackend:
         self._decoder: nn.Module | None = None if decoder is model else decoder
         """The layers without the head; None where they can't be told apart."""
         layers = self._layers = _layers(model)
-        hooks = [layer.register_forward_pre_hook(_cancel_pass) for layer in layers]
-        # The model can outlive the backend: in a training, each evaluation has its own.
-        weakref.finalize(self, _remove, hooks)
+        for layer in layers:
+            # Once for a model, which can have several backends: in a training, each
+            # evaluation has its own. None is removed, which could be during a pass.
+            if _cancel_pass not in layer._forward_pre_hooks.values():
+                layer.register_forward_pre_hook(_cancel_pass)
         kind = model.device.type
         vocabulary = model.config.get_text_config().vocab_size
         self._known_tokens = model.get_input_embeddings().num_embeddings
@@ -510,8 +510,3 @@ def _layers(model: Any) -> list[nn.Module]:
     depth = model.config.get_text_config().num_hidden_layers
     lists = (m for m in model.modules() if isinstance(m, nn.ModuleList))
     return next((list(m) for m in lists if len(m) == depth), [])
-
-
-def _remove(hooks: Sequence[RemovableHandle]) -> None:
-    for hook in hooks:
-        hook.remove()

@@ -6,15 +6,18 @@ import copy
 import gc
 from itertools import pairwise
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.cache_utils import DynamicLayer
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.transformers import (
     PreallocatedLayer,
     TransformersBackend,
 )
+from lmtui.errors import Cancelled
 from tests.engine import tiny
 
 VERBS = ("add", "add", "crop", "keep", "fork")
@@ -108,17 +111,18 @@ def test_row_bytes_count_the_memory_of_a_forked_row() -> None:
     assert taken == 3 * layer.row_bytes
 
 
-def test_nothing_of_a_backend_stays_in_its_model() -> None:
+def test_backends_of_a_model_share_what_stops_a_pass() -> None:
     model = copy.deepcopy(tiny.model())  # that one has the backends of other tests
 
     def hooks() -> int:
         return sum(len(module._forward_pre_hooks) for module in model.modules())
 
-    gc.collect()
-    before = hooks()
-    backend = TransformersBackend(model)
-    assert hooks() == before + model.config.num_hidden_layers
-    backend.logits([1, 2, 3])
+    for _ in range(3):
+        backend = TransformersBackend(model)
+        backend.logits([1, 2, 3])
+        assert hooks() == model.config.num_hidden_layers
+    with cancelled_when(lambda: True), pytest.raises(Cancelled):
+        backend.logits([1, 2, 3])
     del backend
-    gc.collect()
-    assert hooks() == before
+    gc.collect()  # which may be at any time, also while the hooks are gone through
+    assert hooks() == model.config.num_hidden_layers
