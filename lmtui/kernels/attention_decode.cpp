@@ -242,6 +242,7 @@ extern "C" void attend(const float *qkv, float *out, long rows, long tokens,
         FewTokens<width>::run(qkv, out, rows, tokens, KVView(*shared, layer, *heads),
                               KVView(*own, layer, *heads), window, mask);
     });
+    apply_gates(qkv, out, rows * tokens, *heads);
 }
 
 // Whether attention is compiled for heads of this width.

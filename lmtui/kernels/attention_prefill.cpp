@@ -302,6 +302,7 @@ extern "C" void attend_many(const float *qkv, float *out, long rows, long tokens
         ManyTokens<width>::run(qkv, out, rows, tokens, KVView(*shared, layer, *heads),
                                KVView(*own, layer, *heads), window);
     });
+    apply_gates(qkv, out, rows * tokens, *heads);
 }
 
 #endif

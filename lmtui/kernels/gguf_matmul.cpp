@@ -103,7 +103,7 @@ static void add_product(const Block &block, const Matrix &matrix, const float *n
 
 extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
                          const float *rope, float *qkv) {
-    const long width = block->width, qkv_size = block->qkv_size();
+    const long width = block->width, qkv_size = block->qkv_proj.rows;
 
     // 1) RMSNorm and QKV projection. The division by the norm comes after the product.
     const auto scaled = [&]() -> const float * {

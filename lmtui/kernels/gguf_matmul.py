@@ -9,6 +9,7 @@ bits whether an input is alone or in a batch. Knows no file. N is the number of 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,7 +63,8 @@ class KVAddress(ctypes.Structure):
     @classmethod
     def of(cls, data: Tensor, count: int) -> KVAddress:
         """Return the address of `data`, of whose room `count` tokens are in use."""
-        return cls(data.data_ptr(), data[0].nbytes, data.shape[3], count)
+        layer = data.stride(0) * data.element_size()
+        return cls(data.data_ptr(), layer, data.shape[3], count)
 
 
 class Heads(ctypes.Structure):
@@ -72,14 +74,27 @@ class Heads(ctypes.Structure):
         ("query", ctypes.c_long),  # H, their number
         ("kv", ctypes.c_long),  # KV, that of keys or values
         ("width", ctypes.c_long),  # d
+        ("gates", ctypes.c_long),  # H where outputs have gates, else 0
+    )
+
+
+class _Recurrent(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_long) for name in ("taps", "channels")),
+        *((f"{name}_heads", ctypes.c_long) for name in ("key", "value")),
+        *((f"{name}_width", ctypes.c_long) for name in ("key", "value")),
+        ("is_tiled", ctypes.c_long),
+        ("epsilon", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("convolution", "decay", "dt_bias")),
+        ("norm", ctypes.c_void_p),
     )
 
 
 class Block(ctypes.Structure):
-    """The weights between the attention of a Llama layer and that of the next, which
-    may not outlive their tensors. D is the model's width, H and KV its query and key
-    heads, d the width of a head. Norms of D numbers contain the factor √D; they are
-    None where a model has none."""
+    """The weights between the attention of a Llama layer and that of the next, or what
+    these layers have in its place; it may not outlive their tensors. D is the model's
+    width, H and KV its query and key heads, d the width of a head. Norms of D numbers
+    contain the factor √D; they are None where a model has none."""
 
     _fields_ = (
         ("width", ctypes.c_long),  # D
@@ -90,7 +105,9 @@ class Block(ctypes.Structure):
         ("is_gelu", ctypes.c_long),  # the activation is GELU by tanh, not SiLU
         ("norms_all_heads", ctypes.c_long),  # q_norm and k_norm act on all at once
         ("window", ctypes.c_long),  # the positions that a token sees, its own included
-        ("q_rope", ctypes.c_long),  # the next layer's table of RoPE for queries
+        ("place", ctypes.c_long),  # of this layer among those with a cache of its kind
+        ("next_attends", ctypes.c_long),  # the next layer has queries and keys
+        ("q_rope", ctypes.c_long),  # its table of RoPE for queries
         ("k_rope", ctypes.c_long),  # and for keys
         ("ffn_norm", ctypes.c_void_p),  # [D]
         ("attention_norm", ctypes.c_void_p),  # [D], of the next layer
@@ -99,14 +116,9 @@ class Block(ctypes.Structure):
         ("bias", ctypes.c_void_p),  # [(H + 2·KV)·d], of the next layer
         ("q_norm", ctypes.c_void_p),  # [d] or [H·d], of the next layer
         ("k_norm", ctypes.c_void_p),  # [d] or [KV·d], of the next layer
+        ("recurrent", ctypes.c_void_p),  # None where this layer attends
         *((name, _Matrix) for name in ("o_proj", "gate_up", "down", "qkv")),
     )
-
-    @property
-    def qkv_heads(self) -> int:
-        """H + 2·KV."""
-        heads: int = self.heads.query + 2 * self.heads.kv
-        return heads
 
     @property
     def numel(self) -> int:
@@ -166,6 +178,42 @@ class StackedMatrix:
         return _Matrix(parts, *sizes, address_of(self.order), rank, *lora)
 
 
+@dataclass(frozen=True)
+class Recurrent:
+    """What mixes the tokens of a layer that keeps a state of fixed size (see
+    `recurrent.h`): Gated DeltaNet, or a short convolution, which has no heads."""
+
+    convolution: Tensor
+    """float32 [taps, channels], of which the last tap is the token's own."""
+    heads: tuple[int, int] = (0, 0)
+    """The numbers of key and value heads."""
+    widths: tuple[int, int] = (0, 0)
+    """Their widths."""
+    is_tiled: bool = False
+    """Whether outputs of value heads lie as these do, one of each key head after the
+    other, and not those that share a key head together."""
+    epsilon: float = 0
+    decay: Tensor | None = None
+    """float32 [value heads]: −exp(A)."""
+    dt_bias: Tensor | None = None
+    """float32 [value heads]."""
+    norm: Tensor | None = None
+    """float32 [width of a value head]."""
+
+    @property
+    def state_size(self) -> int:
+        """Numbers of a row's state."""
+        taps, channels = self.convolution.shape
+        return (taps - 1) * channels + self.heads[1] * math.prod(self.widths)
+
+    @cached_property
+    def compiled(self) -> _Recurrent:
+        """It as the compiled code takes it; it may not outlive this object."""
+        tensors = self.convolution, self.decay, self.dt_bias, self.norm
+        sizes = *self.convolution.shape, *self.heads, *self.widths, self.is_tiled
+        return _Recurrent(*sizes, self.epsilon, *map(address_of, tensors))
+
+
 def address_of(tensor: Tensor | None) -> int | None:
     """Return where the numbers of a tensor lie; None for none."""
     return None if tensor is None else tensor.data_ptr()
@@ -196,8 +244,10 @@ class GgufMatmulKernel:
             torch.float32: bound(library, "gguf_tile", *tile),
             torch.bfloat16: bound(library, "gguf_tile_bf16", *tile),
         }
-        layers = ADDRESS, *[WHOLE] * 5, *[ADDRESS] * 7
+        layers = ADDRESS, *[WHOLE] * 5, *[ADDRESS] * 4, WHOLE, *[ADDRESS] * 4
         self._layers = bound(library, "llama_layers", *layers)
+        mixing = ADDRESS, ADDRESS, WHOLE, WHOLE, ADDRESS, WHOLE, ADDRESS
+        self._mix = bound(library, "mix_recurrent", *mixing)
         # not on every processor
         self._gemm = bound_if_there(library, "gguf_gemm", *product)
         self._block_gemm = bound_if_there(library, "gguf_block_gemm", *block)
@@ -243,8 +293,8 @@ class GgufMatmulKernel:
         *,
         gemm: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Return the hidden states [m, D] after a layer, and the queries, keys and
-        values [m, H + 2·KV, d] of the next.
+        """Return the hidden states [m, D] after a layer, and what the next one projects
+        of them, [m, N]: queries, keys and values, if it attends.
 
         `residual` are the hidden states [m, D] before, `attention` is its output
         [m, H·d], `rope` the cosines and sines of each table [tables, m, 1, d/2, 2];
@@ -253,8 +303,8 @@ class GgufMatmulKernel:
         """
         residual, attention = residual.contiguous(), attention.contiguous()
         rope = rope.contiguous()
-        hidden, width = torch.empty_like(residual), weights.heads.width
-        qkv = residual.new_empty(len(residual), weights.qkv_heads, width)
+        hidden = torch.empty_like(residual)
+        qkv = residual.new_empty(len(residual), weights.qkv.rows)
         compute = self._block_gemm if gemm else self._block
         assert compute is not None
         compute(
@@ -263,6 +313,18 @@ class GgufMatmulKernel:
             *(hidden.data_ptr(), qkv.data_ptr()),
         )
         return hidden, qkv
+
+    def mix(
+        self, recurrent: Recurrent, projected: Tensor, states: Tensor, out: Tensor
+    ) -> None:
+        """Run a recurrent layer for tokens of n rows: `projected`, float32 [m, N],
+        become `out`, float32 [m, K], and change `states`, float32 [n, numbers of a
+        state], each of whose rows is contiguous."""
+        rows, tokens = len(states), len(projected) // len(states)
+        self._mix(
+            *(ctypes.byref(recurrent.compiled), projected.data_ptr(), rows, tokens),
+            *(states.data_ptr(), states.stride(0), out.data_ptr()),
+        )
 
     def run_layers(
         self,
@@ -274,6 +336,7 @@ class GgufMatmulKernel:
         rope: Tensor,
         shared: KVAddress,
         own: KVAddress,
+        states: Tensor,
         mask: Tensor | None,
     ) -> None:
         """Run all layers for `rows` rows of a few tokens, and the last RMSNorm, in
@@ -282,17 +345,16 @@ class GgufMatmulKernel:
         `blocks` are those after each layer's attention, that of the last layer leading
         to the first one; `norm`, float32 [D], contains the factor √D. `rope` and `mask`
         are those of `block` and of compiled attention; `shared` are the keys and values
-        that all rows continue, `own` those of the rows, which are written. A large
-        model can be cancelled between parts. Attention must be compiled for the width
-        of a head.
+        that all rows continue, `own` those of the rows, which are written, like
+        `states`, float32 [n, numbers]: of the recurrent layers, one behind the other. A
+        large model can be cancelled between parts. Attention must be compiled for the
+        width of a head.
         """
         # 1) addresses of each layer's weights
         count, tokens = len(blocks), len(hidden) // rows
         weights = (ctypes.c_void_p * count)(*map(ctypes.addressof, blocks))
-        # 2) what goes from layer to layer beside the hidden states: queries, keys and
-        # values [m, H + 2·KV, d]
-        heads, width = blocks[0].qkv_heads, blocks[0].heads.width
-        qkv = hidden.new_empty(len(hidden), heads, width)
+        # 2) what goes from layer to layer beside the hidden states
+        qkv = hidden.new_empty(len(hidden), max(block.qkv.rows for block in blocks))
         rope = rope.contiguous()
         caches = ctypes.byref(shared), ctypes.byref(own)
         # 3) as many layers a call as may run before a stop is heeded: all of a small
@@ -302,7 +364,8 @@ class GgufMatmulKernel:
             cancellation.check()
             self._layers(
                 *(weights, first, min(count, first + step), count, rows, tokens),
-                *(rope.data_ptr(), *caches, address_of(mask), norm.data_ptr()),
+                *(rope.data_ptr(), *caches, states.data_ptr(), states.shape[1]),
+                *(address_of(mask), norm.data_ptr()),
                 *(hidden.data_ptr(), qkv.data_ptr()),
             )
 

@@ -4,6 +4,7 @@
 
 #include "gguf_formats.h"
 #include "llama_ops.h"
+#include "recurrent.h"
 #include "thread_pool.h"
 
 // W [rows, columns], plus the product of its LoRA factors of `rank`, 0 for none.
@@ -42,9 +43,9 @@ static inline std::vector<PartFormat> formats_of(const Matrix &matrix) {
     return formats;
 }
 
-// The weights between the attention of one layer and that of the next, whose heads have
-// width D; H are those of queries, KV those of keys. Weights of RMSNorm contain the factor
-// √width. Norms are null where a model has none.
+// The weights between the attention of one layer and that of the next, or what these layers
+// have in its place. Heads have width D; H are those of queries, KV those of keys. Weights
+// of RMSNorm contain the factor √width. Norms are null where a model has none.
 struct Block {
     long width, ffn;  // of vectors
     Heads heads;
@@ -53,24 +54,27 @@ struct Block {
     long is_gelu;          // the FFN's activation is GELU by tanh, not SiLU
     long norms_all_heads;  // q_norm and k_norm act on all heads at once
     long window;           // the keys that a token sees, its own included
-    long q_rope, k_rope;   // the next layer's tables of RoPE
+    long place;            // of this layer among those with a cache of its kind
+    long next_attends;     // the next layer has queries and keys
+    long q_rope, k_rope;   // its tables of RoPE
     const float *ffn_norm, *attention_norm;  // [width]; the latter of the next layer
     const float *attention_post_norm, *ffn_post_norm;  // [width], of what is added
     const float *bias;                                 // [(H + 2·KV)·D] or null
     const float *q_norm, *k_norm;                      // [D], or [H·D] and [KV·D]
+    const Recurrent *recurrent;                        // null where this layer attends
     Matrix o_proj, gate_up_proj, down_proj, qkv_proj;  // the last of the next layer
 
-    long qkv_size() const { return heads.all() * heads.width; }
     f32v activated(f32v x) const { return is_gelu ? gelu(x) : silu(x); }
 };
 
 // RMSNorm, if there is one, and RoPE of the queries and keys of token t of `tokens` in qkv
-// [tokens, H + 2·KV, D], by rope [tables, tokens, D / 2, 2].
+// [tokens, H + 2·KV + G, D], by rope [tables, tokens, D / 2, 2].
 static inline void norm_rope(const Block &block, long tokens, long t, const float *rope,
                              float *qkv) {
     const Heads &heads = block.heads;
     const long width = heads.width;
-    float *const queries = qkv + t * block.qkv_size(), *keys = queries + heads.query * width;
+    if (!block.next_attends) return;
+    float *const queries = qkv + t * heads.all() * width, *keys = queries + heads.query * width;
     const auto normed = [&](float *from, long count, const float *norm) {
         const long size = block.norms_all_heads ? count * width : width;
         for (long k = 0; norm && k < count * width; k += size)
@@ -84,14 +88,14 @@ static inline void norm_rope(const Block &block, long tokens, long t, const floa
     }
 }
 
-// hidden [tokens, width] and rope [tables, tokens, D / 2, 2] -> qkv [tokens, H + 2·KV, D]
-// of the layer after the block.
+// hidden [tokens, width] and rope [tables, tokens, D / 2, 2] -> qkv of the layer after the
+// block: [tokens, H + 2·KV + G, D], or what a recurrent one projects.
 extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
                          const float *rope, float *qkv);
 
 // residual [tokens, width], attention_out [tokens, H·D] and rope
 // [tables, tokens, D / 2, 2] -> hidden [tokens, width], which may be residual, and, unless
-// it is null, qkv [tokens, H + 2·KV, D].
+// it is null, qkv as above.
 extern "C" void gguf_block(const Block *block, long tokens, const float *residual,
                            const float *attention_out, const float *rope, float *hidden,
                            float *qkv);

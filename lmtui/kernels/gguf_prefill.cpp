@@ -426,7 +426,8 @@ static void add_product(const Block &block, const Matrix &matrix, const float *n
 extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *residual,
                                 const float *attention_out, const float *rope,
                                 float *hidden, float *qkv) {
-    const long width = block->width, ffn = block->ffn, qkv_size = block->qkv_size();
+    const long width = block->width, ffn = block->ffn;
+    const long qkv_size = block->qkv_proj.rows;
     const long attended = block->o_proj.columns;
     static thread_local GemmInputs of_attention, of_ffn, of_width;
     static thread_local std::vector<float> of_norms, of_products;
@@ -466,7 +467,7 @@ extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *re
     add_product(*block, block->down_proj, block->ffn_post_norm, ffn_inputs, hidden, hidden,
                 products);
 
-    // 4) RMSNorm and QKV projection of the next layer: qkv [tokens, H + 2·KV, D].
+    // 4) RMSNorm and QKV projection of the next layer.
     // The division by the norm comes after the product.
     for_inputs(tokens, [&](long t) {
         const float *from = hidden + t * width;

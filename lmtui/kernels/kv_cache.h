@@ -1,13 +1,15 @@
 // The KV cache in float16, and the append of new keys and values.
 //
 // A layer's is [n, 2·KV, capacity, D]: for each of n rows, all key heads, then all value
-// heads, of width D. New tokens come as float32 [n, t, H + 2·KV, D], with their queries.
+// heads, of width D. New tokens come as float32 [n, t, H + 2·KV + G, D]: queries, keys,
+// values, and the gates of outputs.
 
 #pragma once
 
 #include <utility>
 
 #include "llama_ops.h"
+#include "thread_pool.h"
 
 // Keys and values of all layers, of which `count` tokens are filled.
 struct KVLayers {
@@ -32,7 +34,7 @@ struct KVView {
         return data + ((row * 2 * heads.kv + head) * capacity + token) * heads.width;
     }
 
-    // Adds the keys and values of `qkv` [n, t, H + 2·KV, D].
+    // Adds the keys and values of `qkv` [n, t, H + 2·KV + G, D].
     void append(const float *qkv, long rows, long tokens) {
         count += tokens;
         for (long m = 0; m < rows * tokens; m++)
@@ -42,7 +44,7 @@ struct KVView {
     }
 };
 
-// Attention of n rows with t new tokens each: qkv [n, t, H + 2·KV, D] -> out [n, t, H, D].
+// Attention of n rows with t new tokens each: qkv [n, t, H + 2·KV + G, D] -> out [n, t, H, D].
 // `shared` holds one row, a prefix of all n; `own` holds the n rows that follow it, to
 // which the new keys and values are appended. A token sees the last `window` positions, its
 // own included. `mask` [t, t] is added to the scores of new tokens, 0 or -inf; null for a
@@ -50,6 +52,21 @@ struct KVView {
 extern "C" void attend(const float *qkv, float *out, long rows, long tokens,
                        const Heads *heads, const KVLayers *shared, const KVLayers *own,
                        long layer, long window, const float *mask);
+
+// Multiplies out [tokens, H, D] by the sigmoid of the gates in qkv, if there are any.
+static inline void apply_gates(const float *qkv, float *out, long tokens,
+                               const Heads &heads) {
+    const long size = heads.gates * heads.width;
+    if (!size) return;
+    ThreadPool::run(tokens, [&](long m) {
+        const float *const gates = qkv + (m + 1) * heads.all() * heads.width - size;
+        for (long k = 0; k < size; k += LANES) {
+            float *const at = out + m * size + k;
+            const f32v gated = times_sigmoid(load(at), load(gates + k));
+            std::memcpy(at, &gated, sizeof gated);
+        }
+    });
+}
 
 // Calls `call` with the integral constant among WIDTHS that is `width`, if any; returns
 // whether there is one.

@@ -5,21 +5,30 @@
 
 // Runs layers first … end of `count`. hidden [rows · tokens, width] are the embedded tokens
 // before the first layer, and the states after RMSNorm with `norm` [width] after the last;
-// qkv [rows · tokens, H + 2·KV, D] is kept between two calls. `rope`, `mask` and the caches
-// are as in gguf_block and attend.
+// qkv, with room for that of any layer, is kept between two calls. `rope`, `mask` and the
+// caches are as in gguf_block and attend; `states` are those of the recurrent layers of each
+// row, `stride` floats.
 extern "C" void llama_layers(const Block *const *blocks, long first, long end, long count,
                              long rows, long tokens, const float *rope,
-                             const KVLayers *shared, const KVLayers *own, const float *mask,
-                             const float *norm, float *hidden, float *qkv) {
+                             const KVLayers *shared, const KVLayers *own, float *states,
+                             long stride, const float *mask, const float *norm,
+                             float *hidden, float *qkv) {
     const Block &block = *blocks[0];
     const long all = rows * tokens, width = block.width;
     static thread_local std::vector<float> attended;
-    attended.resize(all * block.heads.query * block.heads.width);
+    for (long layer = first; layer < end; layer++)
+        attended.resize(std::max<size_t>(attended.size(), all * blocks[layer]->o_proj.columns));
     // The block after the last layer leads to the first.
     if (first == 0) gguf_qkv(blocks[count - 1], all, hidden, rope, qkv);
     for (long layer = first; layer < end; layer++) {
-        attend(qkv, attended.data(), rows, tokens, &block.heads, shared, own, layer,
-               blocks[layer]->window, mask);
+        const Block &mixed = *blocks[layer];
+        if (const Recurrent *recurrent = mixed.recurrent)
+            mix_recurrent(recurrent, qkv, rows, tokens,
+                          states + mixed.place * recurrent->state_size(), stride,
+                          attended.data());
+        else
+            attend(qkv, attended.data(), rows, tokens, &mixed.heads, shared, own, mixed.place,
+                   mixed.window, mask);
         const bool is_last = layer + 1 == count;
         gguf_block(blocks[layer], all, hidden, attended.data(), rope, hidden,
                    is_last ? nullptr : qkv);

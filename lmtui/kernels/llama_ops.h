@@ -4,12 +4,12 @@
 
 #include "simd.h"
 
-// The heads of attention: those of queries, and of keys or values, which `group` query
-// heads share.
+// The heads of attention: those of queries, of keys or values, which `group` query heads
+// share, and of gates: as many as queries where the outputs have some, else none.
 struct Heads {
-    long query, kv, width;
+    long query, kv, width, gates;
 
-    long all() const { return query + 2 * kv; }
+    long all() const { return query + 2 * kv + gates; }
     long group() const { return query / kv; }
 };
 

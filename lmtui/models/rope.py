@@ -26,6 +26,11 @@ def frequencies(parameters: Mapping[str, Any], head_dim: int) -> Tensor:
     Raises:
         KeyError, TypeError, ValueError: a parameter is missing, or no number.
     """
+    turned = int(head_dim * (parameters.get("partial_rotary_factor") or 1))
+    if turned < head_dim:  # the rest of a head stays as it is
+        whole = dict(parameters, partial_rotary_factor=1)
+        rest = torch.zeros((head_dim - turned) // 2)
+        return torch.cat([frequencies(whole, turned), rest])
     exponents = torch.arange(0, head_dim, 2).float() / head_dim
     plain = 1.0 / float(parameters["rope_theta"]) ** exponents
     kind = parameters.get("rope_type", "default")

@@ -115,9 +115,9 @@ def _gemma2(fields: GgufFields) -> dict[str, Any]:
     }
 
 
-def _every(count: int, layers: int) -> list[str]:
+def _every(count: int, layers: int, other: str = "sliding_attention") -> list[str]:
     """Return the kinds of layers of which each `count`th sees all of the text."""
-    kinds = ["sliding_attention"] * (count - 1) + ["full_attention"]
+    kinds = [other] * (count - 1) + ["full_attention"]
     return [kinds[index % count] for index in range(layers)]
 
 
@@ -168,11 +168,12 @@ def _gemma4(fields: GgufFields) -> dict[str, Any]:
 
 def _qwen35(fields: GgufFields) -> dict[str, Any]:
     head, heads = fields["attention.key_length"], fields["ssm.time_step_rank"]
+    # A block that guesses further tokens is counted, and not run.
+    layers = fields["block_count"] - fields.get("nextn_predict_layers", 0)
+    attends = fields["full_attention_interval"]
     return {
-        # A block that guesses further tokens is counted, and not run.
-        "num_hidden_layers": fields["block_count"]
-        - fields.get("nextn_predict_layers", 0),
-        "full_attention_interval": fields["full_attention_interval"],
+        "num_hidden_layers": layers,
+        "layer_types": _every(attends, layers, "linear_attention"),
         "linear_conv_kernel_dim": fields["ssm.conv_kernel"],
         "linear_key_head_dim": fields["ssm.state_size"],
         "linear_num_key_heads": fields["ssm.group_count"],

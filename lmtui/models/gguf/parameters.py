@@ -52,7 +52,7 @@ def stored_parameters(
     lacks are left out. `config` is the model's configuration of transformers."""
     family, stored = family_of(header), {}
     text = config.get_text_config()
-    known = _tensor_names(header, text.num_hidden_layers)
+    known = tensor_names(header, text.num_hidden_layers)
     orders = list(_orders(text, family))
     for name in names:
         if name.endswith(".experts.gate_up_proj") and (place := _LAYER.fullmatch(name)):
@@ -69,7 +69,7 @@ def stored_parameters(
     return stored
 
 
-def _tensor_names(header: GgufHeader, layers: int) -> Callable[[str], Iterator[str]]:
+def tensor_names(header: GgufHeader, layers: int) -> Callable[[str], Iterator[str]]:
     """Return a function from a parameter's name to those that its tensor may have."""
     import gguf
 

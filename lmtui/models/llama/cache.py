@@ -27,12 +27,8 @@ from lmtui.models.gguf.tokenizer import (
     read_tokenizer,
     save_tokenizer,
 )
-from lmtui.models.llama.weights import (
-    FAMILIES,
-    LlamaModel,
-    LlamaWeights,
-    unsupported_reason,
-)
+from lmtui.models.llama.families import FAMILIES
+from lmtui.models.llama.weights import LlamaModel, LlamaWeights, unsupported_reason
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.model_info import facts_in
 from lmtui.models.tokenizer_json import TokenizersTokenizer, library_tokenizer, same_as

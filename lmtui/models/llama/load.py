@@ -25,16 +25,11 @@ from lmtui.models.gguf.config_check import read_gguf_model, require_whole
 from lmtui.models.gguf.families import family_of
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.llama.cache import NotSupported
+from lmtui.models.llama.families import FAMILIES, Naming
 from lmtui.models.llama.lora import UnsupportedLora, add_lora
 from lmtui.models.llama.mapped import MappedWeights, formats_in, load_mapped
 from lmtui.models.llama.rounded import load_rounded
-from lmtui.models.llama.weights import (
-    FAMILIES,
-    LlamaModel,
-    Naming,
-    require_shapes,
-    shape_of,
-)
+from lmtui.models.llama.weights import LlamaModel, require_shapes, shape_of
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.source import Quantize
 

@@ -10,23 +10,18 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lmtui.models.adapters import lora_config
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.llama.linear import BlockLinear
-from lmtui.models.llama.weights import (
-    LIBRARY,
-    DecoderLayer,
-    LlamaConfig,
-    LlamaWeights,
-    order_of,
-)
+from lmtui.models.llama.families import Naming
+from lmtui.models.llama.linear import BlockLinear, MatrixRows
+from lmtui.models.llama.weights import LlamaWeights, matrices_of, value_order
 
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
-_OF_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 _Pair = tuple[Tensor, Tensor]
 
 
@@ -41,18 +36,26 @@ def add_lora(weights: LlamaWeights, adapter: Adapter) -> LlamaWeights:
         UnsupportedLora: it is not a plain LoRA adapter, or does not fit the model.
         LmtuiError: its configuration is damaged or not supported.
     """
-    pairs = {}
-    for module, pair in pairs_of(adapter).items():
-        if (place := _OF_LAYER.fullmatch(module)) is None:
-            raise UnsupportedLora(f"it changes {module}")
-        pairs[int(place[1]), place[2]] = pair
+    pairs, shape = pairs_of(adapter), weights.shape
+    naming, used = Naming.transformers(shape.model_type), set()
     layers = list(weights.layers)
     for index, layer in enumerate(layers):
-        own = {name: pair for (at, name), pair in pairs.items() if at == index}
-        layers[index] = _with_adapter(layer, own, weights.shape)
-    if any(at >= len(layers) for at, _ in pairs):
-        raise UnsupportedLora("it has more layers than the model")
+        changed: dict[str, Any] = {}
+        for name, parts in matrices_of(shape, naming, index).items():
+            used |= {_module(part) for part in parts}
+            columns, mixes = None, layer.recurrent
+            if name == "o_proj" and mixes and mixes.is_tiled:
+                columns = value_order(shape, naming, mixes.widths[1])
+            both = [(pairs.get(_module(part)), part) for part in parts]
+            changed[name] = _stacked(getattr(layer, name), both, columns)
+        layers[index] = replace(layer, **changed)
+    if more := pairs.keys() - used:
+        raise UnsupportedLora(f"it changes {', '.join(sorted(more))}")
     return replace(weights, layers=tuple(layers))
+
+
+def _module(part: MatrixRows) -> str:
+    return part.name.removesuffix(".weight")
 
 
 def pairs_of(adapter: Adapter) -> dict[str, _Pair]:
@@ -88,67 +91,30 @@ def pairs_of(adapter: Adapter) -> dict[str, _Pair]:
     return pairs
 
 
-def _with_adapter(
-    layer: DecoderLayer, pairs: dict[str, _Pair], shape: LlamaConfig
-) -> DecoderLayer:
-    sizes = {
-        "q": shape.heads * shape.head_dim,
-        "k": shape.kv_heads * shape.head_dim,
-        "v": shape.kv_heads * shape.head_dim,
-        "out": shape.width,
-        "gate": shape.ffn,
-        "up": shape.ffn,
-        "down": shape.width,
-    }
-    known = {LIBRARY[name]: name for name in sizes}
-    if not pairs.keys() <= known.keys():
-        raise UnsupportedLora(f"it changes {', '.join(pairs.keys() - known.keys())}")
-    by_name = {known[name]: pair for name, pair in pairs.items()}
-    for name, heads in (("q", shape.heads), ("k", shape.kv_heads)):
-        if name in by_name:
-            a, b = by_name[name]
-            _require_rows(b, sizes[name])
-            by_name[name] = a, b[order_of(heads, shape.head_dim, half_split_rope=True)]
-
-    def part(matrix: BlockLinear, *names: str) -> BlockLinear:
-        return _stacked(matrix, [(by_name.get(name), sizes[name]) for name in names])
-
-    return replace(
-        layer,
-        qkv=part(layer.qkv, "q", "k", "v"),
-        o_proj=part(layer.o_proj, "out"),
-        gate_up=part(layer.gate_up, "gate", "up"),
-        down=part(layer.down, "down"),
-    )
-
-
 def _stacked(
-    matrix: BlockLinear, parts: Sequence[tuple[_Pair | None, int]]
+    matrix: BlockLinear,
+    parts: Sequence[tuple[_Pair | None, MatrixRows]],
+    columns: Tensor | None,
 ) -> BlockLinear:
     """Add one adapter to a matrix whose parts are stacked: A is stacked along the
-    ranks, B is block-diagonal."""
-    pairs = [(pair, rows) for pair, rows in parts if pair is not None]
-    if not pairs:
+    ranks, B is block-diagonal. `columns` are the adapter's columns of the matrix's, if
+    these are in another order."""
+    changes = [pair for pair, _ in parts if pair is not None]
+    if not changes:
         return matrix
-    first = torch.cat([pair[0] for pair, _ in pairs])  # [Σ r, K]
-    second = torch.zeros(sum(rows for _, rows in parts), len(first))
+    first = torch.cat([a for a, _ in changes])  # [Σ r, K]
+    second = torch.zeros(matrix.rows, len(first))
     row = column = 0
-    for pair, rows in parts:
+    for pair, part in parts:
+        order = torch.arange(part.rows) if part.order is None else part.order
         if pair is not None:
-            _require_rows(pair[1], rows)
-            rank = pair[1].shape[1]
-            second[row : row + rows, column : column + rank] = pair[1]
+            of_part, rank = pair[1], pair[1].shape[1]
+            if len(of_part) != part.rows:
+                raise UnsupportedLora("it changes another number of rows")
+            second[row : row + len(order), column : column + rank] = of_part[order]
             column += rank
-        row += rows
+        row += len(order)
     if first.shape[1] != matrix.columns:
-        raise UnsupportedLora(
-            f"it reads {first.shape[1]} numbers, the model {matrix.columns}"
-        )
+        raise UnsupportedLora("it reads another number of inputs")
+    first = first if columns is None else first[:, columns].contiguous()
     return matrix.with_lora(first, second)
-
-
-def _require_rows(matrix: Tensor, rows: int) -> None:
-    if matrix.shape[0] != rows:
-        raise UnsupportedLora(
-            f"it changes {matrix.shape[0]} rows, the model has {rows}"
-        )

@@ -23,7 +23,6 @@ from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.checkpoint_tensors import FolderTensors
 from lmtui.models.digests import model_digest
-from lmtui.models.gguf.families import family_of
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.llama import cache
@@ -33,11 +32,11 @@ from lmtui.models.llama.cache import (
     read_config,
     require_supported,
 )
+from lmtui.models.llama.families import LIBRARY, Naming
 from lmtui.models.llama.linear import BlockMatrices, BlockSource, of_shape
 from lmtui.models.llama.weights import (
-    LIBRARY,
+    BLOCK,
     LlamaWeights,
-    Naming,
     has_more,
     read_weights,
     require_shapes,
@@ -73,7 +72,7 @@ class MappedWeights:
     @property
     def naming(self) -> Naming:
         if isinstance(self.checkpoint, GgufHeader):
-            return Naming.gguf(family_of(self.checkpoint))
+            return Naming.gguf(self.checkpoint)
         return Naming.transformers(str(self.checkpoint.config["model_type"]))
 
     @property
@@ -215,11 +214,12 @@ def _opened(folder: Path, name: str, weights: MappedWeights) -> LoadedModel:
 
 
 def formats_in(checkpoint: ModelFolder | GgufHeader) -> tuple[str, ...]:
-    """Return the formats of a model's matrices, in the order of their names."""
+    """Return the formats of a model's matrices, in the order of their names; taps of
+    convolutions are none."""
     if isinstance(checkpoint, ModelFolder):
         return (checkpoint.dtype,)
-    header = checkpoint
-    return tuple(sorted({t.type for t in header.tensors if len(t.shape) > 1}))
+    tensors = (t for t in checkpoint.tensors if len(t.shape) > 1)
+    return tuple(sorted({t.type for t in tensors if t.shape[0] >= BLOCK}))
 
 
 def read_blocks(

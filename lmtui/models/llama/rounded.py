@@ -32,6 +32,7 @@ from lmtui.models.llama.mapped import (
     read_blocks,
 )
 from lmtui.models.llama.weights import (
+    BLOCK,
     LlamaWeights,
     has_more,
     require_shapes,
@@ -45,7 +46,6 @@ _TYPES = {8: "Q8_0", 4: "Q4_1"}
 """What weights are rounded to. Of the 4-bit types, Q4_1 keeps the least and the
 greatest weight of each block."""
 _FLOATS = "F32"  # what vectors are kept in
-_BLOCK = 32  # weights of a block
 _PART = 2**24  # weights that are rounded at a time
 
 _Source = GgufTensors | FolderTensors
@@ -127,13 +127,14 @@ class RoundedWeights(MappedWeights):
         if isinstance(self.checkpoint, GgufHeader):
             stored = {tensor.name: tensor.type for tensor in self.checkpoint.tensors}
         names = self.naming.names
+        taps = names.get("convolution", "\0")
         types = {}
         for name, shape in self.checkpoint.shapes.items():
             # The embedding is often the LM head, too, and all logits depend on that.
             most = 8 if name in (names["embedding"], names["head"]) else self.bits
-            if len(shape) == 1:
+            if len(shape) == 1 or name.endswith(taps):
                 types[name] = _FLOATS
-            elif len(shape) == 2 and shape[1] % _BLOCK == 0:  # no layer has others
+            elif len(shape) == 2 and shape[1] % BLOCK == 0:  # no layer has others
                 kind = stored.get(name, _FLOATS)
                 keeps = kind in FORMATS and bits_of(kind) <= most
                 types[name] = kind if keeps else _TYPES[most]

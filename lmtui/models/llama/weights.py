@@ -1,25 +1,26 @@
 """Weights of a Llama-shaped model, in the layout that the Llama backend runs.
 
-q, k and v are one matrix, gate and up another; the two numbers of a RoPE pair lie side
-by side, as in GGUF files of Llama. Families that differ from Llama in constants are
-rows of `FAMILIES`. Runs no model. D is the model's width, H and KV its query and key
-heads, d the width of a head.
+What a layer computes of its inputs before it mixes tokens is one matrix (q, k and v,
+then the gates of outputs, if there are any), gate and up another; the two numbers of a
+RoPE pair lie side by side, as in GGUF files of Llama. Value heads of Gated DeltaNet lie
+as in GGUF files, one of each key head after the other. Runs no model. D is the model's
+width, H and KV its query and key heads, d the width of a head.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lmtui.kernels.gguf_matmul import UNLIMITED
+from lmtui.kernels.gguf_matmul import UNLIMITED, Recurrent
 from lmtui.models.config_check import layers_in
-from lmtui.models.gguf.families import GgufFamily
+from lmtui.models.llama.families import FAMILIES, Naming
 from lmtui.models.llama.linear import (
     BlockHead,
     BlockLinear,
@@ -32,135 +33,34 @@ from lmtui.models.llama.linear import (
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.rope import SCALINGS, attention_factor
 
-_GGUF = {
-    "embedding": "token_embd.weight",
-    "norm": "output_norm.weight",
-    "head": "output.weight",
-    "layer": "blk.{}.",
-    "q": "attn_q",
-    "k": "attn_k",
-    "v": "attn_v",
-    "out": "attn_output",
-    "q_norm": "attn_q_norm.weight",
-    "k_norm": "attn_k_norm.weight",
-    "gate": "ffn_gate",
-    "up": "ffn_up",
-    "down": "ffn_down",
-}
-_GGUF_NORMS = {
-    "attention_norm": "attn_norm.weight",
-    "attention_post_norm": "post_attention_norm.weight",
-    "feed_norm": "ffn_norm.weight",
-    "feed_post_norm": "post_ffw_norm.weight",
-}
-LIBRARY = {
-    "embedding": "model.embed_tokens.weight",
-    "norm": "model.norm.weight",
-    "head": "lm_head.weight",
-    "layer": "model.layers.{}.",
-    "q": "self_attn.q_proj",
-    "k": "self_attn.k_proj",
-    "v": "self_attn.v_proj",
-    "out": "self_attn.o_proj",
-    "q_norm": "self_attn.q_norm.weight",
-    "k_norm": "self_attn.k_norm.weight",
-    "gate": "mlp.gate_proj",
-    "up": "mlp.up_proj",
-    "down": "mlp.down_proj",
-}
+_ATTENTION = ("full_attention", "sliding_attention")
+DELTA = "linear_attention"
+CONVOLUTION = "conv"
 
 _NO_ROPE = {"rope_type": "linear", "rope_theta": 1.0, "factor": math.inf}
 """RoPE that turns nothing, for layers without."""
-_BLOCK = 32  # the fewest columns of a block in a GGUF file
-
-_NORMS_BEFORE = {
-    "attention_norm": "input_layernorm.weight",
-    "feed_norm": "post_attention_layernorm.weight",
-}
-_NORMS_AROUND = {
-    "attention_norm": "input_layernorm.weight",
-    "attention_post_norm": "post_attention_layernorm.weight",
-    "feed_norm": "pre_feedforward_layernorm.weight",
-    "feed_post_norm": "post_feedforward_layernorm.weight",
-}
-_NORMS_AFTER = {
-    "attention_post_norm": "post_attention_layernorm.weight",
-    "feed_post_norm": "post_feedforward_layernorm.weight",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What sets the layers of a family apart from Llama's, beside the numbers of its
-    configuration."""
-
-    model_class: str
-    """The class of transformers that runs it."""
-    norms: Mapping[str, str] = field(default_factory=lambda: _NORMS_BEFORE)
-    """The norms that a layer has, and transformers' names of them."""
-    norm_offset: float = 0
-    """What transformers adds to the weights of norms; GGUF files hold the sum."""
-    norms_all_heads: bool = False
-    """Whether norms of queries and keys act on all heads at once."""
-    scales_embedding: bool = False
-    """Whether embeddings are multiplied by √D."""
-    slides: bool = False
-    """Whether all layers have the window of the configuration."""
-
-
-FAMILIES = {
-    "llama": Family("LlamaForCausalLM"),
-    "mistral": Family("MistralForCausalLM", slides=True),
-    "qwen2": Family("Qwen2ForCausalLM"),
-    "qwen3": Family("Qwen3ForCausalLM"),
-    "gemma3_text": Family(
-        "Gemma3ForCausalLM",
-        _NORMS_AROUND,
-        norm_offset=1,
-        scales_embedding=True,
-    ),
-    "granite": Family("GraniteForCausalLM"),
-    "ministral3": Family("Ministral3ForCausalLM", slides=True),
-    "olmo2": Family("Olmo2ForCausalLM", norms=_NORMS_AFTER, norms_all_heads=True),
-    "olmo3": Family("Olmo3ForCausalLM", norms=_NORMS_AFTER, norms_all_heads=True),
-    "smollm3": Family("SmolLM3ForCausalLM"),
-}
-"""The families that run here, by their `model_type`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """The names of a source's tensors, and how it has the weights of norms and the two
-    numbers of a RoPE pair."""
-
-    names: Mapping[str, str]
-    """By this module's words for them; of norms, those that a layer has."""
-    half_split_rope: bool
-    """Whether RoPE's pairs are half a head apart, and not side by side."""
-    norm_offset: float
-    """What must be added to the weights of norms."""
-
-    @classmethod
-    def gguf(cls, family: GgufFamily) -> Naming:
-        """Return the naming of a GGUF file of a family."""
-        own = FAMILIES[family.model_type].norms
-        norms = {name: _GGUF_NORMS[name] for name in own}
-        return cls({**_GGUF, **norms}, not family.interleaved, 0)
-
-    @classmethod
-    def transformers(cls, kind: str) -> Naming:
-        """Return the naming of a model in the format of transformers."""
-        family = FAMILIES[kind]
-        return cls({**LIBRARY, **family.norms}, True, family.norm_offset)
+BLOCK = 32
+"""The fewest columns of a block in a GGUF file."""
+_HEAD = 16  # what widths of recurrent heads are multiples of
 
 
 @dataclass(frozen=True, slots=True)
 class LlamaConfig:
-    layers: int
+    model_type: str
+    kinds: tuple[str, ...]
+    """transformers' name of what mixes tokens in each layer."""
     width: int
     heads: int
     kv_heads: int
     head_dim: int
+    rotary_dim: int
+    """The numbers of a head that RoPE turns, the first ones."""
+    has_gates: bool
+    """Whether outputs of attention have gates."""
+    delta_heads: tuple[int, int]
+    """Key and value heads of Gated DeltaNet; 0 where no layer has it."""
+    delta_widths: tuple[int, int]
+    """The widths of these heads."""
     ffn: int
     epsilon: float
     is_gelu: bool
@@ -177,6 +77,10 @@ class LlamaConfig:
     """Whether norms of queries and keys act on all heads at once."""
     windows: tuple[int, ...]
     """The positions that a token sees in each layer, its own included."""
+
+    @property
+    def layers(self) -> int:
+        return len(self.kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +99,12 @@ class DecoderLayer:
     """float32 [D], where the model has one."""
     ffn_post_norm: Tensor | None
     """float32 [D], of what the FFN adds, where the model has one."""
+    recurrent: Recurrent | None
+    """What mixes tokens where that is not attention."""
     qkv: BlockLinear
-    """[(H + 2·KV)·d, D]."""
+    """[(H + 2·KV)·d, D], or what else is made of the inputs before tokens are mixed."""
     o_proj: BlockLinear
-    """[D, H·d]."""
+    """[D, H·d], or of as many columns as mixing has results."""
     gate_up: BlockLinear
     """[2·ffn, D]."""
     down: BlockLinear
@@ -257,22 +163,21 @@ def unsupported_reason(config: Mapping[str, Any]) -> str | None:
     kind = config.get("model_type")
     if kind not in FAMILIES:
         return f"{kind} is not shaped like Llama"
-    if not {*layer_types(config)} <= {"full_attention", "sliding_attention"}:
+    if not {*layer_types(config)} <= {*_ATTENTION, DELTA, CONVOLUTION}:
         return "its layers look back in an unusual way"
-    for rope in rope_of_layers(config):
-        if (
-            rope.get("rope_type", "default") not in SCALINGS
-            or rope.get("partial_rotary_factor", 1) != 1
-        ):
-            return "it places its tokens in an unusual way"
-    parts = "mlp_bias", "use_bidirectional_attention"
+    ropes = rope_of_layers(config)
+    if not {rope.get("rope_type", "default") for rope in ropes} <= {*SCALINGS}:
+        return "it places its tokens in an unusual way"
+    parts = "mlp_bias", "conv_bias", "use_bidirectional_attention"
     caps = "attn_logit_softcapping", "final_logit_softcapping"
     known = _activation(config) in ("silu", "gelu_pytorch_tanh")
     if not known or any(config.get(name) for name in (*parts, *caps)):
         return "its layers have parts that Llama's layers lack"
     shape = shape_of(config)
     columns = (shape.width, shape.ffn, shape.heads * shape.head_dim)
-    if any(count % _BLOCK for count in columns):  # of each matrix, rows are cut
+    # of each matrix, rows are cut
+    cut = any(count % BLOCK for count in (*columns, _delta_values(shape)))
+    if cut or any(width % _HEAD for width in shape.delta_widths):
         return "its matrices are not multiples of 32"
     return None
 
@@ -288,13 +193,18 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
     root = math.sqrt(width) if family.scales_embedding else 1.0
     slides = {"sliding_attention": config.get("sliding_window") or UNLIMITED}
     return LlamaConfig(
-        layers=config["num_hidden_layers"],
+        model_type=config["model_type"],
+        kinds=tuple(layer_types(config)),
         width=width,
         heads=heads,
         kv_heads=config.get("num_key_value_heads") or heads,
         head_dim=head_dim,
+        rotary_dim=int(head_dim * ropes[0].get("partial_rotary_factor", 1)),
+        has_gates=family.has_gates,
+        delta_heads=_of_delta(config, "num_{}_heads"),
+        delta_widths=_of_delta(config, "{}_head_dim"),
         ffn=config["intermediate_size"],
-        epsilon=config["rms_norm_eps"],
+        epsilon=config.get("rms_norm_eps") or config["norm_eps"],
         is_gelu=_activation(config) != "silu",
         embedding_scale=config.get("embedding_multiplier") or root,
         # what is a factor of queries and of keys is its square of their products
@@ -307,8 +217,20 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
     )
 
 
-def _activation(config: Mapping[str, Any]) -> str | None:
-    return config.get("hidden_activation") or config.get("hidden_act")
+def _of_delta(config: Mapping[str, Any], name: str) -> tuple[int, int]:
+    key, value = (
+        config.get(f"linear_{name.format(each)}", 0) for each in ("key", "value")
+    )
+    return key, value
+
+
+def _delta_values(shape: LlamaConfig) -> int:
+    """Return how many numbers the value heads of Gated DeltaNet have."""
+    return shape.delta_heads[1] * shape.delta_widths[1]
+
+
+def _activation(config: Mapping[str, Any]) -> str:
+    return config.get("hidden_activation") or config.get("hidden_act") or "silu"
 
 
 def _growth(rope: Mapping[str, Any]) -> tuple[float, float]:
@@ -336,11 +258,12 @@ def rope_of_layers(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def has_more(shape: LlamaConfig, source: BlockSource, naming: Naming) -> bool:
     """Return whether a source has biases that the Llama backend does not run."""
-    places = (naming.names["layer"].format(index) for index in range(shape.layers))
     return any(
-        f"{place}{naming.names[name]}.bias" in source
-        for place in places
-        for name in ("out", "gate", "up", "down")
+        bias_of(part) in source
+        for index in range(shape.layers)
+        for name, parts in matrices_of(shape, naming, index).items()
+        for part in parts
+        if name != "qkv" or shape.kinds[index] not in _ATTENTION
     )
 
 
@@ -358,29 +281,26 @@ def require_shapes(
             there are more layers.
     """
     heads, keys, head = shape.heads, shape.kv_heads, shape.head_dim
-    sizes = (shape.layers, shape.width, heads, keys, head, shape.ffn, vocabulary)
+    sizes = [shape.layers, shape.width, heads, keys, head, shape.ffn, vocabulary]
+    if DELTA in shape.kinds:
+        sizes += [*shape.delta_heads, *shape.delta_widths]
     whole = all(isinstance(n, int) and n > 0 for n in sizes)
-    if not whole or heads % keys or head % 2 or not 0 < shape.epsilon < 1:
+    even = whole and not (heads % keys or head % 2 or shape.rotary_dim % 2)
+    if not even or shape.delta_heads[1] % (shape.delta_heads[0] or 1):
         raise ValueError(f"no model has the sizes {sizes}")
+    if not 0 < shape.epsilon < 1:
+        raise ValueError(f"no model has an epsilon of {shape.epsilon}")
     names = naming.names
     count = layers_in(shapes, names["layer"].removesuffix(".{}."))
-    if count != shape.layers:
+    # A GGUF file may have more, which guess further tokens.
+    if count < shape.layers or (count > shape.layers and not naming.is_gguf):
         raise ValueError(f"there are {count} layers, and should be {shape.layers}")
     wanted = {names["embedding"]: (vocabulary, shape.width)}
     if names["head"] in shapes:
         wanted[names["head"]] = vocabulary, shape.width
     for index in range(shape.layers):
-        before = names["layer"].format(index)
-        for name, rows, columns in (
-            ("q", heads * head, shape.width),
-            ("k", keys * head, shape.width),
-            ("v", keys * head, shape.width),
-            ("out", shape.width, heads * head),
-            ("gate", shape.ffn, shape.width),
-            ("up", shape.ffn, shape.width),
-            ("down", shape.width, shape.ffn),
-        ):
-            wanted[f"{before}{names[name]}.weight"] = rows, columns
+        for parts in matrices_of(shape, naming, index).values():
+            wanted |= {part.name: (part.rows, part.columns) for part in parts}
     for tensor, size in wanted.items():
         if shapes.get(tensor) != size:
             raise ValueError(f"there is no {tensor} of {size}")
@@ -424,23 +344,129 @@ def read_weights(
     )
 
 
-def order_of(heads: int, head_dim: int, *, half_split_rope: bool) -> Tensor:
+def order_of(
+    heads: int, head_dim: int, rotary_dim: int, *, half_split_rope: bool
+) -> Tensor:
     """Return the source's row of each row of q or k, int64 [heads · head_dim]. The
-    source has RoPE pairs half a head apart, or side by side."""
+    source has RoPE pairs half of the first `rotary_dim` numbers of a head apart, or
+    side by side."""
     order = torch.arange(heads * head_dim).view(heads, head_dim)
     if half_split_rope:
-        order = order.view(-1, 2, head_dim // 2).transpose(1, 2)
+        turned, rest = order[:, :rotary_dim], order[:, rotary_dim:]
+        pairs = turned.view(-1, 2, rotary_dim // 2).transpose(1, 2)
+        order = torch.cat([pairs.flatten(1), rest], 1)
     return order.flatten()
 
 
-def _qkv_bias(
-    source: BlockMatrices, names: Sequence[str], of_q: Tensor, of_k: Tensor
-) -> Tensor | None:
-    """Return the bias of q, k and v, those of q and k in an order of rows, if any."""
-    if names[0] not in source:
+def value_order(shape: LlamaConfig, naming: Naming, width: int = 1) -> Tensor:
+    """Return the source's row of each row of Gated DeltaNet's value heads, where each
+    has `width`: int64 [value heads · width]."""
+    keys, values = shape.delta_heads
+    order = torch.arange(values * width)
+    if naming.is_gguf:
+        return order
+    return order.view(keys, values // keys, width).transpose(0, 1).flatten()
+
+
+def matrices_of(
+    shape: LlamaConfig, naming: Naming, index: int
+) -> dict[str, list[MatrixRows]]:
+    """Return what each matrix of a layer (the fields of `DecoderLayer`) is made of."""
+    names, width, kind = naming.names, shape.width, shape.kinds[index]
+    before = names["layer"].format(index)
+
+    def part(
+        name: str, rows: int, columns: int, order: Tensor | None = None
+    ) -> MatrixRows:
+        return MatrixRows(f"{before}{names[name]}.weight", rows, columns, order)
+
+    feed = {
+        "gate_up": [part(name, shape.ffn, width) for name in ("gate", "up")],
+        "down": [part("down", width, shape.ffn)],
+    }
+    if kind == CONVOLUTION:
+        projected = [part("conv_in", 3 * width, width)]
+        return {"qkv": projected, "o_proj": [part("conv_out", width, width)], **feed}
+    if kind == DELTA:
+        values, channels = _delta_values(shape), _channel_order(shape, naming)
+        each = value_order(shape, naming)
+        projected = [
+            part("delta_qkv", len(channels), width, channels),
+            part("delta_gate", values, width, channels[-values:] - channels[-values]),
+            part("beta", len(each), width, each),
+            part("step", len(each), width, each),
+        ]
+        return {"qkv": projected, "o_proj": [part("delta_out", width, values)], **feed}
+    # rows of q and k are put so that RoPE pairs lie side by side, which the kernels
+    # turn by one product of complex numbers
+    head = shape.head_dim
+    heads, keys = shape.heads * head, shape.kv_heads * head
+    q, k = head_orders(shape, naming)
+    of_keys = [part("k", keys, width, k), part("v", keys, width, torch.arange(keys))]
+    if shape.has_gates:  # behind the query head that each belongs to
+        q += q // head * head
+        gates = torch.arange(heads) + (torch.arange(heads) // head + 1) * head
+        both = (part("q", 2 * heads, width, order) for order in (q, gates))
+        projected = [next(both), *of_keys, *both]
+    else:
+        projected = [part("q", heads, width, q), *of_keys]
+    return {"qkv": projected, "o_proj": [part("out", width, heads)], **feed}
+
+
+def head_orders(shape: LlamaConfig, naming: Naming) -> tuple[Tensor, Tensor]:
+    """Return the source's row of each row of all query heads, and of all key heads."""
+    sizes, split = (shape.head_dim, shape.rotary_dim), naming.half_split_rope
+    q, k = (
+        order_of(heads, *sizes, half_split_rope=split)
+        for heads in (shape.heads, shape.kv_heads)
+    )
+    return q, k
+
+
+def _channel_order(shape: LlamaConfig, naming: Naming) -> Tensor:
+    """Return the source's row of each row of Gated DeltaNet's queries, keys and
+    values."""
+    before = 2 * shape.delta_heads[0] * shape.delta_widths[0]
+    values = value_order(shape, naming, shape.delta_widths[1])
+    return torch.cat([torch.arange(before), before + values])
+
+
+def bias_of(part: MatrixRows) -> str:
+    """Return the name of the bias that belongs to a matrix."""
+    return part.name.removesuffix("weight") + "bias"
+
+
+def _bias(source: BlockMatrices, parts: Sequence[MatrixRows]) -> Tensor | None:
+    """Return the bias of parts of a matrix, in the order of its rows, if any."""
+    if bias_of(parts[0]) not in source:
         return None
-    q, k, v = map(source.floats, names)
-    return torch.cat([q[of_q], k[of_k], v])
+    return torch.cat([source.floats(bias_of(part))[part.order] for part in parts])
+
+
+def _recurrent(
+    shape: LlamaConfig, naming: Naming, kind: str, floats: Callable[[str], Tensor]
+) -> Recurrent | None:
+    """Return what mixes the tokens of a layer where that is not attention; `floats`
+    reads its tensors."""
+    if kind in _ATTENTION:
+        return None
+    if kind == CONVOLUTION:
+        return Recurrent(floats("convolution").view(shape.width, -1).t().contiguous())
+    channels, heads = _channel_order(shape, naming), value_order(shape, naming)
+    decay, dt_bias = (
+        of_shape(floats(name), len(heads))[heads] for name in ("decay", "dt_bias")
+    )
+    weights = floats("convolution").view(len(channels), -1)[channels]
+    return Recurrent(
+        weights.t().contiguous(),
+        shape.delta_heads,
+        shape.delta_widths,
+        is_tiled=naming.is_gguf,
+        epsilon=shape.epsilon,
+        decay=decay if naming.is_gguf else -decay.exp(),
+        dt_bias=dt_bias,
+        norm=of_shape(floats("delta_norm"), shape.delta_widths[1]),
+    )
 
 
 def _read_layer(
@@ -450,43 +476,29 @@ def _read_layer(
     index: int,
     ropes: Sequence[int],
 ) -> DecoderLayer:
-    names, width, head_dim = naming.names, shape.width, shape.head_dim
-    heads, keys = shape.heads * head_dim, shape.kv_heads * head_dim
+    names, kind = naming.names, shape.kinds[index]
     before = names["layer"].format(index)
 
     def floats(name: str) -> Tensor:
-        return source.floats(before + name)
-
-    def order(heads: int) -> Tensor:
-        return order_of(heads, head_dim, half_split_rope=naming.half_split_rope)
-
-    def part(
-        name: str, rows: int, columns: int, order: Tensor | None = None
-    ) -> MatrixRows:
-        return MatrixRows(f"{before}{names[name]}.weight", rows, columns, order)
+        return source.floats(before + names[name])
 
     def norm(name: str) -> Tensor | None:
         if name not in names:
             return None
-        weights = of_shape(floats(names[name]), width)
-        return (weights + naming.norm_offset) * math.sqrt(width)
+        weights = of_shape(floats(name), shape.width)
+        return (weights + naming.norm_offset) * math.sqrt(shape.width)
 
-    def head_norm(name: str, heads: int) -> Tensor | None:
-        if f"{before}{names[name]}" not in source:
+    def head_norm(name: str, order: Tensor) -> Tensor | None:
+        if name not in names or before + names[name] not in source:
             return None
-        every = order(heads if shape.norms_all_heads else 1)
-        return floats(names[name])[every] + naming.norm_offset
+        every = order if shape.norms_all_heads else order[: shape.head_dim]
+        return floats(name)[every] + naming.norm_offset
 
-    # 1) matrices; rows of q and k are put so that RoPE pairs lie side by side, which
-    # the kernels turn by one product of complex numbers
-    q = part("q", heads, width, order(shape.heads))
-    k = part("k", keys, width, order(shape.kv_heads))
-    v = part("v", keys, width)
-    gate_up = [part(name, shape.ffn, width) for name in ("gate", "up")]
-    # 2) biases of q, k and v, in the same order [(H + 2·KV)·d]
-    biases = [f"{before}{names[name]}.bias" for name in "qkv"]
-    bias = _qkv_bias(source, biases, order(shape.heads), order(shape.kv_heads))
-    # 3) norms, in float32; those of heads are permuted as a head is
+    # 1) matrices, and the biases of q, k and v
+    parts = matrices_of(shape, naming, index)
+    bias = _bias(source, parts["qkv"])
+    # 2) norms, in float32; those of heads are permuted as a head is
+    q_order, k_order = head_orders(shape, naming)
     return DecoderLayer(
         window=shape.windows[index],
         q_rope=ropes[0],
@@ -495,11 +507,9 @@ def _read_layer(
         attention_post_norm=norm("attention_post_norm"),
         ffn_norm=norm("feed_norm"),
         ffn_post_norm=norm("feed_post_norm"),
-        qkv=source.linear([q, k, v]),
-        o_proj=source.linear([part("out", width, heads)]),
-        gate_up=source.linear(gate_up),
-        down=source.linear([part("down", width, shape.ffn)]),
+        recurrent=_recurrent(shape, naming, kind, floats),
         bias=bias,
-        q_norm=head_norm("q_norm", shape.heads),
-        k_norm=head_norm("k_norm", shape.kv_heads),
+        q_norm=head_norm("q_norm", q_order),
+        k_norm=head_norm("k_norm", k_order),
+        **{name: source.linear(each) for name, each in parts.items()},
     )

@@ -153,7 +153,9 @@ class Family(NamedTuple):
 
 
 def is_norm(name: str) -> bool:
-    return name.endswith("norm.weight")
+    """Return whether a parameter is the weights of a norm that some families store with
+    an offset."""
+    return name.endswith("norm.weight") and "linear_attn" not in name
 
 
 _DELTA = {
@@ -196,7 +198,7 @@ FAMILIES = {
             "qwen35",
             {**_DELTA, "linear_num_value_heads": count},
             qwen35,
-            lambda name: is_norm(name) and "linear_attn" not in name,
+            is_norm,
         )
         for count in (2, 4)
     },
@@ -235,7 +237,7 @@ FAMILIES = {
         | _EXPERTS
         | {"linear_num_value_heads": 4, "shared_expert_intermediate_size": 64},
         qwen35moe,
-        lambda name: is_norm(name) and "linear_attn" not in name,
+        is_norm,
     ),
     "granite, mixture": Family(
         "granitemoe",

@@ -41,6 +41,28 @@ class Kind:
 
 
 KINDS = {
+    **{
+        f"qwen3_5_text, {values} value heads": Kind(
+            {
+                **{"head_dim": 32, "linear_num_key_heads": 2},
+                **{"linear_num_value_heads": values, "linear_key_head_dim": 32},
+                **{"linear_value_head_dim": 32, "num_hidden_layers": 5},
+                "initializer_range": 0.1,
+            },
+            "qwen35",
+            families.qwen35,
+            has_offset=True,
+        )
+        for values in (2, 4)
+    },
+    "lfm2": Kind(
+        {
+            **{"layer_types": ["conv", "full_attention"] * 2, "num_hidden_layers": 4},
+            "block_auto_adjust_ff_dim": False,
+        },
+        "lfm2",
+        families.lfm2,
+    ),
     "gemma3_text": Kind(
         {
             **{"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 24},
@@ -94,7 +116,8 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp(name) / "it"
-    tiny.save_brief(place, name, torch.float32, **KINDS[name].options)
+    kind, *_ = name.split(",")
+    tiny.save_brief(place, kind, torch.float32, **KINDS[name].options)
     model = AutoModelForCausalLM.from_pretrained(place)
     with torch.no_grad():
         for key, weights in model.named_parameters():
@@ -109,12 +132,12 @@ def write_gguf(model: Any, name: str, target: Path) -> Path:
     """Write a model as GGUF in Q8_0; its weights become what the file holds."""
     kind, q8 = KINDS[name], gguf.GGMLQuantizationType.Q8_0
     for weights in model.parameters():
-        if weights.ndim > 1:
+        if weights.ndim == 2:
             blocks = gguf.quantize(weights.numpy(), q8)
             weights.copy_(torch.from_numpy(gguf.dequantize(blocks, q8)))
     return written.write(
         *(model, kind.architecture, target, "Q8_0", kind.fields),
-        offset=lambda key: kind.has_offset and key.endswith("norm.weight"),
+        offset=lambda key: kind.has_offset and families.is_norm(key),
         interleaved=kind.interleaved,
     )
 

@@ -27,12 +27,10 @@ _ROUNDED_NEAR = 0.02  # the same where products are rounded to bfloat16
 class Attention:
     """The compiled attention kernels of one model: one for decode, one for prefill."""
 
-    def __init__(
-        self, library: ctypes.CDLL, heads: int, kv_heads: int, head_dim: int
-    ) -> None:
-        self._heads = Heads(heads, kv_heads, head_dim)
+    def __init__(self, library: ctypes.CDLL, heads: Heads) -> None:
+        self._heads = heads
         library.attends_width.restype = ctypes.c_bool
-        self.is_compiled: bool = library.attends_width(WHOLE(head_dim))
+        self.is_compiled: bool = library.attends_width(WHOLE(heads.width))
         """Whether the library has attention for heads of this width."""
         arguments = *[ADDRESS] * 2, *[WHOLE] * 2, *[ADDRESS] * 3, *[WHOLE] * 2
         self._attend = bound(library, "attend", *arguments, ADDRESS)
@@ -61,10 +59,10 @@ class Attention:
         """Return the attention output of the new tokens in a layer, float32 [n, t, H,
         d], and write their keys and values to the cache.
 
-        `heads` are their queries, keys and values, float32 [n, t, H + 2·KV, d]. Each
-        token attends to the whole cache and, of the new tokens, to itself and those
-        before it; or to those for which `mask`, float32 [t, t], is 0 and not -inf; of
-        all these to the last `window` positions.
+        `heads` are their queries, keys, values and gates, if outputs have some: float32
+        [n, t, H + 2·KV + G, d]. Each token attends to the whole cache and, of the new
+        tokens, to itself and those before it; or to those for which `mask`, float32 [t,
+        t], is 0 and not -inf; of all these to the last `window` positions.
         """
         rows, tokens, _, head = heads.shape
         outputs = heads.new_empty(rows, tokens, self._heads.query, head)
@@ -86,14 +84,12 @@ class Attention:
             ValueError: the results differ.
         """
         random = torch.Generator().manual_seed(0)
-        query_heads, kv_heads, head_dim = (
-            self._heads.query,
-            self._heads.kv,
-            self._heads.width,
-        )
+        query_heads, kv_heads = self._heads.query, self._heads.kv
+        head_dim, gates = self._heads.width, self._heads.gates
+        end = query_heads + 2 * kv_heads
         for rows, tokens, cache in product((1, 2), (1, 3, _FEW + 8), (0, 5, 300)):
             window = UNLIMITED if rows == 1 else 270
-            sizes = rows, tokens, query_heads + 2 * kv_heads, head_dim
+            sizes = rows, tokens, end + gates, head_dim
             heads = torch.randn(sizes, generator=random)
             room = cache + tokens + 1
             both = torch.randn(
@@ -104,7 +100,7 @@ class Attention:
                 KVAddress.of(shared[None], cache), KVAddress.of(own[None], cache)
             )
             outputs = self.attend(heads, addresses, 0, None, window)
-            new = heads[:, :, query_heads:].transpose(1, 2).half()
+            new = heads[:, :, query_heads:end].transpose(1, 2).half()
             seen = torch.cat(
                 [
                     shared[:, :, :cache].expand(rows, -1, -1, -1),
@@ -114,8 +110,10 @@ class Attention:
             )
             wanted = _reference_attention(
                 heads[:, :, :query_heads].transpose(1, 2), seen.float(), window
-            )
-            far = float((outputs.transpose(1, 2) - wanted).abs().max())
+            ).transpose(1, 2)
+            if gates:
+                wanted = wanted * heads[:, :, end:].sigmoid()
+            far = float((outputs - wanted).abs().max())
             rounds = tokens > _FEW and self._rounds
             if not far < (_ROUNDED_NEAR if rounds else _NEAR):
                 raise ValueError("its result differs from the reference")

@@ -15,6 +15,7 @@ from lmtui import cache_dir
 from lmtui.engine.backend import Reuse, chunk_for, require_distribution
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.decoder import DecoderLayers
+from lmtui.engine.backends.llama_cpu.fused_block import heads_of
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache
 from lmtui.engine.token_tree import Tree
 from lmtui.kernels import build
@@ -35,8 +36,6 @@ class LlamaCpuBackend:
     """Forward pass of a Llama-shaped model; see `base.ModelBackend` for each method's
     contract."""
 
-    reuse = Reuse.ANY_PREFIX
-    reads_trees = True
     top_logprobs = None
     is_remote = False
     block_rows = 128
@@ -51,6 +50,9 @@ class LlamaCpuBackend:
         products = "bfloat16" if layer.qkv.rounds else "float32"
         self.prefill_chunk = chunk_for(layer.numel, _CHUNK, products)
         self._head = weights.lm_head
+        attends = self.decoder.sizes.state == 0
+        self.reuse = Reuse.ANY_PREFIX if attends else Reuse.CHECKPOINTS
+        self.reads_trees = attends
 
     def new_cache(self) -> PreallocatedKVCache:
         return PreallocatedKVCache(self.decoder.sizes)
@@ -146,7 +148,7 @@ def _attention_for(weights: LlamaWeights) -> Attention | None:
     and where the library computes something else, which is then removed."""
     kernel, shape = weights.layers[0].qkv.kernel, weights.shape
     seen = cache_dir.identity(kernel.file.parent)
-    attention = Attention(kernel.library, shape.heads, shape.kv_heads, shape.head_dim)
+    attention = Attention(kernel.library, heads_of(shape))
     if not attention.is_compiled:
         return None
     try:

@@ -41,17 +41,22 @@ class DecoderLayers:
         self.weights = weights
         self.attention = attention
         shape = self.shape = weights.shape
-        self.sizes = Sizes(shape.layers, shape.kv_heads, shape.head_dim)
         layers = weights.layers
+        # Of each layer, its place among those with a cache of its kind.
+        attends = [layer.recurrent is None for layer in layers]
+        self._places = [
+            attends[:index].count(kind) for index, kind in enumerate(attends)
+        ]
+        states = sum(each.recurrent.state_size for each in layers if each.recurrent)
+        self.sizes = Sizes(sum(attends), shape.kv_heads, shape.head_dim, states)
         self._last_norm = weights.norm * math.sqrt(shape.width)
         # cos + i·sin of each position's angles, of each table; grows with the longest
         # context
         self._rotary = torch.empty(1, 0, shape.head_dim // 2, dtype=torch.complex64)
         # The head follows the last layer, so its block makes queries, keys and values
         # that nothing reads. That still costs less than single operations.
-        self._fused = [
-            FusedLayer.of(shape, *pair) for pair in pairwise([*layers, layers[0]])
-        ]
+        pairs = zip(pairwise([*layers, layers[0]]), self._places, strict=True)
+        self._fused = [FusedLayer.of(shape, *pair, place) for pair, place in pairs]
         self._blocks = [layer.block for layer in self._fused]
         # what runs a few tokens through all layers in one call, if anything does
         self._layers_kernel = self._fused[0].kernel if attention else None
@@ -107,6 +112,7 @@ class DecoderLayers:
             rope=rope,
             shared=caches.shared,
             own=caches.own,
+            states=cache.states,
             mask=mask,
         )
         cache.commit(tokens)
@@ -169,27 +175,36 @@ class DecoderLayers:
     def attention_fn(
         self, run: ForwardPass, cache: PreallocatedKVCache, mask: Tensor | None
     ) -> Callable[[int], Tensor]:
-        """Return a function from a layer's index to its attention output, [m, H·d] once
-        reshaped."""
-        attention = self.attention
-        windows = [layer.window for layer in self.weights.layers]
-        rounds = self.weights.layers[0].qkv.rounds
+        """Return a function from a layer's index to its attention output, or what it
+        has in its place: [m, H·d] once reshaped."""
+        attention, layers = self.attention, self.weights.layers
+        rounds = layers[0].qkv.rounds
         if attention is not None and attention.takes(run.tokens, mask, rounds=rounds):
             positions = cache.reserve_addresses(run.tokens)
-            return lambda index: attention.attend(
-                run.heads, positions, index, mask, windows[index]
-            )
-        opened = cache.reserve(
-            run.tokens, torch.float16 if attention else torch.float32
-        )
 
-        def attend(index: int) -> Tensor:
-            run.settle()
-            opened.write(index, run.keys_values)
-            attended = opened.attend(index, run.queries, mask, windows[index])
-            return attended.transpose(1, 2)
+            def attend(place: int, window: int) -> Tensor:
+                return attention.attend(run.heads, positions, place, mask, window)
 
-        return attend
+        else:
+            dtype = torch.float16 if attention else torch.float32
+            opened = cache.reserve(run.tokens, dtype)
+
+            def attend(place: int, window: int) -> Tensor:
+                opened.write(place, run.keys_values)
+                attended = opened.attend(place, run.queries, mask, window)
+                return run.gated(attended.transpose(1, 2))
+
+        def mix(index: int) -> Tensor:
+            layer, place = layers[index], self._places[index]
+            if (recurrent := layer.recurrent) is None:
+                return attend(place, layer.window)
+            first = place * recurrent.state_size
+            states = cache.states[:, first : first + recurrent.state_size]
+            mixed = run.state.new_empty(run.m, layer.o_proj.columns)
+            layer.qkv.kernel.mix(recurrent, run.projected, states, mixed)
+            return mixed
+
+        return mix
 
     def _run_fused_block(self, run: ForwardPass, index: int, attended: Tensor) -> None:
         """Run a layer from its attention output `attended` to the next layer's queries,
@@ -253,41 +268,51 @@ class ForwardPass:
         self.state = self._wide[:, :-1]
         """float32 [m, D]; the layers add to it in place."""
         self._inputs = torch.empty(m, shape.width)  # of a product
-        heads = torch.empty(
-            rows, tokens, shape.heads + 2 * shape.kv_heads, shape.head_dim
-        )
-        self._heads = heads
-        flat = heads.flatten(0, 1)  # [m, H + 2·KV, d]; all below are views on it
+        gates = shape.heads if shape.has_gates else 0
+        every = shape.heads + 2 * shape.kv_heads + gates
+        heads = self._heads = torch.empty(rows, tokens, every, shape.head_dim)
+        flat = heads.flatten(0, 1)  # [m, H + 2·KV + G, d]; all below are views on it
         self._qkv = flat.flatten(1)
         self._q = flat[:, : shape.heads]
         self._k = flat[:, shape.heads : shape.heads + shape.kv_heads]
         pairs = shape.head_dim // 2, 2
         self._q_pairs = torch.view_as_complex(self._q.view(m, -1, *pairs))
         self._k_pairs = torch.view_as_complex(self._k.view(m, -1, *pairs))
-        parted = heads.transpose(1, 2)
-        self.queries = parted[:, : shape.heads]
-        """[n, H, t, d], of the layer that was projected last."""
-        self.keys_values = parted[:, shape.heads :]
-        """[n, 2·KV, t, d], likewise."""
-        # State and heads as the fused block rerotated them; None where they are in the
-        # buffers above.
-        self._fused_output: tuple[Tensor, Tensor] | None = None
+        self.projected: Tensor = self._qkv
+        """[m, N]: what the layer that was projected last made of its inputs before it
+        mixes tokens."""
+        # The state where the fused block made it; None where it is in the buffer above.
+        self._fused_state: Tensor | None = None
 
     @property
     def heads(self) -> Tensor:
-        """Queries, keys and values [n, t, H + 2·KV, d] of the layer that was projected
-        last, also where the fused block made them."""
-        if self._fused_output is None:
-            return self._heads
-        return self._fused_output[1].view_as(self._heads)
+        """`projected` of a layer that attends: queries, keys, values and gates [n, t,
+        H + 2·KV + G, d]."""
+        return self.projected.view_as(self._heads)
+
+    @property
+    def queries(self) -> Tensor:
+        """[n, H, t, d], of `heads`."""
+        return self.heads[:, :, : self._shape.heads].transpose(1, 2)
+
+    @property
+    def keys_values(self) -> Tensor:
+        """[n, 2·KV, t, d], of `heads`."""
+        first, count = self._shape.heads, 2 * self._shape.kv_heads
+        return self.heads[:, :, first : first + count].transpose(1, 2)
+
+    def gated(self, attended: Tensor) -> Tensor:
+        """Return the outputs of attention [n, t, H, d] times the sigmoid of their
+        gates, if there are any."""
+        if not self._shape.has_gates:
+            return attended
+        return attended * self.heads[:, :, -self._shape.heads :].sigmoid()
 
     def settle(self) -> None:
-        """Copy the fused block's last result into the buffers."""
-        if self._fused_output is not None:
-            state, heads = self._fused_output
-            self.state.copy_(state)
-            self._heads.view_as(heads).copy_(heads)
-            self._fused_output = None
+        """Copy the fused block's last state into the buffer."""
+        if self._fused_state is not None:
+            self.state.copy_(self._fused_state)
+            self._fused_state = None
 
     def norm(self) -> Tensor:
         """Divisor of an RMSNorm of the state, times √D: float32 [m, 1]."""
@@ -319,10 +344,13 @@ class ForwardPass:
 
     def project_qkv(self, product: Tensor, layer: DecoderLayer) -> None:
         """Compute queries, keys and values from `product`, the projected scaled state
-        [m, (H + 2·KV)·d]: divide by the norm, add the bias, normalise heads, apply
-        RoPE."""
+        [m, N]: divide by the norm; where the layer attends, add the bias, normalise
+        heads, apply RoPE."""
         norm = 1.0 if layer.attention_norm is None else self.norm()
-        torch.div(product, norm, out=self._qkv)
+        if layer.recurrent is not None:
+            self.projected = product.div_(norm)
+            return
+        self.projected = torch.div(product, norm, out=self._qkv)
         if layer.bias is not None:
             self._qkv += layer.bias
         if layer.q_norm is not None and layer.k_norm is not None:
@@ -334,9 +362,9 @@ class ForwardPass:
     def run_fused_block(self, fused: FusedLayer, attended: Tensor) -> None:
         """Run a fused block: from one layer's attention output `attended` [m, H·d] to
         the next layer's queries, keys and values."""
-        state = self._fused_output[0] if self._fused_output else self.state.contiguous()
-        state, heads = fused.run(state, attended, self._rope)
-        self._fused_output = state, heads
+        before = self._fused_state
+        state = self.state.contiguous() if before is None else before
+        self._fused_state, self.projected = fused.run(state, attended, self._rope)
 
     def _apply_norm(self, heads: Tensor, weight: Tensor) -> None:
         """Apply RMSNorm to each head [m, H, d] by itself, or to all, in place."""

@@ -6,6 +6,7 @@ Shapes are as in `models.llama.weights`; m are tokens.
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -13,6 +14,12 @@ from torch import Tensor
 from lmtui.kernels.gguf_matmul import Block, GgufMatmulKernel, Heads, address_of
 from lmtui.models.llama.linear import FEW
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig
+
+
+def heads_of(shape: LlamaConfig) -> Heads:
+    """Return the heads of attention."""
+    gates = shape.heads if shape.has_gates else 0
+    return Heads(shape.heads, shape.kv_heads, shape.head_dim, gates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +35,30 @@ class FusedLayer:
 
     @classmethod
     def of(
-        cls, shape: LlamaConfig, layer: DecoderLayer, following: DecoderLayer
+        cls,
+        shape: LlamaConfig,
+        layer: DecoderLayer,
+        following: DecoderLayer,
+        place: int,
     ) -> FusedLayer:
-        """Return the fused block."""
+        """Return the fused block; `place` is that of the layer among those with a cache
+        of its kind."""
         linears = layer.o_proj, layer.gate_up, layer.down, following.qkv
         vectors = (
             *(layer.ffn_norm, following.attention_norm),
             *(layer.attention_post_norm, layer.ffn_post_norm),
             *(following.bias, following.q_norm, following.k_norm),
         )
+        own = layer.recurrent
+        recurrent = None if own is None else ctypes.addressof(own.compiled)
         block = Block(
             *(shape.width, shape.ffn),
-            *(Heads(shape.heads, shape.kv_heads, shape.head_dim), shape.epsilon),
+            *(heads_of(shape), shape.epsilon),
             *(shape.residual_scale, shape.is_gelu, shape.norms_all_heads),
-            *(layer.window, following.q_rope, following.k_rope),
+            *(layer.window, place, following.recurrent is None),
+            *(following.q_rope, following.k_rope),
             *map(address_of, vectors),
+            recurrent,
             *(linear.matrix.compiled for linear in linears),
         )
         many = all(each.uses_gemm and not each.matrix.lora for each in linears)
@@ -55,8 +71,8 @@ class FusedLayer:
     def run(
         self, hidden: Tensor, attended: Tensor, rope: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the hidden states [m, D] after the layer, and queries, keys and values
-        [m, H + 2·KV, d] of the next one, given the hidden states before, the attention
+        """Return the hidden states [m, D] after the layer, and what the next one makes
+        of them before it mixes tokens [m, N], given the states before, the attention
         output [m, H·d] and the rotary factors (cos, sin) [tables, m, 1, d/2, 2]. All
         are float32; `FEW` tokens or less give the same bits in any split."""
         gemm = len(hidden) > FEW

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui.engine.backend import FIRST_ROOM, FORK_ROOM, grown_room
-from lmtui.kernels.gguf_matmul import UNLIMITED, KVAddress
+from lmtui.kernels.gguf_matmul import KVAddress
 
 _FEW = 8  # most tokens of a decode step: one drawn, the rest speculated
-_LONG = 1024  # keys from which on two plain products are faster for one query
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,11 @@ class Sizes:
     """Sizes of a cache that its model determines."""
 
     layers: int
+    """Those that attend."""
     kv_heads: int
     head_dim: int
+    state: int = 0
+    """Numbers of a row's recurrent state."""
 
 
 class PreallocatedKVCache:
@@ -37,6 +40,8 @@ class PreallocatedKVCache:
     Memory is one tensor [layers, n, 2·KV, room, d], whose room doubles when it is full.
     It is float32; float16 where compiled attention reads it (see `attention`), whose
     time is that of reading memory. torch's attention is slower with float16.
+
+    A pass changes the recurrent states in place, also where it is cancelled.
     """
 
     def __init__(
@@ -51,12 +56,17 @@ class PreallocatedKVCache:
         continue."""
         self._sizes = sizes
         self._rows = rows
-        self._before = before
+        self._before = before if shared else None
         self._shared = shared
         self._own = 0
         self._dtype = torch.float32
         self._spare = FIRST_ROOM if before is None else FORK_ROOM
         self._data = self._allocate(self._spare)
+        if before is None:
+            self.states = torch.zeros(rows, sizes.state)
+            """float32 [n, numbers of a row's recurrent state]."""
+        else:
+            self.states = before.states.repeat(rows, 1)
 
     def _allocate(self, tokens: int) -> Tensor:
         sizes = self._sizes
@@ -71,7 +81,7 @@ class PreallocatedKVCache:
 
     @property
     def row_bytes(self) -> int:
-        return self._data[:, :1, :, :1].nbytes * FORK_ROOM
+        return self._data[:, :1, :, :1].nbytes * FORK_ROOM + self.states[:1].nbytes
 
     def crop(self, length: int) -> None:
         if length < self._shared:
@@ -81,24 +91,28 @@ class PreallocatedKVCache:
     def fork(self, rows: int, length: int | None = None) -> PreallocatedKVCache:
         """Return `rows` rows that continue the first `length` tokens of this one, or
         all."""
-        if self._before is not None or self._rows > 1:
+        if self._shared or self._rows > 1:
             raise ValueError("only one row that continues no other can be forked")
         shared = self.length if length is None else min(length, self.length)
         return PreallocatedKVCache(self._sizes, rows, before=self, shared=shared)
 
+    def with_states(self, other: PreallocatedKVCache) -> PreallocatedKVCache:
+        changed = copy(self)
+        changed.states = other.states
+        return changed
+
     def select_rows(self, rows: Sequence[int]) -> None:
-        self._data = self._data[:, rows]
+        self._data, self.states = self._data[:, rows], self.states[rows]
         self._rows = len(rows)
 
     def reserve(self, tokens: int, dtype: torch.dtype) -> KVWriter:
         """Make room for `tokens` more tokens in every layer and return a writer; call
         `commit` once it is filled. The whole cache is `dtype` from then on."""
         self._grow(tokens, dtype)
-        shared, end = None, self._own + tokens
+        own, before = self._data[:, :, :, : self._own + tokens], None
         if self._before is not None:
-            shared = self._views(self._before._data, self._shared)
-        new = self._data[:, :, :, self._own : end].unbind(0)
-        return KVWriter(new, self._views(self._data, end), shared, self._own)
+            before = self._before._data[:, :, :, : self._shared]
+        return KVWriter(own, before, tokens)
 
     def reserve_addresses(self, tokens: int) -> KVAddresses:
         """Make room for `tokens` more tokens in every layer and return the memory
@@ -123,22 +137,9 @@ class PreallocatedKVCache:
         if self._before is not None:
             self._before._convert_to(dtype)
 
-    def _views(self, data: Tensor, tokens: int) -> _KeysValues:
-        kv_heads = self._sizes.kv_heads
-        cache = data[:, :, :, :tokens]
-        keys, values = (
-            cache[:, :, :kv_heads].unbind(0),
-            cache[:, :, kv_heads:].unbind(0),
-        )
-        return keys, values
-
     def commit(self, tokens: int) -> None:
         """Count `tokens` more tokens, which were written in every layer."""
         self._own += tokens
-
-
-_KeysValues = tuple[Sequence[Tensor], Sequence[Tensor]]
-"""Keys and values [n, KV, t, d] of each layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,25 +151,20 @@ class KVAddresses:
     own: KVAddress
 
 
+@dataclass(frozen=True, slots=True)
 class KVWriter:
-    """Writes the new tokens of one pass to a cache, and attends over it; all views on
-    its memory are made once."""
+    """Writes the new tokens of one pass to a cache, and attends over it."""
 
-    def __init__(
-        self,
-        new: Sequence[Tensor],
-        own: _KeysValues,
-        shared: _KeysValues | None,
-        cache: int,
-    ) -> None:
-        self._new = new
-        self._keys, self._values = own
-        self._shared = shared
-        self._cached = cache
+    own: Tensor
+    """[layers, n, 2·KV, s, d], the new tokens included."""
+    shared: Tensor | None
+    """[layers, 1, 2·KV, s, d], if the rows continue another."""
+    tokens: int
+    """The new ones of a row."""
 
     def write(self, layer: int, keys_values: Tensor) -> None:
         """Write the keys and values [n, 2·KV, t, d] of the new tokens."""
-        self._new[layer].copy_(keys_values)
+        self.own[layer, :, :, -self.tokens :] = keys_values
 
     def attend(
         self, layer: int, queries: Tensor, mask: Tensor | None, window: int
@@ -177,16 +173,11 @@ class KVWriter:
         d] in a layer. Each token attends to the cache and, of the new tokens, to itself
         and those before it; or to those for which `mask`, [t, t], is 0 and not -inf; of
         all these to the last `window` positions."""
-        keys, values = self._keys[layer].float(), self._values[layer].float()
-        if self._shared is not None:
-            far = self._shared[0][layer].float(), self._shared[1][layer].float()
-            if queries.shape[0] > 1 and window == UNLIMITED:
-                near = _causal_mask(mask, self._cached, queries.shape[2])
-                return _shared_and_own_attention(queries, far, (keys, values), near)
-            keys, values = (
-                torch.cat([before.expand(len(own), -1, -1, -1), own], 2)
-                for before, own in zip(far, (keys, values), strict=True)
-            )
+        seen = self.own[layer]
+        if self.shared is not None:
+            before = self.shared[layer].expand(len(seen), -1, -1, -1)
+            seen = torch.cat([before, seen], 2)
+        keys, values = seen.float().chunk(2, 1)
         return _sdpa(queries, keys, values, mask, window)
 
 
@@ -211,8 +202,10 @@ def _sdpa(
             for end in range(cache + 1, cache + tokens + 1)
         )
         singles = [
-            _single_query(
-                queries[:, :, i : i + 1], keys[:, :, part], values[:, :, part]
+            F.scaled_dot_product_attention(
+                queries[:, :, i : i + 1],
+                *(keys[:, :, part], values[:, :, part]),
+                enable_gqa=True,
             )
             for i, part in enumerate(seen)
         ]
@@ -237,16 +230,6 @@ def _sdpa(
     return outputs.view(rows, heads, tokens, head)
 
 
-def _single_query(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention of one query [n, H, 1, d] over all keys and values [n, KV, s, d]."""
-    if keys.shape[2] < _LONG:
-        return F.scaled_dot_product_attention(query, keys, values, enable_gqa=True)
-    rows, heads, _, head = query.shape
-    grouped = query.reshape(rows, keys.shape[1], -1, head) / math.sqrt(head)
-    weights = (grouped @ keys.transpose(2, 3)).softmax(-1)
-    return (weights @ values).view(rows, heads, 1, head)
-
-
 def _causal_mask(mask: Tensor | None, cache: int, tokens: int) -> Tensor | None:
     """Return the additive attention mask [t, cache + t]: 0 for cached tokens, then
     `mask` or a causal one; None for a single token, which attends to everything."""
@@ -255,32 +238,3 @@ def _causal_mask(mask: Tensor | None, cache: int, tokens: int) -> Tensor | None:
     if mask is None:
         mask = torch.full((tokens, tokens), -math.inf).triu_(1)
     return torch.cat([torch.zeros(tokens, cache), mask], 1)
-
-
-def _shared_and_own_attention(
-    queries: Tensor,
-    shared: Sequence[Tensor],
-    own: Sequence[Tensor],
-    mask: Tensor | None,
-) -> Tensor:
-    """Attention of queries [n, H, t, d] over shared keys and values [1, KV, s, d] and
-    own ones [n, KV, o, d], under a mask [t, o] of the own ones: one softmax over both.
-    """
-    rows, heads, tokens, head = queries.shape
-    kv_heads = own[0].shape[1]
-    # 1) scores; grouped-query heads become more queries of one head
-    grouped = queries.reshape(rows, kv_heads, -1, head) / math.sqrt(head)
-    every = grouped.transpose(0, 1).reshape(1, kv_heads, -1, head)  # of all rows
-    far = every @ shared[0].transpose(2, 3)  # [1, KV, n·H/KV·t, s]
-    near = grouped @ own[0].transpose(2, 3)  # [n, KV, H/KV·t, o]
-    if mask is not None:
-        near = near + mask.repeat(heads // kv_heads, 1)
-    # 2) one softmax over shared and own keys
-    far = far.view(kv_heads, rows, -1, far.shape[-1]).transpose(0, 1)
-    sizes = [far.shape[-1], near.shape[-1]]
-    weights = torch.cat([far, near], -1).softmax(-1)
-    far, near = torch.split(weights, sizes, -1)
-    # 3) weighted sums of both sets of values
-    seen = far.transpose(0, 1).reshape(1, kv_heads, -1, sizes[0]) @ shared[1]
-    outputs = seen.view(kv_heads, rows, -1, head).transpose(0, 1) + near @ own[1]
-    return outputs.reshape(rows, heads, tokens, head)

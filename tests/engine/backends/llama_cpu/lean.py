@@ -23,13 +23,9 @@ from lmtui.kernels import build, compiler
 from lmtui.kernels.gguf_formats import DTYPES
 from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models import hardware
+from lmtui.models.llama.families import Naming
 from lmtui.models.llama.linear import BlockMatrices
-from lmtui.models.llama.weights import (
-    Naming,
-    read_weights,
-    rope_of_layers,
-    shape_of,
-)
+from lmtui.models.llama.weights import read_weights, rope_of_layers, shape_of
 from lmtui.models.rope import frequencies
 
 SIZE: dict[str, Any] = {
@@ -86,6 +82,15 @@ KINDS: dict[str, dict[str, Any]] = {
             "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
             "full_attention": YARN,
         },
+    },
+    "qwen3_5_text": {
+        **{"num_hidden_layers": 4, "head_dim": 32, "linear_num_key_heads": 2},
+        **{"linear_num_value_heads": 4, "linear_key_head_dim": 32},
+        **{"linear_value_head_dim": 80, "initializer_range": 0.05},
+    },
+    "lfm2": {
+        "layer_types": ["conv", "full_attention", "conv"],
+        "block_auto_adjust_ff_dim": False,
     },
     "granite": {
         **{"embedding_multiplier": 3.0, "residual_multiplier": 0.7},

@@ -23,7 +23,7 @@ from lmtui.engine.backends.llama_cpu.kv_cache import (
     Sizes,
 )
 from lmtui.kernels import build, compiler
-from lmtui.kernels.gguf_matmul import UNLIMITED
+from lmtui.kernels.gguf_matmul import UNLIMITED, Heads
 
 pytestmark = pytest.mark.skipif(
     compiler.compiler_id() is None, reason="there is no C++ compiler"
@@ -48,14 +48,14 @@ def form(request: pytest.FixtureRequest) -> tuple[int, int, int]:
 
 @pytest.fixture(scope="module")
 def attending(form: tuple[int, int, int], library: CDLL) -> Attention:
-    made = Attention(library, *form)
+    made = Attention(library, Heads(*form, 0))
     assert made.is_compiled
     made.require_right()
     return made
 
 
 def test_widths_without_attention_are_known(library: CDLL) -> None:
-    assert not Attention(library, 4, 2, 48).is_compiled
+    assert not Attention(library, Heads(4, 2, 48, 0)).is_compiled
 
 
 @pytest.mark.parametrize("name", ["attention_decode.cpp", "attention_prefill.cpp"])
@@ -70,7 +70,7 @@ def test_attention_with_a_wrong_scale_fails_its_check(
     (sources / name).write_text(text.replace(right, "0.2f"))
     monkeypatch.setattr(compiler, "_SOURCES", sources)
     build.compile_checked(tmp_path / "kernels.so", [64])
-    wrong = Attention(CDLL(str(tmp_path / "kernels.so")), 9, 3, 64)
+    wrong = Attention(CDLL(str(tmp_path / "kernels.so")), Heads(9, 3, 64, 0))
     if name == "attention_prefill.cpp":
         require_many(wrong)
     with pytest.raises(ValueError, match="differs from the reference"):
