@@ -19,6 +19,7 @@ from lmtui.engine.text.common_prefix import common_prefix_len
 from lmtui.errors import Cancelled
 
 _CHECKPOINTS = 8  # most copies of a recurrent state
+_TAIL = 16  # tokens before the end of a part at which one is kept, for the next key
 _CHECKPOINT_BYTES = 256 * 2**20  # limit of all of them
 
 
@@ -100,6 +101,8 @@ class PrefixCache:
             cancellation.check()
             # A part ends at `start`, for the next text is likely to part there as well.
             left = (start if keeps and done < start else len(ids)) - done
+            if keeps and left > _TAIL:
+                left -= _TAIL
             size = left if self._reuse is Reuse.NOTHING else part_len(left, most)
             yield done, ids[done : done + size]
             if keeps:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -219,6 +220,16 @@ def address_of(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
+def _product(
+    multiply: Callable[..., Any], matrix: StackedMatrix, inputs: Tensor
+) -> Tensor:
+    inputs = inputs.contiguous()
+    outputs = inputs.new_empty(len(inputs), matrix.rows)
+    addresses = inputs.data_ptr(), len(inputs), outputs.data_ptr()
+    multiply(ctypes.byref(matrix.compiled), *addresses)
+    return outputs
+
+
 class GgufMatmulKernel:
     """The compiled library of products with GGUF blocks."""
 
@@ -263,26 +274,14 @@ class GgufMatmulKernel:
 
     def matmul(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
-        inputs = inputs.contiguous()
-        outputs = inputs.new_empty(len(inputs), matrix.rows)
-        self._matmul(
-            ctypes.byref(matrix.compiled),
-            *(inputs.data_ptr(), len(inputs), outputs.data_ptr()),
-        )
-        return outputs
+        return _product(self._matmul, matrix, inputs)
 
     def gemm(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
         """Return the product of a matrix without its LoRA and inputs, float32 [m, K]:
         float32 [m, N]. It pays for more than a few inputs. Needs `has_gemm`; where
         `gemm_rounds`, inputs and weights are rounded to bfloat16."""
         assert self._gemm is not None
-        inputs = inputs.contiguous()
-        outputs = inputs.new_empty(len(inputs), matrix.rows)
-        self._gemm(
-            ctypes.byref(matrix.compiled),
-            *(inputs.data_ptr(), len(inputs), outputs.data_ptr()),
-        )
-        return outputs
+        return _product(self._gemm, matrix, inputs)
 
     def block(
         self,

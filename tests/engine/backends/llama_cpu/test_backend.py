@@ -168,9 +168,10 @@ def test_selected_rows_of_a_fork_equal_naive_logprobs() -> None:
         forked.crop(19)
 
 
-@pytest.mark.parametrize("asked", range(5))
-def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
-    forward = lean.unrounded("llama", torch.float32)
+@pytest.mark.parametrize("asked", range(6))
+@pytest.mark.parametrize("kind", ["llama", "qwen3_5_text"])
+def test_a_pass_can_be_stopped_between_two_layers(kind: str, asked: int) -> None:
+    forward = lean.unrounded(kind, torch.float32)
     cache = PrefixCache(forward)
     cache.read(IDS[:30])
     calls = 0
@@ -180,13 +181,13 @@ def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
         calls += 1
         return calls > asked
 
-    if asked < 4:  # once before the part, then before each of three layers
+    if asked <= forward.decoder.shape.layers:  # once before the part, and each layer
         with pytest.raises(Cancelled), cancelled_when(stop):
             cache.read(IDS[:50])
         assert (calls, cache.ids) == (asked + 1, IDS[:30])
     assert cache.read(IDS[:50]) == 30
     assert cache.logits is not None
-    close(cache.logits.double().log_softmax(-1), lean.naive("llama", IDS[:50])[-1])
+    close(cache.logits.double().log_softmax(-1), lean.naive(kind, IDS[:50])[-1])
 
 
 @pytest.mark.parametrize(
