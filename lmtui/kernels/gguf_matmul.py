@@ -121,12 +121,6 @@ class Block(ctypes.Structure):
         *((name, _Matrix) for name in ("o_proj", "gate_up", "down", "qkv")),
     )
 
-    @property
-    def numel(self) -> int:
-        """The number of weights."""
-        matrices = self.o_proj, self.gate_up, self.down, self.qkv
-        return sum(matrix.rows * matrix.columns for matrix in matrices)
-
 
 @dataclass(frozen=True, slots=True)
 class BlockMatrix:
@@ -358,7 +352,9 @@ class GgufMatmulKernel:
         caches = ctypes.byref(shared), ctypes.byref(own)
         # 3) as many layers a call as may run before a stop is heeded: all of a small
         # model, for each call costs as much as a small product
-        step = max(1, _UNSTOPPED // blocks[0].numel)
+        one = blocks[0]
+        matrices = one.o_proj, one.gate_up, one.down, one.qkv
+        step = max(1, _UNSTOPPED // sum(each.rows * each.columns for each in matrices))
         for first in range(0, count, step):
             cancellation.check()
             self._layers(

@@ -59,6 +59,7 @@ END_NAMES = frozenset(
         "<|return|>",
         "<|call|>",
         "<end_of_turn>",
+        "<eos>",
         "<|endoftext|>",
         "<|eom_id|>",
         "<EOT>",
