@@ -60,32 +60,12 @@ def _half(data: Tensor) -> Tensor:
     return data.contiguous().view(torch.float16).float()
 
 
-def _nibbles(data: Tensor) -> Tensor:
-    """Return the low halves of the bytes, then the high ones, along the last
-    dimension."""
-    return torch.cat([data & 15, data >> 4], -1)
-
-
 def _q8_0_floats(blocks: Tensor) -> Tensor:
     q = blocks[:, 2:].contiguous().view(torch.int8)
     return q.float().mul_(_half(blocks[:, :2]))
 
 
-def _q6_k_floats(blocks: Tensor) -> Tensor:
-    """Dequantise blocks of 256 6-bit numbers with a scale for each 16: the low 4 bits
-    of all numbers, then the high 2 bits, of four numbers in a byte."""
-    low, high, scales, whole = torch.split(blocks, [128, 64, 16, 2], 1)
-    scale = _half(whole) * scales.contiguous().view(torch.int8).float()  # [blocks, 16]
-    low = _nibbles(low.reshape(-1, 2, 64)).view(-1, 2, 4, 32)
-    shifts = torch.tensor([0, 2, 4, 6], dtype=torch.uint8).view(1, 1, 4, 1)
-    high = high.reshape(-1, 2, 1, 32) >> shifts & 3
-    q = (low | high << 4).to(torch.int8) - 32
-    return q.view(-1, 16, 16).float().mul_(scale[..., None])
-
-
 _FLOATS: dict[str, Callable[[Tensor], Tensor]] = {
     "Q8_0": _q8_0_floats,
-    "Q6_K": _q6_k_floats,
 }
-"""Faster readers for the types of embeddings, with the same results as the `gguf`
-package, which reads 16 rows at a time."""
+"""Faster readers, with the same results as the `gguf` package."""
