@@ -110,11 +110,15 @@ def _stacked(
         if pair is not None:
             of_part, rank = pair[1], pair[1].shape[1]
             if len(of_part) != part.rows:
-                raise UnsupportedLora("it changes another number of rows")
+                raise UnsupportedLora(
+                    f"it changes {len(of_part)} rows, the model has {part.rows}"
+                )
             second[row : row + len(order), column : column + rank] = of_part[order]
             column += rank
         row += len(order)
     if first.shape[1] != matrix.columns:
-        raise UnsupportedLora("it reads another number of inputs")
+        raise UnsupportedLora(
+            f"it reads {first.shape[1]} numbers, the model {matrix.columns}"
+        )
     first = first if columns is None else first[:, columns].contiguous()
     return matrix.with_lora(first, second)
