@@ -89,6 +89,8 @@ class Family:
     """Whether all layers have the window of the configuration."""
     has_gates: bool = False
     """Whether each query head has as many gates of its output, behind its own rows."""
+    turns_partly: bool = False
+    """Whether RoPE may turn only the first numbers of a head."""
     own_names: Mapping[str, str] = field(default_factory=dict)
     """transformers' names that other families don't have."""
 
@@ -114,7 +116,9 @@ FAMILIES = {
     "ministral3": Family("Ministral3ForCausalLM", slides=True),
     "olmo2": Family("Olmo2ForCausalLM", norms=_NORMS_AFTER, norms_all_heads=True),
     "olmo3": Family("Olmo3ForCausalLM", norms=_NORMS_AFTER, norms_all_heads=True),
-    "qwen3_5_text": Family("Qwen3_5ForCausalLM", norm_offset=1, has_gates=True),
+    "qwen3_5_text": Family(
+        "Qwen3_5ForCausalLM", norm_offset=1, has_gates=True, turns_partly=True
+    ),
     "smollm3": Family("SmolLM3ForCausalLM"),
 }
 """The families that run here, by their `model_type`."""
@@ -143,7 +147,7 @@ class Naming:
         for word, name in FAMILIES[family.model_type].names.items():
             whole = name if name.startswith(_WHOLE) else layer + name
             if found := next(stored(whole), ""):
-                names.setdefault(word, found.removeprefix("blk.0."))
+                names[word] = found.removeprefix("blk.0.")
         return cls(names, not family.interleaved, 0, is_gguf=True)
 
     @classmethod

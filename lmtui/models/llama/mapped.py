@@ -234,7 +234,7 @@ def read_blocks(
     shape, vocabulary = shape_of(config), config["vocab_size"]
     require_shapes(shape, vocabulary, checkpoint.shapes, naming)
     kernel = checked_kernel(_library_for(config), formats_in(checkpoint))
-    if has_more(shape, source, naming):
+    if has_more(shape, checkpoint.shapes, naming):
         raise NotSupported("its layers have parts that Llama's layers lack")
     matrices = BlockMatrices(source, kernel)
     return read_weights(shape, matrices, naming, vocabulary, rope)

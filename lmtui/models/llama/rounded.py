@@ -90,7 +90,7 @@ class RoundedWeights(MappedWeights):
         with wrap_load_errors(str(checkpoint.path)):
             source = self.source
             require_shapes(shape, config["vocab_size"], checkpoint.shapes, naming)
-        if has_more(shape, source, naming):
+        if has_more(shape, checkpoint.shapes, naming):
             raise NotSupported("its layers have parts that Llama's layers lack")
         need = bytes_rounded(checkpoint.parameters, self.bits)
         cache_dir.require_space(folder, need)
@@ -127,12 +127,11 @@ class RoundedWeights(MappedWeights):
         if isinstance(self.checkpoint, GgufHeader):
             stored = {tensor.name: tensor.type for tensor in self.checkpoint.tensors}
         names = self.naming.names
-        taps = names.get("convolution", "\0")
         types = {}
         for name, shape in self.checkpoint.shapes.items():
             # The embedding is often the LM head, too, and all logits depend on that.
             most = 8 if name in (names["embedding"], names["head"]) else self.bits
-            if len(shape) == 1 or name.endswith(taps):
+            if len(shape) == 1 or shape[-1] < BLOCK:  # a vector, or taps
                 types[name] = _FLOATS
             elif len(shape) == 2 and shape[1] % BLOCK == 0:  # no layer has others
                 kind = stored.get(name, _FLOATS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,12 @@ from torch import Tensor
 
 from lmtui.kernels.gguf_matmul import UNLIMITED, Recurrent
 from lmtui.models.config_check import layers_in
-from lmtui.models.llama.families import FAMILIES, Naming
+from lmtui.models.llama.families import FAMILIES, Family, Naming
 from lmtui.models.llama.linear import (
     BlockHead,
     BlockLinear,
     BlockMatrices,
     BlockRows,
-    BlockSource,
     MatrixRows,
     of_shape,
 )
@@ -55,8 +54,8 @@ class LlamaConfig:
     head_dim: int
     rotary_dim: int
     """The numbers of a head that RoPE turns, the first ones."""
-    has_gates: bool
-    """Whether outputs of attention have gates."""
+    gates: int
+    """Heads of gates of attention's outputs: as many as `heads`, or 0."""
     delta_heads: tuple[int, int]
     """Key and value heads of Gated DeltaNet; 0 where no layer has it."""
     delta_widths: tuple[int, int]
@@ -165,8 +164,9 @@ def unsupported_reason(config: Mapping[str, Any]) -> str | None:
         return f"{kind} is not shaped like Llama"
     if not {*layer_types(config)} <= {*_ATTENTION, DELTA, CONVOLUTION}:
         return "its layers look back in an unusual way"
-    ropes = rope_of_layers(config)
-    if not {rope.get("rope_type", "default") for rope in ropes} <= {*SCALINGS}:
+    if not all(
+        _turns_as_usual(rope, FAMILIES[kind]) for rope in rope_of_layers(config)
+    ):
         return "it places its tokens in an unusual way"
     parts = "mlp_bias", "conv_bias", "use_bidirectional_attention"
     caps = "attn_logit_softcapping", "final_logit_softcapping"
@@ -180,6 +180,14 @@ def unsupported_reason(config: Mapping[str, Any]) -> str | None:
     if cut or any(width % _HEAD for width in shape.delta_widths):
         return "its matrices are not multiples of 32"
     return None
+
+
+def _turns_as_usual(rope: Mapping[str, Any], family: Family) -> bool:
+    """Return whether RoPE's parameters are those of a table of angles. A part of each
+    head is turned only by families that know it, and is not scaled."""
+    partly = rope.get("partial_rotary_factor", 1) != 1
+    right = family.turns_partly and attention_factor(rope) == 1
+    return rope.get("rope_type", "default") in SCALINGS and (right or not partly)
 
 
 def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
@@ -200,11 +208,11 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
         kv_heads=config.get("num_key_value_heads") or heads,
         head_dim=head_dim,
         rotary_dim=int(head_dim * ropes[0].get("partial_rotary_factor", 1)),
-        has_gates=family.has_gates,
+        gates=heads if family.has_gates else 0,
         delta_heads=_of_delta(config, "num_{}_heads"),
         delta_widths=_of_delta(config, "{}_head_dim"),
         ffn=config["intermediate_size"],
-        epsilon=config.get("rms_norm_eps") or config["norm_eps"],
+        epsilon=config["norm_eps" if "norm_eps" in config else "rms_norm_eps"],
         is_gelu=_activation(config) != "silu",
         embedding_scale=config.get("embedding_multiplier") or root,
         # what is a factor of queries and of keys is its square of their products
@@ -230,7 +238,7 @@ def _delta_values(shape: LlamaConfig) -> int:
 
 
 def _activation(config: Mapping[str, Any]) -> str:
-    return config.get("hidden_activation") or config.get("hidden_act") or "silu"
+    return str(config.get("hidden_activation") or config.get("hidden_act", "silu"))
 
 
 def _growth(rope: Mapping[str, Any]) -> tuple[float, float]:
@@ -256,15 +264,20 @@ def rope_of_layers(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def has_more(shape: LlamaConfig, source: BlockSource, naming: Naming) -> bool:
-    """Return whether a source has biases that the Llama backend does not run."""
-    return any(
-        bias_of(part) in source
-        for index in range(shape.layers)
-        for name, parts in matrices_of(shape, naming, index).items()
-        for part in parts
-        if name != "qkv" or shape.kinds[index] not in _ATTENTION
-    )
+def has_more(shape: LlamaConfig, tensors: Iterable[str], naming: Naming) -> bool:
+    """Return whether layers have tensors, by the names of all, that the Llama backend
+    does not run."""
+    words, known = naming.names, set()
+    layers = tuple(words["layer"].format(index) for index in range(shape.layers))
+    for index, before in enumerate(layers):
+        known |= {before + name for name in words.values()}
+        for matrix, parts in matrices_of(shape, naming, index).items():
+            known |= {part.name for part in parts}
+            if matrix == "qkv" and shape.kinds[index] in _ATTENTION:
+                known |= {bias_of(part) for part in parts}
+    # RoPE's frequencies are made anew.
+    own = (name for name in tensors if not name.endswith("rotary_emb.inv_freq"))
+    return any(name.startswith(layers) and name not in known for name in own)
 
 
 def require_shapes(
@@ -403,7 +416,7 @@ def matrices_of(
     heads, keys = shape.heads * head, shape.kv_heads * head
     q, k = head_orders(shape, naming)
     of_keys = [part("k", keys, width, k), part("v", keys, width, torch.arange(keys))]
-    if shape.has_gates:  # behind the query head that each belongs to
+    if shape.gates:  # behind the query head that each belongs to
         q += q // head * head
         gates = torch.arange(heads) + (torch.arange(heads) // head + 1) * head
         both = (part("q", 2 * heads, width, order) for order in (q, gates))

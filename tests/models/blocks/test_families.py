@@ -140,7 +140,10 @@ def with_more(
     return write
 
 
-def test_block_that_guesses_further_tokens_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "native"), [("F32", False), ("Q8_0", True)])
+def test_block_that_guesses_further_tokens_is_left_out(
+    kind: str, native: bool, tmp_path: Path
+) -> None:
     family = FAMILIES["qwen3.5, 4 value heads"]
     model = written.random_model(family.kind, **family.options)
     names = [
@@ -149,19 +152,27 @@ def test_block_that_guesses_further_tokens_is_left_out(tmp_path: Path) -> None:
         "blk.4.nextn.enorm.weight",
     ]
     file = written.write(
-        *(model, family.architecture, tmp_path / "it.gguf", "F32"),
+        *(model, family.architecture, tmp_path / "it.gguf", kind),
         with_more(family.fields, names, blocks=1),
         offset=family.offset,
     )
-    assert (found(file, "none") - wanted(model)).abs().max() < 2e-5
+    fast = load(str(file), device="cpu", quantize="auto")
+    assert fast.is_llama == native
+    few = IDS[:12]
+    assert distance(found(file, "none", few), logprobs(fast, few)) < 1e-3
+    if not native:
+        assert (found(file, "none") - wanted(model)).abs().max() < 2e-5
 
 
-def test_tensor_without_a_place_is_refused_by_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "quantize"), [("F32", "none"), ("Q8_0", "auto")])
+def test_tensor_without_a_place_is_refused_by_its_name(
+    kind: str, quantize: Any, tmp_path: Path
+) -> None:
     model = written.random_model("qwen3", head_dim=32)
     fields = with_more(rope, ["blk.1.attn_sinks.weight"])
-    file = written.write(model, "qwen3", tmp_path / "it.gguf", "F32", fields)
+    file = written.write(model, "qwen3", tmp_path / "it.gguf", kind, fields)
     with pytest.raises(LmtuiError, match=r"no place for the tensor blk\.1\.attn_sinks"):
-        load(str(file), device="cpu", quantize="none")
+        load(str(file), device="cpu", quantize=quantize)
 
 
 @torch.inference_mode()

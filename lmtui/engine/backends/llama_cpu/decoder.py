@@ -268,8 +268,7 @@ class ForwardPass:
         self.state = self._wide[:, :-1]
         """float32 [m, D]; the layers add to it in place."""
         self._inputs = torch.empty(m, shape.width)  # of a product
-        gates = shape.heads if shape.has_gates else 0
-        every = shape.heads + 2 * shape.kv_heads + gates
+        every = shape.heads + 2 * shape.kv_heads + shape.gates
         heads = self._heads = torch.empty(rows, tokens, every, shape.head_dim)
         flat = heads.flatten(0, 1)  # [m, H + 2·KV + G, d]; all below are views on it
         self._qkv = flat.flatten(1)
@@ -304,9 +303,9 @@ class ForwardPass:
     def gated(self, attended: Tensor) -> Tensor:
         """Return the outputs of attention [n, t, H, d] times the sigmoid of their
         gates, if there are any."""
-        if not self._shape.has_gates:
+        if not (gates := self._shape.gates):
             return attended
-        return attended * self.heads[:, :, -self._shape.heads :].sigmoid()
+        return attended * self.heads[:, :, -gates:].sigmoid()
 
     def settle(self) -> None:
         """Copy the fused block's last state into the buffer."""

@@ -18,8 +18,7 @@ from lmtui.models.llama.weights import DecoderLayer, LlamaConfig
 
 def heads_of(shape: LlamaConfig) -> Heads:
     """Return the heads of attention."""
-    gates = shape.heads if shape.has_gates else 0
-    return Heads(shape.heads, shape.kv_heads, shape.head_dim, gates)
+    return Heads(shape.heads, shape.kv_heads, shape.head_dim, shape.gates)
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,7 @@ def test_a_pass_can_be_stopped_between_two_layers(kind: str, asked: int) -> None
         ({"use_bidirectional_attention": True}, "layers lack"),
         ({"attn_logit_softcapping": 50.0}, "layers lack"),
         ({"rope_parameters": {"rope_type": "longrope"}}, "unusual"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "unusual"),
         ({"hidden_act": "gelu"}, "layers lack"),
         ({"mlp_bias": True}, "layers lack"),
         ({"hidden_size": 48}, "multiples"),
@@ -209,3 +210,11 @@ def test_unsupported_reason_names_what_the_backend_lacks(
 ) -> None:
     config = lean.model("mistral").config.to_dict() | changes
     assert why in str(unsupported_reason(config))
+
+
+def test_unsupported_reason_names_a_scaled_rope_of_a_part_of_each_head() -> None:
+    config = lean.model("qwen3_5_text").config.to_dict()
+    config["rope_parameters"] |= {"rope_type": "linear", "factor": 4.0}
+    assert unsupported_reason(config) is None
+    config["rope_parameters"] |= lean.YARN
+    assert "unusual" in str(unsupported_reason(config))
