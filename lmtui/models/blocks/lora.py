@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.blocks.modules import GgufEmbedding, GgufLinear
+from lmtui.models.blocks.modules import GgufEmbedding, GgufExperts, GgufLinear
 from lmtui.models.llama.linear import BlockLinear
 from lmtui.models.llama.lora import UnsupportedLora, pairs_of
 
@@ -25,8 +25,8 @@ def with_lora(model: Any, adapter: Adapter) -> Any:
     for module in model.modules():
         if isinstance(module, GgufLinear):
             shared.append(module.product)
-        elif isinstance(module, GgufEmbedding):
-            shared.append(module.rows)
+        elif isinstance(module, GgufEmbedding | GgufExperts):
+            shared.append(module)
     twin = copy.deepcopy(model, {id(each): each for each in shared})
     for path, (first, second) in pairs_of(adapter).items():
         try:

@@ -99,7 +99,9 @@ def test_weights_that_are_not_held_give_the_same_numbers(
     assert "all weights loaded" in plan(dtype="float32")[0]
 
 
-@pytest.mark.parametrize("name", ["gemma3", "qwen3.5, 4 value heads"])
+@pytest.mark.parametrize(
+    "name", ["gemma3", "gemma4", "qwen3.5, 4 value heads", "qwen3, mixture"]
+)
 def test_adapter_beside_the_blocks_is_the_merged_one(name: str, tmp_path: Path) -> None:
     model, file = made(name, tmp_path, "Q8_0")
     folder = tmp_path / "base"
@@ -107,8 +109,8 @@ def test_adapter_beside_the_blocks_is_the_merged_one(name: str, tmp_path: Path) 
     tiny.tokenizer().save_pretrained(folder)
     wide = [
         "q_proj",
-        "down_proj",
-        *(["out_proj", "in_proj_z"] if "qwen" in name else []),
+        "o_proj" if "mixture" in name else "down_proj",
+        *(["out_proj", "in_proj_z"] if "qwen3.5" in name else []),
     ]
     lora = learned.save_lora(tmp_path / "lora", folder, size=0.1, target_modules=wide)
     exact, fast = (
