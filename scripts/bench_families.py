@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from bench_fast import (
     print_prompts,
     without_guesses,
 )
+from transformers import AutoModelForCausalLM
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from lmtui.engine.backend import Reuse
 from lmtui.engine.engine import LocalEngine
 from lmtui.models.load import load
+from tests.models import learned, tiny
 from tests.models.gguf import written
 from tests.models.gguf.families import FAMILIES, IDS, made, wanted
 
@@ -116,13 +119,13 @@ print(json.dumps({"seconds": taken, "bytes": 1024 * (anonymous() - idle)}))
 def print_families(options: Any) -> None:
     """The table of right answers, then that of speed."""
     print(
-        "\n| family in a GGUF file | route | log P off by at most, float32 "
-        "| blocks of Q8_0, mean KL of 8 tokens | goes back to |\n|---|---|---|---|---|"
+        "\n| family | files | route | log P off by at most, float32 | as stored, mean "
+        "KL of 8 tokens | with an adapter, mean KL | goes back to |\n|" + "---|" * 7
     )
     for name in FAMILIES:
         with tempfile.TemporaryDirectory() as folder:
-            cells = " | ".join(_checked(name, Path(folder)))
-            print(f"| {name} | {cells} |", flush=True)
+            for files, cells in _checked(name, Path(folder)):
+                print(f"| {name} | {files} | {' | '.join(cells)} |", flush=True)
     for name, (family, shape) in SHAPES.items():
         with tempfile.TemporaryDirectory() as folder:
             file = written.write_shape(FAMILIES[family], shape, Path(folder, "it.gguf"))
@@ -131,22 +134,46 @@ def print_families(options: Any) -> None:
         _print_speed(file.stem, file, options)
 
 
-def _checked(name: str, folder: Path) -> list[str]:
+def _checked(name: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield what holds for a family in a GGUF file, and in a folder of 16 bits."""
     model, file = made(name, folder, "F32")
-    exact = _rows(file, "none", IDS)
-    off = float((exact - wanted(model)).abs().max())
+    off = float((_rows(file, "none", IDS) - wanted(model)).abs().max())
+    base = folder / "base"
+    model.bfloat16().save_pretrained(base)
+    tiny.tokenizer().save_pretrained(base)
+    attention = r".*self_attn\.\w+_proj"
+    lora = learned.save_lora(folder / "lora", base, target_modules=attention)
     _, file = made(name, folder, "Q8_0")
-    few, engine = IDS[:8], LocalEngine(load(str(file), device="cpu", quantize="auto"))
-    held = _rows(file, "none", few)
-    fast = torch.cat([*engine.backend.all_logits(few)]).log_softmax(-1)
-    divergence = float((held.exp() * (held - fast)).sum(-1).mean())
-    route = "native" if engine.loaded.is_llama else "general"
-    return [route, f"{off:.0e}", f"{divergence:.0e}", _REUSE[engine.backend.reuse]]
+    yield "GGUF", _cells(file, off, lora)
+    again = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    off = float((_rows(base, "none", IDS) - wanted(again)).abs().max())
+    yield "folder", _cells(base, off, lora)
 
 
-def _rows(file: Path, quantize: Any, ids: list[int]) -> torch.Tensor:
-    engine = LocalEngine(load(str(file), device="cpu", quantize=quantize))
+def _cells(place: Path, off: float, lora: Path) -> list[str]:
+    found = load(str(place), device="cpu", quantize="auto")
+    route = "native" if found.is_llama else "general" if found.in_blocks else "library"
+    few, ways = IDS[:8], ("none", "auto")
+    alone, beside = (
+        _divergence(*(_rows(place, way, few, adapter) for way in ways))
+        for adapter in (None, str(lora))
+    )
+    reuse = _REUSE[LocalEngine(found).backend.reuse]
+    return [route, f"{off:.0e}", f"{alone:.0e}", f"{beside:.0e}", reuse]
+
+
+def _rows(
+    place: Path, quantize: Any, ids: list[int], adapter: str | None = None
+) -> torch.Tensor:
+    dtype = "float32" if quantize == "none" else "auto"
+    how = {"device": "cpu", "quantize": quantize, "dtype": dtype, "adapter": adapter}
+    engine = LocalEngine(load(str(place), **how))
     return torch.cat([*engine.backend.all_logits(ids)]).log_softmax(-1)
+
+
+def _divergence(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The mean KL divergence between rows of logprobs [n, V]."""
+    return float((one.exp() * (one - other)).sum(-1).mean())
 
 
 @without_guesses()
