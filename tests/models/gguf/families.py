@@ -69,7 +69,8 @@ def gemma4(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_embedding_length_per_layer_input(config.hidden_size_per_layer_input)
     writer.add_final_logit_softcapping(config.final_logit_softcapping)
     ffn = config.intermediate_size
-    widths = [ffn] * (layers - shared) + [2 * ffn] * shared
+    doubled = ffn * 2 if config.use_double_wide_mlp else ffn
+    widths = [ffn] * (layers - shared) + [doubled] * shared
     del writer.kv_data[0]["gemma4.feed_forward_length"]
     writer.add_feed_forward_length(widths)
     turned = torch.cat([torch.ones(wide // 8), torch.full((wide * 3 // 8,), 1e30)])
