@@ -69,7 +69,8 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        env=os.environ | {"PIP_NO_INDEX": "1", "PYTHON": sys.executable},
+        env=os.environ
+        | {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "PYTHON": sys.executable},
         check=False,
     )
 
