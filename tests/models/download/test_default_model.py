@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import signal
 import subprocess
@@ -141,13 +140,6 @@ def test_time_that_pip_takes_for_itself_is_no_silence_of_the_network(
 def test_silence_after_a_request_is_a_silent_network(script, monkeypatch):
     title = _title_after(script, monkeypatch)
     assert title.endswith("the network can't be reached")
-
-
-def test_python_without_pip_is_an_error(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(LmtuiError, match="this Python has no pip") as caught:
-        default_model.default_model()
-    assert "ensurepip" in caught.value.hint
 
 
 def test_cancelled_fetch_leaves_no_files(monkeypatch):
