@@ -135,7 +135,7 @@ set_up() {
     # uv, killed, leaves packages that it later takes for whole: begin anew.
     if [ -e "$unfinished" ]; then
         find -H "$venv" -mindepth 1 -maxdepth 1 \
-            ! -name .lock ! -name .unfinished -exec rm -rf {} +
+            ! -name .setup-lock ! -name .unfinished -exec rm -rf {} +
     fi
     sources "$1" >"$unfinished"
     rm -f "$venv"/.ready-*
@@ -159,7 +159,7 @@ ensure() {
     # A program that ends well on Ctrl-C would let the next step begin.
     trap 'echo >&2; exit 130' INT
     mkdir -p "$venv"
-    exec 9>>"$venv/.lock"
+    exec 9>>"$venv/.setup-lock" # .lock is uv's
     lock "$base"
     is_ready "$stamp" || set_up "$stamp" "$base"
     exec 9>&-

@@ -42,8 +42,16 @@ esac
 UV = """#!/bin/bash
 case "$1" in
 venv) made ;;
-pip) installed "uv[$UV_TORCH_BACKEND][$UV_DEFAULT_INDEX]" "$@" ;;
+pip)
+    "$REAL_PYTHON" -c "$UV_LOCK" "$VENV/.lock" || exit 1
+    installed "uv[$UV_TORCH_BACKEND][$UV_DEFAULT_INDEX]" "$@"
+    ;;
 esac
+"""
+# uv locks the environment too, and waits for five minutes where another has the lock.
+UV_LOCK = """
+import fcntl, sys
+fcntl.flock(open(sys.argv[1], "a"), fcntl.LOCK_EX | fcntl.LOCK_NB)
 """
 # An environment's Python.
 MADE = """#!/bin/bash
@@ -107,6 +115,7 @@ class Clone:
     def start(self, **variables: str) -> subprocess.Popen[str]:
         names = {"VENV": self.venv, "BIN": self.bin, "LOG": self.log}
         names |= {"GATE": self.gate, "BEGUN": self.begun, "REAL_PYTHON": sys.executable}
+        names |= {"UV_LOCK": UV_LOCK}
         process = subprocess.Popen(
             [self.root / "scripts" / "lmtui"],
             stdout=subprocess.PIPE,
