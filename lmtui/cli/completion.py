@@ -47,8 +47,8 @@ def _models() -> Iterator[tuple[str, str]]:
     for entry in catalogue.CATALOGUE:
         yield entry.name, entry.note
     for model in hub.local_models():
-        if model.snapshot is not None and catalogue.find(model.hub_id) is None:
-            yield model.hub_id, "on this machine"
+        if model.complete and catalogue.find(model.name) is None:
+            yield model.name, "on this machine"
     for path in source.own_models():
         yield path.name, "on this machine"
     with suppress(LmtuiError):  # settings that can't be read name no server

@@ -28,6 +28,8 @@ class CatalogueEntry:
     licence: str
     note: str
     """A line on what it is good for."""
+    file: str = ""
+    """The GGUF file of its repository; empty for a folder in safetensors."""
     chat: bool = True
     """Whether it is trained to chat; a base model only continues text."""
     infill: bool = False

@@ -43,7 +43,7 @@ def path_of(model_source: source.ModelSource) -> Path | None:
     if isinstance(model_source, source.DefaultModel):
         return default_model.default_file() if default_model.is_fetched() else None
     if isinstance(model_source, source.HubModel):
-        return hub.find_local(model_source.hub_id)
+        return hub.find_local(model_source.hub_id, model_source.file)
     return model_source.path
 
 

@@ -67,8 +67,7 @@ def inventory() -> Iterator[Item]:
         file = default_model.default_file()
         yield Item(catalogue.DEFAULT, "default", file, default_model.FILE_BYTES)
     for model in hub.local_models():
-        complete = model.snapshot is not None
-        yield Item(model.hub_id, "hub", model.folder, model.bytes, complete)
+        yield Item(model.name, "hub", model.path, model.bytes, model.complete)
     for own in source.own_models():
         if own != default_model.default_file():
             yield Item(own.name, "own", own, _bytes_of(own))
@@ -103,7 +102,8 @@ def rows() -> list[ListedModel]:
 
 def items_of(model_source: source.ModelSource) -> list[Item]:
     """Return the items of the model `model_source`, which can be removed."""
-    items = [item for item in inventory() if _belongs(item, model_source)]
+    path = describe.path_of(model_source)
+    items = [item for item in inventory() if _belongs(item, model_source, path)]
     if isinstance(model_source, source.FolderModel) and not items:
         raise LmtuiError(
             "your own folders are not removed",
@@ -120,6 +120,9 @@ def items_of(model_source: source.ModelSource) -> list[Item]:
 
 
 def remove(item: Item) -> None:
+    if item.kind == "hub" and item.path.is_file():
+        hub.remove_file(item.path)
+        return
     roots = (
         paths.models_folder(),
         cache_dir.packed(),
@@ -128,20 +131,19 @@ def remove(item: Item) -> None:
     hub.remove_folder(item.path, roots)
 
 
-def _belongs(item: Item, model_source: source.ModelSource) -> bool:
+def _belongs(item: Item, model_source: source.ModelSource, path: Path | None) -> bool:
+    """Return whether an item is the model at `path`, or was made from it."""
     if item.kind == "own":
         return False
-    if isinstance(model_source, source.HubModel):
-        return (
-            item.kind != "default" and item.name.lower() == model_source.hub_id.lower()
-        )
     if isinstance(model_source, source.DefaultModel):
         return item.kind == "default" or _is_copy_of(item, default_model.FILE_SHA256)
     if isinstance(model_source, source.FolderModel):
         return item.kind == "packed" and item.name == model_source.name
-    if isinstance(model_source, source.GgufModel):
-        return _is_copy_of(item, digests.file_digest(model_source.path))
-    return False
+    if path is not None and path.is_file():
+        return item.path == path or _is_copy_of(item, digests.file_digest(path))
+    if not isinstance(model_source, source.HubModel):
+        return False
+    return item.kind != "default" and item.name.lower() == model_source.hub_id.lower()
 
 
 def _is_copy_of(item: Item, digest: str) -> bool:

@@ -251,9 +251,9 @@ def locate(model_source: source.ModelSource, on_progress: OnProgress = ignore) -
     if isinstance(model_source, source.DefaultModel):
         return default_model.default_model(on_progress)
     if isinstance(model_source, source.HubModel):
-        return hub.find_local(model_source.hub_id) or hub.download(
-            model_source.hub_id, on_progress
-        )
+        hub_id, file = model_source.hub_id, model_source.file
+        here = hub.find_local(hub_id, file)
+        return here or hub.download(hub_id, on_progress, file=file)
     return model_source.path
 
 

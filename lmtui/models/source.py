@@ -1,5 +1,5 @@
-"""Resolution of `--model`: a catalogue name, a path, a name in the folder of models or
-a Hub id.
+"""Resolution of `--model`: a catalogue name, a path, a name in the folder of models, a
+Hub id, or a GGUF file of one.
 
 Looks at the disk but reads no weights, and never uses the network.
 """
@@ -17,13 +17,14 @@ from typing import Literal
 from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
+from lmtui.models.catalogue import CatalogueEntry
 from lmtui.models.remote.address import is_address, parse
 
 Quantize = Literal["auto", "none", "int8", "int4"]
 """`auto` uses quantised weights where the file holds them; `none` never does."""
 
 _PATHS = ("/", "~", "./", "../")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?::(\w[\w./-]*))?")
 GGUF_MAGIC = b"GGUF"
 
 
@@ -64,7 +65,8 @@ def short_label(label: str, parts: int = 1) -> str:
 
 
 def _short(model: str, parts: int = 1) -> str:
-    path = PurePath(model)
+    on_hub = hub_model(model)
+    path = PurePath(on_hub.file if on_hub and ".gguf" in on_hub.file else model)
     if path.suffix.lower() == ".gguf":
         return "/".join((*path.parts[-parts:-1], path.stem))
     if model.startswith(_PATHS) or model.count("/") > 1:
@@ -97,6 +99,9 @@ class HubModel:
     """The name that the user gave."""
     hub_id: str
     """`owner/name`."""
+    file: str = ""
+    """A GGUF file of it, or a quantisation such as `Q4_K_M`; empty for what the
+    repository has: a folder in safetensors, or else the usual GGUF file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +136,14 @@ def resolve(spec: str | None, *, servers: Iterable[str] = ()) -> ModelSource:
             "Give its address to chat, complete or inspect.",
         )
     if (entry := catalogue.find(spec)) and not Path(spec).exists():
-        return DefaultModel() if entry.is_default else HubModel(spec, entry.hub_id)
+        return DefaultModel() if entry.is_default else entry_model(spec, entry)
     path = Path(os.path.expanduser(spec))  # Path's own raises for unknown users
     if _exists(path):
         return _on_disk(spec, path)
     if (own := _own(spec)) is not None:
         return _on_disk(spec, own)
-    if is_hub_id(spec):
-        return HubModel(spec, spec)
+    if (on_hub := hub_model(spec)) is not None:
+        return on_hub
     raise _nothing(spec, servers)
 
 
@@ -172,9 +177,24 @@ def _own(spec: str) -> Path | None:
     return None
 
 
+def hub_model(spec: str) -> HubModel | None:
+    """Return what `spec` is as a name on the Hub, `owner/name` or `owner/name:file`, or
+    None where it can't be one."""
+    found = _HUB_ID.fullmatch(spec)
+    if found is None or found[1].endswith(".gguf"):
+        return None
+    return HubModel(spec, found[1], found[2] or "")
+
+
+def entry_model(name: str, entry: CatalogueEntry) -> HubModel:
+    """Return the model of an entry of the catalogue, by the name that the user gave."""
+    return HubModel(name, entry.hub_id, entry.file)
+
+
 def is_hub_id(spec: str) -> bool:
-    """Return whether `spec` could be the name of a model on the Hub."""
-    return bool(_HUB_ID.fullmatch(spec)) and not spec.lower().endswith(".gguf")
+    """Return whether `spec` could be the name of a repository on the Hub."""
+    on_hub = hub_model(spec)
+    return on_hub is not None and not on_hub.file
 
 
 def _exists(path: Path) -> bool:

@@ -12,7 +12,14 @@ import torch
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue, source
 from lmtui.models.checkpoint import read_folder
-from lmtui.models.source import DefaultModel, FolderModel, GgufModel, HubModel, resolve
+from lmtui.models.source import (
+    DefaultModel,
+    FolderModel,
+    GgufModel,
+    HubModel,
+    resolve,
+    short_label,
+)
 from tests.models import tiny
 
 
@@ -39,6 +46,11 @@ def test_default_names_resolve_to_the_default_model(spec: str | None):
 def test_catalogue_names_and_hub_ids_resolve_to_hub_models():
     assert resolve("qwen3-0.6b") == HubModel("qwen3-0.6b", "Qwen/Qwen3-0.6B")
     assert resolve("owner/some") == HubModel("owner/some", "owner/some")
+    for file in ("Q4_K_M", "sub/x-Q8_0.gguf"):
+        spec = f"owner/some:{file}"
+        assert resolve(spec) == HubModel(spec, "owner/some", file)
+    assert short_label("owner/some:sub/x-Q8_0.gguf") == "x-Q8_0"
+    assert short_label("owner/some:Q4_K_M") == "owner/some:Q4_K_M"
 
 
 def test_paths_resolve_to_folder_and_gguf_models(
@@ -59,7 +71,17 @@ def test_existing_folder_comes_before_a_catalogue_name(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(
     "spec",
-    ["./nowhere", "/no/where", "no.gguf", "a/b.gguf", "~x", "x" * 5000, "a\0b"],
+    [
+        "./nowhere",
+        "/no/where",
+        "no.gguf",
+        "a/b.gguf",
+        "~x",
+        "x" * 5000,
+        "a\0b",
+        "a/b:",
+        "a/b:../c",
+    ],
 )
 def test_missing_path_is_refused(spec: str):
     error = refused(spec)

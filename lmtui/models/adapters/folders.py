@@ -181,13 +181,13 @@ def model_for(adapter: Adapter) -> source.ModelSource:
     base = adapter.card.base
     if _is_default(base):
         return source.DefaultModel()
-    if source.is_hub_id(base.spec):
-        return source.HubModel(base.spec, base.spec)
+    if (on_hub := source.hub_model(base.spec)) is not None:
+        return on_hub
     for path in _places(base):
         if _is_at(base, path):
             return source.resolve(str(path))
     if entry := catalogue.find(base.spec):
-        return source.HubModel(base.spec, entry.hub_id)
+        return source.entry_model(base.spec, entry)
     raise LmtuiError(
         "the model that this adapter was made for was not found",
         f"{adapter.name} was made for {base.name}",

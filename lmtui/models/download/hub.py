@@ -1,43 +1,63 @@
 """Models of the Hugging Face Hub: search of the local caches, and download.
 
-Local caches come first, without any network. A download goes to lmtui's own folder
-where LMTUI_HOME is set, else to the cache shared with other programs. Functions import
-huggingface_hub, which takes a third of a second.
+A model is a repository in safetensors, or one GGUF file of a repository. Local caches
+come first, without any network. A download goes to lmtui's own folder where LMTUI_HOME
+is set, else to the cache shared with other programs. Functions import huggingface_hub,
+which takes a third of a second.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import queue
+import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from fnmatch import fnmatch
+from http import HTTPStatus
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
 from lmtui import cache_dir, paths
-from lmtui.errors import LmtuiError
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models import digests
 from lmtui.models.checkpoint import has_tokenizer, pickles_only, read_folder
 from lmtui.models.progress import OnProgress, Progress, counted, ignore
 
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
 # seconds until the Hub counts as out of reach, name resolution included
 _PATIENCE = 2.2
+_SILENCE = 10.0  # seconds without a byte until a connection counts as lost
+_LOCKED = 0.2  # seconds to wait for another program's download
+_CHUNK = 1 << 18  # bytes
 # Small files first: a folder with complete weights then has everything else.
 _SMALL = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken"]
-_WEIGHTS = ["model*.safetensors"]
 _BESIDES = ["*/*", "*.msgpack", "*.onnx"]
+
+_TAGS = ("Q4_K_M", "Q8_0", "")
+"""The quantisations of a GGUF file that are looked for where none is named: a good one
+of four bits, the nearest to the original, any."""
+_NO_MODEL = re.compile(r"mmproj|imatrix|mtp-|eagle3-|dflash-|dspark-")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    hub_id: str
-    folder: Path
-    """The folder that holds all its snapshots."""
+    name: str
+    """The value for `--model`: `owner/name`, or `owner/name:file.gguf`."""
+    path: Path
+    """The folder that holds all snapshots of the repository, or the GGUF file."""
     bytes: int
     """The size on disk."""
-    snapshot: Path | None
-    """The complete snapshot that would be used; None where there is none."""
+    complete: bool = True
+    """Whether it can be used as it is."""
 
 
 def download_folder() -> Path:
@@ -51,13 +71,49 @@ def caches() -> tuple[Path, ...]:
     return tuple(dict.fromkeys((download_folder(), _shared())))
 
 
-def find_local(hub_id: str) -> Path | None:
-    """Return a complete snapshot of `hub_id` on this machine, or None."""
+def find_local(hub_id: str, file: str = "") -> Path | None:
+    """Return where a model of the Hub is on this machine, or None: a complete snapshot
+    of `hub_id`, or the GGUF file of it that `choose_file` finds in the cache."""
     for cache in caches():
-        snapshot = _complete(cache / _folder_name(hub_id))
-        if snapshot is not None:
+        folder = cache / _folder_name(hub_id)
+        if not file and (snapshot := _complete(folder)):
             return snapshot
+        here = _gguf_files(folder)
+        if chosen := choose_file(here, file):
+            return here[chosen]
     return None
+
+
+def choose_file(names: Iterable[str], wanted: str = "") -> str | None:
+    """Return the GGUF file among the files of a repository that `wanted` means, or
+    None: a name, a quantisation such as `q4_k_m`, or nothing for the usual ones. Files
+    beside a model (vision, drafts) and files in parts are none; the rest as
+    llama.cpp's `-hf` chooses."""
+    files = [name for name in names if _is_gguf_model(name)]
+    if wanted.endswith(".gguf"):
+        return wanted if wanted in files else None
+    for tag in (wanted,) if wanted else _TAGS:
+        in_name = re.compile(re.escape(tag) + "[.-]", re.IGNORECASE)
+        if chosen := next(filter(in_name.search, files), None):
+            return chosen
+    return None
+
+
+def _is_gguf_model(name: str) -> bool:
+    file = PurePath(name).name
+    aside = _NO_MODEL.search(file) or _PART.search(file)
+    return file.endswith(".gguf") and not aside
+
+
+def _gguf_files(folder: Path) -> dict[str, Path]:
+    """Return the GGUF files in the snapshots of a repository's folder by their names in
+    the repository. A snapshot links to blobs, and only to whole ones."""
+    found: dict[str, Path] = {}
+    for snapshot in _snapshots(folder):
+        for path in sorted(snapshot.rglob("*.gguf")):
+            if path.is_file():
+                found.setdefault(path.relative_to(snapshot).as_posix(), path)
+    return found
 
 
 def find_tokenizer(hub_id: str) -> Path | None:
@@ -73,36 +129,31 @@ def find_tokenizer(hub_id: str) -> Path | None:
 
 def fetch_tokenizer(hub_id: str, on_progress: OnProgress = ignore) -> Path:
     """Fetch the small files of `hub_id`, and return the folder they are in."""
-    from huggingface_hub import snapshot_download
-
     on_progress(Progress(f"fetching the tokenizer of {hub_id}"))
     target = _require_reachable(hub_id)
     with _explained(hub_id, target):
-        folder = snapshot_download(
-            hub_id,
-            cache_dir=target,
-            allow_patterns=_SMALL,
-            ignore_patterns=_BESIDES,
-            tqdm_class=_bar(lambda _: None),
-        )
-    if not has_tokenizer(Path(folder)):
+        folder = _fetch_small(hub_id, target)
+    if not has_tokenizer(folder):
         raise LmtuiError("this model has no tokenizer", hub_id)
-    return Path(folder)
+    return folder
 
 
 def local_models() -> Iterator[LocalModel]:
     """Yield every language model of the Hub with files here, complete or not."""
     for cache in caches():
         for folder in sorted(cache.glob("models--*--*")):
-            snapshot = _complete(folder)
-            if snapshot is not None or not _is_something_else(folder):
-                hub_id = folder.name.removeprefix("models--").replace("--", "/", 1)
-                yield LocalModel(hub_id, folder, _snapshot_size(folder), snapshot)
-
-
-def bytes_of(hub_id: str) -> int:
-    """Return how many bytes of `hub_id` are in the download folder already."""
-    return _snapshot_size(download_folder() / _folder_name(hub_id))
+            hub_id = folder.name.removeprefix("models--").replace("--", "/", 1)
+            files = filter(
+                lambda item: _is_gguf_model(item[0]), _gguf_files(folder).items()
+            )
+            models = [
+                LocalModel(f"{hub_id}:{name}", path, path.stat().st_size)
+                for name, path in files
+            ]
+            yield from models
+            complete = _complete(folder) is not None
+            if complete or not (models or _is_something_else(folder)):
+                yield LocalModel(hub_id, folder, _snapshot_size(folder), complete)
 
 
 def remove_folder(folder: Path, roots: tuple[Path, ...]) -> None:
@@ -123,6 +174,21 @@ def remove_folder(folder: Path, roots: tuple[Path, ...]) -> None:
         raise paths.unwritable(folder, error) from error
 
 
+def remove_file(file: Path) -> None:
+    """Remove a GGUF file of a cache and what it links to; the repository's folder, too,
+    once no file of it is left."""
+    folder = next(above for above in file.parents if above.parent in caches())
+    try:
+        blob = file.resolve()
+        file.unlink()
+        if blob.is_relative_to(folder.resolve()):
+            blob.unlink(missing_ok=True)
+    except OSError as error:
+        raise paths.unwritable(file, error) from error
+    if not any(path.is_file() for path in folder.glob("snapshots/**/*")):
+        remove_folder(folder, caches())
+
+
 def _shared() -> Path:
     # Imported here: huggingface_hub takes a third of a second.
     from huggingface_hub import constants
@@ -135,21 +201,25 @@ def _folder_name(hub_id: str) -> str:
 
 
 def _complete(folder: Path) -> Path | None:
-    """Return the snapshot that `main` names if it is complete, else the newest complete
-    one."""
+    """Return the first complete snapshot of a repository's folder."""
+    return next((path for path in _snapshots(folder) if _is_complete(path)), None)
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    """Return the snapshots of a repository's folder: the one that `main` names, then
+    from the newest to the oldest."""
     try:
         main = (folder / "refs" / "main").read_text().strip()
     except (OSError, ValueError):
         main = ""
     try:
-        snapshots = sorted(
+        return sorted(
             (folder / "snapshots").iterdir(),
             key=lambda path: (path.name == main, path.stat().st_mtime),
             reverse=True,
         )
     except OSError:
-        return None
-    return next((path for path in snapshots if _is_complete(path)), None)
+        return []
 
 
 def _is_complete(snapshot: Path) -> bool:
@@ -160,10 +230,13 @@ def _is_complete(snapshot: Path) -> bool:
 
 
 def _is_something_else(folder: Path) -> bool:
-    """Return whether the folder has no snapshot with a config.json: a data set, or
-    nothing."""
-    snapshots = [path for path in folder.glob("snapshots/*") if path.is_dir()]
-    return not any((path / "config.json").exists() for path in snapshots)
+    """Return whether the folder has neither a snapshot with a config.json nor a file
+    whose download was interrupted: a data set, or nothing."""
+    of_models = (
+        *folder.glob("snapshots/*/config.json"),
+        *folder.glob("blobs/*.incomplete"),
+    )
+    return not of_models
 
 
 def _snapshot_size(folder: Path) -> int:
@@ -202,17 +275,136 @@ def is_reachable() -> bool:
         return False
 
 
-def download(hub_id: str, on_progress: OnProgress = ignore) -> Path:
-    """Download what is not here of the model `hub_id`; return its folder."""
+def download(hub_id: str, on_progress: OnProgress = ignore, *, file: str = "") -> Path:
+    """Download what is not here of a model: the files of `hub_id` in safetensors, or
+    the GGUF file that `choose_file` finds; return the folder or the file."""
+    from huggingface_hub import HfApi
+
     target = _require_reachable(hub_id)
     with _explained(hub_id, target):
-        total = _size(hub_id)
-        cache_dir.require_space(target, total - bytes_of(hub_id))
-        folder = _fetch(hub_id, target, total, on_progress)
+        # 1) the files that hold the model
+        about = HfApi().model_info(hub_id, files_metadata=True, timeout=10)
+        files = {each.rfilename: each for each in about.siblings or []}
+        weights = [] if file else [name for name in files if _is_weights(name)]
+        chosen = None if weights else choose_file(files, file)
+        if not (weights or chosen):
+            raise _no_weights(hub_id, file, list(files))
+        wanted = [files[name] for name in weights or [str(chosen)]]
+        # 2) what of them is here
+        total = sum(each.size or 0 for each in wanted)
+        blobs = [_blob(hub_id, each, target) for each in wanted]
+        cache_dir.require_space(target, total - _bytes_of(*blobs))
+        # 3) the small files, then the weights
+        tell = counted(f"fetching {chosen or hub_id}", total, on_progress)
+        tell(_bytes_of(*blobs))
+        if weights:
+            _fetch_small(hub_id, target)
+        for each, blob in zip(wanted, blobs, strict=True):
+            place = _fetch(hub_id, each, blob, lambda: tell(_bytes_of(*blobs)))
         if paths.home():
             paths.make_all_private(target)
-    read_folder(folder)
-    return folder
+    if chosen:
+        return place
+    read_folder(place.parent)
+    return place.parent
+
+
+def _fetch(
+    hub_id: str, file: RepoSibling, blob: Path, report: Callable[[], None]
+) -> Path:
+    """Download a file of a repository, after what an interrupted download has left, and
+    check it; return its place in the snapshot.
+
+    huggingface_hub's own download begins anew each time, checks the size alone, and
+    can't be cancelled.
+    """
+    from huggingface_hub import hf_hub_download, hf_hub_url
+    from huggingface_hub.utils import WeakFileLock
+
+    cache = blob.parents[2]
+    if not blob.exists():
+        lock = cache / ".locks" / blob.parents[1].name / f"{blob.name}.lock"
+        for folder in (lock.parent, blob.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(lock, timeout=_LOCKED):
+            part = _part_of(blob)
+            url = hf_hub_url(hub_id, file.rfilename)
+            while (before := _size(part)) < (file.size or 0):
+                _append(url, part, file.size or 0, report)
+                if _size(part) <= before:
+                    break
+            _check(part, file.rfilename, blob.name)
+            os.replace(part, blob)
+            digests.remember(blob, blob.name)
+    place: str = hf_hub_download(hub_id, file.rfilename, cache_dir=cache)
+    return Path(place)
+
+
+def _append(url: str, part: Path, size: int, report: Callable[[], None]) -> None:
+    """Add to `part` what it lacks of the file at `url`. A connection that is lost after
+    some bytes is no error."""
+    import httpx2
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    before = _size(part)
+    headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+    headers["Range"] = f"bytes={before}-"
+    how: dict[str, Any] = {"follow_redirects": True, "timeout": _SILENCE}
+    try:
+        with httpx2.stream("GET", url, headers=headers, **how) as answer:
+            hf_raise_for_status(answer)
+            is_rest = answer.status_code == HTTPStatus.PARTIAL_CONTENT
+            with part.open("ab" if is_rest else "wb") as out:
+                for chunk in answer.iter_bytes(_CHUNK):
+                    out.write(chunk)
+                    report()
+                    if out.tell() > size:
+                        return
+    except httpx2.TransportError:
+        if _size(part) <= before:
+            raise
+
+
+def _check(part: Path, name: str, sha256: str) -> None:
+    """Check a file against the SHA-256 that the Hub states; remove a wrong one."""
+    with part.open("rb") as data:
+        digest = hashlib.file_digest(data, "sha256").hexdigest()
+    if digest == sha256:
+        return
+    part.unlink()
+    raise LmtuiError(
+        "what was fetched is not the file that the Hub describes",
+        f"{name}: its SHA-256 is {digest} instead of {sha256}",
+        "Try again; a proxy or a mirror may have changed it.",
+    )
+
+
+def _blob(hub_id: str, file: RepoSibling, cache: Path) -> Path:
+    """Return where the cache keeps a file, under its SHA-256."""
+    if file.lfs is None or not _SHA256.fullmatch(file.lfs.sha256):
+        raise LmtuiError(
+            "the Hub states no SHA-256 of this file",
+            f"{hub_id}: {file.rfilename}",
+            "Fetch it with `hf download` and give its path.",
+        )
+    return cache / _folder_name(hub_id) / "blobs" / str(file.lfs.sha256)
+
+
+def _part_of(blob: Path) -> Path:
+    return blob.with_name(f"{blob.name}.incomplete")
+
+
+def _bytes_of(*blobs: Path) -> int:
+    """Return how many bytes of the blobs are here."""
+    return sum(_size(blob) + _size(_part_of(blob)) for blob in blobs)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _is_weights(name: str) -> bool:
+    return fnmatch(name, "model*.safetensors") and "/" not in name
 
 
 def _require_reachable(hub_id: str) -> Path:
@@ -227,52 +419,30 @@ def _require_reachable(hub_id: str) -> Path:
     return target
 
 
-def _size(hub_id: str) -> int:
-    """Return the size of the weights in bytes; fail where they are not safetensors."""
-    from huggingface_hub import HfApi
-
-    files = HfApi().model_info(hub_id, files_metadata=True, timeout=10).siblings or []
-    sizes = {file.rfilename: file.size or 0 for file in files}
-    weights = [name for name in sizes if name.endswith(".safetensors")]
-    if not weights:
-        raise _no_weights(hub_id, list(sizes))
-    return sum(sizes[n] for n in weights if n.startswith("model") and "/" not in n)
-
-
-def _fetch(hub_id: str, target: Path, total: int, on_progress: OnProgress) -> Path:
+def _fetch_small(hub_id: str, target: Path) -> Path:
+    """Download the small files of a repository; return their folder."""
     from huggingface_hub import snapshot_download
 
-    report = counted(f"fetching {hub_id}", total, on_progress)
-    report(0)
-    for patterns in (_SMALL, _WEIGHTS):
-        folder = snapshot_download(
-            hub_id,
-            cache_dir=target,
-            allow_patterns=patterns,
-            ignore_patterns=_BESIDES,
-            tqdm_class=_bar(report),
-        )
+    folder = snapshot_download(
+        hub_id,
+        cache_dir=target,
+        allow_patterns=_SMALL,
+        ignore_patterns=_BESIDES,
+        tqdm_class=_silent(),
+    )
     return Path(folder)
 
 
-def _bar(report: Callable[[int], None]) -> type[Any]:
-    """Return a class in place of huggingface_hub's progress bar, which reports the
-    bytes and draws nothing."""
+def _silent() -> type[Any]:
+    """Return a class in place of huggingface_hub's progress bar, which draws
+    nothing."""
     from huggingface_hub.utils import tqdm
 
-    class Reporting(tqdm):  # type: ignore[misc]
+    class Silent(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self.counts_bytes = kwargs.get("unit") == "B"
-            self.reported = 0
-            kwargs["disable"] = True
-            super().__init__(*args, **kwargs)
+            super().__init__(*args, **kwargs | {"disable": True})
 
-        def update(self, n: float | None = 1) -> None:
-            if self.counts_bytes:
-                self.reported += int(n or 0)
-                report(self.reported)
-
-    return Reporting
+    return Silent
 
 
 @contextmanager
@@ -280,7 +450,7 @@ def _explained(hub_id: str, target: Path) -> Iterator[None]:
     """Turn huggingface_hub's errors into LmtuiErrors."""
     try:
         yield
-    except LmtuiError:
+    except (LmtuiError, Cancelled):
         raise
     except Exception as error:
         raise _explain(error, hub_id, target) from error
@@ -304,6 +474,12 @@ def _explain(error: Exception, hub_id: str, target: Path) -> LmtuiError:
         )
     if cache_dir.is_disk_full(error):
         return cache_dir.disk_full(target)
+    if isinstance(error, TimeoutError):  # of the lock
+        return LmtuiError(
+            "another program is fetching this model",
+            hub_id,
+            "Try again once it has ended.",
+        )
     words = " ".join(str(error).split())[:300] or type(error).__name__
     return LmtuiError(
         "the model could not be fetched from the Hub",
@@ -312,16 +488,28 @@ def _explain(error: Exception, hub_id: str, target: Path) -> LmtuiError:
     )
 
 
-def _no_weights(hub_id: str, names: list[str]) -> LmtuiError:
+def _no_weights(hub_id: str, wanted: str, names: list[str]) -> LmtuiError:
+    """Return the error for a repository of these files without the one that is
+    wanted."""
+    whole = {_PART.sub(".gguf", name) for name in names if _PART.search(name)}
+    if choose_file(whole, _PART.sub(".gguf", wanted)):
+        return LmtuiError(
+            "a GGUF file in several parts can't be read",
+            f"{hub_id}:{wanted}" if wanted else hub_id,
+            "Use a smaller quantisation, or join the parts with llama-gguf-split.",
+        )
+    if files := [name for name in names if _is_gguf_model(name)]:
+        return LmtuiError(
+            "this Hub repository has no such GGUF file",
+            f"{hub_id}:{wanted}",
+            f"It has {', '.join(files)}.",
+        )
     if any(name.endswith((".bin", ".pt", ".pth")) for name in names):
         return pickles_only(hub_id)
-    gguf = any(name.endswith(".gguf") for name in names)
     return LmtuiError(
-        "this Hub repository has no safetensors files",
+        "this Hub repository holds no language model",
         hub_id,
-        f"Fetch one of its .gguf files with `hf download {hub_id} FILE` and name it."
-        if gguf
-        else "Use a repository that holds a model in safetensors.",
+        "Use one with model.safetensors or a .gguf file.",
     )
 
 

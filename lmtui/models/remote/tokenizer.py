@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
-from lmtui.models import digests, source
+from lmtui.models import describe, digests, source
 from lmtui.models.checkpoint import has_tokenizer
 from lmtui.models.download import hub
+from lmtui.models.download.default_model import default_model
 from lmtui.models.gguf.config_check import read_gguf_model
 from lmtui.models.gguf.generation import end_ids
 from lmtui.models.gguf.tokenizer import read_tokenizer, save_tokenizer
@@ -48,19 +49,14 @@ class ResolvedTokenizer:
 def named_tokenizer(name: str, on_progress: OnProgress) -> ResolvedTokenizer:
     """Return the tokenizer of a folder, a `.gguf` file, or a model of the Hub, whose
     small files are fetched where they are not here."""
-    model_source = source.resolve(name)
-    if isinstance(model_source, source.GgufModel):
-        return _in_gguf(model_source.path)
-    if isinstance(model_source, source.FolderModel):
-        return _in_folder(model_source.path)
-    if isinstance(model_source, source.HubModel):
-        folder = hub.find_tokenizer(model_source.hub_id) or hub.fetch_tokenizer(
-            model_source.hub_id, on_progress
+    wanted = source.resolve(name)
+    path = describe.path_of(wanted)
+    if path is None and isinstance(wanted, source.HubModel):
+        path = hub.find_tokenizer(wanted.hub_id) or hub.fetch_tokenizer(
+            wanted.hub_id, on_progress
         )
-        return _in_folder(folder)
-    from lmtui.models.download.default_model import default_model
-
-    return _in_gguf(default_model(on_progress))
+    path = path or default_model(on_progress)
+    return _in_gguf(path) if path.is_file() else _in_folder(path)
 
 
 def local_tokenizer(*names: str) -> ResolvedTokenizer | None:

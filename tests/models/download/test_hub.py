@@ -3,158 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 
 from lmtui.errors import LmtuiError
-from lmtui.models import inventory, source
+from lmtui.models import describe, inventory, source
 from lmtui.models.download.hub import (
+    choose_file,
     download_folder,
     find_local,
     local_models,
     remove_folder,
 )
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Hub(ThreadingHTTPServer):
-    """Serves the files of each model; `gated/x` is not for everyone."""
-
-    daemon_threads = True
-
-    def __init__(self, models: dict[str, dict[str, bytes]]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.models = models
-        self.served: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Hub
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = self.path.split("?")[0].strip("/")
-        if path.startswith("api/models/"):
-            self._describe(path.removeprefix("api/models/"))
-        elif "/resolve/" in path:
-            model, _, rest = path.partition("/resolve/")
-            self._serve(model, rest.partition("/")[2])
-        else:
-            self._answer(b"{}")
-
-    def _describe(self, path: str) -> None:
-        model = "/".join(path.split("/")[:2])
-        files = self.server.models.get(model)
-        if model.startswith("gated/"):
-            self._answer(b"{}", status=403, error="GatedRepo")
-        elif files is None:
-            self._answer(b"{}", status=401, error="RepoNotFound")
-        elif "/tree/" in path:
-            tree = [
-                {"type": "file", "path": n, "size": len(d), "oid": _oid(d)}
-                for n, d in files.items()
-            ]
-            self._answer(json.dumps(tree).encode())
-        else:
-            siblings = [{"rfilename": n, "size": len(d)} for n, d in files.items()]
-            about = {"id": model, "modelId": model, "sha": COMMIT, "siblings": siblings}
-            self._answer(json.dumps(about).encode())
-
-    def _serve(self, model: str, name: str) -> None:
-        data = self.server.models.get(model, {}).get(name)
-        if data is None:
-            self._answer(b"", status=404, error="EntryNotFound")
-            return
-        if self.command == "GET":
-            self.server.served.append(name)
-        self._answer(data)
-
-    def _answer(self, body: bytes, *, status: int = 200, error: str = "") -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", f'"{_oid(body)}"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        if error:
-            self.send_header("X-Error-Code", error)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
-def _oid(data: bytes) -> str:
-    return hashlib.sha1(data).hexdigest()
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    """The files of a folder by name."""
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
-@contextmanager
-def serving(models: dict[str, dict[str, bytes]]) -> Iterator[Hub]:
-    """A Hub that answers until the end."""
-    hub = Hub(models)
-    threading.Thread(target=hub.serve_forever, daemon=True).start()
-    try:
-        yield hub
-    finally:
-        hub.shutdown()
-        hub.server_close()
-
-
-# The library reads its settings when it is imported, so each case is a process.
-FETCH = """
-import json, sys
-from lmtui.errors import LmtuiError
-from lmtui.models import load, source
-seen = []
-try:
-    place = load.locate(source.resolve(sys.argv[1]), lambda p: seen.append(p.done))
-    answer = {"place": str(place), "done": seen, "torch": "torch" in sys.modules}
-except LmtuiError as error:
-    answer = {"title": error.title, "detail": error.detail, "hint": error.hint}
-print(json.dumps(answer))
-"""
-
-
-def locate(hub_id: str, url: str, home: Path, **env: str) -> dict[str, Any]:
-    """What a process of its own finds with the Hub at `url`."""
-    settings = {"HF_ENDPOINT": url, "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": ""}
-    settings |= {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
-    done = subprocess.run(
-        [sys.executable, "-c", FETCH, hub_id],
-        capture_output=True,
-        text=True,
-        env=os.environ | settings | env,
-        check=True,
-        timeout=120,
-    )
-    assert done.stderr == ""
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+from lmtui.models.load import load
+from tests.models.download.fake_hub import files_of, locate, serving
 
 
 def put(cache: Path, hub_id: str, folder: Path) -> Path:
@@ -189,7 +58,7 @@ def test_hub_model_is_fetched_once_without_needless_files(
 
 
 def test_missing_and_gated_hub_models_are_errors(home: Path):
-    with serving({}) as hub:
+    with serving({"gated/x": {"x-Q8_0.gguf": GGUF}}) as hub:
         missing, gated = (locate(i, hub.url, home) for i in ("no/such", "gated/x"))
     assert missing["title"] == "the Hub has no such model, or it is private"
     assert "spelling" in missing["hint"]
@@ -197,14 +66,176 @@ def test_missing_and_gated_hub_models_are_errors(home: Path):
     assert "hf auth login" in gated["hint"]
 
 
-def test_hub_repository_without_safetensors_is_refused(home: Path):
-    repositories = {"a/pickle": {"pytorch_model.bin": b""}, "a/gguf": {"x.gguf": b""}}
+def test_hub_repository_without_a_model_is_refused(home: Path):
+    repositories = {"a/pickle": {"pytorch_model.bin": b""}, "a/else": {"x.csv": b""}}
     with serving(repositories) as hub:
-        pickled, gguf = (locate(name, hub.url, home) for name in repositories)
+        pickled, other = (locate(name, hub.url, home) for name in repositories)
     assert "pickled" in pickled["title"]
     assert "save_pretrained" in pickled["hint"]
-    assert gguf["title"] == "this Hub repository has no safetensors files"
-    assert ".gguf" in gguf["hint"]
+    assert other["title"] == "this Hub repository holds no language model"
+    assert ".gguf" in other["hint"]
+
+
+GGUF = b"GGUF" + bytes(range(256)) * 4000  # a megabyte: several parts of a download
+FILES = {
+    "README.md": b"words",
+    "config.json": b"{}",
+    "mmproj-F16.gguf": b"vision",
+    "x-BF16-00001-of-00002.gguf": b"one",
+    "x-BF16-00002-of-00002.gguf": b"two",
+    "x-Q4_K_M.gguf": GGUF,
+    "x-Q4_0.gguf": GGUF + b"0",
+    "x-UD-Q4_K_XL.gguf": GGUF + b"XL",
+    "x-q8_0.gguf": GGUF + b"8",
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [
+        ("", "x-Q4_K_M.gguf"),
+        (":q4_0", "x-Q4_0.gguf"),
+        (":Q8_0", "x-q8_0.gguf"),
+        (":Q4_K_XL", "x-UD-Q4_K_XL.gguf"),
+        (":x-q8_0.gguf", "x-q8_0.gguf"),
+    ],
+)
+def test_gguf_file_is_fetched_by_name_or_quantisation_and_found_again(
+    wanted: str, name: str, home: Path
+):
+    with serving({"a/b": FILES}) as hub:
+        answer = locate(f"a/b{wanted}", hub.url, home, HF_TOKEN="hf_secret")
+        assert hub.served == [name]
+        assert not hub.tokens  # the token is for the Hub alone
+    place = Path(answer["place"])
+    assert (place.name, place.read_bytes()) == (name, FILES[name])
+    assert place.is_relative_to(home / "models" / "hub")
+    assert answer["done"][0] == 0 and answer["done"][-1] == len(FILES[name])
+    again = locate(f"a/b{wanted}", "http://127.0.0.1:9", home)
+    assert again["place"] == answer["place"]
+
+
+def test_gguf_file_of_the_hub_is_loaded_like_one_of_a_path(
+    home: Path, llama_gguf: Path
+):
+    with serving({"a/b": {"x-F32.gguf": llama_gguf.read_bytes()}}) as hub:
+        place = locate("a/b", hub.url, home)["place"]
+    there, here = (load(name, device="cpu") for name in ("a/b:f32", str(llama_gguf)))
+    ids = torch.arange(9)[None]
+    assert torch.equal(there.model(ids).logits, here.model(ids).logits)
+    assert there.name == "a/b:f32"
+    assert describe.facts_of(source.resolve("a/b"))["path"] == place
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (["z.gguf", "a-Q8_0.gguf"], "a-Q8_0.gguf"),
+        (["mmproj-Q8_0.gguf", "mtp-x.gguf", "a-Q5_K_M.gguf"], "a-Q5_K_M.gguf"),
+        (["a-Q4_K_M-00001-of-00002.gguf"], None),
+        (["model.safetensors"], None),
+    ],
+)
+def test_gguf_file_without_a_quantisation_is_the_usual_one(
+    files: list[str], name: str | None
+):
+    assert choose_file(files) == name
+
+
+def test_gguf_files_that_can_not_be_had_are_told(home: Path):
+    with serving({"a/b": FILES}) as hub:
+        unknown = locate("a/b:Q6_K", hub.url, home)
+        parts = locate("a/b:BF16", hub.url, home)
+        part = locate("a/b:x-BF16-00001-of-00002.gguf", hub.url, home)
+        assert not hub.served
+    assert unknown["title"] == "this Hub repository has no such GGUF file"
+    assert unknown["detail"] == "a/b:Q6_K"
+    assert "x-Q4_K_M.gguf" in unknown["hint"] and "mmproj" not in unknown["hint"]
+    assert (
+        parts["title"]
+        == part["title"]
+        == ("a GGUF file in several parts can't be read")
+    )
+
+
+def test_lost_connection_is_taken_up_again(home: Path):
+    with serving({"a/b": FILES}) as hub:
+        hub.cuts = [600_000]
+        answer = locate("a/b", hub.url, home)
+    first, second = hub.ranges
+    assert first == "bytes=0-"
+    assert 0 < int(second.removeprefix("bytes=").removesuffix("-")) <= 600_000
+    assert Path(answer["place"]).read_bytes() == GGUF
+    assert answer["done"] == sorted(answer["done"])
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_interrupted_download_goes_on_the_next_time(cancelled: bool, home: Path):
+    with serving({"a/b": FILES}) as hub:
+        if cancelled:
+            first = locate("a/b", hub.url, home, most=500_000)
+            assert first["title"] == "cancelled"
+        else:
+            hub.cuts = [600_000, 0]
+            first = locate("a/b", hub.url, home)
+            assert first["title"] == "the model could not be fetched from the Hub"
+            assert "kept" in first["hint"]
+        (item,) = inventory.items_of(source.resolve("a/b"))
+        assert not item.complete and 0 < item.bytes < len(GGUF)
+        hub.ranges.clear()
+        answer = locate("a/b", hub.url, home)
+    assert hub.ranges == [f"bytes={item.bytes}-"]
+    assert answer["done"][0] == item.bytes
+    assert Path(answer["place"]).read_bytes() == GGUF
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [GGUF[:-1] + b"?", GGUF + b"more", GGUF[:-9]],
+    ids=["other", "longer", "shorter"],
+)
+def test_file_of_another_digest_or_size_is_not_kept(sent: bytes, home: Path):
+    with serving({"a/b": FILES}) as hub:
+        hub.sent_instead = sent
+        wrong = locate("a/b", hub.url, home)
+        assert wrong["title"] == (
+            "what was fetched is not the file that the Hub describes"
+        )
+        assert "x-Q4_K_M.gguf" in wrong["detail"]
+        assert find_local("a/b") is None and not list(local_models())
+        hub.sent_instead = None
+        assert Path(locate("a/b", hub.url, home)["place"]).read_bytes() == GGUF
+
+
+def test_full_disk_is_told_before_and_during_a_download(home: Path):
+    with serving({"a/b": FILES}) as hub:
+        hub.stated_size = 1 << 60
+        before = locate("a/b", hub.url, home)
+        assert not hub.served
+        hub.stated_size = None
+        blobs = home / "models" / "hub" / "models--a--b" / "blobs"
+        blobs.mkdir(parents=True)
+        digest = hashlib.sha256(GGUF).hexdigest()
+        (blobs / f"{digest}.incomplete").symlink_to("/dev/full")
+        during = locate("a/b", hub.url, home)
+    assert before["title"] == during["title"] == "the disk is full"
+    assert "are needed" in before["detail"]
+
+
+def test_one_gguf_file_of_a_repository_is_removed(home: Path):
+    with serving({"a/b": FILES}) as hub:
+        small, large = (
+            Path(locate(f"a/b:{tag}", hub.url, home)["place"])
+            for tag in ("Q4_0", "Q8_0")
+        )
+    names = [model.name for model in local_models()]
+    assert names == ["a/b:x-Q4_0.gguf", "a/b:x-q8_0.gguf"]
+    for spec, rest in (("a/b:q4_0", [large]), ("a/b:x-q8_0.gguf", [])):
+        (item,) = inventory.items_of(source.resolve(spec))
+        inventory.remove(item)
+        assert [model.path for model in local_models()] == rest
+    assert not small.exists()
+    assert not (download_folder() / "models--a--b").exists()
 
 
 def out_of_reach(url: str, home: Path) -> None:
@@ -270,7 +301,7 @@ def test_an_incomplete_snapshot_is_not_used(missing: str, llama_folder, tmp_path
     snapshot = put(tmp_path / "shared", "a/b", llama_folder)
     (snapshot / missing).unlink()
     assert find_local("a/b") is None
-    assert [model.snapshot for model in local_models()] == [None]
+    assert [model.complete for model in local_models()] == [False]
 
 
 def test_remove_takes_only_the_snapshots_of_its_model(llama_folder, tmp_path):
@@ -278,7 +309,7 @@ def test_remove_takes_only_the_snapshots_of_its_model(llama_folder, tmp_path):
     other = put(tmp_path / "shared", "a/c", llama_folder)
     (item,) = inventory.items_of(source.resolve("a/b"))
     inventory.remove(item)
-    assert [model.hub_id for model in local_models()] == ["a/c"]
+    assert [model.name for model in local_models()] == ["a/c"]
     assert other.exists()
 
 
