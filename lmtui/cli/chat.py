@@ -165,7 +165,7 @@ def chat(
       lmtui chat --resume last --once "And of Spain?"
       lmtui chat --adapter notes --once "When is the next meeting?"
       lmtui chat --system @pirate.txt --once - < question.txt
-      lmtui chat --model qwen3-0.6b --no-think --once "17 times 23?"
+      lmtui chat --model qwen3.5-2b --no-think --once "17 times 23?"
     """
     told = {None: None, True: "on", False: "off"}[think]
     follows = grammar_setting(schema, regex, grammar)

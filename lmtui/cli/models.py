@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 app = options.group(
     "List, show, fetch and remove models.",
     "lmtui models list",
-    "lmtui models fetch qwen3-0.6b",
-    "lmtui chat --model qwen3-0.6b",
+    "lmtui models fetch qwen3.5-2b",
+    "lmtui chat --model qwen3.5-2b",
 )
 
 Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="`default`, a catalogue name, a Hub id, a folder or a .gguf file.",
+        help="`default`, a catalogue name, a Hub id (owner/name, or owner/name:Q4_K_M "
+        "for one GGUF file), a folder or a .gguf file.",
         autocompletion=completion.models,
     ),
 ]
@@ -47,8 +48,8 @@ def show_list(json: options.Json = False) -> None:
     The servers are those of config.toml. A .gguf file or a model's folder that you put
     into the folder of models (see `lmtui doctor`) is listed, and known by its name.
 
-    The column FITS says whether the model fits into the free memory in float32, or only
-    in bfloat16 (--dtype bfloat16).
+    The column FITS says whether the model fits beside other programs: 1.05 times its
+    download into the memory less 4 GiB. Of those that fit, the best are marked.
 
     \b
     Examples:
@@ -109,8 +110,9 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
     \b
     Examples:
       lmtui models show
-      lmtui models show qwen3-0.6b
+      lmtui models show qwen3.5-2b
       lmtui models show ./model.gguf --json
+      lmtui models show unsloth/Qwen3.5-2B-GGUF:Q8_0
     """
     from lmtui.engine.text.text_facts import text_facts
     from lmtui.models import describe, hardware, memory
@@ -122,8 +124,11 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
     weights, have = facts.get("parameters"), hardware.available_ram()
     if path and path.is_file():  # mapped, at its own size
         facts["fits"] = "yes" if memory.fits_mapped(path.stat().st_size, have) else "no"
-    elif isinstance(weights, int):
+    elif path and isinstance(weights, int):
         facts["fits"] = memory.fits(weights, have)
+    elif entry := catalogue.find(name):
+        room = memory.room(hardware.total_ram())
+        facts["fits"] = "yes" if entry.fits(room) else "no"
     output = Output()
     if json:
         output.event({"event": "model", **facts})
@@ -140,7 +145,7 @@ def fetch(name: Name = "default") -> None:
     \b
     Examples:
       lmtui models fetch
-      lmtui models fetch qwen3-0.6b
+      lmtui models fetch qwen3.5-2b
     """
     from lmtui.cli.progress import loading_progress
     from lmtui.models import load, source
@@ -159,7 +164,7 @@ def remove(name: Name, yes: options.Yes = False) -> None:
 
     \b
     Examples:
-      lmtui models remove qwen3-0.6b
+      lmtui models remove qwen3.5-2b
       lmtui models remove default --yes
     """
     items = inventory.items_of(source.resolve(name))
@@ -197,9 +202,9 @@ def _what(item: Item) -> str:
 
 
 def _catalogue_table(here: set[str], *, terminal: bool) -> str:
-    from lmtui.models import hardware, list_rows
+    from lmtui.models import hardware, list_rows, memory
 
-    listed = list_rows.catalogue_rows(here, hardware.available_ram())
+    listed = list_rows.catalogue_rows(here, memory.room(hardware.total_ram()))
     rows = [row.cells for row in listed]
     return table(list_rows.HEADINGS, rows, right=(1, 2), terminal=terminal)
 
@@ -207,12 +212,13 @@ def _catalogue_table(here: set[str], *, terminal: bool) -> str:
 def _list_events(items: list[Item], here: set[str]) -> Iterator[JsonEvent]:
     from lmtui.models import describe, hardware, list_rows, memory
 
-    have = hardware.available_ram()
+    room = memory.room(hardware.total_ram())
     for entry in catalogue.CATALOGUE:
         yield {
             "event": "entry",
             **describe.entry_facts(entry),
-            "fits": memory.fits(entry.parameters, have),
+            "fits": "yes" if entry.fits(room) else "no",
+            "best_for": list_rows.best_here(entry, room),
             "here": list_rows.is_installed(entry, here),
         }
     for item in items:

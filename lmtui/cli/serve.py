@@ -71,7 +71,7 @@ def serve(
     \b
     Examples:
       lmtui serve
-      lmtui serve --port 9000 --model qwen2.5-0.5b-instruct
+      lmtui serve --port 9000 --model qwen3.5-2b
       lmtui serve --quantize none     # exact, to evaluate with lm_eval
     """
     settings = options.settings(ctx)

@@ -43,6 +43,13 @@ def free_memory(device: torch.device) -> int | None:
     return int(_module(device).mem_get_info(device)[0])
 
 
+def total_memory(device: torch.device) -> int | None:
+    """Return the bytes of its own memory; None where it shares the machine's."""
+    if device.type not in ("cuda", "xpu"):
+        return None
+    return int(_module(device).mem_get_info(device)[1])
+
+
 def used_memory(device: torch.device) -> int | None:
     """Return the bytes of its own memory that this process's tensors take; None where
     it shares the machine's."""

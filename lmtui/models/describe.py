@@ -51,11 +51,12 @@ def entry_facts(entry: CatalogueEntry) -> ModelFacts:
     return {
         "name": entry.name,
         "hub_id": entry.hub_id,
+        "file": entry.file or None,
         "parameters": entry.parameters,
         "download": entry.download,
         "context": entry.context,
         "licence": entry.licence,
-        "chat": entry.chat,
+        "good_at": ", ".join(entry.good_at),
         "note": entry.note,
     }
 

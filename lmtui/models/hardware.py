@@ -87,6 +87,29 @@ def available_ram() -> int:
     return max(0, min([free, *limits]))
 
 
+def total_ram() -> int:
+    """Return the bytes of memory that this machine has, or that this process's control
+    groups allow."""
+    import psutil
+
+    limits = (
+        _number(_CGROUP / folder / group / name)
+        for group in _cgroups()
+        for folder, name in (("", "memory.max"), ("memory", "memory.limit_in_bytes"))
+    )
+    return min([psutil.virtual_memory().total, *filter(None, limits)])
+
+
+def gpu_memory() -> int | None:
+    """Return the bytes of the memory of the GPU that is preferred here; None without
+    one, and before torch, which knows it, is imported."""
+    if "torch" not in sys.modules:
+        return None
+    from lmtui.models import accelerator
+
+    return accelerator.total_memory(choose_device())
+
+
 def available_memory(device: torch.device) -> int:
     """Return the bytes free for weights on `device`, which may share the machine's
     memory."""

@@ -13,7 +13,15 @@ from typing import Literal
 
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
-from lmtui.models import catalogue, describe, digests, hardware, list_rows, source
+from lmtui.models import (
+    catalogue,
+    describe,
+    digests,
+    hardware,
+    list_rows,
+    memory,
+    source,
+)
 from lmtui.models.adapters import folders
 from lmtui.models.download import default_model, hub
 from lmtui.models.list_rows import ListedModel
@@ -96,7 +104,8 @@ def rows() -> list[ListedModel]:
         for adapter in folders.listed()
         if not adapter.problem
     ]
-    known = list_rows.catalogue_rows(here, hardware.available_ram())
+    room = memory.room(hardware.total_ram(), hardware.gpu_memory())
+    known = list_rows.catalogue_rows(here, room)
     return [*known, *others, *learned]
 
 

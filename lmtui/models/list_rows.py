@@ -1,6 +1,6 @@
 """Rows of the list of models and adapters, the same wherever it is shown.
 
-The caller passes what is installed and how much memory is free: reads no disk and
+The caller passes what is installed and how much room the memory has: reads no disk and
 imports no torch.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from lmtui.cache_dir import size
-from lmtui.models import catalogue, memory
+from lmtui.models import catalogue
 from lmtui.models.adapters.card import AdapterKind
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.catalogue import CatalogueEntry
+from lmtui.models.catalogue import CatalogueEntry, Use
 from lmtui.models.remote.address import parse
 from lmtui.models.source import ModelRef
 
@@ -27,7 +27,7 @@ class ListedModel:
     download: str = ""
     """The size of the download."""
     fits: str = ""
-    """Whether the model fits into the free memory: yes, only in some dtype, or no."""
+    """Whether the model fits into this machine's memory: yes or no."""
     here: str = "yes"
     note: str = ""
     chosen: ModelRef | None = None
@@ -46,18 +46,27 @@ class ListedModel:
         return (self.name, *known, self.note)
 
 
-def catalogue_rows(here: Collection[str], have: int) -> Iterator[ListedModel]:
+def catalogue_rows(here: Collection[str], room: int) -> Iterator[ListedModel]:
     """Yield a row for each model of the catalogue. `here` holds the names of
-    `inventory` in lower case; `have` is the free memory in bytes."""
+    `inventory` in lower case; `room` are the bytes of `memory.room`."""
     for entry in catalogue.CATALOGUE:
+        uses = best_here(entry, room)
+        mark = f"best here for {' and '.join(uses)}: " if uses else ""
         yield ListedModel(
             name=entry.name,
             weights=count(entry.parameters),
-            download=("" if entry.is_default else "≈ ") + size(entry.download),
-            fits=memory.fits(entry.parameters, have),
+            download=("" if entry.file or entry.is_default else "≈ ")
+            + size(entry.download),
+            fits="yes" if entry.fits(room) else "no",
             here="yes" if is_installed(entry, here) else "",
-            note=entry.note,
+            note=mark + entry.note,
         )
+
+
+def best_here(entry: CatalogueEntry, room: int) -> list[str]:
+    """Return what a model is the best for among those that fit into `room` bytes."""
+    uses: tuple[Use, ...] = ("chat", "code", "prose")
+    return [use for use in uses if catalogue.best(use, room) is entry]
 
 
 def adapter_row(adapter: Adapter) -> ListedModel:
@@ -95,7 +104,7 @@ _MADE_OF: dict[AdapterKind, str] = {
 
 
 def is_installed(entry: CatalogueEntry, here: Collection[str]) -> bool:
-    return (entry.name if entry.is_default else entry.hub_id.lower()) in here
+    return (entry.name if entry.is_default else entry.spec.lower()) in here
 
 
 def count(parameters: int) -> str:

@@ -17,7 +17,15 @@ GGUF_BITS = {"Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7, "Q4_K_M": 4.9, "Q4_0": 4.5
 
 _FIXED = 300_000_000  # bytes: libraries, activations, a short context
 _SHARE = 1.1  # relative to the weights, with what loading holds besides
+_GIB = 1 << 30
 _HELD = 4  # part of the free memory that the unpacked weights of a file may take
+
+
+def room(ram: int, gpu: int | None = None) -> int:
+    """Return the bytes that a model's file may have beside all else on this machine, of
+    the memory of its GPU or of its own: the system and other programs need some. A
+    small machine gives a quarter."""
+    return gpu - _GIB if gpu is not None else max(ram - 4 * _GIB, ram // 4)
 
 
 def bytes_needed(parameters: int, dtype: str) -> int:
@@ -90,13 +98,7 @@ def _smaller(parameters: int, dtype: str, have: int) -> str:
     hints = []
     if dtype == "float32" and bytes_needed(parameters, "bfloat16") <= have:
         hints.append("use --dtype bfloat16")
-    fitting = [
-        entry
-        for entry in catalogue.CATALOGUE
-        if entry.chat and bytes_needed(entry.parameters, "float32") <= have
-    ]
-    if fitting:
-        best = max(fitting, key=lambda entry: entry.parameters)
+    if best := catalogue.best("chat", have - _FIXED):
         hints.append(f"use a smaller model (--model {best.name})")
     hints.append("close other programs")
     text = ", or ".join(hints)

@@ -143,11 +143,14 @@ class ModelsScreen(Screen[None]):
     HELP = """\
 Type to search the names; Up and Down choose, Enter loads, and the list closes once the
 model is there. The line below says what has to be downloaded. Fits says whether it fits
-into the free memory: yes, only in bfloat16, or no. ● is the model in use. + is an
+beside other programs: 1.05 times its download into the memory less 4 GiB, or a GPU's
+less 1 GiB; the best of those that fit are marked. Esc ends a download; what is there of
+it stays, and the next one goes on from there. ● is the model in use. + is an
 adapter, trained on your notes: it is loaded with its base model; `no adapter` is that
 model alone. A server of config.toml stands under its name: its model stays there, and
-texts are sent to it. A folder, a .gguf file, a Hub id, or the address of a server that
-is typed has a row of its own, the last one.
+texts are sent to it. A folder, a .gguf file, a Hub id (owner/name, or owner/name:Q4_K_M
+for one GGUF file), or the address of a server that is typed has a row of its own, the
+last one.
 """
     CSS_PATH = "models.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 (as the base's)
@@ -302,9 +305,7 @@ def what_enter_does(row: ListedModel) -> str:
     else:
         effect = f"Enter fetches {row.download} and loads it."
     if row.fits == "no":
-        effect += " It does not fit into the memory that is free."
-    elif row.fits not in ("", "yes"):
-        effect += f" It fits in {row.fits} (--dtype {row.fits})."
+        effect += " It does not fit into the memory."
     return effect
 
 
@@ -334,8 +335,10 @@ def what_it_names(text: str, servers: Mapping[str, str]) -> tuple[str, ModelRef 
         case source.GgufModel():
             words = "A GGUF file on this machine: Enter loads it."
         case source.HubModel():
-            name = visible_line(resolved.hub_id)
-            words = f"{name} on the Hub: Enter fetches what is not here and loads it."
+            words = (
+                f"{visible_line(text)} on the Hub: Enter fetches what is not here and "
+                "loads it."
+            )
         case source.DefaultModel():
             words = (
                 "The default model: Enter fetches it if it is not here and loads it."

@@ -72,7 +72,7 @@ def test_verbs_flags_choices_and_names_are_offered(
     assert "--against-adapter" in offered("lmtui", "inspect", "--ag")
     assert offered("lmtui", "inspect", "--bos", "") == ["auto", "yes", "no"]
     assert offered("lmtui", "chat", "--quantize", "i") == ["int8", "int4"]
-    assert "qwen3-0.6b" in offered("lmtui", "chat", "--model", "qwen3")
+    assert "qwen3.5-2b" in offered("lmtui", "chat", "--model", "qwen3")
     assert offered("lmtui", "chat", "--model", "cellar") == ["cellar-gpu"]
     assert offered("lmtui", "chat", "--adapter", "") == ["notes"]
     assert offered("lmtui", "chat", "--preset", "") == ["pirate"]
@@ -86,7 +86,7 @@ def test_verbs_flags_choices_and_names_are_offered(
 def test_completing_ignores_broken_settings(home: Path, offered: Offered) -> None:
     (home / "config.toml").write_text("[presets\n")
     assert offered("lmtui", "chat", "--preset", "") == []
-    assert "qwen3-0.6b" in offered("lmtui", "chat", "--model", "qwen3")
+    assert "qwen3.5-2b" in offered("lmtui", "chat", "--model", "qwen3")
 
 
 @pytest.mark.parametrize("flag", ["--model", "--theme", "--resume"])

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from lmtui.cli import doctor, models
 from lmtui.errors import LmtuiError
 from lmtui.kernels import compiler
-from lmtui.models import catalogue
+from lmtui.models import catalogue, hardware
 from lmtui.models.download import default_model
 from tests.engine import gpu
 from tests.models import tiny
@@ -54,7 +54,7 @@ def test_list_has_catalogue_and_local_models():
     events = [json.loads(line) for line in run("models", "list", "--json").splitlines()]
     entries = [e for e in events if e["event"] == "entry"]
     assert [e["name"] for e in entries] == [e.name for e in catalogue.CATALOGUE]
-    assert {e["fits"] for e in entries} <= {"yes", "bfloat16", "no"}
+    assert {e["fits"] for e in entries} <= {"yes", "no"}
     assert [e["here"] for e in entries] == [
         e["name"] == catalogue.DEFAULT for e in entries
     ]
@@ -62,9 +62,31 @@ def test_list_has_catalogue_and_local_models():
     assert (local["kind"], local["bytes"]) == ("default", default_model.FILE_BYTES)
 
 
+@pytest.mark.parametrize(
+    ("gigabytes", "chat", "code", "prose"),
+    [
+        (2, "gemma-3-270m", None, None),
+        (4, "minicpm5-1b", "qwen2.5-coder-0.5b", "gpt2"),
+        (6, "qwen3.5-2b", "qwen2.5-coder-1.5b", "qwen3.5-2b-base"),
+        (16, "qwen3.5-4b", "qwen2.5-coder-1.5b", "qwen3.5-2b-base"),
+    ],
+)
+def test_list_marks_the_best_that_fit(
+    gigabytes: int, chat: str, code: str | None, prose: str | None, monkeypatch
+):
+    monkeypatch.setattr(hardware, "total_ram", lambda: gigabytes << 30)
+    events = [json.loads(line) for line in run("models", "list", "--json").splitlines()]
+    best = {use: e["name"] for e in events for use in e.get("best_for", ())}
+    wanted = {"chat": chat, "code": code, "prose": prose}
+    assert best == {use: name for use, name in wanted.items() if name}
+    line = next(x for x in run("models", "list").splitlines() if x.startswith(chat))
+    assert "best here for chat: " in line
+
+
 def test_show_has_the_facts_of_a_model():
-    text = run("models", "show", "qwen3-0.6b")
-    assert "Qwen/Qwen3-0.6B" in text and "40,960" in text
+    text = run("models", "show", "qwen3.5-2b")
+    for fact in ("unsloth/Qwen3.5-2B-GGUF", "Qwen3.5-2B-Q4_K_M.gguf", "262,144"):
+        assert fact in text
     facts = json.loads(run("models", "show", "owner/unknown", "--json"))
     assert (facts["hub_id"], facts["here"]) == ("owner/unknown", False)
 

@@ -26,7 +26,7 @@ def test_path_is_local_while_it_exists(tmp_path: Path) -> None:
     assert not inventory.is_local(ModelRef(str(file)))
 
 
-@pytest.mark.parametrize("name", ["qwen3-0.6b", "Owner/model", "nothing of that name"])
+@pytest.mark.parametrize("name", ["qwen3.5-2b", "Owner/model", "nothing of that name"])
 def test_model_that_must_be_fetched_is_not_local(name: str, home: Path) -> None:
     assert not inventory.is_local(ModelRef(name))
 

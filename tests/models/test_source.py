@@ -44,7 +44,12 @@ def test_default_names_resolve_to_the_default_model(spec: str | None):
 
 
 def test_catalogue_names_and_hub_ids_resolve_to_hub_models():
-    assert resolve("qwen3-0.6b") == HubModel("qwen3-0.6b", "Qwen/Qwen3-0.6B")
+    for name in ("qwen3.5-2b", "unsloth/Qwen3.5-2B-GGUF"):
+        found = resolve(name)
+        assert found == HubModel(
+            name, "unsloth/Qwen3.5-2B-GGUF", "Qwen3.5-2B-Q4_K_M.gguf"
+        )
+    assert resolve("gpt2") == HubModel("gpt2", "openai-community/gpt2")
     assert resolve("owner/some") == HubModel("owner/some", "owner/some")
     for file in ("Q4_K_M", "sub/x-Q8_0.gguf"):
         spec = f"owner/some:{file}"

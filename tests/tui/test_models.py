@@ -253,16 +253,17 @@ def test_model_columns_are_as_wide_as_they_need() -> None:
 
 
 def test_same_model_recognizes_two_names_of_one_model() -> None:
-    assert same_model("qwen3-0.6b", "Qwen/Qwen3-0.6B")
-    assert not same_model("qwen3-0.6b", "qwen3-1.7b")
+    assert same_model("qwen3.5-2b", "unsloth/Qwen3.5-2B-GGUF")
+    assert not same_model("qwen3.5-2b", "qwen3.5-4b")
     assert same_model("./mine", "./mine")
     assert not same_model("./mine", "./yours")
 
 
-def test_model_row_note_names_download_size_and_dtype() -> None:
-    row = ListedModel("a", "1B", "≈ 2 GB", "bfloat16", "", "")
-    assert what_enter_does(row).startswith("Enter fetches ≈ 2 GB and loads it.")
-    assert "--dtype bfloat16" in what_enter_does(row)
+def test_model_row_note_names_download_size_and_fit() -> None:
+    row = ListedModel("a", "1B", "2.0 GB", "no", "", "")
+    assert what_enter_does(row) == (
+        "Enter fetches 2.0 GB and loads it. It does not fit into the memory."
+    )
 
 
 def test_typed_name_is_recognized_as_folder_file_hub_or_default(tmp_path: Path) -> None:
@@ -272,15 +273,16 @@ def test_typed_name_is_recognized_as_folder_file_hub_or_default(tmp_path: Path) 
         (str(tmp_path), "A folder"),
         (str(file), "A GGUF file"),
         ("owner/name", "owner/name on the Hub"),
+        ("owner/name:Q8_0", "owner/name:Q8_0 on the Hub"),
         ("default", "The default model"),
         ("http://127.0.0.1:8080/v1", "A server, 127.0.0.1:8080"),
     ]:
         said, named = what_it_names(f" {text} ", {})
         assert named == ModelRef(text)
         assert said.startswith(words)
-    assert what_it_names("qwen3-0.6", {})[1] is None
+    assert what_it_names("qwen3.5-2", {})[1] is None
     assert what_it_names("http://", {})[1] is None
-    assert "Did you mean" in what_it_names("qwen3-0.6", {})[0]
+    assert "Did you mean" in what_it_names("qwen3.5-2", {})[0]
     assert what_it_names("  ", {}) == ("", None)
 
 
