@@ -197,9 +197,9 @@ class Settings:
     model: str | None = setting(
         None,
         "The model: a catalogue name, a folder in Hugging Face format, a .gguf file, "
-        "a Hub id, the http address of a server, or NAME of a table [servers.NAME] in "
-        "config.toml, which comes before a model of that name; unset is the default "
-        "model.",
+        "a Hub id (owner/name, or owner/name:Q4_K_M for one GGUF file), the http "
+        "address of a server, or NAME of a table [servers.NAME] in config.toml, which "
+        "comes before a model of that name; unset is the default model.",
         metavar="MODEL",
     )
     adapter: str | None = setting(

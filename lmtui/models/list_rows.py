@@ -51,7 +51,7 @@ def catalogue_rows(here: Collection[str], room: int) -> Iterator[ListedModel]:
     `inventory` in lower case; `room` are the bytes of `memory.room`."""
     for entry in catalogue.CATALOGUE:
         uses = best_here(entry, room)
-        mark = f"best here for {' and '.join(uses)}: " if uses else ""
+        mark = f"best for {' and '.join(uses)}: " if uses else ""
         yield ListedModel(
             name=entry.name,
             weights=count(entry.parameters),

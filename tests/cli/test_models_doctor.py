@@ -80,7 +80,7 @@ def test_list_marks_the_best_that_fit(
     wanted = {"chat": chat, "code": code, "prose": prose}
     assert best == {use: name for use, name in wanted.items() if name}
     line = next(x for x in run("models", "list").splitlines() if x.startswith(chat))
-    assert "best here for chat: " in line
+    assert "best for chat: " in line
 
 
 def test_show_has_the_facts_of_a_model():

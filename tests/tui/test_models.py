@@ -7,14 +7,16 @@ from threading import Event
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 from textual.widgets import Input, OptionList
 
 from lmtui.errors import LmtuiError
 from lmtui.models.adapters.card import Base, Card, Data, Metrics
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.list_rows import ListedModel, adapter_row, server_row
+from lmtui.models.load import locate
 from lmtui.models.progress import Progress
-from lmtui.models.source import ModelRef
+from lmtui.models.source import ModelRef, resolve
 from lmtui.tui.app_messages import ModelChosen
 from lmtui.tui.dialogs import ErrorScreen
 from lmtui.tui.models import (
@@ -28,6 +30,7 @@ from lmtui.tui.models import (
 )
 from lmtui.tui.start import StartScreen
 from tests.fakes import FakeEngine
+from tests.models.download.fake_hub import serving
 from tests.tui.programs import ROWS, Program, assert_laid_out, chatting, program
 
 
@@ -345,3 +348,34 @@ def test_typed_server_name_counts_before_a_model_or_an_adapter(
     assert said.startswith("A server") and named == ModelRef("gpu")
     assert what_it_names("gpu", {}) == (ADAPTER, ModelRef(adapter="gpu"))
     assert "Did you mean gpu" in what_it_names("gpuu", {"gpu": GPU})[0]
+
+
+async def test_escape_ends_a_download_and_the_model_in_use_stays(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = b"GGUF" + bytes(1_500_000)
+    with serving({"a/b": {"x-Q4_K_M.gguf": data}}) as hub:
+        hub.pause = Event()
+        urls = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", urls)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+        def open_model(name: str) -> Any:
+            def load_it(report: Any) -> FakeEngine:
+                if name == "a/b":
+                    locate(resolve(name), report)
+                return FakeEngine(["still here"], name=name)
+
+            return load_it
+
+        async with chatting(open_model=open_model) as running:
+            running.app.post_message(ModelChosen(ModelRef("a/b")))
+            await running.until(lambda: "fetching x-Q4_K_M.gguf" in running.seen)
+            await running.press("escape")
+            hub.pause.set()
+            await running.ready("default")
+            await running.ask("hello")
+            await running.until(lambda: running.last_text == "still here")
+    (part,) = (home / "models").rglob("*.incomplete")
+    assert 0 < part.stat().st_size < len(data)
