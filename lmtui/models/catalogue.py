@@ -228,10 +228,8 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
 def find(name: str) -> CatalogueEntry | None:
     """Return the entry with this name or Hub id, in upper or lower case."""
     wanted = name.lower()
-    for entry in CATALOGUE:
-        if wanted in (entry.name, entry.hub_id.lower(), entry.spec.lower()):
-            return entry
-    return None
+    names = ((e, (e.name, e.hub_id.lower(), e.spec.lower())) for e in CATALOGUE)
+    return next((entry for entry, known in names if wanted in known), None)
 
 
 def best(use: Use, room: int) -> CatalogueEntry | None:
@@ -248,12 +246,7 @@ def sampler_of(name: str) -> tuple[tuple[str, float], ...]:
 
 
 def smallest_infill() -> CatalogueEntry:
-    entries = (entry for entry in CATALOGUE if "code" in entry.good_at)
-    return min(entries, key=lambda entry: entry.parameters)
-
-
-def default() -> CatalogueEntry:
-    return CATALOGUE[0]
+    return next(entry for entry in CATALOGUE if "code" in entry.good_at)
 
 
 def closest(name: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ They serve lists, tables and JSON. Needs no torch.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from lmtui.kernels.gguf_formats import FORMATS
@@ -48,17 +49,9 @@ def path_of(model_source: source.ModelSource) -> Path | None:
 
 
 def entry_facts(entry: CatalogueEntry) -> ModelFacts:
-    return {
-        "name": entry.name,
-        "hub_id": entry.hub_id,
-        "file": entry.file or None,
-        "parameters": entry.parameters,
-        "download": entry.download,
-        "context": entry.context,
-        "licence": entry.licence,
-        "good_at": ", ".join(entry.good_at),
-        "note": entry.note,
-    }
+    facts = asdict(entry) | {"good_at": ", ".join(entry.good_at)}
+    del facts["sampler"]
+    return facts
 
 
 def file_facts(path: Path) -> ModelFacts:

@@ -39,6 +39,18 @@ def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
     return digest
 
 
+def require(file: Path, sha256: str, what: str) -> None:
+    """Check that a downloaded file is `what` was asked for, by its SHA-256."""
+    with file.open("rb") as data:
+        digest = hashlib.file_digest(data, "sha256").hexdigest()
+    if digest != sha256:
+        raise LmtuiError(
+            f"what was fetched is not {what}",
+            f"{file.name}: its SHA-256 is {digest} instead of {sha256}",
+            "Try again; the server, a mirror or a proxy may be damaged.",
+        )
+
+
 def model_digest(path: Path, on_progress: OnProgress = ignore) -> str:
     """Return a SHA-256 over all files of a model, which is one file or a folder."""
     if path.is_file():

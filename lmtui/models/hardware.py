@@ -10,6 +10,7 @@ import importlib.util
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,11 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 _STORED = {"F32": "float32", "F64": "float32", "F16": "float16", "BF16": "bfloat16"}
 _CGROUP = Path("/sys/fs/cgroup")
+_MEMORY_FILES = (
+    ("", "memory.max", "memory.current"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+"""Where the control groups are, and their limit and use of memory: version 2 and 1."""
 # CPU flags for bfloat16 multiplication, as Linux names them on x86 and on ARM.
 _HALF_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 
@@ -83,8 +89,7 @@ def available_ram() -> int:
     import psutil
 
     free = psutil.virtual_memory().available
-    limits = [left for left in (_cgroup2_left(), _cgroup1_left()) if left is not None]
-    return max(0, min([free, *limits]))
+    return max(0, min([free, *(left for _, left in _memory_limits())]))
 
 
 def total_ram() -> int:
@@ -92,12 +97,8 @@ def total_ram() -> int:
     groups allow."""
     import psutil
 
-    limits = (
-        _number(_CGROUP / folder / group / name)
-        for group in _cgroups()
-        for folder, name in (("", "memory.max"), ("memory", "memory.limit_in_bytes"))
-    )
-    return min([psutil.virtual_memory().total, *filter(None, limits)])
+    whole = psutil.virtual_memory().total
+    return min([whole, *(limit for limit, _ in _memory_limits())])
 
 
 def gpu_memory() -> int | None:
@@ -205,25 +206,15 @@ def _cgroups() -> list[Path]:
     return [Path(name) for name in dict.fromkeys([*own, ""])]
 
 
-def _cgroup2_left() -> int | None:
-    left = []
-    for group in _cgroups():
-        folder = _CGROUP / group
-        limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
-        if limit is not None and used is not None:
-            left.append(limit - used + _inactive(folder / "memory.stat"))
-    return min(left, default=None)
-
-
-def _cgroup1_left() -> int | None:
-    left = []
-    for group in _cgroups():
-        folder = _CGROUP / "memory" / group
-        limit = _number(folder / "memory.limit_in_bytes")
-        used = _number(folder / "memory.usage_in_bytes")
-        if limit is not None and used is not None:
-            left.append(limit - used + _inactive(folder / "memory.stat"))
-    return min(left, default=None)
+def _memory_limits() -> Iterator[tuple[int, int]]:
+    """Yield the limits of the control groups, of either version, in bytes, and what is
+    left of each."""
+    for folder, limit_name, used_name in _MEMORY_FILES:
+        for group in _cgroups():
+            files = _CGROUP / folder / group
+            limit, used = _number(files / limit_name), _number(files / used_name)
+            if limit is not None and used is not None:
+                yield limit, limit - used + _inactive(files / "memory.stat")
 
 
 def _inactive(stat: Path) -> int:

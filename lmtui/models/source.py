@@ -17,7 +17,6 @@ from typing import Literal
 from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
-from lmtui.models.catalogue import CatalogueEntry
 from lmtui.models.remote.address import is_address, parse
 
 Quantize = Literal["auto", "none", "int8", "int4"]
@@ -136,7 +135,9 @@ def resolve(spec: str | None, *, servers: Iterable[str] = ()) -> ModelSource:
             "Give its address to chat, complete or inspect.",
         )
     if (entry := catalogue.find(spec)) and not Path(spec).exists():
-        return DefaultModel() if entry.is_default else entry_model(spec, entry)
+        if entry.is_default:
+            return DefaultModel()
+        return HubModel(spec, entry.hub_id, entry.file)
     path = Path(os.path.expanduser(spec))  # Path's own raises for unknown users
     if _exists(path):
         return _on_disk(spec, path)
@@ -184,11 +185,6 @@ def hub_model(spec: str) -> HubModel | None:
     if found is None or found[1].endswith(".gguf"):
         return None
     return HubModel(spec, found[1], found[2] or "")
-
-
-def entry_model(name: str, entry: CatalogueEntry) -> HubModel:
-    """Return the model of an entry of the catalogue, by the name that the user gave."""
-    return HubModel(name, entry.hub_id, entry.file)
 
 
 def is_hub_id(spec: str) -> bool:

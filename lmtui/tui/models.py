@@ -335,12 +335,8 @@ def what_it_names(text: str, servers: Mapping[str, str]) -> tuple[str, ModelRef 
         case source.GgufModel():
             words = "A GGUF file on this machine: Enter loads it."
         case source.HubModel():
-            words = (
-                f"{visible_line(text)} on the Hub: Enter fetches what is not here and "
-                "loads it."
-            )
+            name = visible_line(text)
+            words = f"{name} on the Hub: Enter fetches what is not here and loads it."
         case source.DefaultModel():
-            words = (
-                "The default model: Enter fetches it if it is not here and loads it."
-            )
+            words = "The default model: Enter loads it, fetched if it is not here."
     return words, ModelRef(text)

@@ -264,6 +264,7 @@ def watched(kind: str = "cuda") -> Iterator[Gpu]:
         patch.setattr(sys.modules[__name__], "GPU", torch.device(kind, 0))
         patch.setattr(accelerator, "names", lambda: (kind,))
         patch.setattr(accelerator, "free_memory", lambda device: 8 << 30)
+        patch.setattr(accelerator, "total_memory", lambda device: 8 << 30)
         patch.setattr(accelerator, "used_memory", lambda device: 1 << 20)
         patch.setattr(accelerator, "described", "{} (Example GPU)".format)
         patch.setattr(accelerator, "computes_in_bfloat16", lambda device: True)

@@ -183,7 +183,7 @@ def test_index_that_points_outside_the_folder_is_refused(folder: Path):
 def test_the_catalogue_is_consistent():
     names = [entry.name for entry in catalogue.CATALOGUE]
     assert len(set(names)) == len(names)
-    assert catalogue.default().name == catalogue.DEFAULT
+    assert catalogue.CATALOGUE[0].is_default
     for entry in catalogue.CATALOGUE:
         assert catalogue.find(entry.name.upper()) is entry
         assert catalogue.find(entry.hub_id) is entry

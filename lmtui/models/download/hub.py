@@ -8,7 +8,7 @@ which takes a third of a second.
 
 from __future__ import annotations
 
-import hashlib
+import fnmatch
 import os
 import queue
 import re
@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from http import HTTPStatus
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ _LOCKED = 0.2  # seconds to wait for another program's download
 _CHUNK = 1 << 18  # bytes
 # Small files first: a folder with complete weights then has everything else.
 _SMALL = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken"]
+_WEIGHTS = "model*.safetensors"
 _BESIDES = ["*/*", "*.msgpack", "*.onnx"]
 
 _TAGS = ("Q4_K_M", "Q8_0", "")
@@ -119,12 +119,9 @@ def _gguf_files(folder: Path) -> dict[str, Path]:
 def find_tokenizer(hub_id: str) -> Path | None:
     """Return a snapshot of `hub_id` on this machine that has a tokenizer, with or
     without weights; or None."""
-    for cache in caches():
-        snapshots = (cache / _folder_name(hub_id) / "snapshots").glob("*")
-        complete = [snapshot for snapshot in snapshots if has_tokenizer(snapshot)]
-        if complete:
-            return max(complete, key=lambda path: path.stat().st_mtime)
-    return None
+    folders = (cache / _folder_name(hub_id) for cache in caches())
+    snapshots = (path for folder in folders for path in _snapshots(folder))
+    return next(filter(has_tokenizer, snapshots), None)
 
 
 def fetch_tokenizer(hub_id: str, on_progress: OnProgress = ignore) -> Path:
@@ -285,7 +282,8 @@ def download(hub_id: str, on_progress: OnProgress = ignore, *, file: str = "") -
         # 1) the files that hold the model
         about = HfApi().model_info(hub_id, files_metadata=True, timeout=10)
         files = {each.rfilename: each for each in about.siblings or []}
-        weights = [] if file else [name for name in files if _is_weights(name)]
+        top = [] if file else [name for name in files if "/" not in name]
+        weights = fnmatch.filter(top, _WEIGHTS)
         chosen = None if weights else choose_file(files, file)
         if not (weights or chosen):
             raise _no_weights(hub_id, file, list(files))
@@ -333,7 +331,11 @@ def _fetch(
                 _append(url, part, file.size or 0, report)
                 if _size(part) <= before:
                     break
-            _check(part, file.rfilename, blob.name)
+            try:
+                digests.require(part, blob.name, f"the {file.rfilename} of the Hub")
+            except LmtuiError:
+                part.unlink()
+                raise
             os.replace(part, blob)
             digests.remember(blob, blob.name)
     place: str = hf_hub_download(hub_id, file.rfilename, cache_dir=cache)
@@ -365,20 +367,6 @@ def _append(url: str, part: Path, size: int, report: Callable[[], None]) -> None
             raise
 
 
-def _check(part: Path, name: str, sha256: str) -> None:
-    """Check a file against the SHA-256 that the Hub states; remove a wrong one."""
-    with part.open("rb") as data:
-        digest = hashlib.file_digest(data, "sha256").hexdigest()
-    if digest == sha256:
-        return
-    part.unlink()
-    raise LmtuiError(
-        "what was fetched is not the file that the Hub describes",
-        f"{name}: its SHA-256 is {digest} instead of {sha256}",
-        "Try again; a proxy or a mirror may have changed it.",
-    )
-
-
 def _blob(hub_id: str, file: RepoSibling, cache: Path) -> Path:
     """Return where the cache keeps a file, under its SHA-256."""
     if file.lfs is None or not _SHA256.fullmatch(file.lfs.sha256):
@@ -403,10 +391,6 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _is_weights(name: str) -> bool:
-    return fnmatch(name, "model*.safetensors") and "/" not in name
-
-
 def _require_reachable(hub_id: str) -> Path:
     """Return the folder to download to, once the Hub has answered."""
     from huggingface_hub import is_offline_mode
@@ -422,27 +406,16 @@ def _require_reachable(hub_id: str) -> Path:
 def _fetch_small(hub_id: str, target: Path) -> Path:
     """Download the small files of a repository; return their folder."""
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import disable_progress_bars
 
+    disable_progress_bars()
     folder = snapshot_download(
         hub_id,
         cache_dir=target,
         allow_patterns=_SMALL,
         ignore_patterns=_BESIDES,
-        tqdm_class=_silent(),
     )
     return Path(folder)
-
-
-def _silent() -> type[Any]:
-    """Return a class in place of huggingface_hub's progress bar, which draws
-    nothing."""
-    from huggingface_hub.utils import tqdm
-
-    class Silent(tqdm):  # type: ignore[misc]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs | {"disable": True})
-
-    return Silent
 
 
 @contextmanager

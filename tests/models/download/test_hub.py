@@ -198,10 +198,9 @@ def test_file_of_another_digest_or_size_is_not_kept(sent: bytes, home: Path):
     with serving({"a/b": FILES}) as hub:
         hub.sent_instead = sent
         wrong = locate("a/b", hub.url, home)
-        assert wrong["title"] == (
-            "what was fetched is not the file that the Hub describes"
-        )
-        assert "x-Q4_K_M.gguf" in wrong["detail"]
+        name = "x-Q4_K_M.gguf"
+        assert wrong["title"] == f"what was fetched is not the {name} of the Hub"
+        assert "SHA-256" in wrong["detail"]
         assert find_local("a/b") is None and not list(local_models())
         hub.sent_instead = None
         assert Path(locate("a/b", hub.url, home)["place"]).read_bytes() == GGUF
