@@ -23,6 +23,8 @@ from lmtui.cli.generation import (
     AnswerView,
     JsonAnswerView,
     TextView,
+    applied,
+    seeded,
     start_event,
     write,
 )
@@ -34,19 +36,17 @@ from lmtui.config.settings import Settings
 from lmtui.editing import positions, text_file
 from lmtui.editing.context_files import read_context
 from lmtui.editing.text_file import TextFile, split_ending
-from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.document.types import (
     ContextFile,
     ContextPart,
 )
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import EngineInfo, SamplingSettings
 from lmtui.errors import LmtuiError
 
 if TYPE_CHECKING:
     from lmtui.tui.editor.options import Writing
 
-_TOKENS = SuggestionRules().max_tokens
 _BOM = "\ufeff"
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A text file; - is stdin.")]
@@ -77,15 +77,6 @@ With = Annotated[
         "repeated.",
     ),
 ]
-MaxTokens = Annotated[
-    int | None,
-    typer.Option(
-        "--max-tokens",
-        metavar="N",
-        help=f"Stop after this many tokens; unset is {_TOKENS}, or what the settings "
-        "say.",
-    ),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +91,7 @@ class CompletionRequest:
     """Other files that the model reads first."""
 
 
-@options.with_settings(*options.MODEL, "theme")
+@options.with_settings(*options.MODEL, *options.SAMPLING, "theme")
 def complete(
     ctx: typer.Context,
     *,
@@ -114,7 +105,6 @@ def complete(
     grammar: GrammarFile = None,
     json: Json = False,
     top: options.Top = 10,
-    max_tokens: MaxTokens = None,
     no_color: options.NoColor = False,
 ) -> None:
     """Write with the model: an editor that shows what it expects next.
@@ -127,20 +117,24 @@ def complete(
 
     With --print the most probable continuation is printed while it is generated,
     without the text itself, and ends with a newline; the file is not changed. It stops
-    at an end token, after --max-tokens, when the context is full, or with --single-line
-    at a newline. A half-typed word is completed. A model that can also read the text
-    after the cursor does so. Line endings are read as \\n, unless the file mixes them.
-    Ctrl-C stops the continuation; a second Ctrl-C exits at once.
+    at an end token, after --max-tokens (48, or what the settings say), when the context
+    is full, or with --single-line at a newline. A half-typed word is completed. A model
+    that can also read the text after the cursor does so. Line endings are read as \\n,
+    unless the file mixes them. Ctrl-C stops the continuation; a second Ctrl-C exits at
+    once.
 
-    With a grammar, what is printed follows it, and no half-typed word is completed.
+    A flag of the sampler, such as --seed, draws as `chat --once` does, unless
+    --temperature 0 is given, too; the first token is drawn without penalties. In the
+    editor these flags count for rewritten passages. With a grammar, what is printed
+    follows it; with it or logit-bias, no half-typed word is completed.
 
     \b
     Examples:
       lmtui complete draft.txt
       lmtui complete draft.txt --adapter notes
       git diff | lmtui complete -
-      lmtui complete draft.txt --print
       lmtui complete main.py --print --at 12:5 --single-line
+      lmtui complete tale.txt --print --temperature 0.8 --seed 7
       printf "The capital of Fran" | lmtui complete - --print --max-tokens 8
       printf "Anna, 31, as JSON: " | lmtui complete - --print --schema schema.json
       lmtui complete notes.md --json --top 3
@@ -148,24 +142,44 @@ def complete(
     """
     follows = grammar_setting(schema, regex, grammar)
     settings = options.settings(ctx, grammar=follows)
-    most = max_tokens or settings.suggestions.max_tokens
     if not (print_ or json):
         if follows is not None or single_line:
             hint = "Give --print, too; the editor has neither of them."
             raise LmtuiError("a grammar and --single-line need --print", "", hint)
-        changed = settings.changed({"ghost_tokens": most})
-        writing = read_writing(file, at, changed, with_=with_ or ())
-        _open_editor(ctx, settings, writing, no_color=no_color)
+        _open_editor(ctx, settings, file, at, with_ or (), no_color=no_color)
         return
     request = read_request(file, at, single_line=single_line, with_=with_ or ())
-    greedy = SamplingSettings(temperature=0, seed=0, max_tokens=most, grammar=follows)
     engine, rows = engine_for(ctx, settings), top if json else None
-    raise typer.Exit(go_on(engine, request, greedy, Output(), top=rows))
+    sampling = replace(sampling_of(settings, engine.info), grammar=follows)
+    raise typer.Exit(go_on(engine, request, sampling, Output(), top=rows))
+
+
+def _most_tokens(settings: Settings) -> int:
+    by_flag = settings.origin("max_tokens").source == "flag"
+    return (settings.sampling if by_flag else settings.suggestions).max_tokens
+
+
+def sampling_of(settings: Settings, info: EngineInfo) -> SamplingSettings:
+    """Return how a continuation is printed: as `chat --once` draws where a flag of the
+    sampler says how, else the most probable tokens."""
+    names = (name for name in options.SAMPLING if name != "max_tokens")
+    drawn = any(settings.origin(name).source == "flag" for name in names)
+    greedy = SamplingSettings(temperature=0, seed=0)
+    sampling = seeded(settings.sampling_for(info)) if drawn else greedy
+    return replace(sampling, max_tokens=_most_tokens(settings))
 
 
 def _open_editor(
-    context: typer.Context, settings: Settings, writing: Writing, *, no_color: bool
+    context: typer.Context,
+    settings: Settings,
+    file: str,
+    at: str,
+    with_: Sequence[str],
+    *,
+    no_color: bool,
 ) -> None:
+    settings = settings.changed({"ghost_tokens": _most_tokens(settings)})
+    writing = read_writing(file, at, settings, with_=with_)
     open_screen(
         settings,
         first="complete",
@@ -278,6 +292,7 @@ def go_on(
         )
         first = next(items)
         progress.clear()
+        settings = applied(engine, first, settings)
         if top is not None:
             read = engine.document.completion_context(text, cursor, settings)
             begun = {"typed": read.typed.decode("utf-8", "replace")}

@@ -5,6 +5,7 @@ Knows neither the request's origin nor the engine.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -46,6 +47,16 @@ def write(
     if item.notice:
         note(f"note: {visible_line(item.notice)}\n")
     return STOPPED if item.reason is FinishReason.CANCELLED else 0
+
+
+def seeded(sampling: SamplingSettings) -> SamplingSettings:
+    """Return `sampling` with a seed, so that every answer can be reproduced.
+
+    The seed has 32 bits, which every JSON reader holds exactly.
+    """
+    if sampling.seed is not None:
+        return sampling
+    return replace(sampling, seed=int.from_bytes(os.urandom(4), "big"))
 
 
 def applied(

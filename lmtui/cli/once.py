@@ -5,7 +5,6 @@ Knows the engine only through its protocol; `cli.generation` writes the answer.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from lmtui.chat.conversation import Conversation, new_uid
 from lmtui.chat.excerpts import copy_title
 from lmtui.chat.message import ChatMessage
 from lmtui.cli.errors import cancel_on_interrupt, note
-from lmtui.cli.generation import AnswerView, applied, write
+from lmtui.cli.generation import AnswerView, applied, seeded, write
 from lmtui.cli.output import (
     STDIN,
     read_stdin,
@@ -205,16 +204,6 @@ def read_request(once: str | None, *, system: str, prefill: str) -> ChatRequest:
     if not text.strip():
         raise LmtuiError("the prompt is empty", "", "Give it some text to answer.")
     return ChatRequest(text, read_system(system), require_text(prefill, "--prefill"))
-
-
-def seeded(sampling: SamplingSettings) -> SamplingSettings:
-    """Return `sampling` with a seed, so that every answer can be reproduced.
-
-    The seed has 32 bits, which every JSON reader holds exactly.
-    """
-    if sampling.seed is not None:
-        return sampling
-    return replace(sampling, seed=int.from_bytes(os.urandom(4), "big"))
 
 
 def answer_once(

@@ -11,6 +11,7 @@ import pytest
 
 from lmtui.cli.complete import new_writing
 from lmtui.config import load
+from lmtui.config.settings import item, names
 from lmtui.engine.types import SamplingSettings
 from tests.cli import program
 from tests.cli.program import Result
@@ -65,6 +66,65 @@ def test_at_continues_from_the_given_location(file: Path) -> None:
     for beyond in ("2:8", "2:99", "250:17"):
         assert run(*asked, beyond).out == greedy(TEXT, None, 7)
     assert run(*asked, "1:999").out == greedy(TEXT, TEXT.index("\n"), 7)
+
+
+def drawn(file: Path, *flags: str) -> Result:
+    """A continuation of eight tokens as JSON; without a sampler's flag it is greedy."""
+    done = run("complete", str(file), "--json", "--max-tokens", "8", *flags)
+    assert (done.code, done.err) == (0, "")
+    return done
+
+
+def test_sampling_flags_draw_and_the_same_seed_draws_the_same(file: Path) -> None:
+    flags = ("--temperature", "5", "--top-k", "0", "--top-p", "1", "--min-p", "0")
+    texts = {}
+    for seed in ("1", "2", "3", "1"):
+        start, *tokens, end = drawn(file, *flags, "--seed", seed).events
+        assert start["sampling"]["seed"] == end["seed"] == int(seed)
+        assert [start["sampling"][name] for name in ("temperature", "top_k")] == [5, 0]
+        text = [token["id"] for token in tokens]
+        assert texts.setdefault(seed, text) == text
+    assert len(set(map(tuple, texts.values()))) > 1
+    printed = [
+        run("complete", str(file), "--print", *flags, "--seed", "1").out
+        for _ in range(2)
+    ]
+    assert printed[0] == printed[1] != greedy(TEXT)
+
+
+def test_continuation_is_greedy_until_a_flag_draws(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMTUI_TEMPERATURE", "1.5")
+    start, *tokens, _ = drawn(file).events
+    assert start["sampling"]["temperature"] == 0
+    assert [token["rank"] for token in tokens] == [1] * len(tokens)
+    start, *_, end = drawn(file, "--seed", "4").events
+    assert (start["sampling"]["temperature"], end["seed"]) == (1.5, 4)
+    start, *_, end = drawn(file, "--top-k", "3").events
+    assert start["sampling"]["seed"] == end["seed"] is not None
+    start, *tokens, _ = drawn(file, "--top-k", "3", "--temperature", "0").events
+    assert [token["rank"] for token in tokens] == [1] * len(tokens)
+
+
+def test_logit_bias_counts_from_the_first_token_on(file: Path) -> None:
+    flags = ("--temperature", "0", "--top", "0")
+    file.write_text("The quick.")
+    before = drawn(file, *flags).events[1]["text"]
+    after = drawn(file, *flags, "--logit-bias", f"{before}=ban").events[1]["text"]
+    assert after != before
+    unknown = ("--logit-bias", " no token has this text=2")
+    done = run("complete", str(file), "--print", "--max-tokens", "2", *unknown)
+    assert "logit-bias has no effect on" in done.err
+
+
+def test_every_sampling_flag_of_chat_is_taken() -> None:
+    helps = {
+        verb: set(run(verb, "--help").out.split()) for verb in ("chat", "complete")
+    }
+    flags = {item(name).flag for name in names("sampling")} & helps["chat"]
+    assert {"--temperature", "--xtc-probability", "--logit-bias"} <= flags
+    assert flags <= helps["complete"]
 
 
 def test_stdin_is_read_like_a_file(file: Path) -> None:
@@ -157,7 +217,7 @@ def test_ctrl_c_ends_the_completion_as_cancelled(file: Path) -> None:
         (b"a b", ["--print", "--at", "1:1"], "there is nothing to continue"),
         (b"a", ["--print", "--max-tokens", "0"], "max-tokens is out of range: 0"),
         (b"a", ["--print", "--top", "-1"], "--top takes at least 0: -1"),
-        (b"a", ["--print", "--temperature", "1"], "No such option: --temperature"),
+        (b"a", ["--print", "--temperature", "-1"], "temperature is out of range: -1"),
     ],
 )
 def test_bad_input_is_exit_2(

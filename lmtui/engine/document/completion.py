@@ -129,6 +129,12 @@ class CompletionModel:
         )
 
 
+def heals(settings: SamplingSettings) -> bool:
+    """Return whether a half-typed word is completed: a grammar and biases are about
+    whole tokens, the first one too."""
+    return settings.grammar is None and not settings.logit_bias
+
+
 class Completer:
     """Continues texts at cursors."""
 
@@ -196,7 +202,7 @@ class Completer:
             model.cache,
             answer,
             read.ids,
-            open_with=None if grammar else open_with,
+            open_with=open_with if heals(settings) else None,
             lookup_ids=lookup_ids,
             progress=progress,
         )

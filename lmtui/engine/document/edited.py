@@ -13,7 +13,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lmtui.engine.backend import AnyBackend
-from lmtui.engine.document.completion import Completer, CompletionModel, ContextPlanner
+from lmtui.engine.document.completion import (
+    Completer,
+    CompletionModel,
+    ContextPlanner,
+    heals,
+)
 from lmtui.engine.document.context_files import context_ids
 from lmtui.engine.document.cursor import CursorPredictor
 from lmtui.engine.document.fill_in_the_middle import Infill, file_separator
@@ -139,7 +144,7 @@ class EditedDocument:
     ) -> CompletionContext:
         """Return the context that `complete` would read, without running it."""
         return self._completer.completion_context(
-            text, cursor, settings.max_tokens, heals=settings.grammar is None
+            text, cursor, settings.max_tokens, heals=heals(settings)
         )
 
     def complete(
@@ -159,7 +164,7 @@ class EditedDocument:
         It is drawn from the rows of `predict_at` by the same sampler, without the
         repetition penalty. Control tokens end the continuation. Where
         `capabilities.infill` says so, the model reads the text after the cursor as
-        well. A grammar begins at the cursor, and no word is healed then.
+        well. A grammar begins at the cursor; no word is healed then, nor with biases.
 
         Raises:
             LmtuiError: there is nothing to continue.
