@@ -131,9 +131,17 @@ class ModelScreen(Screen[None]):
             self.notify("Ctrl+Q quits.")
 
     def show_panel(self) -> None:
-        self.remove_class("-no-panel")
-        self.add_class("-unfolded")
+        if not self._shows_panel:
+            self.action_panel()
+
+    @property
+    def _shows_panel(self) -> bool:
+        hidden = self.has_class("-folded") or self.has_class("-no-panel")
+        return not hidden or self.has_class("-unfolded")
 
     def action_panel(self) -> None:
-        folded = self.has_class("-folded")
-        self.toggle_class("-unfolded" if folded else "-no-panel")
+        """Show or hide the panel, at other widths too, but for what the width would do
+        by itself."""
+        folded, show = self.has_class("-folded"), not self._shows_panel
+        self.set_class(show and folded, "-unfolded")
+        self.set_class(not show and not folded, "-no-panel")

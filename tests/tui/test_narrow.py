@@ -62,6 +62,33 @@ async def test_panel_is_hidden_on_narrow_screens_until_f2(
             await p.until(lambda: not panel.region)
 
 
+@pytest.mark.parametrize("first", TEXTS)
+async def test_panel_follows_the_width_until_f2_chooses(
+    first: str, tmp_path: Path
+) -> None:
+    async with shown(first, tmp_path) as p:
+        screen = p.app.screen
+        panel = screen.query_one(ProbabilityPanel)
+
+        async def at(width: int) -> bool:
+            await p.pilot.resize_terminal(width, 24)
+            await p.until(lambda: screen.size.width == width)
+            await p.pilot.pause()
+            assert_laid_out(screen)
+            return bool(panel.region)
+
+        assert [await at(width) for width in (69, 70, 120, 50)] == [0, 1, 1, 0]
+        await p.press("f2")  # shown
+        assert [await at(width) for width in (50, 120, 69)] == [1, 1, 1]
+        await p.press("f2")  # folded, as by itself
+        assert [await at(width) for width in (50, 120)] == [0, 1]
+        await p.press("f2")  # hidden
+        assert [await at(width) for width in (120, 50, 160)] == [0, 0, 0]
+        await at(50)
+        await p.press("f2")  # shown, and nowhere hidden any more
+        assert [await at(width) for width in (50, 120, 50)] == [1, 1, 1]
+
+
 @pytest.mark.parametrize("first", ["chat", "inspect"])
 async def test_sampler_leaves_room_for_the_text_on_narrow_screens(
     first: str, tmp_path: Path
