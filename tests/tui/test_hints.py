@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lmtui.cache_dir import size
 from lmtui.editing.text_file import load
 from lmtui.engine.types import Capabilities
+from lmtui.models import catalogue
 from lmtui.tui.chat.screen import HINT as CHAT
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.editor.options import Writing
@@ -92,7 +94,9 @@ async def test_model_that_reads_both_sides_is_named_beside_a_program(
             await running.pilot.pause()
             assert "infill" not in seen.asked
             return
-        await running.until(lambda: "qwen2.5-coder-0.5b" in running.seen)
+        coder = catalogue.smallest_infill()
+        words = f"{coder.name} ({size(coder.download)}) also reads what follows it."
+        await running.until(lambda: words in " ".join(running.seen.split()))
         assert_laid_out(running.app.screen)
         await running.press("escape")
-        assert "qwen2.5-coder-0.5b" not in running.seen
+        assert coder.name not in running.seen

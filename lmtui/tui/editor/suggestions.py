@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from lmtui.cache_dir import size
 from lmtui.engine.document.suggest import suggest
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.errors import LmtuiError
@@ -60,10 +61,10 @@ class SuggestionController(Controller):
         self._activity = screen.activity
         self._rules, self._delay = writing.rules, writing.rules.delay
         self.is_on = True
+        coder = catalogue.smallest_infill()
         infill = (
-            "this model reads only what is before the cursor; "
-            f"{catalogue.smallest_infill().name} also reads what follows it. F5 lists "
-            "models."
+            f"this model reads only what is before the cursor; {coder.name} "
+            f"({size(coder.download)}) also reads what follows it. F5 lists models."
         )
         self.code_hint = HintLine("infill", infill, lead="Code:", at_once=False)
         """A model for programs, where this one reads only what is before the cursor."""
