@@ -104,6 +104,9 @@ class FakeTraining:
     def resume(self) -> None:
         self.asked.append("resume")
 
+    def kill(self) -> None:
+        self.asked.append("kill")
+
     def stop(self) -> None:
         self.asked.append("stop")
 

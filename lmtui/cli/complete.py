@@ -6,10 +6,8 @@ its line ending, which is also what the model reads.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import chain, count
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,10 +34,7 @@ from lmtui.config.settings import Settings
 from lmtui.editing import positions, text_file
 from lmtui.editing.context_files import read_context
 from lmtui.editing.text_file import TextFile, split_ending
-from lmtui.engine.document.types import (
-    ContextFile,
-    ContextPart,
-)
+from lmtui.engine.document.types import ContextFile, ContextPart
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import EngineInfo, SamplingSettings
 from lmtui.errors import LmtuiError
@@ -79,18 +74,6 @@ With = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class CompletionRequest:
-    text: str
-    cursor: int
-    """Offset of the cursor in code points."""
-    single_line: bool = False
-    name: str = ""
-    """The name of the text's file; "" for stdin."""
-    context: tuple[ContextFile, ...] = ()
-    """Other files that the model reads first."""
-
-
 @options.with_settings(*options.MODEL, *options.SAMPLING, "theme")
 def complete(
     ctx: typer.Context,
@@ -120,8 +103,7 @@ def complete(
     at an end token, after --max-tokens (48, or what the settings say), when the context
     is full, or with --single-line at a newline. A half-typed word is completed. A model
     that can also read the text after the cursor does so. Line endings are read as \\n,
-    unless the file mixes them. Ctrl-C stops the continuation; a second Ctrl-C exits at
-    once.
+    unless the file mixes them. Ctrl-C stops it; a second Ctrl-C exits at once.
 
     A flag of the sampler, such as --seed, draws as `chat --once` does, unless
     --temperature 0 is given, too; the first token is drawn without penalties. In the
@@ -131,7 +113,6 @@ def complete(
     \b
     Examples:
       lmtui complete draft.txt
-      lmtui complete draft.txt --adapter notes
       git diff | lmtui complete -
       lmtui complete main.py --print --at 12:5 --single-line
       lmtui complete tale.txt --print --temperature 0.8 --seed 7
@@ -148,10 +129,19 @@ def complete(
             raise LmtuiError("a grammar and --single-line need --print", "", hint)
         _open_editor(ctx, settings, file, at, with_ or (), no_color=no_color)
         return
-    request = read_request(file, at, single_line=single_line, with_=with_ or ())
+    text, cursor = read_text(file, at)
+    context = read_context(with_ or (), Path(file))
     engine, rows = engine_for(ctx, settings), top if json else None
     sampling = replace(sampling_of(settings, engine.info), grammar=follows)
-    raise typer.Exit(go_on(engine, request, sampling, Output(), top=rows))
+    read = text, cursor, read_first(engine, context, file)
+    raise typer.Exit(go_on(engine, sampling, *read, single_line=single_line, top=rows))
+
+
+def read_first(
+    engine: Engine, context: Sequence[ContextFile], file: str
+) -> Sequence[ContextPart]:
+    name = "" if file == STDIN else Path(file).name
+    return engine.document.read_with(context, name=name) if context else ()
 
 
 def _most_tokens(settings: Settings) -> int:
@@ -189,19 +179,17 @@ def _open_editor(
     )
 
 
-def read_request(
-    file: str, at: str = "", *, single_line: bool = False, with_: Sequence[str] = ()
-) -> CompletionRequest:
+def read_text(file: str, at: str = "") -> tuple[str, int]:
     """Return the text and the cursor that the command line names."""
     position = positions.parsed(at) if at else None
     if file == STDIN:
         text = split_ending(read_stdin().removeprefix(_BOM))[0]
+    elif (read := text_file.load(file)).is_new:
+        hint = "Check the path; - reads stdin."
+        raise LmtuiError("there is no such file", file, hint)
     else:
-        text = _from_file(file)
-    cursor = positions.nearest_offset(text, *position) if position else len(text)
-    context = read_context(with_, Path(file))
-    name = "" if file == STDIN else Path(file).name
-    return CompletionRequest(text, cursor, single_line, name, context)
+        text = read.text
+    return text, positions.nearest_offset(text, *position) if position else len(text)
 
 
 def read_writing(
@@ -218,32 +206,21 @@ def read_writing(
     if name == STDIN:
         with keys_from_terminal():
             file = text_file.piped(read_stdin().encode())
-            cursor = positions.nearest_offset(file.text, *position)
     elif not is_interactive():
         raise LmtuiError("the editor needs a terminal", "", "Give --print.")
     else:
         file = text_file.load(name)
-        cursor = positions.nearest_offset(file.text, *position)
-        if not file.is_new:
-            state.remember([name])
-    writing = _writing(file, cursor, settings)
+    writing = writing_of(file, settings, positions.nearest_offset(file.text, *position))
     return replace(writing, context=read_context(with_, file.path))
 
 
-def new_writing(name: str, settings: Settings) -> Writing:
-    """Return the editor's options for an empty text.
-
-    Its file name is `name`, or `name` with a number, and unused in this folder.
-    """
-    names = (f"{name}{more}.txt" for more in chain([""], map("-{}".format, count(2))))
-    free = next(each for each in names if not os.path.lexists(each))
-    return _writing(text_file.load(free), 0, settings)
-
-
-def _writing(file: TextFile, cursor: int, settings: Settings) -> Writing:
+def writing_of(file: TextFile, settings: Settings, cursor: int = 0) -> Writing:
+    """Return the editor's options for a file, which is then a recent one."""
     from lmtui.editing import recovery
     from lmtui.tui.editor.options import Writing
 
+    if file.is_named and not file.is_new:
+        state.remember([str(file.path)])
     return Writing(
         file,
         cursor,
@@ -254,50 +231,41 @@ def _writing(file: TextFile, cursor: int, settings: Settings) -> Writing:
     )
 
 
-def _from_file(name: str) -> str:
-    file = text_file.load(name)
-    if file.is_new:
-        hint = "Check the path; - reads stdin."
-        raise LmtuiError("there is no such file", name, hint)
-    return file.text
-
-
 def go_on(
     engine: Engine,
-    request: CompletionRequest,
-    settings: SamplingSettings,
-    output: Output,
+    sampling: SamplingSettings,
+    text: str,
+    cursor: int,
+    parts: Sequence[ContextPart],
     *,
+    single_line: bool,
     top: int | None,
 ) -> int:
     """Write the continuation; return the exit code.
 
     It is JSON with `top` alternatives a token, or text where `top` is None. Nothing is
     written before the first item arrives: if there is nothing to continue, stdout stays
-    empty.
+    empty. `parts` are what the model has read before the text.
     """
+    output = Output()
     view: AnswerView = TextView(output) if top is None else JsonAnswerView(output, top)
-    text, cursor = request.text, request.cursor
-    read_first: tuple[ContextPart, ...] = ()
-    if request.context:
-        read_first = engine.document.read_with(request.context, name=request.name)
     with cancel_on_interrupt(), meter("reading the text") as progress:
         items = engine.document.complete(
             text,
             cursor,
-            settings,
+            sampling,
             top_n=max(1, view.top),
-            single_line=request.single_line,
+            single_line=single_line,
             progress=progress,
         )
         first = next(items)
         progress.clear()
-        settings = applied(engine, first, settings)
+        sampling = applied(engine, first, sampling)
         if top is not None:
-            read = engine.document.completion_context(text, cursor, settings)
+            read = engine.document.completion_context(text, cursor, sampling)
             begun = {"typed": read.typed.decode("utf-8", "replace")}
-            event = start_event(engine.info, read.ids, begun, settings)
-            if read_first:
-                event["with"] = [asdict(part) for part in read_first]
+            event = start_event(engine.info, read.ids, begun, sampling)
+            if parts:
+                event["with"] = [asdict(part) for part in parts]
             output.event(event)
         return write(first, items, view)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -97,7 +98,8 @@ def open_screen(
     """Run the app, beginning with the screen `first`, until the user leaves it.
 
     Raises:
-        typer.Exit: a signal ended the program; the code is the shell's for that signal.
+        typer.Exit: a signal ended the program, or a training was stopped; the code is
+            the shell's for that.
         Exception: the error that the app ended with; the terminal is restored.
     """
     gc.disable()  # until the first frame: collections take a tenth of the time to it
@@ -127,17 +129,43 @@ def open_screen(
         opened=opened,
         source=subject,
         writing=writing,
+        open_writing=partial(_open_writing, settings),
         finetuning=finetuning,
+        begin_training=partial(_begin_training, settings),
         open_lesson=open_lesson or read_lesson,
     )
-    app = LmtuiApp(open_model, options)
-    with _terminal_to_itself():
-        app.run(mouse=settings.mouse)
+    _run(LmtuiApp(open_model, options), mouse=settings.mouse)
+
+
+def _run(app: LmtuiApp, *, mouse: bool) -> None:
+    try:
+        with _terminal_to_itself():
+            app.run(mouse=mouse)
+    finally:  # also after a signal
+        if app.finetuning is not None:
+            from lmtui.cli.finetune.run import end, report_outcome
+
+            end(app.finetuning)
     _tell_what_is_left(app)
     if app.broke_off_with is not None:
         raise app.broke_off_with
     if app.return_code:
         raise typer.Exit(app.return_code)
+    if app.finetuning is not None:
+        raise typer.Exit(report_outcome(app.finetuning.run, app.finetuning.name))
+
+
+def _open_writing(settings: Settings, path: Path) -> Writing:
+    from lmtui.cli.complete import writing_of
+    from lmtui.editing import text_file
+
+    return writing_of(text_file.load(path), settings)
+
+
+def _begin_training(settings: Settings, notes: Path, model: str | None) -> Finetuning:
+    from lmtui.cli.finetune.command import begin_on
+
+    return begin_on(notes, replace(settings, model=model))
 
 
 def read_lesson(page: str | None = None, own: Material | None = None) -> Lesson:

@@ -36,6 +36,17 @@ def why_not(name: str) -> str:
     return "" if stat.S_ISREG(mode) else "this is no regular file"
 
 
+def why_no_notes(name: str) -> str:
+    """Return why there is no file and no folder of a name; empty if there is one."""
+    try:
+        path = path_named(name)
+        if path is None:
+            return "name a file or a folder"
+        return "" if path.exists() else "there is no such file or folder"
+    except (OSError, RuntimeError, ValueError):
+        return "this can't be a file name"
+
+
 def completed(name: str) -> str:
     """Return a name extended by what all names that begin so have in common.
 

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from platformdirs import user_downloads_path
 from textual import on
@@ -34,14 +34,17 @@ from lmtui.tui import no_colour, palette
 from lmtui.tui.app_messages import (
     AdapterChosen,
     FileChosen,
+    FileNamed,
     ModelChosen,
+    NotesNamed,
     PresetNamed,
     SubjectChosen,
 )
 from lmtui.tui.app_options import AppOptions
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat import store as chat_store
 from lmtui.tui.chat.store import ConversationStore
-from lmtui.tui.dialogs import ConfirmDialog, ErrorScreen
+from lmtui.tui.dialogs import ConfirmDialog, ErrorScreen, notify_error
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.key_order import KeysInOrder
@@ -62,7 +65,9 @@ from lmtui.worker.worker import EngineWorker
 
 if TYPE_CHECKING:
     from lmtui.tui.chat.screen import ChatScreen
+    from lmtui.tui.editor.options import Writing
     from lmtui.tui.editor.screen import EditorScreen
+    from lmtui.tui.finetune.run import Finetuning
     from lmtui.tui.finetune.screen import FinetuneScreen
     from lmtui.tui.inspector.screen import InspectScreen
 
@@ -70,6 +75,7 @@ _FIELDS = "Input, TextArea"
 
 _SUSPEND = "Back to the shell; `fg` brings the program back."
 
+T = TypeVar("T")
 OpenModel = Callable[[ModelRef], OpenEngine]
 """Returns the function that opens the engine for a model and an adapter."""
 
@@ -134,8 +140,11 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._chat: ChatScreen | None = None
         self._editor: EditorScreen | None = None
         self._inspectors: list[InspectScreen] = []  # open ones among them
+        self._writing = options.writing
+        self.finetuning = options.finetuning
+        """The training, if there is one."""
         self.finetune: FinetuneScreen | None = None
-        """Screen of the training, if there is one."""
+        """Its screen, once it was shown."""
         state = ModelState(options.ref, error=options.chat.missing)
         self.set_reactive(LmtuiApp.model, state)
 
@@ -175,19 +184,15 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def _make_editor(self) -> Screen[None]:
         from lmtui.tui.editor.screen import EditorScreen
 
-        assert self._options.writing is not None
-        self._editor = EditorScreen(self.make_client, self._options.writing)
+        assert self._writing is not None
+        self._editor = EditorScreen(self.make_client, self._writing)
         return self._editor
 
     def _make_finetune(self) -> Screen[None]:
         from lmtui.tui.finetune.screen import FinetuneScreen
 
-        assert self._options.finetuning is not None
-        self.finetune = FinetuneScreen(
-            self._options.finetuning,
-            leave=self.leave,
-            can_write=self._options.writing is not None,
-        )
+        assert self.finetuning is not None
+        self.finetune = FinetuneScreen(self.finetuning, leave=self.leave)
         return self.finetune
 
     def _make_learn(self) -> Screen[None]:
@@ -236,7 +241,10 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     @on(AdapterChosen)
     def use_adapter(self, event: AdapterChosen) -> None:
         self.load_model(event.ref)
-        self._show_screen(event.screen)
+        if event.screen == "chat":
+            self.action_chat()
+        else:
+            self.action_complete()
 
     def _show_progress(self, progress: Progress) -> None:
         if progress.warning:
@@ -353,12 +361,60 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._show_screen("chat")
 
     def action_complete(self) -> None:
-        if self._options.writing is not None:
+        if self._writing is not None:
+            self._show_screen("complete")
+        else:
+            self._ask("ask_file")
+
+    @on(FileNamed)
+    def edit_file(self, event: FileNamed) -> None:
+        def show(writing: Writing) -> None:
+            self._writing = writing
             self._show_screen("complete")
 
+        work = partial(self._options.open_writing, event.path)
+        self._begin(work, show, "the file can't be opened")
+
     def action_finetune(self) -> None:
-        if self._options.finetuning is not None:
+        if self.finetuning is not None:
             self._show_screen("finetune")
+        else:
+            self._ask("ask_notes")
+
+    @on(NotesNamed)
+    def train_on_notes(self, event: NotesNamed) -> None:
+        def show(finetuning: Finetuning) -> None:
+            self.finetuning = finetuning
+            self._show_screen("finetune")
+
+        model = (self.model.in_use or self.model.model_ref).model
+        work = partial(self._options.begin_training, event.path, model)
+        self._begin(work, show, "the training can't begin")
+
+    def _begin(
+        self, work: Callable[[], T], then: Callable[[T], object], bug: str
+    ) -> None:
+        failed, error = partial(notify_error, self), LmtuiError(bug, "", "See the log.")
+        run_in_thread(work, self.call_later, then=then, failed=failed, bug=error)
+
+    def _ask(self, action: str) -> None:
+        """Have the start screen ask for a path, once it is shown."""
+        self._show_screen("start")
+        start = self.installed("start")
+        start.call_later(start.run_action, action)
+
+    async def action_leave_training(self) -> None:
+        """Leave a training that has not begun or is over: the program, where it was
+        opened for it, else its screen."""
+        if self._options.finetuning is not None:
+            await self.action_quit()
+        elif self.finetuning is not None and self.finetune is not None:
+            self.finetuning.training.stop()
+            self.finetuning.training.kill()
+            self._show_screen("start")
+            self.uninstall_screen("finetune")
+            self.finetune.remove()
+            self.finetuning = self.finetune = None
 
     def action_learn(self) -> None:
         if self._options.open_lesson is not None:
@@ -370,8 +426,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         needed: dict[str, object] = {
             "history": self._store,
             "settings": self._settings_file,
-            "complete": self._options.writing,
-            "finetune": self._options.finetuning,
             "learn": self._options.open_lesson,
         }
         if action in needed and needed[action] is None:
@@ -380,6 +434,10 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             if isinstance(self.focused, Input | TextArea):
                 return False  # at once: this is asked at every key
             return not any(field.region for field in self.screen.query(_FIELDS))
+        if action == "leave_training" and self.finetuning is not None:
+            is_over = self.finetuning.run.phase == "over"
+            begun = self.finetuning.run.begun
+            return self._options.finetuning is None if is_over else not begun
         if action in ("models", "start", "chat", "history", "learn"):
             return self._options.finetuning is None or self._loaded_any
         return super().check_action(action, parameters)

@@ -36,6 +36,20 @@ class FileChosen(Message):
 
 
 @dataclass
+class FileNamed(Message):
+    """The user wants to edit a file, old or new."""
+
+    path: Path
+
+
+@dataclass
+class NotesNamed(Message):
+    """The user wants to fine-tune the model on a file or the files of a folder."""
+
+    path: Path
+
+
+@dataclass
 class PresetNamed(Message):
     """The user wants to keep settings and a system prompt as a preset."""
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from lmtui.engine.sampling.recommended import SamplingFor
 from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.tui.chat.options import ChatOptions
 
@@ -28,9 +29,15 @@ ListModels = Callable[[], "Sequence[ListedModel]"]
 """Returns everything that can be chosen; may wait for a disk."""
 RecentFiles = Callable[[], Sequence[Path]]
 """Returns the files inspected or edited last; may wait for a disk."""
+OpenWriting = Callable[[Path], "Writing"]
+BeginTraining = Callable[[Path, str | None], "Finetuning"]
 FirstScreen = Literal["start", "chat", "complete", "finetune", "inspect", "learn"]
 OpenLesson = Callable[[], "Lesson"]
 """Reads the course that is shown."""
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise LmtuiError("nothing can be opened here")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +60,13 @@ class AppOptions:
     opened: StoredConversation | None = None
     source: InspectSource | None = None
     writing: Writing | None = None
-    """The file that is edited; there is no editor without."""
+    """The file that is edited from the beginning, if any."""
+    open_writing: OpenWriting = _refuse
+    """Opens a file for the editor; may wait for a disk."""
     finetuning: Finetuning | None = None
-    """The training that is watched, if any."""
+    """The training that is watched from the beginning, if any."""
+    begin_training: BeginTraining = _refuse
+    """Begins a training on notes, of a model as `--model` takes it; may wait for a
+    disk."""
     open_lesson: OpenLesson | None = None
     """The course that is shown; there is none without."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -17,9 +18,10 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from lmtui.chat.summary import ConversationSummary
+from lmtui.editing import file_names
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.app_messages import FileChosen
+from lmtui.tui.app_messages import FileChosen, FileNamed, NotesNamed
 from lmtui.tui.app_options import RecentFiles
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.store import (
@@ -28,13 +30,25 @@ from lmtui.tui.chat.store import (
 )
 from lmtui.tui.dialogs import Action, ActionList
 from lmtui.tui.model_state import ModelState
+from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 from lmtui.tui.widgets.status import HintLine
 
 _BAR = 24  # cells
 
+_BACK = {
+    "complete": "Back to the file that is being edited.",
+    "finetune": "Back to the training and its figures.",
+}
 HINT = "c begins a chat; Ctrl+P and F1 show the rest."
 RECENT = 5
 """Number of conversations listed."""
+_NOTES = LineQuestion(
+    "notes",
+    "Notes",
+    "a file or a folder; Tab completes",
+    file_names.why_no_notes,
+    file_names.completed,
+)
 
 
 class ModelLine(Static):
@@ -77,14 +91,14 @@ in the background.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "app.chat", "Chat", id="start.chat",
                 tooltip="Talk, and watch every distribution."),
-        Binding("o", "app.history", "History", id="start.history",
-                tooltip="Find an earlier conversation and resume it."),
-        Binding("e", "app.complete", "Editor", id="start.editor",
-                tooltip="Back to the file that is being edited."),
-        Binding("f", "app.finetune", "Training", id="start.training",
-                tooltip="Back to the training and its figures."),
+        Binding("e", "app.complete", "Edit a file", id="start.editor",
+                tooltip="Write, and see what the model expects next."),
+        Binding("f", "app.finetune", "Fine-tune", id="start.training",
+                tooltip="Train it on your notes, and see what changed."),
         Binding("l", "app.learn", "Learn", id="start.learn",
                 tooltip="A course: how a language model works, by doing."),
+        Binding("o", "app.history", "History", id="start.history",
+                tooltip="Find an earlier conversation and resume it."),
         Binding("m", "app.models", "Models", id="start.models",
                 tooltip="Choose, fetch and load another model."),
         Binding("s", "app.settings", "Settings", id="start.settings",
@@ -116,11 +130,30 @@ in the background.
             yield Static(title, id="title")
             yield ModelLine(id="model")
             yield ActionList(id="choices")
+            yield LinePrompt(id="line")
         yield HintLine("start", HINT)
 
     def on_mount(self) -> None:
         self.watch(self.app, "model", self.show_model)
+        self.focus_choices()
+
+    @on(LinePrompt.PromptClosed)
+    def focus_choices(self) -> None:
         self.query_one(ActionList).focus()
+
+    def action_ask_file(self) -> None:
+        prompt = self.query_one(LinePrompt)
+        prompt.ask_open(lambda: [str(path) for path in self._recent_files()])
+
+    def action_ask_notes(self) -> None:
+        self.query_one(LinePrompt).ask(_NOTES)
+
+    @on(LinePrompt.Answered)
+    def open_named(self, event: LinePrompt.Answered) -> None:
+        self.focus_choices()
+        if (path := file_names.path_named(event.text)) is not None:
+            kind = NotesNamed if event.question == _NOTES.id else FileNamed
+            self.post_message(kind(path))
 
     def on_screen_resume(self) -> None:
         self._show_choices()
@@ -160,7 +193,12 @@ in the background.
             for row in self._conversations
         ]
         more = {"Recent conversations": conversations, "Recent files, as tokens": files}
-        self.query_one(ActionList).offer(more=more)
+        details = {
+            f"app.{name}": back
+            for name, back in _BACK.items()
+            if self.app.is_screen_installed(name)
+        }
+        self.query_one(ActionList).offer(details=details, more=more)
 
     def action_hide_hint(self) -> None:
         self.query_one(HintLine).hide()

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from lmtui.cli.complete import new_writing
-from lmtui.config import load
 from lmtui.config.settings import item, names
 from lmtui.engine.types import SamplingSettings
 from tests.cli import program
@@ -244,14 +242,3 @@ def test_piped_text_that_cannot_be_edited_is_refused_on_a_terminal() -> None:
         with running("complete", "-", *map(str, at), piped=content) as terminal:
             assert terminal.end() == 2
         assert f"error: {title}" in terminal.text()
-
-
-def test_new_writing_takes_the_first_free_file_name(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("walks.txt", "walks-2.txt", "walks-3.txt"):
-        writing = new_writing("walks", load.load({}))
-        assert writing.file.path == tmp_path / name
-        assert writing.file.is_new and writing.file.text == ""
-        (tmp_path / name).write_text("taken")

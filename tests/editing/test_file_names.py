@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.editing.file_names import completed, path_named, why_not
+from lmtui.editing.file_names import completed, path_named, why_no_notes, why_not
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +63,8 @@ def test_why_not_explains_an_unusable_file_name(name: str, reason: str) -> None:
 )
 def test_completed_extends_a_file_name(name: str, whole: str) -> None:
     assert completed(name) == whole
+
+
+@pytest.mark.parametrize("name", ["a\0b", "~nobody-has-this-name/a", "x" * 300])
+def test_notes_that_cannot_be_named_are_told(name: str) -> None:
+    assert why_no_notes(name)

@@ -10,16 +10,26 @@ from textual.command import CommandPalette
 
 from lmtui.config.settings import Settings
 from lmtui.config.settings_file import SettingsFile
+from lmtui.editing.text_file import load
+from lmtui.engine.document.suggestion import SuggestionRules
+from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ActionList
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.screen import EditorScreen
+from lmtui.tui.finetune.run import Finetuning, TrainingRun
+from lmtui.tui.finetune.screen import FinetuneScreen
 from lmtui.tui.help import HelpScreen
 from lmtui.tui.models import ModelsScreen
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.settings.screen import SettingsScreen
 from lmtui.tui.start import StartScreen
+from lmtui.tui.widgets.line_prompt import TextField
 from lmtui.tui.widgets.status import HintLine
+from tests.fake_training import FakeTraining
+from tests.fake_writing import FakeWriter
 from tests.fakes import FakeEngine
 from tests.tui.programs import assert_laid_out, program
 
@@ -53,7 +63,7 @@ async def test_start_screen_shows_the_progress_of_the_model_load() -> None:
 async def test_start_choices_are_taken_by_arrow_letter_and_mouse() -> None:
     async with program() as running:
         await running.on(StartScreen)
-        await running.press("down", "enter")
+        await running.press(*["down"] * 3, "enter")
         await running.on(ModelsScreen)
         await running.press("escape")
         await running.on(StartScreen)
@@ -77,7 +87,7 @@ async def test_start_screen_is_laid_out_at_every_size() -> None:
             await running.pilot.pause()
             assert_laid_out(start)
             assert "lmtui" in running.seen
-            for letter in "cmthq":
+            for letter in "cefm" if size[1] < 18 else "cefmthq":
                 assert f" {letter}  " in running.seen
 
 
@@ -122,6 +132,108 @@ async def test_help_of_the_start_screen_names_no_key_without_effect() -> None:
         assert "Talk, and watch every distribution." in running.seen
         assert "Back to the file" not in running.seen
         assert "Back to the training" not in running.seen
+
+
+def opened(path: Path) -> Writing:
+    return Writing(load(path), rules=SuggestionRules(delay=3600.0))
+
+
+async def test_file_is_named_and_edited_from_the_start_screen(tmp_path: Path) -> None:
+    (tmp_path / "tale.txt").write_text("once upon a time")
+    engines = {"default": FakeWriter()}
+    async with program(engines, size=(80, 24), open_writing=opened) as running:
+        await running.ready()
+        start = await running.on(StartScreen)
+        await running.press("e")
+        field = start.query_one(TextField)
+        for value, words in (
+            ("", "give a name"),
+            (str(tmp_path), "this is a folder"),
+            (f"{tmp_path}/none/a", "there is no such folder"),
+        ):
+            field.value = value
+            await running.press("enter")
+            await running.until(lambda words=words: words in running.seen)
+            assert_laid_out(start)
+        field.value = f"{tmp_path}/ta"
+        await running.press("tab")
+        await running.until(lambda: field.value == f"{tmp_path}/tale.txt")
+        await running.press("enter")
+        await running.on(EditorScreen)
+        await running.until(lambda: "once upon a time" in running.seen)
+        await running.press("f9")
+        await running.on(StartScreen)
+        assert "Back to the file" in running.seen
+        await running.press("e")
+        await running.on(EditorScreen)
+
+
+async def test_file_that_cannot_be_read_is_told_on_the_start_screen(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a\0b")
+    async with program(open_writing=opened, notices=True) as running:
+        await running.ready()
+        await running.press("e")
+        running.app.screen.query_one(TextField).value = f"{tmp_path}/a.txt"
+        await running.press("enter")
+        await running.until(lambda: "this is a binary file" in running.notices)
+        assert isinstance(running.app.screen, StartScreen)
+        await running.press("e", "escape", "c")  # what is open is closed by Esc alone
+        await running.on(ChatScreen)
+
+
+async def test_notes_are_named_and_trained_on_from_the_start_screen(
+    tmp_path: Path,
+) -> None:
+    begun: list[tuple[Path, str | None]] = []
+    training = FakeTraining()
+
+    def begin(path: Path, model: str | None) -> Finetuning:
+        begun.append((path, model))
+        return Finetuning(training, TrainingRun(), "notes", tmp_path)
+
+    async with program(size=(80, 24), begin_training=begin) as running:
+        await running.ready()
+        start = await running.on(StartScreen)
+        for times in (1, 2):
+            await running.press("f")
+            field = start.query_one(TextField)
+            for value, words in (
+                ("", "name a file or a folder"),
+                (f"{tmp_path}/none", "there is no such file or folder"),
+            ):
+                field.value = value
+                await running.press("enter")
+                await running.until(lambda words=words: words in running.seen)
+                assert_laid_out(start)
+            field.value = str(tmp_path)
+            await running.press("enter")
+            await running.on(FinetuneScreen)
+            assert begun == [(tmp_path, "default")] * times
+            await running.press("f9")
+            await running.on(StartScreen)
+            assert "Back to the training" in running.seen
+            await running.press("f")
+            await running.on(FinetuneScreen)
+            await running.press("escape")  # nothing is trained yet
+            await running.on(StartScreen)
+            assert training.asked == ["stop", "kill"] * times
+            assert running.app.finetuning is None
+            assert "Back to the training" not in running.seen
+
+
+async def test_name_that_is_taken_is_told_on_the_start_screen(tmp_path: Path) -> None:
+    def begin(path: Path, model: str | None) -> Finetuning:
+        raise LmtuiError("an adapter of this name already exists", "notes")
+
+    async with program(begin_training=begin, notices=True) as running:
+        await running.ready()
+        await running.press("f")
+        running.app.screen.query_one(TextField).value = str(tmp_path)
+        await running.press("enter")
+        await running.until(lambda: "an adapter of this name" in running.notices)
+        assert isinstance(running.app.screen, StartScreen)
 
 
 async def test_start_screen_offers_settings_only_with_a_settings_file(

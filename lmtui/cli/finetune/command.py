@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +29,9 @@ from lmtui.train.request import (
 )
 from lmtui.train.resolve import Decision, only_unfinished, resolve
 from lmtui.train.settings import Method
+
+if TYPE_CHECKING:
+    from lmtui.tui.finetune.run import Finetuning
 
 _METHODS: Mapping[str, tuple[Method, str]] = {
     "finetune_rank": ("lora", "Leave it out when all weights are trained."),
@@ -178,8 +182,7 @@ def finetune(
         raise decision.conflict
     if not on_screen:
         raise typer.Exit(train(decision, as_json=json, plain=plain))
-    code = train_on_screen(decision, settings, no_color=no_color, open_engine=ctx.obj)
-    raise typer.Exit(code)
+    train_on_screen(decision, settings, no_color=no_color, open_engine=ctx.obj)
 
 
 def _require_one_way(*, plain: bool, json: bool, dry_run: bool, resume: bool) -> None:
@@ -217,6 +220,21 @@ def read_request(
         threads=settings.threads,
         force=force,
     )
+
+
+def begin_on(notes: Path, settings: Settings) -> Finetuning:
+    """Begin a training on notes that are named on the start screen.
+
+    Raises:
+        LmtuiError: the notes can't be read, or an adapter or a training has its name.
+    """
+    from lmtui.cli.finetune.run import begin
+
+    request = read_request([str(notes)], settings, name=None, resume=False, force=False)
+    decision = resolve(request, given=given_settings(settings))
+    if decision.conflict:
+        raise decision.conflict
+    return begin(decision)
 
 
 def given_settings(settings: Settings) -> dict[str, SettingValue]:

@@ -14,7 +14,6 @@ from threading import current_thread, main_thread
 from types import FrameType
 
 from lmtui import notation, paths
-from lmtui.cli.complete import new_writing
 from lmtui.cli.engine import OpenEngine
 from lmtui.cli.errors import STOPPED, note
 from lmtui.cli.output import Output
@@ -159,7 +158,7 @@ class LinesView:
                 mark = event.step * _STEP_LINES // self._run.steps
                 self._show(step_words(event, self._run.steps), mark)
             case End() | Failed():
-                pass  # `_report_outcome` reports the outcome
+                pass  # `report_outcome` reports the outcome
             case _ if line := describe_event(event):
                 self._write(text_of([line]))
 
@@ -284,7 +283,7 @@ def train(decision: Decision, *, as_json: bool, plain: bool) -> int:
         worker = WorkerProcess.start(decision.request, resume=decision.resume, go=True)
         follow(worker, views, signals, say=status.lines)
     status.clear()
-    return _report_outcome(
+    return report_outcome(
         run,
         decision.request.name,
         signals if signals.times else None,
@@ -298,30 +297,30 @@ def train_on_screen(
     *,
     no_color: bool,
     open_engine: OpenEngine | None,
-) -> int:
-    """Train on a screen until the user leaves it; return the exit code."""
+) -> None:
+    open_screen(
+        settings,
+        first="finetune",
+        finetuning=begin(decision),
+        no_color=no_color,
+        open_engine=open_engine,
+    )
+
+
+def begin(decision: Decision) -> Finetuning:
+    """Begin a training that is watched on a screen, which starts it."""
     request, run = decision.request, TrainingRun(_earlier(decision))
-    writing = new_writing(request.name, settings)
     worker = WorkerProcess.start(request, resume=decision.resume)
-    finetuning = Finetuning(
+    return Finetuning(
         worker, run, request.name, paths.adapters_folder(), base=request.base
     )
-    try:
-        open_screen(
-            settings,
-            first="finetune",
-            writing=writing,
-            finetuning=finetuning,
-            no_color=no_color,
-            open_engine=open_engine,
-        )
-    finally:  # also after a signal
-        if run.end is None:
-            _end(worker, run)
-    return _report_outcome(run, request.name)
 
 
-def _end(worker: WorkerProcess, run: TrainingRun) -> None:
+def end(finetuning: Finetuning) -> None:
+    """End a training whose screen is closed, unless it is over."""
+    worker, run = finetuning.training, finetuning.run
+    if run.end is not None:
+        return
     status = ProgressLine()
     with stop_signals() as signals:
         if not worker.stopping:
@@ -339,7 +338,7 @@ def _earlier(decision: Decision) -> Sequence[Event]:
     return RunFolder.named(decision.request.name).history()
 
 
-def _report_outcome(
+def report_outcome(
     run: TrainingRun,
     name: str,
     signals: StopSignals | None = None,

@@ -111,21 +111,18 @@ def question_of(run: TrainingRun) -> list[Paragraph]:
     ]  # fmt: skip
 
 
-def outcome_of(
-    run: TrainingRun, adapters: Path, resume: str, *, can_write: bool
-) -> list[Paragraph]:
-    """Return how the run ended, what there is now, and the keys to go on with.
-    `can_write`: there is an editor."""
+def outcome_of(run: TrainingRun, adapters: Path, resume: str) -> list[Paragraph]:
+    """Return how the run ended, what there is now, and the keys to go on with."""
     if run.phase != "over":
         return []
     if run.end is None or run.end.finish == "failed":
         return _broken(run, resume)
     if run.end.finish in ("stopped", "declined"):
         return _stopped(run, run.end, resume)
-    return _done(run.end, adapters, can_write=can_write)
+    return _done(run.end, adapters)
 
 
-def _done(end: End, adapters: Path, *, can_write: bool) -> list[Paragraph]:
+def _done(end: End, adapters: Path) -> list[Paragraph]:
     verdict = visible_line(end.verdict) or "The training is over."
     why = "The held-out loss no longer improved. " if end.finish == "early" else ""
     lines = [Paragraph(((verdict, "strong"),))]
@@ -142,8 +139,8 @@ def _done(end: End, adapters: Path, *, can_write: bool) -> list[Paragraph]:
         Paragraph((("Report: ", "quiet"), (visible_line(report), "")), 2),
         Paragraph(((PRIVACY, "quiet"),)),
     ]
-    editor = [("e", "write with it")] if can_write else []
-    return [*lines, _keys(("c", "chat with it"), *editor, ("r", "report"))]
+    keys = ("c", "chat with it"), ("e", "write with it"), ("r", "report")
+    return [*lines, _keys(*keys)]
 
 
 def _stopped(run: TrainingRun, end: End, resume: str) -> list[Paragraph]:
@@ -218,8 +215,8 @@ the weights of a run that was never stopped.
                 tooltip="Read what changed, figures and texts."),
         Binding("q", "app.quit", "Stop", id="finetune.quit",
                 tooltip="Stop and leave; what was learned is saved first."),
-        Binding("escape", "back", "Leave", id="finetune.back", show=False,
-                tooltip="Leave before anything is trained."),
+        Binding("escape", "app.leave_training", "Leave", id="finetune.back", show=False,
+                tooltip="Leave before anything is trained, or after it."),
         Binding("ctrl+c", "interrupt", "Copy or stop", id="finetune.interrupt",
                 tooltip="Copy the selection, or save, stop and leave; a second time, "
                 "leave at once.", priority=True, show=False),
@@ -230,12 +227,11 @@ the weights of a run that was never stopped.
         finetuning: Finetuning,
         *,
         leave: Callable[[], None],
-        can_write: bool = False,
     ) -> None:
         super().__init__()
         self._finetuning = finetuning
         self._training = finetuning.training
-        self._leave_program, self._can_write = leave, can_write
+        self._leave_program = leave
         self.run = finetuning.run
         self._stopping = self._pausing = False
 
@@ -304,7 +300,7 @@ the weights of a run that was never stopped.
         head = head_of(run, finetuning.name, stopping=self._stopping)
         self.query_one(RunHead).show(head)
         again = resume_command(finetuning.name)
-        outcome = outcome_of(run, finetuning.adapters, again, can_write=self._can_write)
+        outcome = outcome_of(run, finetuning.adapters, again)
         self.query_one("#outcome", Paragraphs).show(outcome)
         self.query_one(Status).state = self._state()
         if run.begun != self.has_class("-running"):
@@ -347,11 +343,8 @@ the weights of a run that was never stopped.
             return phase == "planned"
         if action == "pause":
             return phase in ("starting", "training", "paused")
-        if action == "back":
-            return phase in ("preparing", "planned")
         if action in ("use", "report"):
-            can_write = self._can_write or parameters != ("complete",)
-            return bool(self._adapter_name) and can_write
+            return bool(self._adapter_name)
         return super().check_action(action, parameters)
 
     def action_begin(self) -> None:
@@ -375,9 +368,6 @@ the weights of a run that was never stopped.
     def action_report(self) -> None:
         path = report_file(self._finetuning.adapters, self._adapter_name)
         self.app.push_screen(ReportScreen(path))
-
-    async def action_back(self) -> None:
-        await self.run_action("app.quit")
 
     def action_interrupt(self) -> None:
         if selected := self.get_selected_text():

@@ -46,7 +46,7 @@ def run_until(step: int) -> TrainingRun:
 
 
 def outcome(run: TrainingRun) -> str:
-    return text_of(outcome_of(run, ADAPTERS, RESUME, can_write=False))
+    return text_of(outcome_of(run, ADAPTERS, RESUME))
 
 
 def test_plan_is_told_in_figures() -> None:
@@ -163,7 +163,7 @@ def test_hostile_text_is_made_visible(foreign: str) -> None:
     written = [*facts_of(plan), *sample_of(plan), *skips_of([skip], known=True)]
     written += samples_of(replace(run.sample, items=items))
     run.apply(Failed(foreign, foreign, foreign))
-    written += [*run.log, *outcome_of(run, ADAPTERS, foreign, can_write=True)]
+    written += [*run.log, *outcome_of(run, ADAPTERS, foreign)]
     head = head_of(run, foreign)
     assert safe(text_of(written)) and safe(head.title + head.state)
 
