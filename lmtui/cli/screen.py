@@ -104,6 +104,7 @@ def open_screen(
     """
     gc.disable()  # until the first frame: collections take a tenth of the time to it
     from lmtui import log
+    from lmtui.models import hardware, list_rows, memory
     from lmtui.tui.app import LmtuiApp
     from lmtui.tui.app_options import AppOptions
 
@@ -120,6 +121,9 @@ def open_screen(
         sampling=settings.sampling,
         sampling_for=settings.sampling_for,
         list_models=partial(_list_models, settings),
+        better_than_default=list_rows.better_than_default(
+            memory.room(hardware.total_ram())
+        ),
         servers={server.name: server.address for server in settings.servers.values()},
         recent_files=state.recent_files,
         preferences=preferences,

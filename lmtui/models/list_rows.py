@@ -63,6 +63,20 @@ def catalogue_rows(here: Collection[str], room: int) -> Iterator[ListedModel]:
         )
 
 
+def better_than_default(room: int) -> str:
+    """Return a sentence that leads from the default model to the best one for chat that
+    fits into `room` bytes; empty where none does."""
+    entry = catalogue.best("chat", room)
+    if entry is None or entry.is_default:
+        return ""
+    default = catalogue.find(catalogue.DEFAULT)
+    assert default is not None
+    return (
+        f"{count(default.parameters)}, made to start at once. {entry.name} "
+        f"({size(entry.download)}) writes far better here: F5."
+    )
+
+
 def best_here(entry: CatalogueEntry, room: int) -> list[str]:
     """Return what a model is the best for among those that fit into `room` bytes."""
     uses: tuple[Use, ...] = ("chat", "code", "prose")

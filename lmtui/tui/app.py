@@ -145,7 +145,11 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         """The training, if there is one."""
         self.finetune: FinetuneScreen | None = None
         """Its screen, once it was shown."""
-        state = ModelState(options.ref, error=options.chat.missing)
+        state = ModelState(
+            options.ref,
+            error=options.chat.missing,
+            better_than_default=options.better_than_default,
+        )
         self.set_reactive(LmtuiApp.model, state)
 
     # The screens: each is imported and made when it is first shown, and kept.

@@ -48,6 +48,8 @@ class AppOptions:
     sampling_for: SamplingFor | None = None
     """Returns the same with what a model recommends; None where all of it is set."""
     list_models: ListModels = tuple
+    better_than_default: str = ""
+    """A sentence that leads from the default model to a better one."""
     servers: Mapping[str, str] = field(default_factory=dict)
     """The addresses of the servers that have a name."""
     recent_files: RecentFiles = tuple

@@ -35,6 +35,8 @@ class ModelState:
     error: LmtuiError | None = None
     before: ModelRef | None = None
     """Model that was in use before, if any."""
+    better_than_default: str = ""
+    """A sentence that leads from the default model to a better one."""
 
     @property
     def name(self) -> str:
@@ -68,6 +70,14 @@ class ModelState:
             ready += f" · context {self.info.context:,}"
         return f"{ready} · {visible_line(self.info.why)}" if self.info.why else ready
 
+    @property
+    def better(self) -> str:
+        """The sentence on a better model, while the default one is in use; else
+        empty."""
+        if self.info is None or self.name != catalogue.DEFAULT:
+            return ""
+        return self.better_than_default
+
     def usable_with(self, need: Need) -> ModelState:
         """Return the state for a screen with this need: one without a model, where this
         one is of no use for it."""
@@ -79,7 +89,8 @@ class ModelState:
     def switched(self, ref: ModelRef) -> ModelState:
         if self.info is None:
             return replace(self, model_ref=ref, stage="", share=None, error=None)
-        return ModelState(ref, before=self.model_ref)
+        better = self.better_than_default
+        return ModelState(ref, before=self.model_ref, better_than_default=better)
 
     def progressed(self, progress: Progress) -> ModelState:
         share = (

@@ -62,10 +62,13 @@ class ModelLine(Static):
     }
     """
 
-    def show(self, state: ModelState) -> None:
+    def show(self, state: ModelState, more: str = "") -> None:
+        """Show the state of the model, and a further sentence."""
         self.set_class(state.loading, "-loading")
         self.set_class(state.error is not None, "-failed")
         parts = [Content.styled(state.name, "bold"), Content(state.words)]
+        if more:
+            parts.append(Content.styled(more, "$quiet"))
         if state.error is not None:
             details = (state.error.detail, state.error.hint)
             parts += [Content.styled(visible_line(line), "$quiet")
@@ -210,7 +213,7 @@ in the background.
         self.post_message(FileChosen(self._recent[number]))
 
     def show_model(self, state: ModelState) -> None:
-        self.query_one(ModelLine).show(state)
+        self.query_one(ModelLine).show(state, state.better)
 
 
 def shown_path(path: Path) -> str:

@@ -13,6 +13,7 @@ from lmtui.config.settings_file import SettingsFile
 from lmtui.editing.text_file import load
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.errors import LmtuiError
+from lmtui.models import list_rows
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.tui.chat.screen import ChatScreen
@@ -58,6 +59,31 @@ async def test_start_screen_shows_the_progress_of_the_model_load() -> None:
         steps[1].set()
         await running.until(lambda: "ready · exact float32 · cpu" in running.seen)
         assert "context 1,234" in running.seen
+
+
+async def test_default_model_leads_to_the_best_that_fits() -> None:
+    assert not list_rows.better_than_default(0)
+    sentence = list_rows.better_than_default(12 << 30)
+    words = sentence.partition(" writes")[0]
+    assert words.startswith("135M, made to start at once. ")
+    async with program(better_than_default=sentence) as running:
+        await running.until(lambda: words in running.seen)
+        await running.press("c")
+        await running.on(ChatScreen)
+        assert words in running.seen
+
+    def open_model(name: str) -> Any:
+        return lambda report: FakeEngine(name="x")
+
+    other = program(
+        open_model=open_model, ref=ModelRef("x"), better_than_default=sentence
+    )
+    async with other as running:
+        await running.ready()
+        assert "135M" not in running.seen
+        await running.press("c")
+        await running.on(ChatScreen)
+        assert "135M" not in running.seen
 
 
 async def test_start_choices_are_taken_by_arrow_letter_and_mouse() -> None:

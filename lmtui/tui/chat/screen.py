@@ -44,6 +44,7 @@ from lmtui.tui.chat.version_view import VersionsView
 from lmtui.tui.chat.versions import VersionsController
 from lmtui.tui.chat.why import ChatWhyController
 from lmtui.tui.engine.client import MakeClient
+from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -301,6 +302,11 @@ class ChatScreen(SamplingScreen):
             event.stop()
             self.focus_text()
             self.prompt.post_message(Key(event.key, event.character))
+
+    def follow_model(self, state: ModelState) -> None:
+        super().follow_model(state)
+        better = state.better
+        self.transcript.show_hint(f"{TRY}\n{better}" if better else TRY)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "save_edit":

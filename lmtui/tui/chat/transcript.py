@@ -69,6 +69,12 @@ class Transcript(VerticalScroll, can_focus=False):
     def on_mount(self) -> None:
         self.anchor()
 
+    def show_hint(self, hint: str) -> None:
+        """Say `hint` where there are no messages."""
+        self._hint = hint
+        for empty in self.query(".empty").results(Static):
+            empty.update(Content(hint))
+
     def on_resize(self) -> None:
         self.call_after_refresh(self._load_more)
 
