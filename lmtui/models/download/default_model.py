@@ -35,7 +35,8 @@ _ASKED = "Starting new HTTP"
 _ANSWERED = re.compile(r'" [1-5]\d\d |Fetched page|Downloading |Saved ')
 _UNREACHED = re.compile(
     r"connection error|NewConnectionError|NameResolution|ConnectTimeout"
-    r"|Read ?timed? ?out|ReadTimeout|ProxyError|Max retries|Connection\w*Error",
+    r"|Read ?timed? ?out|ReadTimeout|ProxyError|Max retries|Connection\w*Error"
+    r"|didn't respond within",
     re.IGNORECASE,
 )
 
@@ -150,6 +151,7 @@ def _pip_process(requirement: str, folder: Path, patience: _Try) -> Iterator[_Ch
     command += ["--dest", str(folder / "out"), requirement]
     env = {k: v for k, v in os.environ.items() if k not in ("PIP_QUIET", "PIP_LOG")}
     env |= {"TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1", "LC_ALL": "C"}
+    env["PIP_RESUME_RETRIES"] = "0"  # what breaks off is tried once more as a whole
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

