@@ -38,16 +38,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose which examples the property tests try, and where they run."""
     settings.load_profile("full" if config.getoption("--full") else "quick")
-    _outlive_hangups()
+    _hear_signals()
     _keep_to_one_core()
     _compile_once(config)
 
 
-def _outlive_hangups() -> None:
-    """Catch SIGHUP where it is ignored, as under nohup: programs that a test starts
-    would ignore it, too, but have the default for a signal that is caught."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)
+def _hear_signals() -> None:
+    """Catch SIGHUP where it is ignored, as under nohup, and SIGINT, as where a script
+    runs the tests with `&`: programs that a test starts would ignore them, too, but
+    have the default for a signal that is caught."""
+    handlers = {
+        signal.SIGHUP: lambda *_: None,
+        signal.SIGINT: signal.default_int_handler,
+    }
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_unconfigure() -> None:
