@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.models.progress import OnProgress, Progress, ignore
+from lmtui.models.progress import OnProgress, counted, ignore
 
 _OF_MODELS = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors")
 _CHUNK = 1 << 22  # bytes
@@ -28,7 +28,7 @@ def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
         return digest
     try:
         total = path.stat().st_size
-        digest = _read(path, total, on_progress)
+        digest = _read(path, counted(f"reading {path.name}", total, on_progress))
     except OSError as error:
         raise LmtuiError(
             "this file can't be read",
@@ -39,10 +39,12 @@ def file_digest(path: Path, on_progress: OnProgress = ignore) -> str:
     return digest
 
 
-def require(file: Path, sha256: str, what: str) -> None:
+def require(
+    file: Path, sha256: str, what: str, on_progress: OnProgress = ignore
+) -> None:
     """Check that a downloaded file is `what` was asked for, by its SHA-256."""
-    with file.open("rb") as data:
-        digest = hashlib.file_digest(data, "sha256").hexdigest()
+    total = file.stat().st_size
+    digest = _read(file, counted(f"checking {what}", total, on_progress))
     if digest != sha256:
         raise LmtuiError(
             f"what was fetched is not {what}",
@@ -113,11 +115,11 @@ def _stamp(path: Path) -> list[int] | None:
     return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
 
-def _read(path: Path, total: int, on_progress: OnProgress) -> str:
+def _read(path: Path, report: Callable[[int], None]) -> str:
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             done += len(chunk)
-            on_progress(Progress(f"reading {path.name}", done, total))
+            report(done)
     return digest.hexdigest()

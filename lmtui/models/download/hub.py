@@ -298,7 +298,9 @@ def download(hub_id: str, on_progress: OnProgress = ignore, *, file: str = "") -
         if weights:
             _fetch_small(hub_id, target)
         for each, blob in zip(wanted, blobs, strict=True):
-            place = _fetch(hub_id, each, blob, lambda: tell(_bytes_of(*blobs)))
+            place = _fetch(
+                hub_id, each, blob, lambda: tell(_bytes_of(*blobs)), on_progress
+            )
         if paths.home():
             paths.make_all_private(target)
     if chosen:
@@ -308,7 +310,11 @@ def download(hub_id: str, on_progress: OnProgress = ignore, *, file: str = "") -
 
 
 def _fetch(
-    hub_id: str, file: RepoSibling, blob: Path, report: Callable[[], None]
+    hub_id: str,
+    file: RepoSibling,
+    blob: Path,
+    report: Callable[[], None],
+    on_progress: OnProgress,
 ) -> Path:
     """Download a file of a repository, after what an interrupted download has left, and
     check it; return its place in the snapshot.
@@ -332,7 +338,8 @@ def _fetch(
                 if _size(part) <= before:
                     break
             try:
-                digests.require(part, blob.name, f"the {file.rfilename} of the Hub")
+                what = f"the {file.rfilename} of the Hub"
+                digests.require(part, blob.name, what, on_progress)
             except LmtuiError:
                 part.unlink()
                 raise

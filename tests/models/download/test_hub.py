@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from lmtui.errors import LmtuiError
-from lmtui.models import describe, inventory, source
+from lmtui.models import describe, digests, inventory, source
 from lmtui.models.download.hub import (
     choose_file,
     download_folder,
@@ -23,6 +23,7 @@ from lmtui.models.download.hub import (
     remove_folder,
 )
 from lmtui.models.load import load
+from lmtui.models.progress import Progress
 from tests.models.download.fake_hub import files_of, locate, serving
 
 
@@ -330,3 +331,14 @@ def test_a_linked_cache_folder_is_removed_as_a_link(llama_folder, tmp_path):
     (item,) = inventory.items_of(source.resolve("a/b"))
     inventory.remove(item)
     assert real.exists() and not list((tmp_path / "shared").iterdir())
+
+
+def test_progress_of_a_check_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (file := tmp_path / "x.gguf").write_bytes(GGUF)
+    monkeypatch.setattr(digests, "_CHUNK", len(GGUF) // 3)
+    told: list[Progress] = []
+    digests.require(file, hashlib.sha256(GGUF).hexdigest(), "the model", told.append)
+    assert {each.what for each in told} == {"checking the model"}
+    done = [each.done for each in told if each.done is not None]
+    assert done == sorted(done)
+    assert len(told) > 2 and told[-1].done == told[-1].total == len(GGUF)
