@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from reference import write_reference
-from svg import require_fit_to_show, self_contained
+from svg import moving, require_fit_to_show, self_contained
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
@@ -82,6 +82,8 @@ class Drawing:
 
     def __init__(self, app: LmtuiApp, pilot: Pilot[Any]) -> None:
         self._app, self._pilot = app, pilot
+        self.frames: list[tuple[str, float]] = []
+        """Those of a moving picture, with the seconds that each is seen."""
 
     async def until(
         self, condition: Callable[[], object], patience: float = PATIENCE
@@ -137,7 +139,12 @@ class Drawing:
             assert isinstance(field, TextArea | Input)
             field.cursor_blink = False
         await self._pilot.pause(0.2)
-        return self._app.export_screenshot(title="lmtui", simplify=True)
+        svg = self._app.export_screenshot(title="lmtui", simplify=True)
+        return self_contained(svg)
+
+    async def frame(self, seconds: float) -> None:
+        """Add a frame to the moving picture."""
+        self.frames.append((await self.picture(), seconds))
 
 
 async def draft(drawing: Drawing) -> None:
@@ -147,11 +154,35 @@ async def draft(drawing: Drawing) -> None:
     await drawing.until(lambda: "mean –" not in drawing.seen)
 
 
-async def streaming(drawing: Drawing) -> None:
-    """An answer while it is written."""
+async def tour(drawing: Drawing) -> None:
+    """Words are typed, the bars follow; the slider moves; an answer; why a word."""
     await drawing.shows("kept ")
-    await drawing.ask(QUESTION)
-    await drawing.answer(110)
+    await drawing.frame(1.2)
+    for word in QUESTION.split(",")[0].split():
+        await drawing.press(*word)
+        await drawing.until(lambda: "mean –" not in drawing.seen)
+        await drawing.frame(0.35)
+        await drawing.press("space")
+    await drawing.press("backspace", "question_mark", "f4")
+    await drawing.frame(0.5)
+    for _ in range(5):
+        await drawing.press(*["left"] * 4)
+        await drawing.frame(0.3)
+    for _ in range(5):
+        await drawing.press(*["right"] * 4)
+    await drawing.press("escape", "enter")
+    for characters in (5, 15, 25):
+        await drawing.answer(characters)
+        await drawing.frame(0.4)
+    await drawing.until(lambda: " ready " in drawing.seen and "●" in drawing.seen)
+    await drawing.frame(0.8)
+    await drawing.press("f3", *["right"] * 5)
+    await drawing.frame(0.8)
+    await drawing.press("w")
+    await drawing.shows("Why “·Paris”")
+    await drawing.shows("Enter goes there")
+    await drawing.shows("as unsure as")
+    await drawing.frame(2.5)
 
 
 async def chain(drawing: Drawing) -> None:
@@ -265,7 +296,7 @@ async def from_scratch(drawing: Drawing) -> None:
 
 Show = Callable[[Drawing], Awaitable[None]]
 PICTURES: dict[str, Show] = {
-    "chat": streaming,
+    "tour": tour,
     "draft": draft,
     "chain": chain,
     "ban": ban,
@@ -429,9 +460,10 @@ async def pictured(app: LmtuiApp, show: Show) -> str:
     async with app.run_test(size=SIZE) as pilot:
         drawing = Drawing(app, pilot)
         await show(drawing)
-        picture = await drawing.picture()
+        frames = drawing.frames
+        picture = moving(frames) if frames else await drawing.picture()
         app.leave()
-    return self_contained(picture)
+    return picture
 
 
 def main() -> None:

@@ -54,5 +54,5 @@ def test_readme_settings_can_be_used(tmp_path: Path) -> None:
     assert user_keys(settings.keys).notices == ()
 
 
-def test_readme_has_at_most_250_lines() -> None:
-    assert len(README.read_text("utf-8").splitlines()) <= 250
+def test_readme_has_at_most_220_lines() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= 220
