@@ -40,6 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full" if config.getoption("--full") else "quick")
     _hear_signals()
     _keep_to_one_core()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        # What a test without a home of its own reads and leaves is not the user's.
+        os.environ["LMTUI_HOME"] = tempfile.mkdtemp(prefix="lmtui-tests-")
     _compile_once(config)
 
 
@@ -57,8 +60,11 @@ def _hear_signals() -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Remove the command that compiles once."""
-    if "PYTEST_XDIST_WORKER" not in os.environ and "COMPILED_ONCE" in os.environ:
+    """Remove the home of all tests, and the command that compiles once."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    shutil.rmtree(os.environ.pop("LMTUI_HOME"), ignore_errors=True)
+    if "COMPILED_ONCE" in os.environ:
         del os.environ["COMPILED_ONCE"]
         shutil.rmtree(Path(os.environ.pop("CXX")).parent, ignore_errors=True)
 
