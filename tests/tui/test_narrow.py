@@ -70,23 +70,27 @@ async def test_panel_follows_the_width_until_f2_chooses(
         screen = p.app.screen
         panel = screen.query_one(ProbabilityPanel)
 
-        async def at(width: int) -> bool:
+        async def at(width: int, *, shown: bool) -> None:
             await p.pilot.resize_terminal(width, 24)
-            await p.until(lambda: screen.size.width == width)
-            await p.pilot.pause()
+            await p.until(lambda: screen.has_class("-folded") == (width < 70))
+            await p.pilot.pause()  # the styles of this width, and their layout
+            await p.until(lambda: bool(panel.region) == shown)
             assert_laid_out(screen)
-            return bool(panel.region)
 
-        assert [await at(width) for width in (69, 70, 120, 50)] == [0, 1, 1, 0]
+        for width in (69, 70, 120, 50):
+            await at(width, shown=width >= 70)
         await p.press("f2")  # shown
-        assert [await at(width) for width in (50, 120, 69)] == [1, 1, 1]
+        for width in (50, 120, 69):
+            await at(width, shown=True)
         await p.press("f2")  # folded, as by itself
-        assert [await at(width) for width in (50, 120)] == [0, 1]
+        for width in (50, 120):
+            await at(width, shown=width >= 70)
         await p.press("f2")  # hidden
-        assert [await at(width) for width in (120, 50, 160)] == [0, 0, 0]
-        await at(50)
+        for width in (120, 50, 160, 50):
+            await at(width, shown=False)
         await p.press("f2")  # shown, and nowhere hidden any more
-        assert [await at(width) for width in (50, 120, 50)] == [1, 1, 1]
+        for width in (50, 120, 50):
+            await at(width, shown=True)
 
 
 @pytest.mark.parametrize("first", ["chat", "inspect"])
