@@ -16,7 +16,6 @@ from urllib.parse import quote
 from lmtui import paths
 from lmtui.chat import schema
 from lmtui.chat.cjk import spaced
-from lmtui.chat.schema import transaction
 from lmtui.errors import LmtuiError
 
 WAIT = 5.0
@@ -31,13 +30,16 @@ class Database:
     """A connection to the file; used by one thread at a time.
 
     Opening and using it raises `LmtuiError` where the file can't be used, and `Damaged`
-    where it is damaged.
+    where it is damaged. A file that can't be written to is opened for reading.
     """
 
-    def __init__(self, file: Path, *, readonly: bool = False) -> None:
+    def __init__(self, file: Path) -> None:
         """Open the file, which is created where there is none."""
         self.file = file
-        self._readonly = readonly
+        self._open()
+
+    def _open(self) -> None:
+        file = self.file
         if file.exists() and not file.is_file():
             # SQLite reports a folder as a disk error, and blocks on a pipe.
             raise LmtuiError(
@@ -46,7 +48,7 @@ class Database:
                 "Move it away, or set LMTUI_HOME to another folder.",
             )
         with _explained(file):
-            self._connection = _read_only(file) if readonly else _opened(file)
+            self._connection = _opened(file)
         self._inode = _inode(file)
 
     def close(self) -> None:
@@ -55,12 +57,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        if not self._readonly and _inode(self.file) != self._inode:
+        if _inode(self.file) != self._inode:
             # Another program has replaced a damaged file, or the user removed it.
             self.close()
-            with _explained(self.file):
-                self._connection = _opened(self.file)
-            self._inode = _inode(self.file)
+            self._open()
         with _explained(self.file):
             yield self._connection
 
@@ -68,7 +68,7 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection in a transaction: all of the block is written, or
         nothing."""
-        with self.reading() as connection, transaction(connection):
+        with self.reading() as connection, schema.transaction(connection):
             yield connection
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
@@ -79,6 +79,21 @@ class Database:
     def row(self, sql: str, *values: object) -> sqlite3.Row | None:
         """Return the first row that a statement reads; None without one."""
         return next(iter(self.rows(f"{sql} LIMIT 1", *values)), None)
+
+
+def connected(file: Path, how: str = "mode=rw") -> sqlite3.Connection:
+    """Connect to a file that is there, with SQLite's parameters of a URI."""
+    connection = sqlite3.connect(
+        f"file:{quote(str(file))}?{how}",
+        uri=True,
+        timeout=WAIT,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.row_factory = sqlite3.Row
+    # The SQL function that the triggers and the view use.
+    connection.create_function("spaced", 1, spaced, deterministic=True)
+    return connection
 
 
 def _opened(file: Path) -> sqlite3.Connection:
@@ -92,9 +107,9 @@ def _opened(file: Path) -> sqlite3.Connection:
             os.close(paths.open_private(file, os.O_RDWR | os.O_CREAT))
     except OSError as error:
         raise paths.unwritable(folder, error) from error
-    if not os.access(file, os.W_OK):
-        raise paths.unwritable(folder)
-    connection = _connected(str(file))
+    if not os.access(file, os.W_OK) or not os.access(folder, os.W_OK):
+        return _read_only(file)
+    connection = connected(file)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -107,33 +122,15 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 
 def _read_only(file: Path) -> sqlite3.Connection:
-    """Open the file for reading, also where its folder can't be written to.
-
-    A file of an older version is first brought up to date, if that is possible.
-    """
-    with suppress(LmtuiError, sqlite3.OperationalError):
-        _opened(file).close()
-    for how in ("mode=ro", "immutable=1"):
-        connection = _connected(f"file:{quote(str(file))}?{how}", uri=True)
+    for how in ("mode=ro", "immutable=1"):  # the second needs no files beside it
+        connection = connected(file, how)
         try:
-            schema.version(connection)
-            return connection
+            if schema.version(connection) == schema.VERSION:
+                return connection
         except sqlite3.OperationalError:
-            connection.close()
-        except BaseException:
-            connection.close()
-            raise
+            pass
+        connection.close()
     raise paths.unwritable(file.parent)
-
-
-def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        name, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=uri
-    )
-    connection.row_factory = sqlite3.Row
-    # The SQL function that the triggers and the view use.
-    connection.create_function("spaced", 1, spaced, deterministic=True)
-    return connection
 
 
 def _inode(file: Path) -> tuple[int, int] | None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from lmtui import html_page
 from lmtui.chat.conversation import Conversation
-from lmtui.chat.json_format import to_json
 from lmtui.chat.message import ChatMessage
+from lmtui.chat.records import to_json
 from lmtui.chat.summary import ConversationMeta
 from lmtui.chat.thinking import thought_of
 from lmtui.engine.text.thinking import thinking_in

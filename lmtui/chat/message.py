@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lmtui.chat.token_codec import EncodedTokens, unpack, unpack_prompt
 from lmtui.engine.text.thinking import MARKS, ReasoningSpan, opens, thinking_in
 from lmtui.engine.types import (
     Candidate,
@@ -30,6 +29,9 @@ MessageState = Literal["growing", "whole", "stopped", "failed"]
 
 Its text so far is kept in every case.
 """
+
+NO_VALUE = -1
+"""The handle of a distribution whose rows were not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class ChatMessage:
     room."""
     gone: bool = False
     """Whether the user deleted it; it can be restored."""
-    packed: EncodedTokens | None = None
+    packed: bytes | None = None
     """Its tokens and prompt as the store keeps them, until `opened`."""
 
     @property
@@ -138,16 +140,9 @@ class ChatMessage:
         damaged."""
         if self.packed is None:
             return self
-        packed, bare = self.packed, replace(self, packed=None)
-        try:
-            return replace(
-                bare,
-                steps=unpack(packed.steps).steps(self.content) if packed.steps else (),
-                scored=unpack(packed.scored).scored() if packed.scored else (),
-                prompt=unpack_prompt(packed.prompt) if packed.prompt else None,
-            )
-        except ValueError:
-            return replace(bare, scored_by=None, given=0)
+        from lmtui.chat.records import opened  # imported here: it loads pydantic
+
+        return opened(self)
 
     @property
     def reasoning(self) -> ReasoningSpan | None:

@@ -1,43 +1,40 @@
-"""Recovery of a damaged file of conversations: set it aside, salvage what is readable.
+"""Damage of the file of conversations: copies that help against it, and its repair.
 
-The damaged file is never changed or removed. Of two programs that find the damage, one
-repairs it and the other waits. Knows no screen.
+The file is copied once a day. A damaged one is never changed or removed: it is set
+aside, and a new one gets what can still be read, and the rest from the copies. Of two
+programs that find the damage, one repairs it and the other waits. Knows no screen.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lmtui import paths
-from lmtui.chat.database import Damaged
-from lmtui.chat.message_codec import node_of
-from lmtui.chat.sqlite_pages import SqliteValue, leaf_rows
-from lmtui.chat.store import Store, describe, is_sound
+from lmtui.chat.database import Damaged, connected
+from lmtui.chat.records import node_of
+from lmtui.chat.store import Store, describe, summary_of
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted
 
 _BESIDE = ("", "-wal", "-shm")
-_KEYS = {"conversations": "id", "messages": "key"}
-_ADDED = {"conversations": 1, "messages": 1}
-"""Number of columns that rows of older versions lack."""
+_KEYS = {"conversation": "id", "message": "key"}
+_DAY = 24 * 3600.0
+_MOST = 10_000_000  # rows that are looked for in a damaged file
 
 _UNREADABLE = (sqlite3.Error, OverflowError, UnicodeDecodeError, MemoryError)
-"""Exceptions that SQLite raises on damage.
-
-Examples are a row whose false length would need all memory, and a message that is not
-UTF-8.
-"""
+"""Exceptions that SQLite raises on damage; a row may claim a length that would need all
+memory."""
 
 T = TypeVar("T")
-Values = dict[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,85 +44,108 @@ class Salvaged:
     conversations: int
     messages: int
     """The numbers of conversations and messages in the new file."""
+    copied: int
+    """How many of the messages are those of a copy."""
 
     @property
     def words(self) -> str:
+        from_copy = f", {self.copied:,} of them from a copy" if self.copied else ""
         return (
             "The file of your conversations was damaged."
             f" {counted(self.messages, 'message')} in"
             f" {counted(self.conversations, 'conversation')} could be read and are"
-            f" kept; the damaged file is {self.damaged_copy}."
+            f" kept{from_copy}; the damaged file is {self.damaged_copy}."
         )
 
 
-def open_store(file: Path) -> tuple[Store, Salvaged | None]:
-    """Open the store of a file; a damaged one is replaced by what could be read of it.
+class RepairedStore:
+    """The store of a file, opened when it is first used, and replaced where it is
+    damaged, which is told to `tell`."""
 
-    Raises:
-        LmtuiError: the store can't be opened or replaced.
-    """
-    try:
-        return Store(file), None
-    except Damaged:
-        return replaced(file)
+    def __init__(self, file: Path, tell: Callable[[Salvaged], None]) -> None:
+        self._file, self._tell = file, tell
+        self._store: Store | None = None
 
+    def use(self, work: Callable[[Store], T]) -> T:
+        """Call `work` with the store and return its result; it is called again after a
+        repair.
 
-def with_repair(
-    file: Path,
-    work: Callable[[Store], T],
-    tell: Callable[[Salvaged], None],
-    *,
-    readonly: bool = False,
-) -> T:
-    """Call `work` with the store of a file and return its result.
-
-    A damaged store is replaced, which is reported to `tell`, and `work` is called
-    again.
-
-    Raises:
-        LmtuiError: the store can't be used, or is damaged and can't be replaced.
-    """
-    try:
-        with closing(Store(file, readonly=readonly)) as store:
-            return work(store)
-    except Damaged as error:
-        damaged = LmtuiError(
-            "the conversation file is damaged",
-            f"{file} ({error})",
-            "Make its folder writable: the file is then replaced, and what can be read"
-            " of it is saved.",
-        )
-    try:
-        store, salvaged = replaced(file)
-    except LmtuiError as error:
-        raise damaged from error
-    if salvaged is not None:
-        tell(salvaged)
-    with closing(store):
+        Raises:
+            LmtuiError: the store can't be used, or is damaged and can't be replaced.
+        """
         try:
-            return work(store)
+            return work(self._opened())
         except Damaged as error:
+            damaged = LmtuiError(
+                "the conversation file is damaged",
+                f"{self._file} ({error})",
+                "Make its folder writable: the file is then replaced, and what can be"
+                " read of it is saved.",
+            )
+        self.close()
+        try:
+            if (salvaged := replaced(self._file)) is not None:
+                self._tell(salvaged)
+            return work(self._opened())
+        except (LmtuiError, Damaged) as error:
             raise damaged from error
 
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = Store(self._file)
+        return self._store
 
-def replaced(file: Path) -> tuple[Store, Salvaged | None]:
-    """Replace a damaged store, unless another program has done that.
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+
+
+def copies(file: Path) -> tuple[Path, Path]:
+    """Return where the last copy of a file is, and the one before."""
+    last, before = (file.with_name(f"{file.name}.copy-{n}") for n in (1, 2))
+    return last, before
+
+
+def back_up(store: Store) -> None:
+    """Copy the file of a store, where the last copy is a day old; what fails costs
+    nothing but the copy. A file that is not whole becomes no copy."""
+    last, before = copies(store.file)
+    if last.exists() and abs(time.time() - last.stat().st_mtime) < _DAY:
+        return
+    new = store.file.with_name(f"{store.file.name}.copy-new")
+    try:
+        os.close(paths.open_private(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC))
+        with closing(sqlite3.connect(new)) as copy, store.reading() as connection:
+            connection.backup(copy)
+            (said,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+        if said == "ok":
+            with suppress(FileNotFoundError):
+                os.replace(last, before)
+            os.replace(new, last)
+    except (OSError, sqlite3.Error, LmtuiError, Damaged):
+        pass
+    finally:
+        _remove(new)
+
+
+def replaced(file: Path) -> Salvaged | None:
+    """Replace a damaged store; None where another program has done that.
 
     Raises:
         LmtuiError: the store can't be opened or replaced.
     """
     with _alone(file):
         if _is_whole(file):
-            return Store(file), None
+            return None
         # The new file is complete before the damaged one is moved, so that a killed
         # program leaves everything as it was.
         new = file.with_name(f"{file.name}.new")
         _remove(new)
         try:
             with closing(Store(new)) as store:
-                with _copied(file) as damaged:
-                    _copy(damaged, store, when=file.stat().st_mtime)
-                sql = "SELECT messages FROM conversations WHERE deleted = 0"
+                copied = _salvage(file, store)
+                sql = "SELECT messages FROM conversation WHERE deleted = 0"
                 lengths = [row["messages"] for row in store.rows(sql)]
             aside = _put_aside(file)
             os.replace(new, file)
@@ -133,7 +153,7 @@ def replaced(file: Path) -> tuple[Store, Salvaged | None]:
             raise paths.unwritable(file.parent, error) from error
         finally:
             _remove(new)
-        return Store(file), Salvaged(aside, len(lengths), sum(lengths))
+        return Salvaged(aside, len(lengths), sum(lengths), copied)
 
 
 def _remove(file: Path) -> None:
@@ -145,15 +165,14 @@ def _is_whole(file: Path) -> bool:
     """Return whether all of a file is readable and its indexes agree with its
     tables."""
     try:
-        with closing(Store(file)) as store:
-            with store.reading() as connection:
-                (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-                connection.execute(
-                    "INSERT INTO words (words, rank) VALUES ('integrity-check', 1)"
-                )
-                for table in _KEYS:  # raises where a text is not UTF-8
-                    for _ in connection.execute(f"SELECT * FROM {table}"):
-                        pass
+        with closing(Store(file)) as store, store.reading() as connection:
+            (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            connection.execute(
+                "INSERT INTO words (words, rank) VALUES ('integrity-check', 1)"
+            )
+            for table in _KEYS:  # raises where a text is not UTF-8
+                for _ in connection.execute(f"SELECT * FROM {table}"):
+                    pass
             store.listed()
             return bool(said == "ok")
     except Damaged:
@@ -190,100 +209,103 @@ def _put_aside(file: Path) -> Path:
     return aside
 
 
-@contextmanager
-def _copied(damaged: Path) -> Iterator[Path]:
-    """Yield a copy of a damaged file, with its write-ahead log applied."""
-    with paths.scratch_folder(damaged.parent) as scratch:
-        copy = scratch / damaged.name
-        for end in _BESIDE[:2]:
-            with suppress(FileNotFoundError):
-                shutil.copyfile(f"{damaged}{end}", f"{copy}{end}")
-        with suppress(*_UNREADABLE), closing(sqlite3.connect(copy)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        yield copy
-
-
-def _copy(damaged: Path, store: Store, *, when: float) -> None:
-    """Copy every readable row into a store.
-
-    `when` is the time for conversations that have lost their own.
-    """
-    with store.writing() as connection:
-        adopted = set[int]()
-        for row in _rows(damaged, connection, "conversations"):
-            if row.get("deleted") not in (0, 1):
-                row["deleted"] = 0
-            if is_sound({"model": None, **row}):
-                _put(connection, "conversations", row)
-        for row in _rows(damaged, connection, "messages"):
-            if not _is_message(row):
+def _salvage(damaged: Path, store: Store) -> int:
+    """Fill a new store with what can be read of a damaged file, row by row, and the
+    rest from its copies; return how many messages are from these."""
+    copied, adopted = 0, set[int]()
+    when = damaged.stat().st_mtime
+    with ExitStack() as stack, store.writing() as new:
+        files = [file for file in (damaged, *copies(damaged)) if file.exists()]
+        sources = [stack.enter_context(closing(_source(file))) for file in files]
+        for number in _numbers(sources, "conversation"):
+            # One that the damaged file does not have was removed.
+            if (row := _row(sources[0], "conversation", number)) is _LOST:
+                row = _first(sources[1:], "conversation", number)
+            _put(new, "conversation", row)
+        for number in _numbers(sources, "message"):
+            # Messages are removed with their conversation only.
+            own = row = _row(sources[0], "message", number)
+            if not own:
+                row = _first(sources[1:], "message", number)
+            if not row:
                 continue
-            del row["key"]  # a damaged tree may repeat a key; SQLite makes a new one
             id_ = row["conversation"]
-            about = {"id": id_, "uid": f"salvaged-{id_}", "touched": id_,
-                     "created": when, "updated": when}  # fmt: skip
-            if not _put(connection, "messages", row) and _put(
-                connection, "conversations", about
-            ):
-                adopted.add(id_)
-                _put(connection, "messages", row)
+            if not (is_put := _put(new, "message", row)) and own:
+                about = _first(sources[1:], "conversation", id_)
+                if not about:
+                    adopted.add(id_)
+                    about = {"id": id_, "uid": f"salvaged-{id_}", "touched": id_,
+                             "created": when, "updated": when}  # fmt: skip
+                is_put = _put(new, "conversation", about) and _put(new, "message", row)
+            copied += is_put and not own
         for id_ in adopted:
-            _describe(connection, id_, when)
-        connection.execute(
-            "UPDATE conversations SET messages = (SELECT COUNT(*) FROM messages"
-            " WHERE conversation = conversations.id AND id > 0 AND gone = 0)"
+            _describe(new, id_, when)
+        new.execute(
+            "UPDATE conversation SET messages = (SELECT COUNT(*) FROM message"
+            " WHERE conversation = conversation.id AND id > 0 AND gone = 0)"
         )
-        connection.execute(
-            "DELETE FROM conversations WHERE NOT EXISTS"
-            " (SELECT 1 FROM messages WHERE conversation = conversations.id"
-            " AND id > 0)"
+        new.execute(
+            "DELETE FROM conversation WHERE NOT EXISTS (SELECT 1 FROM message"
+            " WHERE conversation = conversation.id AND id > 0)"
         )
+    return copied
 
 
-def _rows(damaged: Path, new: sqlite3.Connection, table: str) -> Iterator[Values]:
-    """Yield the rows of a table that SQLite can read, then those of its pages.
-
-    Some rows may come twice. `new` has a table of the same columns.
-    """
-    key = _KEYS[table]
-    names = [row["name"] for row in new.execute(f"PRAGMA table_info({table})")]
-    least = len(names) - _ADDED[table]
-    with suppress(*_UNREADABLE), closing(_connected(damaged)) as connection:
-        cursor = connection.execute(f"SELECT * FROM {table} ORDER BY {key}")
-        shown = {column[0] for column in cursor.description}
-        if set(names[:least]) <= shown <= set(names):
-            yield from map(dict, cursor)
-            return
-    for id_, values in sorted(leaf_rows(damaged.read_bytes()), key=_by_key):
-        if least <= len(values) <= len(names):
-            yield dict(zip(names, values, strict=False)) | {key: id_}
+_LOST: Row = {}
+"""A row that can't be read."""
 
 
-def _by_key(row: tuple[int, list[SqliteValue]]) -> int:
-    return row[0]
-
-
-def _connected(file: Path) -> sqlite3.Connection:
+def _source(file: Path) -> sqlite3.Connection:
     """Open a file so that any bytes are accepted as text."""
-    connection = sqlite3.connect(file)
-    connection.row_factory = sqlite3.Row
+    connection = connected(file, "mode=ro")
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
     return connection
 
 
-def _is_message(row: Values) -> bool:
+def _numbers(sources: list[sqlite3.Connection], table: str) -> range:
+    """Return the range of a table's keys."""
+    last = 0
+    for source in sources:
+        for sql in (
+            f"SELECT MAX({_KEYS[table]}) FROM {table}",
+            f"SELECT seq FROM sqlite_sequence WHERE name = '{table}'",
+        ):
+            with suppress(*_UNREADABLE):
+                found = source.execute(f"SELECT CAST(({sql}) AS INTEGER)").fetchone()[0]
+                last = max(last, found or 0)
+    return range(1, min(last, _MOST) + 1)
+
+
+def _row(source: sqlite3.Connection, table: str, number: int) -> Row | None:
+    """Return the row with a key; None without one, `_LOST` where it can't be read."""
     try:
-        node_of(row)
-    except (ValueError, TypeError):
-        return False
-    first = row["id"] == 0 and row["role"] == "system"
-    follows = row["id"] > 0 and row["role"] != "system"
-    known = isinstance(row["conversation"], int) and row["conversation"] > 0
-    return known and (first or follows)
+        sql = f"SELECT * FROM {table} WHERE {_KEYS[table]} = ?"
+        found = source.execute(sql, (number,)).fetchone()
+        if found is None:
+            return None
+        row = dict(found)
+        if table == "conversation":
+            summary_of(row)
+            return row
+        # Generated columns can't be written.
+        role = row.pop("role")
+        del row["content"], row["indexed"]
+        is_root = row["id"] == 0
+        return row if node_of(row) and is_root == (role == "system") else _LOST
+    except (*_UNREADABLE, ValueError, Damaged):
+        return _LOST
 
 
-def _put(connection: sqlite3.Connection, table: str, row: Values) -> bool:
+def _first(sources: list[sqlite3.Connection], table: str, number: int) -> Row | None:
+    """Return the row with a key of the first source that has it."""
+    rows = (_row(source, table, number) for source in sources)
+    return next(filter(None, rows), None)
+
+
+def _put(connection: sqlite3.Connection, table: str, row: Row | None) -> bool:
     """Insert a row; return whether that is possible."""
+    if not row:
+        return False
     values = ", ".join(f":{name}" for name in row)
     try:
         connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})",
@@ -295,11 +317,11 @@ def _put(connection: sqlite3.Connection, table: str, row: Values) -> bool:
 
 def _describe(connection: sqlite3.Connection, id_: int, when: float) -> None:
     """Fill in what a list shows of a conversation that has lost its row."""
-    sql = "SELECT * FROM messages WHERE conversation = ? AND gone = 0 ORDER BY id"
-    messages = [node_of(dict(row)) for row in connection.execute(sql, (id_,))]
+    sql = "SELECT * FROM message WHERE conversation = ? AND gone = 0 ORDER BY id"
+    messages = [node_of(row) for row in connection.execute(sql, (id_,))]
     describe(connection, id_, messages)
     connection.execute(
-        "UPDATE conversations SET updated = ?, touched = id,"
+        "UPDATE conversation SET updated = ?, touched = id,"
         " title = IIF(title = '', 'Salvaged conversation ' || id, title) WHERE id = ?",
         (when, id_),
     )

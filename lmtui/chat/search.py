@@ -157,8 +157,8 @@ def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
     # CROSS JOIN keeps the index first: it is read backwards until LIMIT hits.
     rows = store.rows(
         "SELECT m.conversation, m.id, m.role, m.content, c.title"
-        " FROM words CROSS JOIN messages m ON m.key = words.rowid"
-        " CROSS JOIN conversations c ON c.id = m.conversation"
+        " FROM words CROSS JOIN message m ON m.key = words.rowid"
+        " CROSS JOIN conversation c ON c.id = m.conversation"
         " WHERE words MATCH ? AND m.gone = 0 AND c.deleted = 0"
         " ORDER BY words.rowid DESC LIMIT ?",
         asked,
@@ -175,7 +175,7 @@ def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
 def places(store: Store, text: str, *, conversation: int, message: int) -> Excerpt:
     """Return a whole message and the spans of the words in it."""
     row = store.row(
-        "SELECT m.content FROM words CROSS JOIN messages m ON m.key = words.rowid"
+        "SELECT m.content FROM words CROSS JOIN message m ON m.key = words.rowid"
         " WHERE words MATCH ? AND m.conversation = ? AND m.id = ?"
         " AND words.rowid = m.key",
         question(text) or '""',

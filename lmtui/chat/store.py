@@ -13,14 +13,15 @@ from dataclasses import fields, replace
 from itertools import groupby
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from lmtui.chat.conversation import Conversation, ConversationDelta
 from lmtui.chat.database import Damaged, Database
 from lmtui.chat.excerpts import preview_of, title_of
 from lmtui.chat.message import ChatMessage
-from lmtui.chat.message_codec import UPSERT, node_of, row_of, storable
+from lmtui.chat.records import node_of, row_of, storable
 from lmtui.chat.summary import ConversationMeta, ConversationSummary, StoredConversation
 from lmtui.chat.thinking import answer_of
-from lmtui.config.settings import THINKING
 from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
 
@@ -55,7 +56,7 @@ class Store(Database):
         with self.writing() as connection:
             for uid, change in changes.items():
                 row = connection.execute(
-                    "SELECT id, touched FROM conversations WHERE uid = ?", (uid,)
+                    "SELECT id, touched FROM conversation WHERE uid = ?", (uid,)
                 ).fetchone()
                 if row and row["touched"] != (known or {}).get(uid, row["touched"]):
                     refused.add(uid)
@@ -64,7 +65,7 @@ class Store(Database):
                 _write(connection, id_, change)
                 if change.nodes:
                     describe(connection, id_, change.nodes)
-                sql = "SELECT touched FROM conversations WHERE id = ?"
+                sql = "SELECT touched FROM conversation WHERE id = ?"
                 touched[uid] = connection.execute(sql, (id_,)).fetchone()["touched"]
         return touched, refused
 
@@ -78,7 +79,7 @@ class Store(Database):
             _write(connection, id_, whole)
             describe(connection, id_, conversation.path)
             connection.execute(
-                f"UPDATE conversations SET {', '.join(f'{n} = :{n}' for n in names)}"
+                f"UPDATE conversation SET {', '.join(f'{n} = :{n}' for n in names)}"
                 " WHERE id = :id",
                 {**values, "title": storable(meta.title), "id": id_},
             )
@@ -91,13 +92,13 @@ class Store(Database):
         with self.writing() as connection:
             _require(connection, id_)
             asked = connection.execute(
-                "SELECT content FROM messages WHERE conversation = ? AND role = 'user'"
+                "SELECT content FROM message WHERE conversation = ? AND role = 'user'"
                 " AND gone = 0 ORDER BY id LIMIT 1",
                 (id_,),
             ).fetchone()
             made = title_of(asked["content"]) if asked else ""
             connection.execute(
-                "UPDATE conversations SET title = ?, named = ? WHERE id = ?",
+                "UPDATE conversation SET title = ?, named = ? WHERE id = ?",
                 (name or made, bool(name), id_),
             )
 
@@ -107,7 +108,7 @@ class Store(Database):
         with self.writing() as connection:
             _require(connection, id_, deleted=True)
             connection.execute(
-                f"UPDATE conversations SET {mark} = :value{when} WHERE id = :id",
+                f"UPDATE conversation SET {mark} = :value{when} WHERE id = :id",
                 {"value": value, "now": time.time(), "id": id_},
             )
 
@@ -115,13 +116,13 @@ class Store(Database):
         """Remove a conversation permanently."""
         with self.writing() as connection:
             _require(connection, id_, deleted=True)
-            connection.execute("DELETE FROM conversations WHERE id = ?", (id_,))
+            connection.execute("DELETE FROM conversation WHERE id = ?", (id_,))
 
     def purge(self) -> None:
         """Remove conversations that were deleted more than a day ago."""
         with self.writing() as connection:
             connection.execute(
-                "DELETE FROM conversations WHERE deleted AND updated < ?",
+                "DELETE FROM conversation WHERE deleted AND updated < ?",
                 (time.time() - UNDO,),
             )
 
@@ -133,26 +134,26 @@ class Store(Database):
             where += " AND title LIKE ? ESCAPE '\\'"
             values.append(f"%{_literal(word)}%")
         rows = self.rows(
-            f"SELECT * FROM conversations WHERE {where}"
+            f"SELECT * FROM conversation WHERE {where}"
             " ORDER BY pinned DESC, touched DESC LIMIT ?",
             *values,
             limit,
         )
-        return [_summary(row) for row in rows]
+        return [summary_of(row) for row in rows]
 
     def count(self) -> int:
         """Return the number of conversations."""
-        return len(self.rows("SELECT id FROM conversations WHERE deleted = 0"))
+        return len(self.rows("SELECT id FROM conversation WHERE deleted = 0"))
 
     def last(self) -> int | None:
         """Return the id of the conversation that was used last."""
         row = self.row(
-            "SELECT id FROM conversations WHERE deleted = 0 ORDER BY touched DESC"
+            "SELECT id FROM conversation WHERE deleted = 0 ORDER BY touched DESC"
         )
         return int(row["id"]) if row else None
 
     def find(self, uid: str) -> int:
-        row = self.row("SELECT id FROM conversations WHERE uid = ?", uid)
+        row = self.row("SELECT id FROM conversation WHERE uid = ?", uid)
         if row is None:
             raise LmtuiError("this conversation is not saved yet", "", "Try it again.")
         return int(row["id"])
@@ -160,9 +161,9 @@ class Store(Database):
     def like(self, id_: int) -> int | None:
         """Return another conversation with the same title, length and preview."""
         row = self.row(
-            "SELECT id FROM conversations WHERE deleted = 0 AND id <> ?1"
+            "SELECT id FROM conversation WHERE deleted = 0 AND id <> ?1"
             " AND (title, messages, preview) = (SELECT title, messages, preview"
-            " FROM conversations WHERE id = ?1) ORDER BY id",
+            " FROM conversation WHERE id = ?1) ORDER BY id",
             id_,
         )
         return int(row["id"]) if row else None
@@ -170,7 +171,7 @@ class Store(Database):
     def ending(self, id_: int, limit: int = 8) -> list[tuple[Role, str]]:
         """Return the last messages of a conversation as role and text, in order."""
         rows = self.rows(
-            "SELECT role, SUBSTR(content, 1, ?) AS content FROM messages"
+            "SELECT role, SUBSTR(content, 1, ?) AS content FROM message"
             " WHERE conversation = ? AND id > 0 AND gone = 0 AND content <> ''"
             " ORDER BY id DESC LIMIT ?",
             _SHOWN,
@@ -183,7 +184,7 @@ class Store(Database):
         """Return the latest user messages of all conversations, in order; of equal ones
         in a row only one."""
         rows = self.rows(
-            "SELECT content FROM messages WHERE role = 'user' AND gone = 0"
+            "SELECT content FROM message WHERE role = 'user' AND gone = 0"
             " AND LENGTH(content) < ? ORDER BY key DESC LIMIT ?",
             _RECALLED,
             limit,
@@ -193,9 +194,9 @@ class Store(Database):
     def load(self, id_: int) -> StoredConversation:
         """Return a conversation with all its messages; their tokens stay packed."""
         with self.reading() as connection:
-            about = _summary(_require(connection, id_))
+            about = summary_of(_require(connection, id_))
         rows = self.rows(
-            "SELECT * FROM messages WHERE conversation = ? ORDER BY id", id_
+            "SELECT * FROM message WHERE conversation = ? ORDER BY id", id_
         )
         return StoredConversation(about, conversation_of(rows))
 
@@ -203,7 +204,7 @@ class Store(Database):
 def _make(connection: sqlite3.Connection, uid: str) -> int:
     now = time.time()
     made = connection.execute(
-        "INSERT INTO conversations (uid, touched, created, updated)"
+        "INSERT INTO conversation (uid, touched, created, updated)"
         f" VALUES (?, {_NEXT}, ?, ?)",
         (uid, now, now),
     )
@@ -211,19 +212,28 @@ def _make(connection: sqlite3.Connection, uid: str) -> int:
     return made.lastrowid
 
 
-_NEXT = "(SELECT IFNULL(MAX(touched), 0) + 1 FROM conversations)"
+_NEXT = "(SELECT IFNULL(MAX(touched), 0) + 1 FROM conversation)"
+
+
+_UPSERT = (
+    "INSERT INTO message (conversation, id, parent, gone, writer, json, tokens)"
+    " VALUES (:conversation, :id, :parent, :gone, :writer, :json, :tokens)"
+    " ON CONFLICT (conversation, id) DO UPDATE SET parent = excluded.parent,"
+    " gone = excluded.gone, writer = excluded.writer, json = excluded.json,"
+    " tokens = excluded.tokens"
+)
 
 
 def _write(connection: sqlite3.Connection, id_: int, change: ConversationDelta) -> None:
     rows = ({**row_of(node), "conversation": id_} for node in change.nodes)
-    connection.executemany(UPSERT, rows)
+    connection.executemany(_UPSERT, rows)
     connection.executemany(
-        "UPDATE messages SET chosen = ? WHERE conversation = ? AND id = ?",
+        "UPDATE message SET chosen = ? WHERE conversation = ? AND id = ?",
         ((child, id_, parent) for parent, child in change.chosen.items()),
     )
     if change.thinking is not None:
         connection.execute(
-            "UPDATE conversations SET thinking = ? WHERE id = ?",
+            "UPDATE conversation SET thinking = ? WHERE id = ?",
             (change.thinking, id_),
         )
 
@@ -237,9 +247,9 @@ def describe(
     models = [node.model for node in texts if node.model]
     asked = [node.content for node in texts if node.role == "user"]
     connection.execute(
-        f"UPDATE conversations SET touched = {_NEXT}, updated = ?,"
-        " messages = (SELECT COUNT(*) FROM messages"
-        "   WHERE conversation = conversations.id AND id > 0 AND gone = 0),"
+        f"UPDATE conversation SET touched = {_NEXT}, updated = ?,"
+        " messages = (SELECT COUNT(*) FROM message"
+        "   WHERE conversation = conversation.id AND id > 0 AND gone = 0),"
         " title = CASE title WHEN '' THEN ? ELSE title END,"
         " preview = IFNULL(?, preview), model = IFNULL(?, model) WHERE id = ?",
         (
@@ -256,7 +266,7 @@ def _require(
     connection: sqlite3.Connection, id_: int, *, deleted: bool = False
 ) -> sqlite3.Row:
     row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM conversations WHERE id = ? AND (deleted = 0 OR ?)",
+        "SELECT * FROM conversation WHERE id = ? AND (deleted = 0 OR ?)",
         (id_, deleted),
     ).fetchone()
     if row is None:
@@ -266,39 +276,21 @@ def _require(
     return row
 
 
-_KINDS: Mapping[Any, tuple[str, ...]] = {
-    int: ("id", "touched", "messages"),
-    str: ("uid", "title", "preview"),
-    float: ("created", "updated"),
-    str | None: ("model",),
-}
-_LARGEST = 2**53
-_YEARS = 253_402_300_800.0  # seconds until the year 10,000, which no date can show
+_SUMMARIES = TypeAdapter(ConversationSummary)
 
 
-def is_sound(row: Mapping[str, Any]) -> bool:
-    """Return whether a conversation's columns have valid types and ranges.
+def summary_of(row: sqlite3.Row | Mapping[str, Any]) -> ConversationSummary:
+    """Return a conversation's row as lists show it.
 
-    SQLite reads any bytes as some value.
+    Raises:
+        Damaged: a value has another type or is out of range; SQLite reads any bytes as
+            some value.
     """
-    return (
-        all(isinstance(row[n], kind) for kind, names in _KINDS.items() for n in names)
-        and all(0 <= row[name] < _LARGEST for name in _KINDS[int])
-        and all(abs(row[name]) < _YEARS for name in _KINDS[float])
-    )
-
-
-def _summary(row: sqlite3.Row) -> ConversationSummary:
-    values = dict(row)
-    if not is_sound(values):
-        raise Damaged(f"the row of conversation {values['id']}")
-    values |= {name: bool(row[name]) for name in ("named", "pinned")}
-    # A read-only file of an older version may lack it.
-    thinking = values.get("thinking")
-    values["thinking"] = thinking if thinking in THINKING else None
-    return ConversationSummary(
-        **{field.name: values[field.name] for field in fields(ConversationSummary)}
-    )
+    names = [field.name for field in fields(ConversationSummary)]
+    try:
+        return _SUMMARIES.validate_python({name: row[name] for name in names})
+    except ValidationError as error:
+        raise Damaged(f"the row of conversation {row['id']}") from error
 
 
 def _literal(word: str) -> str:
@@ -318,8 +310,8 @@ def conversation_of(rows: Sequence[sqlite3.Row]) -> Conversation:
     holes = {0}  # messages whose child on the branch is not known
     for row in rows:
         try:
-            node = node_of(dict(row))
-        except (ValueError, TypeError):
+            node = node_of(row)
+        except ValueError:
             continue
         if node.id == 0 and node.role == "system":
             nodes[0] = node

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge, Lt
 
 from lmtui.chat.conversation import Conversation
+
+Count = Annotated[int, Ge(0), Lt(2**53)]
+Time = Annotated[float, Ge(0), Lt(1e11)]
+"""Seconds since the epoch, of a year that a date can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,24 +25,24 @@ class ConversationMeta:
     pinned: bool = False
     thinking: str | None = None
     """The reasoning setting, a value of `chat.thinking`; None uses that setting."""
-    created: float = field(default_factory=time.time)
-    updated: float = field(default_factory=time.time)
-    """Seconds since the epoch, by the clock of that time."""
+    created: Time = field(default_factory=time.time)
+    updated: Time = field(default_factory=time.time)
+    """By the clock of that time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationSummary(ConversationMeta):
     """A conversation as a list shows it."""
 
-    id: int
+    id: Count
     uid: str
-    messages: int
+    messages: Count
     """Number of messages of all branches, without the system message."""
     preview: str
     """The beginning of the message that was saved last."""
     model: str | None
     """Label of the model that wrote the last reply."""
-    touched: int
+    touched: Count
     """A number that grows with every change of any conversation.
 
     It gives the order of use, and shows whether another program has changed this one.

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lmtui.chat.message import ChatMessage
-from lmtui.chat.token_codec import unpack
 from lmtui.engine.text.thinking import ReasoningSpan, ThinkingFinder, thinking_in
 from lmtui.engine.types import FinishReason, Step
 from lmtui.notation import counted, number
@@ -40,15 +39,10 @@ class ReasoningInfo:
 
 def thought_of(node: ChatMessage) -> ReasoningInfo | None:
     """Return the reasoning of a reply; None where there is none or it is not known."""
-    if node.role != "assistant":
-        return None
-    span = thinking_in(node.content)
-    if span is None and _was_broken_off(node):
-        node = node.opened()
-        span = thinking_in(node.content, opened=node.is_opened)
+    span = _span(node)
     if span is None:
         return None
-    pieces = _pieces(node)
+    pieces = [len(step.piece) for step in node.opened().steps]
     tokens = _count(pieces, len(node.content) - len(node.rest), span.end)
     grows = node.state == "growing" and not span.closing
     return ReasoningInfo(span, tokens, _seconds(node, tokens, len(pieces)), grows)
@@ -85,24 +79,23 @@ class ReasoningTracker:
 
 def answer_of(node: ChatMessage) -> str:
     """Return the text of a message without its reasoning."""
-    thought = thought_of(node)
-    return node.content[thought.span.end :] if thought else node.content
+    span = _span(node)
+    return node.content[span.end :] if span else node.content
+
+
+def _span(node: ChatMessage) -> ReasoningSpan | None:
+    if node.role != "assistant":
+        return None
+    span = thinking_in(node.content)
+    if span is None and _was_broken_off(node):
+        span = thinking_in(node.content, opened=node.opened().is_opened)
+    return span
 
 
 def _was_broken_off(node: ChatMessage) -> bool:
     """Return whether the reply may have ended before its reasoning's closing mark."""
     ended = node.finish is not None and node.finish.reason is FinishReason.STOP
     return not ended and (node.prompt is not None or node.packed is not None)
-
-
-def _pieces(node: ChatMessage) -> Sequence[int]:
-    """Return the code points that each generated token added to the text."""
-    if node.packed is None:
-        return [len(step.piece) for step in node.steps]
-    try:
-        return unpack(node.packed.steps).numbers["pieces"] if node.packed.steps else ()
-    except ValueError:  # the packed tokens are damaged
-        return ()
 
 
 def _count(pieces: Sequence[int], length: int, end: int) -> int:

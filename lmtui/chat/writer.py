@@ -16,10 +16,8 @@ from threading import Condition, Thread
 from typing import TypeVar
 
 from lmtui import log
-from lmtui.chat import repair
 from lmtui.chat.conversation import ConversationDelta
-from lmtui.chat.database import Damaged
-from lmtui.chat.repair import Salvaged
+from lmtui.chat.repair import RepairedStore, Salvaged, back_up
 from lmtui.chat.store import Store
 from lmtui.errors import LmtuiError, SystemLimitError
 
@@ -76,7 +74,7 @@ class ConversationWriter:
         tell: Callable[[WriterEvent], None],
         clock: Clock = time.monotonic,
     ) -> None:
-        self._file, self._tell, self._clock = file, tell, clock
+        self._tell, self._clock = tell, clock
         self._changed = Condition()
         self._work: deque[Done] = deque()
         self._unsaved: dict[str, ConversationDelta] = {}  # changes to save, by uid
@@ -85,8 +83,8 @@ class ConversationWriter:
         self._urgent = False  # unsaved changes include more than a growing reply
         self._due = 0.0
         self._failed = False
-        self._closing = False
-        self._store: Store | None = None
+        self._closing = self._backed_up = False
+        self._store = RepairedStore(file, lambda found: tell(FileReplaced(found)))
         self._thread: Thread | None = None
 
     def know(self, uid: str, touched: int) -> None:
@@ -131,7 +129,7 @@ class ConversationWriter:
 
         def do() -> None:
             try:
-                result = self._with_store(work)
+                result = self._store.use(work)
             except Exception as error:  # the caller gets every error
                 failed(_as_lmtui_error(error))
             else:
@@ -181,13 +179,16 @@ class ConversationWriter:
             self._write()
             while self._work:
                 self._guarded(self._work.popleft())
+            if not self._backed_up:
+                self._backed_up = True
+                self._guarded(lambda: self._store.use(back_up))
         self._write()
         # After `ChangedByOther` the caller may have saved it as another conversation.
         if self._unsaved and not self._failed:
             self._write()
         while self._work:
             self._guarded(self._work.popleft())
-        self._close_store()
+        self._store.close()
 
     def _wait(self) -> bool:
         """Wait for work; return False once the thread is to end."""
@@ -215,7 +216,7 @@ class ConversationWriter:
 
     def _save(self, changes: dict[str, ConversationDelta]) -> None:
         try:
-            touched, refused = self._with_store(
+            touched, refused = self._store.use(
                 lambda store: store.save(changes, self._known)
             )
         except Exception as error:
@@ -223,7 +224,7 @@ class ConversationWriter:
                 for uid, change in changes.items():
                     later = self._unsaved.get(uid, ConversationDelta())
                     self._unsaved[uid] = change.then(later)
-            self._close_store()  # an open read-only file stays so; reopening may help
+            self._store.close()  # an open read-only file stays so; reopening may help
             if not self._failed:
                 self._failed = True
                 self._tell(WriteFailed(_as_lmtui_error(error)))
@@ -236,29 +237,6 @@ class ConversationWriter:
         if self._failed:
             self._failed = False
             self._tell(WriteRecovered())
-
-    def _with_store(self, work: Callable[[Store], T]) -> T:
-        """Call `work` with the store, opening it if needed and replacing a damaged
-        one."""
-        try:
-            return work(self._store or self._open(repair.open_store))
-        except Damaged:
-            self._close_store()
-        try:
-            return work(self._open(repair.replaced))
-        except Damaged as error:
-            raise _as_lmtui_error(error) from error
-
-    def _open(self, opened: Callable[[Path], tuple[Store, Salvaged | None]]) -> Store:
-        self._store, salvaged = opened(self._file)
-        if salvaged is not None:
-            self._tell(FileReplaced(salvaged))
-        return self._store
-
-    def _close_store(self) -> None:
-        if self._store is not None:
-            self._store.close()
-        self._store = None
 
     def _guarded(self, work: Done) -> None:
         try:

@@ -84,7 +84,7 @@ def _conversations() -> Iterator[tuple[str, str]]:
 
     if not paths.chats_file().exists():
         return
-    with closing(Store(paths.chats_file(), readonly=True)) as store:
+    with closing(Store(paths.chats_file())) as store:
         summaries = store.listed(limit=_CONVERSATIONS)
     if summaries:
         yield "last", "the conversation used last"

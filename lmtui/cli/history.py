@@ -6,6 +6,7 @@ Formats the output; the work is done in `lmtui.chat`. Needs neither torch nor a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from shutil import get_terminal_size
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from lmtui import paths
-from lmtui.chat.conversation import new_uid
+from lmtui.chat.conversation import Conversation, new_uid
 from lmtui.chat.export import Format, format_of, write_new, written
 from lmtui.cli import completion, options
 from lmtui.cli.errors import note
@@ -23,10 +24,13 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 
 if TYPE_CHECKING:
-    from lmtui.chat.json_format import Imported
     from lmtui.chat.search import Hit
     from lmtui.chat.store import Store
-    from lmtui.chat.summary import ConversationSummary, StoredConversation
+    from lmtui.chat.summary import (
+        ConversationMeta,
+        ConversationSummary,
+        StoredConversation,
+    )
 
 T = TypeVar("T")
 
@@ -47,24 +51,23 @@ EMPTY = "no conversations yet; `lmtui chat` saves them here\n"
 
 
 def read(work: Callable[[Store], T]) -> T | None:
-    """Run `work` on the store, read-only; return None if no store exists yet."""
-    return use(work, readonly=True) if paths.chats_file().exists() else None
+    """Run `work` on the store; return None if no store exists yet."""
+    return use(work) if paths.chats_file().exists() else None
 
 
-def use(work: Callable[[Store], T], *, readonly: bool = False) -> T:
+def use(work: Callable[[Store], T]) -> T:
     """Run `work` on the store and return its result.
 
     A damaged store is replaced first, which is reported on stderr; `work` then runs
     again.
     """
-    from lmtui.chat.repair import with_repair
+    from lmtui.chat.repair import RepairedStore
 
-    return with_repair(
-        paths.chats_file(),
-        work,
-        lambda salvaged: note(f"note: {visible(salvaged.words)}\n"),
-        readonly=readonly,
+    store = RepairedStore(
+        paths.chats_file(), lambda found: note(f"note: {visible(found.words)}\n")
     )
+    with closing(store):
+        return store.use(work)
 
 
 def load(which: str) -> StoredConversation:
@@ -166,22 +169,26 @@ def import_files(
     output = Output()
     for name in files:
         imports = read_conversations(name)
-        for imported, (id_, same_as) in zip(imports, _added(imports), strict=True):
-            said = len(imported.conversation.nodes) - 1
+        for (conversation, meta), (id_, same_as) in zip(
+            imports, _added(imports), strict=True
+        ):
+            said = len(conversation.nodes) - 1
             if json:
-                event = {"event": "imported", "id": id_, "title": imported.meta.title,
+                event = {"event": "imported", "id": id_, "title": meta.title,
                          "messages": said, "same_as": same_as}  # fmt: skip
                 output.event(event)
                 continue
             words = f"{said:,} message{'' if said == 1 else 's'}"
-            output.text(f"{id_}  {visible_line(imported.meta.title)}  ({words})\n")
+            output.text(f"{id_}  {visible_line(meta.title)}  ({words})\n")
             if same_as is not None:
                 note(
                     f"note: {id_} looks the same as {same_as}, which is saved already\n"
                 )
 
 
-def _added(imports: list[Imported]) -> list[tuple[int, int | None]]:
+def _added(
+    imports: list[tuple[Conversation, ConversationMeta]],
+) -> list[tuple[int, int | None]]:
     """Add the conversations to the store.
 
     Returns the id of each, with the id of an older one that looks the same, if any.
@@ -190,18 +197,18 @@ def _added(imports: list[Imported]) -> list[tuple[int, int | None]]:
 
     def add(store: Store) -> list[tuple[int, int | None]]:
         # `use` runs this again after a repair; the first ones are in the store then.
-        for imported in imports[len(ids) :]:
-            ids.append(store.add(new_uid(), imported.conversation, imported.meta))
+        for conversation, meta in imports[len(ids) :]:
+            ids.append(store.add(new_uid(), conversation, meta))
         return [(id_, store.like(id_)) for id_ in ids]
 
     return use(add)
 
 
-def read_conversations(name: str) -> list[Imported]:
+def read_conversations(name: str) -> list[tuple[Conversation, ConversationMeta]]:
     """Read the conversations of a file, JSON or Markdown by its content."""
     from lmtui.chat.excerpts import title_of
     from lmtui.chat.export import from_markdown
-    from lmtui.chat.json_format import Imported, from_json
+    from lmtui.chat.records import from_json
     from lmtui.chat.summary import ConversationMeta
 
     # A message may contain a NUL: JSON escapes it, Markdown has the character itself.
@@ -213,7 +220,7 @@ def read_conversations(name: str) -> list[Imported]:
     asked = [node.content for node in conversation.nodes if node.role == "user"]
     made = title_of(asked[0]) if asked else "Imported"
     facts = ConversationMeta(title or made, named=bool(title))
-    return [Imported(conversation, facts)]
+    return [(conversation, facts)]
 
 
 def _all_lines() -> Iterator[str]:
@@ -224,7 +231,7 @@ def _all_lines() -> Iterator[str]:
 
 
 def _loaded(ids: list[int]) -> list[StoredConversation]:
-    return use(lambda store: [store.load(id_) for id_ in ids], readonly=True)
+    return use(lambda store: [store.load(id_) for id_ in ids])
 
 
 def _write(out: Path | None, parts: Iterator[str]) -> None:

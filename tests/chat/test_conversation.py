@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
-from lmtui.chat.message_codec import node_of, row_of
+from lmtui.chat.records import node_of, row_of
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.export import from_markdown, to_html, to_markdown
-from lmtui.chat.json_format import from_json, to_json
 from lmtui.chat.message import ChatMessage
+from lmtui.chat.records import from_json, to_json
 from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.config.settings import THINKING
@@ -52,11 +52,10 @@ def test_export_import_export_is_the_same_byte_for_byte(
     store = Store(tmp_path / "chats.db")
     first = store.load(store.add("a", full(), replace(FACTS, thinking=thinking)))
     before = to_json(first.conversation, first.about)
-    again = from_json(before)
-    second = store.load(store.add("b", again.conversation, again.meta))
+    second = store.load(store.add("b", *from_json(before)))
     assert to_json(second.conversation, second.about) == before
     assert before.isascii() is False and before.count("\n") == 1
-    assert ("thinking" in json.loads(before)) == (thinking is not None)
+    assert json.loads(before)["thinking"] == thinking
     store.close()
 
 
@@ -72,10 +71,10 @@ def test_json_keeps_bounds_of_a_server_and_tokens_that_a_grammar_forced() -> Non
     chat.grow(reply.id, [replace(step, forced=step.index == 0) for step in steps])
     chat.finish(reply.id, finish)
     before = to_json(chat, FACTS)
-    again = from_json(before)
-    assert again.conversation.node(asked.id).scored == (listed, beyond)
-    assert [s.forced for s in again.conversation.leaf.steps] == [True, False, False]
-    assert to_json(again.conversation, again.meta) == before
+    again, meta = from_json(before)
+    assert again.node(asked.id).scored == (listed, beyond)
+    assert [s.forced for s in again.leaf.steps] == [True, False, False]
+    assert to_json(again, meta) == before
     assert "ranks_above" not in line()
 
 
@@ -95,9 +94,9 @@ def test_json_holds_every_message_that_is_not_deleted() -> None:
 
 @given(st.lists(TEXTS, min_size=1, max_size=5))
 def test_json_round_trip_keeps_any_text(contents: list[str]) -> None:
-    again = from_json(to_json(chat_of(*contents), FACTS))
-    assert [node.content for node in again.conversation.nodes] == contents
-    assert again.meta == FACTS
+    again, meta = from_json(to_json(chat_of(*contents), FACTS))
+    assert [node.content for node in again.nodes] == contents
+    assert meta == FACTS
 
 
 @given(st.lists(TEXTS.filter(bool), min_size=2, max_size=5), TEXTS)
@@ -235,4 +234,4 @@ def test_html_export_escapes_hostile_text() -> None:
 def test_json_export_is_safe_on_a_terminal() -> None:
     text = to_json(chat_of(HOSTILE, HOSTILE), FACTS)
     assert not any(c in text for c in "\x1b\x07\u202e\x9b")
-    assert from_json(text).conversation.root.content == HOSTILE
+    assert from_json(text)[0].root.content == HOSTILE

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lmtui.chat import schema
 from lmtui.chat.cjk import closed, spaced
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.search import MOST, Hit, Marker, places, question, search
@@ -198,17 +197,6 @@ def test_search_index_agrees_with_the_messages(tmp_path: Path) -> None:
         connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
         connection.execute(check)
     assert found(store, "東") == [1]
-    store.close()
-
-
-def test_messages_from_an_older_schema_are_found(tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "STEPS", schema.STEPS[:2])
-        patch.setattr(schema, "VERSION", 2)
-        kept(tmp_path, "昨日、東京タワーへ", "a lighthouse").close()
-    store = Store(tmp_path / "chats.db")
-    assert found(store, "京タ") == [1]
-    assert found(store, "light") == [2]
     store.close()
 
 

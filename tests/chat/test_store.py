@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import gzip
+import json
 import os
 import sqlite3
 import stat
@@ -13,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.chat import schema
+from lmtui.chat import migration, schema
 from lmtui.chat.attachments import quoted
 from lmtui.chat.conversation import Conversation, ConversationDelta
 from lmtui.chat.database import Damaged
 from lmtui.chat.excerpts import preview_of, title_of
+from lmtui.chat.records import from_json, to_json
+from lmtui.chat.search import search
 from lmtui.chat.store import UNDO, Store
-from lmtui.engine.types import FinishReason, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.partial import RankAbove
 from tests.chat.making import PLAIN, exchange, full, same
 from tests.chat.test_message import answer
 
@@ -124,7 +125,7 @@ def test_purge_removes_deleted_conversations_after_the_undo_time(
     store.remove(2)
     assert store.count() == 0
     with store.reading() as connection:
-        (left,) = connection.execute("SELECT COUNT(*) FROM messages").fetchone()
+        (left,) = connection.execute("SELECT COUNT(*) FROM message").fetchone()
     assert left == 0
 
 
@@ -142,7 +143,7 @@ def test_reply_whose_writer_is_gone_loads_as_stopped(store: Store) -> None:
     assert onward is not None and onward == before
     with store.writing() as connection:
         parent = f"{os.getppid()}:"
-        connection.execute("UPDATE messages SET writer = ? || 0", (parent,))
+        connection.execute("UPDATE message SET writer = ? || 0", (parent,))
     assert store.load(1).conversation.leaf.state == "stopped"
 
 
@@ -176,92 +177,49 @@ def test_store_files_are_private_to_the_user(store: Store) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("readonly", [False, True])
-def test_file_of_an_older_schema_is_migrated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readonly: bool
+OLD = Path(__file__).parent / "version_0_1_0"
+
+
+def test_file_of_version_0_1_0_is_converted_without_a_loss(tmp_path: Path) -> None:
+    file = tmp_path / "chats.db"
+    file.write_bytes(gzip.decompress((OLD / "chats.db.gz").read_bytes()))
+    store = Store(file)
+    before = (OLD / "export.jsonl").read_text().splitlines()
+    for id_, line in zip((1, 2, 4), before, strict=True):
+        loaded = store.load(id_)
+        found = json.loads(to_json(loaded.conversation, loaded.about))
+        assert found == json.loads(to_json(*from_json(line)))
+        for old, new in zip(
+            json.loads(line)["messages"], found["messages"], strict=True
+        ):
+            assert new == new | {**old, "finish": new["finish"]}
+            if old["finish"]:
+                assert new["finish"] == old["finish"] | {"notice": ""}
+    assert [about.id for about in store.listed()] == [1, 4, 2]
+    assert store.load(2).about.thinking == "off"
+    assert [hit.conversation for hit in search(store, "paris")] == [1]
+    store.mark(3, "deleted", False)
+    assert search(store, "東京")[0].conversation == 3
+    assert keep(store, "new") == 5
+    with store.reading() as connection:
+        (whole,) = connection.execute("PRAGMA integrity_check").fetchone()
+        connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+    assert whole == "ok"
+    store.close()
+
+
+def test_conversion_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "chats.db"
+    file.write_bytes(gzip.decompress((OLD / "chats.db.gz").read_bytes()))
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "STEPS", schema.STEPS[:1])
-        patch.setattr(schema, "VERSION", 1)
-        Store(file).close()
-    with sqlite3.connect(file) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-        connection.execute(
-            "INSERT INTO conversations (uid, title, touched, created, updated)"
-            " VALUES ('old', 'Old', 1, 0, 0)"
-        )
-        connection.execute(
-            "INSERT INTO messages (conversation, id, parent, role, content, state,"
-            " gone, given, rest, steps, scored, prompt)"
-            " VALUES (1, 1, 0, 'user', 'from before', 'whole', 0, 0, '', x'', x'', x'')"
-        )
-    connection.close()
-    store = Store(file, readonly=readonly)
-    node = store.load(1).conversation.node(1)
-    assert (node.content, node.left_out) == ("from before", 0)
-    assert store.load(1).about.thinking is None
-    store.close()
+        patch.setattr(migration, "_RECORD", ("no such column",))
+        with pytest.raises(IndexError):
+            Store(file)
     store = Store(file)
-    keep(store, "new")
-    assert titles(store) == ["new", "Old"]
+    assert len(store.listed()) == 3
     store.close()
-
-
-SETTINGS = '{"temperature": 0.5, "top_k": 40, "dry_breakers": [":"], "seed": 7}'
-FINISH = (
-    '{"reason": "length", "tokens": 3, "logprob": NaN, "prompt_tokens": 2, '
-    '"reused_tokens": 1, "prompt_seconds": NaN, "seconds": 1.5, "seed": 9, '
-    '"piece": "", "first_token_seconds": null, "guessed_tokens": null}'
-)
-SCORED = (
-    "78016362606060066256206607621860043298601c307da09e8161c17e0606108dc01e8757826421"
-    "5a41c20cf610e9867a0074c10d26"
-)
-STEPS = (
-    "780163666060e000e2442066620412400ca5e0341350981522c500628340c551a6fd30bce68b9c83"
-    "aab4a2c38c4639070686067b184e5448b249cd4bb103a98799090064b90f62"
-)
-PROMPT = "780163626060600262662066846210dfe3f0ca0a00061f0238"
-
-
-def test_stored_rows_are_read_as_they_always_were(store: Store) -> None:
-    rows = (
-        (0, None, 1, "system", "brief", "whole", None, None, None, "", "", ""),
-        (1, 0, 2, "user", "Hé", "whole", "o", None, None, "", SCORED, ""),
-        (2, 1, None, "assistant", "a b", "stopped", None, SETTINGS, FINISH, STEPS, "",
-         PROMPT),
-    )  # fmt: skip
-    with store.writing() as connection:
-        connection.execute(
-            "INSERT INTO conversations (id, uid, touched, created, updated)"
-            " VALUES (1, 'u', 1, 0, 0)"
-        )
-        for *texts, steps, scored, prompt in rows:
-            blobs = map(bytes.fromhex, (steps, scored, prompt))
-            connection.execute(
-                "INSERT INTO messages (conversation, gone, given, rest, id, parent,"
-                " chosen, role, content, state, scored_by, settings, finish, steps,"
-                " scored, prompt) VALUES (1, 0, 0, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-                " ?)",
-                (*texts, *blobs),
-            )
-    chat = store.load(1).conversation
-    assert [node.content for node in chat.path] == ["brief", "Hé", "a b"]
-    unknown, known = chat.node(1).scored
-    assert (unknown.id, unknown.bytes, unknown.logprob) == (5, b"H", None)
-    assert (known.logprob, known.rank) == (-1.25, RankAbove(7))
-    assert known.entropy == (0.5, math.inf)
-    leaf = chat.leaf
-    assert leaf.prompt == Prompt((1, 2), "Hé", ("x",))
-    assert [step.piece for step in leaf.steps] == ["a", " b", ""]
-    assert [step.forced for step in leaf.steps] == [False, True, True]
-    assert leaf.settings == SamplingSettings(
-        temperature=0.5, dry_breakers=(":",), seed=7
-    )
-    assert leaf.finish is not None and leaf.finish.reason is FinishReason.LENGTH
-    assert math.isnan(leaf.finish.prompt_seconds) and leaf.finish.notice == ""
-    assert leaf.finish.logprob is not None and math.isnan(leaf.finish.logprob)
 
 
 def test_a_newer_file_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
@@ -272,10 +230,9 @@ def test_a_newer_file_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     store.close()
     before = file.read_bytes()
-    for readonly in (False, True):
-        with pytest.raises(LmtuiError, match="newer") as raised:
-            Store(file, readonly=readonly)
-        assert "Update lmtui" in raised.value.hint
+    with pytest.raises(LmtuiError, match="newer") as raised:
+        Store(file)
+    assert "Update lmtui" in raised.value.hint
     assert file.read_bytes() == before
 
 
@@ -292,9 +249,9 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
 def test_failed_schema_creation_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = schema.STEPS[0] + "CREATE TABLE conversations (twice);"
+    broken = schema._TABLES + "CREATE TABLE conversation (twice);"
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "STEPS", (broken,))
+        patch.setattr(schema, "_TABLES", broken)
         with pytest.raises(Damaged):
             Store(tmp_path / "chats.db")
     store = Store(tmp_path / "chats.db")
@@ -326,7 +283,7 @@ def test_store_in_a_read_only_folder_can_be_read(tmp_path: Path) -> None:
     store.close()
     folder.chmod(0o500)
     try:
-        found = Store(folder / "chats.db", readonly=True)
+        found = Store(folder / "chats.db")
         assert titles(found) == ["one"]
         found.close()
         if os.geteuid():
@@ -346,9 +303,6 @@ def test_thinking_setting_is_kept_until_it_changes(
         store.save({"a": ConversationDelta(thinking=told)})
         store.save({"a": ConversationDelta()})
         assert store.load(id_).about == replace(before, thinking=told)
-    with store.writing() as connection:
-        connection.execute("UPDATE conversations SET thinking = 'odd'")
-    assert store.load(id_).about.thinking is None
 
 
 def test_hostile_text_is_kept(store: Store) -> None:
@@ -363,8 +317,10 @@ def test_load_bridges_missing_messages_of_a_tree(store: Store) -> None:
     exchange(chat, "two")
     store.save({"a": chat.take_changes()})
     with store.writing() as connection:
-        connection.execute("DELETE FROM messages WHERE id IN (0, 2)")
-        connection.execute("UPDATE messages SET role = 'alien' WHERE id = 4")
+        connection.execute("DELETE FROM message WHERE id IN (0, 2)")
+        connection.execute(
+            "UPDATE message SET json = json_set(json, '$.role', 'alien') WHERE id = 4"
+        )
     nodes = store.load(1).conversation.nodes
     assert [(n.id, n.parent, n.content) for n in nodes] == [
         (0, None, ""), (1, 0, "one"), (3, 1, "two"),

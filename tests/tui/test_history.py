@@ -14,7 +14,7 @@ from textual.events import Key
 from textual.widgets import OptionList, Static
 
 from lmtui import processes
-from lmtui.chat import message_codec as rows
+from lmtui.chat import records as rows
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.search import Excerpt, Hit
@@ -356,7 +356,7 @@ async def test_copy_stops_an_answer_that_another_program_is_writing(
     reply = elsewhere.reply(asked.id, model="fake", settings=SamplingSettings())
     store = Store(file)
     with monkeypatch.context() as patched:
-        patched.setattr(rows, "writer", lambda: other)
+        patched.setattr(rows, "_writer", lambda: other)
         if half:
             elsewhere.grow(reply.id, answer(half)[1])
         store.save({"apples": elsewhere.take_changes()})

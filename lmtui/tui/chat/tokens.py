@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from lmtui.chat.message import ChatMessage
-from lmtui.chat.token_codec import NO_VALUE
+from lmtui.chat.message import NO_VALUE, ChatMessage
 from lmtui.engine.scoring.passages import Passage, TextInContext, TokensInContext
 from lmtui.engine.types import (
     Distribution,

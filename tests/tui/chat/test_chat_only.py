@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lmtui.chat.conversation import Conversation
-from lmtui.chat.json_format import from_json, to_json
+from lmtui.chat.records import from_json, to_json
 from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
 from lmtui.engine.types import Capabilities, ChatTurn, Prompt, SamplingSettings, Step
@@ -65,9 +65,9 @@ def test_json_and_export_have_no_ids(
     talked.grow(reply.id, steps)
     line = to_json(talked, ConversationMeta("Title"))
     assert json.loads(line)["messages"][-1]["steps"]["ids"] is None
-    found = from_json(line)
-    assert to_json(found.conversation, found.meta) == line
-    tokens = found.conversation.node(reply.id).steps
+    found, meta = from_json(line)
+    assert to_json(found, meta) == line
+    tokens = found.node(reply.id).steps
     assert [step.bytes for step in tokens] == [step.bytes for step in steps]
 
 
