@@ -25,16 +25,14 @@ class TextSource:
     text: str
 
 
-def read_file(name: str, *, nul: bool = False) -> TextSource:
+def read_file(name: str) -> TextSource:
     """Return the text of a file; see `read_bytes`."""
-    return TextSource(name, read_text(name, lambda: Path(name).open("rb"), nul=nul))
+    return TextSource(name, read_text(name, lambda: Path(name).open("rb")))
 
 
-def read_text(
-    name: str, open_file: Callable[[], BinaryIO], *, nul: bool = False
-) -> str:
+def read_text(name: str, open_file: Callable[[], BinaryIO]) -> str:
     """Return the text that `open_file` opens; see `read_bytes`."""
-    return decode(name, read_bytes(name, open_file, nul=nul))
+    return decode(name, read_bytes(name, open_file))
 
 
 def read_bytes(

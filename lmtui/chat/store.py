@@ -158,16 +158,6 @@ class Store(Database):
             raise LmtuiError("this conversation is not saved yet", "", "Try it again.")
         return int(row["id"])
 
-    def like(self, id_: int) -> int | None:
-        """Return another conversation with the same title, length and preview."""
-        row = self.row(
-            "SELECT id FROM conversation WHERE deleted = 0 AND id <> ?1"
-            " AND (title, messages, preview) = (SELECT title, messages, preview"
-            " FROM conversation WHERE id = ?1) ORDER BY id",
-            id_,
-        )
-        return int(row["id"]) if row else None
-
     def ending(self, id_: int, limit: int = 8) -> list[tuple[Role, str]]:
         """Return the last messages of a conversation as role and text, in order."""
         rows = self.rows(

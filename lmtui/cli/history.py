@@ -21,6 +21,7 @@ from lmtui.cli import completion, options
 from lmtui.cli.errors import note
 from lmtui.cli.output import Output, confirm_removal, read_document, table
 from lmtui.errors import LmtuiError
+from lmtui.notation import counted
 from lmtui.text import visible, visible_line
 
 if TYPE_CHECKING:
@@ -156,71 +157,38 @@ def import_files(
     *,
     json: options.Json = False,
 ) -> None:
-    """Import conversations: JSON that lmtui exported, or Markdown.
+    """Import conversations that `lmtui history export` wrote as JSON.
 
-    Markdown needs a line “## You”, “## Assistant” or “## System” before each message.
     A file is imported as a whole or not at all.
 
     \b
     Examples:
       lmtui history import everything.jsonl
-      lmtui history import talk.md notes.md
     """
     output = Output()
     for name in files:
         imports = read_conversations(name)
-        for (conversation, meta), (id_, same_as) in zip(
-            imports, _added(imports), strict=True
-        ):
+        for id_, (conversation, meta) in zip(_added(imports), imports, strict=True):
             said = len(conversation.nodes) - 1
             if json:
                 event = {"event": "imported", "id": id_, "title": meta.title,
-                         "messages": said, "same_as": same_as}  # fmt: skip
+                         "messages": said}  # fmt: skip
                 output.event(event)
                 continue
-            words = f"{said:,} message{'' if said == 1 else 's'}"
-            output.text(f"{id_}  {visible_line(meta.title)}  ({words})\n")
-            if same_as is not None:
-                note(
-                    f"note: {id_} looks the same as {same_as}, which is saved already\n"
-                )
+            title = visible_line(meta.title)
+            output.text(f"{id_}  {title}  ({counted(said, 'message')})\n")
 
 
-def _added(
-    imports: list[tuple[Conversation, ConversationMeta]],
-) -> list[tuple[int, int | None]]:
-    """Add the conversations to the store.
-
-    Returns the id of each, with the id of an older one that looks the same, if any.
-    """
-    ids = list[int]()
-
-    def add(store: Store) -> list[tuple[int, int | None]]:
-        # `use` runs this again after a repair; the first ones are in the store then.
-        for conversation, meta in imports[len(ids) :]:
-            ids.append(store.add(new_uid(), conversation, meta))
-        return [(id_, store.like(id_)) for id_ in ids]
-
-    return use(add)
+def _added(imports: list[tuple[Conversation, ConversationMeta]]) -> list[int]:
+    return use(lambda store: [store.add(new_uid(), *each) for each in imports])
 
 
 def read_conversations(name: str) -> list[tuple[Conversation, ConversationMeta]]:
-    """Read the conversations of a file, JSON or Markdown by its content."""
-    from lmtui.chat.excerpts import title_of
-    from lmtui.chat.export import from_markdown
     from lmtui.chat.records import from_json
-    from lmtui.chat.summary import ConversationMeta
 
-    # A message may contain a NUL: JSON escapes it, Markdown has the character itself.
-    text = read_document(name, nul=True).text
-    if text.lstrip("\ufeff \n").startswith("{"):
-        lines = [line for line in text.removeprefix("\ufeff").split("\n") if line]
-        return [from_json(line) for line in lines]
-    title, conversation = from_markdown(text)
-    asked = [node.content for node in conversation.nodes if node.role == "user"]
-    made = title_of(asked[0]) if asked else "Imported"
-    facts = ConversationMeta(title or made, named=bool(title))
-    return [(conversation, facts)]
+    # A message may contain a NUL, which JSON escapes.
+    text = read_document(name).text.removeprefix("\ufeff")
+    return [from_json(line) for line in text.split("\n") if line]
 
 
 def _all_lines() -> Iterator[str]:

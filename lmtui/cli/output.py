@@ -38,11 +38,9 @@ STDIN = "-"
 _UNLIMITED = 1000  # cells: the width of a table that is not for a terminal
 
 
-def read_document(name: str, *, nul: bool = False) -> TextSource:
-    """Read the text of a file, or stdin for `-`; `nul` allows NUL characters."""
-    if name == STDIN:
-        return TextSource(name, read_stdin(nul=nul))
-    return read_file(name, nul=nul)
+def read_document(name: str) -> TextSource:
+    """Read the text of a file, or stdin for `-`."""
+    return TextSource(name, read_stdin()) if name == STDIN else read_file(name)
 
 
 def read_system(system: str) -> str:
@@ -52,14 +50,14 @@ def read_system(system: str) -> str:
     return require_text(system, "--system")
 
 
-def read_stdin(*, nul: bool = False) -> str:
-    """Read all of stdin; `nul` allows NUL characters."""
+def read_stdin() -> str:
+    """Read all of stdin."""
     if sys.stdin is not None and sys.stdin.buffer.closed:
         hint = "Name it once, or save the text in a file."
         raise LmtuiError("stdin can be read only once", "", hint)
     if sys.stdin is None:
         raise LmtuiError("stdin is closed", "", "Give a file, or pipe a text.")
-    return read_text("stdin", lambda: sys.stdin.buffer, nul=nul)
+    return read_text("stdin", lambda: sys.stdin.buffer)
 
 
 def require_text(text: str, what: str) -> str:

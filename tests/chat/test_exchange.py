@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.chat.conversation import Conversation
-from lmtui.chat.export import from_markdown, to_html, to_markdown
+from lmtui.chat.export import to_html, to_markdown
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.records import from_json, to_json
 from lmtui.chat.store import Store
@@ -22,7 +22,7 @@ from lmtui.config.settings import THINKING
 from lmtui.engine.types import SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.partial import EntropyRange, RankAbove
-from lmtui.text import visible
+from lmtui.text import visible_flow
 from tests.chat.making import exchange, full
 from tests.chat.test_message import answer
 
@@ -99,45 +99,6 @@ def test_json_round_trip_keeps_any_text(contents: list[str]) -> None:
     assert meta == FACTS
 
 
-@given(st.lists(TEXTS.filter(bool), min_size=2, max_size=5), TEXTS)
-def test_markdown_round_trip_keeps_any_text(contents: list[str], title: str) -> None:
-    text = to_markdown(chat_of(*contents), title)
-    found, again = from_markdown(text)
-    assert [node.content for node in again.nodes] == contents
-    assert found == " ".join(title.split()).strip()
-
-
-MARKS = ["\x1b", "\0", "\r", "\x9b", "\u202e", "⟨U+001B⟩", "⟨U+0041⟩", "\\", "\n",
-         "[31m", "## You", "東"]  # fmt: skip
-
-
-@given(st.lists(st.sampled_from(MARKS), min_size=1, max_size=8).map("".join))
-def test_markdown_escapes_control_characters_reversibly(words: str) -> None:
-    chat = chat_of("", "x", words)
-    named = [replace(node, model=words) for node in chat.nodes[1:]]
-    chat = Conversation.restored([chat.nodes[0], *named], {0: 1, 1: 2})
-    text = to_markdown(chat, words)
-    assert visible(text) == text
-    title, again = from_markdown(text)
-    assert again.path[-1].content == words
-    assert title == " ".join(words.split())
-    assert (again.path[-1].model or "") == title
-
-
-FOLDS = st.sampled_from(
-    ["<think>", "</think>", "[/THINK]", "\n", "\n\n", "a", "## You", "## system b",
-     "\\", "</details>", "<details><summary>Thinking</summary>",
-     "\n\n</details>\n\n"]
-)  # fmt: skip
-
-
-@given(st.lists(FOLDS, min_size=1, max_size=9).map("".join) | TEXTS.filter(bool))
-def test_markdown_round_trip_keeps_text_like_its_own_marks(content: str) -> None:
-    for text in (content, f"<think>{content}</think>{content}"):
-        _, again = from_markdown(to_markdown(chat_of("", text, text), "t"))
-        assert [node.content for node in again.path[1:]] == [text, text]
-
-
 def test_markdown_and_html_exports_fold_the_thinking() -> None:
     text = "<think>\nso <b>\n</think>\n\nIt is."
     chat = chat_of("", text, text)
@@ -161,17 +122,11 @@ def test_markdown_holds_only_the_shown_branch() -> None:
     )
 
 
-def test_from_markdown_reads_text_written_by_hand() -> None:
-    title, chat = from_markdown("\ufeff## user\r\n\r\nHi\r\n\r\n## Model\r\nHello\r\n")
-    assert title == ""
-    assert [(n.role, n.content) for n in chat.path[1:]] == [
-        ("user", "Hi"), ("assistant", "Hello"),
-    ]  # fmt: skip
-    with pytest.raises(LmtuiError, match="no conversation") as raised:
-        from_markdown("# A recipe\n\nFlour.")
-    assert "## You" in raised.value.hint
-    with pytest.raises(LmtuiError, match="system"):
-        from_markdown("## You\n\na\n\n## System\n\nb\n")
+@given(st.lists(TEXTS.filter(bool), min_size=2, max_size=5), TEXTS)
+def test_markdown_shows_control_characters(contents: list[str], title: str) -> None:
+    text = to_markdown(chat_of(*contents), title)
+    assert visible_flow(text) == text
+    assert all(visible_flow(content) in text for content in contents)
 
 
 def edited(**changes: Any) -> str:

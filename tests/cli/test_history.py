@@ -150,13 +150,12 @@ def test_export_format_follows_the_file_ending(
     assert "named" in refused(capsys, "export")
 
 
-def test_markdown_is_imported(
+def test_import_refuses_what_is_not_an_export(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "talk.md"
-    file.write_text("# Rivers\n\n## You\n\nName one.\n\n## Assistant\n\nThe Rhine.\n")
-    assert said(capsys, "import", str(file)) == "1  Rivers  (2 messages)\n"
-    assert said(capsys, "show", "1") == file.read_text()
+    file.write_text("# Rivers\n\n## You\n\nName one.\n")
+    assert "lmtui history export" in refused(capsys, "import", str(file))
 
 
 @pytest.mark.parametrize("data", [b"\0\1\2" * 9, "ä".encode("utf-16")])
