@@ -52,8 +52,8 @@ struct FewTokens {
 
     // A split of one key head's keys and values.
     struct KVBlock {
-        const fp16 *keys, *values;  // [count, HEAD]
-        long count;
+        const fp16 *keys, *values;  // [count, HEAD], of [count, room]
+        long count, room;
         long first_new;  // the index of the first new token in this block; can be negative
         long tokens;     // the number of new tokens
         const float *mask;  // [tokens, tokens], added to the scores of new tokens: 0 or
@@ -75,7 +75,7 @@ struct FewTokens {
         for (long j = 0; j < block.count; j++) {
             f32v dots[N] = {};
             for (int p = 0; p < HEAD_VECTORS; p++) {
-                const f32v key = to_f32(block.keys + j * HEAD + p * LANES);
+                const f32v key = to_f32(block.keys + j * block.room + p * LANES);
                 for (int i = 0; i < N; i++) dots[i] = fmadd(q[i][p], key, dots[i]);
             }
             for (int i = 0; i < N; i++) scores[i][j] = hsum(dots[i]);
@@ -125,7 +125,7 @@ struct FewTokens {
             f32v acc[N][STRIP] = {};
             for (long j = 0; j < block.count; j++)
                 for (int p = 0; p < STRIP; p++) {
-                    const long offset = j * HEAD + (start + p) * LANES;
+                    const long offset = j * block.room + (start + p) * LANES;
                     const f32v value = to_f32(block.values + offset);
                     for (int i = 0; i < N; i++)
                         acc[i][p] = fmadd(broadcast(weights[i][j]), value, acc[i][p]);
@@ -174,9 +174,9 @@ struct FewTokens {
 
     // See `attend`.
     static void run(const float *qkv, float *out, long rows, long tokens, KVView shared,
-                    KVView own, long window, const float *mask) {
+                    KVView own, const float *mask) {
         const Heads heads = own.heads;
-        const long own_count = own.count, group = heads.group();
+        const long own_count = own.count, group = heads.group(), window = heads.window;
         const std::vector<long> depths = depths_of(tokens, mask);
 
         // 1) Append the new keys and values to `own`.
@@ -210,6 +210,7 @@ struct FewTokens {
             const KVBlock block = {cache.at(row, kv, first),
                                    cache.at(row, heads.kv + kv, first),
                                    size,
+                                   cache.room,
                                    is_shared ? size : own_count - first,
                                    tokens,
                                    mask,
@@ -237,10 +238,10 @@ struct FewTokens {
 
 extern "C" void attend(const float *qkv, float *out, long rows, long tokens,
                        const Heads *heads, const KVLayers *shared, const KVLayers *own,
-                       long layer, long window, const float *mask) {
+                       long layer, const float *mask) {
     with_width(CompiledWidths{}, heads->width, [&](auto width) {
         FewTokens<width>::run(qkv, out, rows, tokens, KVView(*shared, layer, *heads),
-                              KVView(*own, layer, *heads), window, mask);
+                              KVView(*own, layer, *heads), mask);
     });
     apply_gates(qkv, out, rows * tokens, *heads);
 }

@@ -72,36 +72,36 @@ struct ManyTokens {
         std::vector<Unit> keys, values;
         long count = 0;
 
-        // Pack `tokens` keys and values, each [tokens, HEAD].
-        void pack(const fp16 *k, const fp16 *v, long tokens) {
+        // Pack `tokens` keys and values, each [tokens, HEAD], of [tokens, room].
+        void pack(const fp16 *k, const fp16 *v, long tokens, long room) {
             count = tokens;
             const size_t size = (tokens + KEY_TILE - 1) / KEY_TILE * KEY_TILE * HEAD_UNITS;
             keys.resize(size), values.resize(size);
             for (long at = 0; at < tokens; at += KEY_TILE) {
                 const long valid = std::min(KEY_TILE, tokens - at);
-                pack_keys(k + at * HEAD, valid, keys.data() + at * HEAD_UNITS);
-                pack_values(v + at * HEAD, valid, values.data() + at * HEAD_UNITS);
+                pack_keys(k + at * room, room, valid, keys.data() + at * HEAD_UNITS);
+                pack_values(v + at * room, room, valid, values.data() + at * HEAD_UNITS);
             }
         }
 
         // One tile, of which the first `valid` keys exist; the others become 0.
-        static void pack_keys(const fp16 *from, long valid, Unit *to) {
+        static void pack_keys(const fp16 *from, long room, long valid, Unit *to) {
             for (long key = 0; key < KEY_TILE; key++)
                 for (long p = 0; p < HEAD_VECTORS; p++) {
                     Unit units[LANES / NUMBERS] = {};
-                    if (key < valid) to_units(to_f32(from + key * HEAD + p * LANES), units);
+                    if (key < valid) to_units(to_f32(from + key * room + p * LANES), units);
                     for (long i = 0; i < LANES / NUMBERS; i++)
                         to[(p * LANES / NUMBERS + i) * KEY_TILE + key] = units[i];
                 }
         }
 
-        static void pack_values(const fp16 *from, long valid, Unit *to) {
+        static void pack_values(const fp16 *from, long room, long valid, Unit *to) {
             for (long key = 0; key < KEY_TILE; key += NUMBERS)
                 for (long p = 0; p < HEAD_VECTORS; p++) {
-                    const fp16 *at = from + key * HEAD + p * LANES;
+                    const fp16 *at = from + key * room + p * LANES;
                     const f32v even = key < valid ? to_f32(at) : f32v{};
                     const f32v odd =
-                        NUMBERS == 2 && key + 1 < valid ? to_f32(at + HEAD) : f32v{};
+                        NUMBERS == 2 && key + 1 < valid ? to_f32(at + room) : f32v{};
                     zip(even, odd, to + key / NUMBERS * HEAD + p * LANES);
                 }
         }
@@ -260,9 +260,9 @@ struct ManyTokens {
 
     // See `attend_many`.
     static void run(const float *qkv, float *out, long rows, long tokens, KVView shared,
-                    KVView own, long window) {
+                    KVView own) {
         const Heads heads = own.heads;
-        const long own_count = own.count;
+        const long own_count = own.count, window = heads.window;
 
         // 1) Append the new keys and values to `own`.
         own.append(qkv, rows, tokens);
@@ -273,7 +273,7 @@ struct ManyTokens {
             const long row = std::max(i / heads.kv - 1, 0L), kv = i % heads.kv;
             const KVView &cache = i < heads.kv ? shared : own;
             packed[i].pack(cache.at(row, kv, 0), cache.at(row, heads.kv + kv, 0),
-                           cache.count);
+                           cache.count, cache.room);
         });
         // 3) Attend. A task is TOKEN_BLOCK tokens of one row and key head. The last tokens
         // see the most keys and go first, so that all threads finish together.
@@ -297,10 +297,10 @@ extern "C" bool attend_many_rounds() { return NUMBERS == 2; }
 // As `attend`, always with a causal mask.
 extern "C" void attend_many(const float *qkv, float *out, long rows, long tokens,
                             const Heads *heads, const KVLayers *shared, const KVLayers *own,
-                            long layer, long window) {
+                            long layer) {
     with_width(CompiledWidths{}, heads->width, [&](auto width) {
         ManyTokens<width>::run(qkv, out, rows, tokens, KVView(*shared, layer, *heads),
-                               KVView(*own, layer, *heads), window);
+                               KVView(*own, layer, *heads));
     });
     apply_gates(qkv, out, rows * tokens, *heads);
 }

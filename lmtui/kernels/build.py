@@ -30,21 +30,20 @@ class NotCompiled(Exception):
     """Raised with the reason why the kernels can't be compiled or cached."""
 
 
-def library_for(head_dim: int) -> Path:
-    """Return the library for a model with heads of width `head_dim`; compile it first
-    if the package and the cache lack it. Without attention for that width if that can't
-    be compiled.
+def library_for(head_dims: Sequence[int]) -> Path:
+    """Return the library for a model with heads of some widths; compile it first if the
+    package and the cache lack it. Without attention if that can't be compiled for all.
 
     Raises:
         NotCompiled: it can't be compiled or cached.
     """
     own = prebuilt.library()
     if own is None:
-        return _compiled_for(head_dim)
-    if head_dim in HEAD_DIMS or not supports_attention(head_dim):
+        return _compiled_for(head_dims)
+    if {*head_dims} <= {*HEAD_DIMS} or not all(map(supports_attention, head_dims)):
         return own
     with suppress(NotCompiled):
-        return _compiled_for(head_dim)
+        return _compiled_for(head_dims)
     return own
 
 
@@ -179,10 +178,11 @@ def compile_checked(file: Path, head_dims: Sequence[int]) -> None:
         raise RuntimeError(str(error)) from error
 
 
-def _compiled_for(head_dim: int) -> Path:
-    """Return the cached library with attention for a width, if that can be compiled;
-    compile it first if there is none."""
-    head_dims = (head_dim if supports_attention(head_dim) else HEAD_DIMS[0],)
+def _compiled_for(head_dims: Sequence[int]) -> Path:
+    """Return the cached library with attention for some widths, if that can be
+    compiled; compile it first if there is none."""
+    if not all(map(supports_attention, head_dims)):
+        head_dims = HEAD_DIMS[:1]
     folder = folder_of(head_dims)
     if is_usable(folder):
         return folder / LIBRARY
@@ -194,7 +194,7 @@ def _compiled_for(head_dim: int) -> Path:
     try:
         with paths.scratch_folder(paths.ensure_folder(root())) as scratch:
             compile_checked(scratch / LIBRARY, head_dims)
-            store(scratch, folder, source=f"heads of {head_dim}")
+            store(scratch, folder, source=f"heads of {', '.join(map(str, head_dims))}")
     except RuntimeError as error:
         words = str(error).partition("\n")[0]
         note_failure(folder, by, words)

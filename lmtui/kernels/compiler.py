@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-HEAD_DIMS = (64, 80, 96, 128, 256)
+HEAD_DIMS = (64, 80, 96, 128, 256, 512)
 """The widths of a head that most models have."""
 _SOURCES = Path(__file__).parent
 _LANES = 16  # attention takes widths that are multiples of this
-_WIDEST = 256  # width up to which a query's accumulators stay in registers
+_WIDEST = 512  # any wider has not been tried
 
 
 class CompilerStopped(Exception):

@@ -125,9 +125,9 @@ extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
 }
 
 extern "C" void gguf_block(const Block *block, long tokens, const float *residual,
-                           const float *attention_out, const float *rope, float *hidden,
-                           float *qkv) {
-    const long width = block->width, ffn = block->ffn;
+                           const float *attention_out, const float *rope,
+                           const float *inputs, float *hidden, float *qkv) {
+    const long width = block->width, ffn = block->ffn, further = block->input_gate.rows;
     of_caller.resize(tokens * (2 * ffn + width));
     float *const gate_up = of_caller.data();  // a thread_local name is each one's own
     float *const products = gate_up + tokens * 2 * ffn;
@@ -166,6 +166,25 @@ extern "C" void gguf_block(const Block *block, long tokens, const float *residua
     add_product(*block, block->down_proj, block->ffn_post_norm, tokens, gated, hidden, hidden,
                 products);
 
-    // 4) The queries, keys and values of the next layer.
+    // 4) Further inputs, gated by the state, and their projection; the scale of the layer.
+    if (further) {
+        float *const gates = gate_up;
+        matmul(block->input_gate, tokens, [&] { return hidden; },
+               [=](long t, long n, float product) { gates[t * further + n] = product; });
+        const auto gated_inputs = [&] {
+            of_thread.resize(tokens * further);
+            for (long k = 0; k < tokens * further; k += LANES) {
+                const f32v product = block->activated(load(gates + k)) * load(inputs + k);
+                std::memcpy(of_thread.data() + k, &product, sizeof product);
+            }
+            return of_thread.data();
+        };
+        add_product(*block, block->input_proj, block->input_norm, tokens, gated_inputs, hidden,
+                    hidden, products);
+    }
+    if (block->layer_scale != 1)
+        for (long k = 0; k < tokens * width; k++) hidden[k] *= block->layer_scale;
+
+    // 5) The queries, keys and values of the next layer.
     if (qkv) gguf_qkv(block, tokens, hidden, rope, qkv);
 }

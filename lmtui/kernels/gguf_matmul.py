@@ -52,31 +52,52 @@ class _Matrix(ctypes.Structure):
 
 
 class KVAddress(ctypes.Structure):
-    """Memory address of keys and values, float16 [layers, n, 2·KV, room, d]."""
+    """Memory address of keys and values, float16 [layers, n, 2·KV, room, R]."""
 
     _fields_ = (
         ("address", ctypes.c_size_t),
         ("layer", ctypes.c_long),  # bytes from one layer to the next
         ("room", ctypes.c_long),
         ("count", ctypes.c_long),  # tokens in use, of `room`
+        ("width", ctypes.c_long),  # R, from which a layer takes its d
     )
 
     @classmethod
     def of(cls, data: Tensor, count: int) -> KVAddress:
         """Return the address of `data`, of whose room `count` tokens are in use."""
         layer = data.stride(0) * data.element_size()
-        return cls(data.data_ptr(), layer, data.shape[3], count)
+        return cls(data.data_ptr(), layer, data.shape[3], count, data.shape[4])
 
 
 class Heads(ctypes.Structure):
-    """The heads of attention."""
+    """The heads of a layer's attention, and how far they see."""
 
-    _fields_ = (
-        ("query", ctypes.c_long),  # H, their number
-        ("kv", ctypes.c_long),  # KV, that of keys or values
-        ("width", ctypes.c_long),  # d
-        ("gates", ctypes.c_long),  # H where outputs have gates, else 0
+    query: int
+    """H, their number."""
+    kv: int
+    """KV, that of keys or values."""
+    width: int
+    """d."""
+    gates: int
+    """H where outputs have gates, else 0."""
+    borrows: int
+    """Whether keys and values are those of another layer."""
+    window: int
+    """The positions that a token sees, its own included."""
+    _fields_ = tuple(
+        (name, ctypes.c_long)
+        for name in ("query", "kv", "width", "gates", "borrows", "window")
     )
+
+    @property
+    def own_kv(self) -> int:
+        """How many keys a layer projects."""
+        return 0 if self.borrows else self.kv
+
+    @property
+    def all(self) -> int:
+        """How many heads a layer projects."""
+        return self.query + 2 * self.own_kv + self.gates
 
 
 class _Recurrent(ctypes.Structure):
@@ -94,20 +115,21 @@ class _Recurrent(ctypes.Structure):
 class Block(ctypes.Structure):
     """The weights between the attention of a Llama layer and that of the next, or what
     these layers have in its place; it may not outlive their tensors. D is the model's
-    width, H and KV its query and key heads, d the width of a head. Norms of D numbers
-    contain the factor √D; they are None where a model has none."""
+    width, H and KV the query and key heads of a layer, d their width, R that of the
+    model's widest. Norms of D numbers contain the factor √D; they are None where a
+    model has none."""
 
     _fields_ = (
         ("width", ctypes.c_long),  # D
         ("ffn", ctypes.c_long),
         ("heads", Heads),
+        ("next_heads", Heads),  # of the next layer
+        ("rope_width", ctypes.c_long),  # R
         ("epsilon", ctypes.c_float),
         ("residual_scale", ctypes.c_float),  # of what attention and FFN add
         ("is_gelu", ctypes.c_long),  # the activation is GELU by tanh, not SiLU
         ("norms_all_heads", ctypes.c_long),  # q_norm and k_norm act on all at once
-        ("window", ctypes.c_long),  # the positions that a token sees, its own included
         ("place", ctypes.c_long),  # of this layer among those with a cache of its kind
-        ("next_attends", ctypes.c_long),  # the next layer has queries and keys
         ("q_rope", ctypes.c_long),  # its table of RoPE for queries
         ("k_rope", ctypes.c_long),  # and for keys
         ("ffn_norm", ctypes.c_void_p),  # [D]
@@ -117,8 +139,12 @@ class Block(ctypes.Structure):
         ("bias", ctypes.c_void_p),  # [(H + 2·KV)·d], of the next layer
         ("q_norm", ctypes.c_void_p),  # [d] or [H·d], of the next layer
         ("k_norm", ctypes.c_void_p),  # [d] or [KV·d], of the next layer
+        ("v_norm", ctypes.c_void_p),  # [d], of the next layer
+        ("input_norm", ctypes.c_void_p),  # [D], of what a further input adds
         ("recurrent", ctypes.c_void_p),  # None where this layer attends
+        ("layer_scale", ctypes.c_float),  # of the state after this layer
         *((name, _Matrix) for name in ("o_proj", "gate_up", "down", "qkv")),
+        *((name, _Matrix) for name in ("input_gate", "input_proj")),  # or empty
     )
 
 
@@ -239,7 +265,7 @@ class GgufMatmulKernel:
         self.largest_input: float = library.gguf_largest_input()
         """The number that the largest input of a few is rounded to."""
         product = ADDRESS, ADDRESS, WHOLE, ADDRESS
-        block = ADDRESS, WHOLE, *[ADDRESS] * 5
+        block = ADDRESS, WHOLE, *[ADDRESS] * 6
         self._matmul = bound(library, "gguf_matmul", *product)
         self._block = bound(library, "gguf_block", *block)
         rows = ADDRESS, WHOLE, ADDRESS, WHOLE, ADDRESS
@@ -249,7 +275,7 @@ class GgufMatmulKernel:
             torch.float32: bound(library, "gguf_tile", *tile),
             torch.bfloat16: bound(library, "gguf_tile_bf16", *tile),
         }
-        layers = ADDRESS, *[WHOLE] * 5, *[ADDRESS] * 4, WHOLE, *[ADDRESS] * 4
+        layers = ADDRESS, *[WHOLE] * 5, *[ADDRESS] * 5, WHOLE, *[ADDRESS] * 4
         self._layers = bound(library, "llama_layers", *layers)
         mixing = ADDRESS, ADDRESS, WHOLE, WHOLE, ADDRESS, WHOLE, ADDRESS
         self._mix = bound(library, "mix_recurrent", *mixing)
@@ -283,6 +309,7 @@ class GgufMatmulKernel:
         residual: Tensor,
         attention: Tensor,
         rope: Tensor,
+        inputs: Tensor | None,
         *,
         gemm: bool,
     ) -> tuple[Tensor, Tensor]:
@@ -290,8 +317,9 @@ class GgufMatmulKernel:
         of them, [m, N]: queries, keys and values, if it attends.
 
         `residual` are the hidden states [m, D] before, `attention` is its output
-        [m, H·d], `rope` the cosines and sines of each table [tables, m, 1, d/2, 2];
-        all are float32. With `gemm`, products are those of that function, and no matrix
+        [m, H·d], `rope` the cosines and sines of each table [tables, m, 1, R/2, 2];
+        `inputs` are the layer's further ones [m, their width], if it has some. All are
+        float32. With `gemm`, products are those of that function, and no matrix
         may have a LoRA.
         """
         residual, attention = residual.contiguous(), attention.contiguous()
@@ -302,7 +330,7 @@ class GgufMatmulKernel:
         assert compute is not None
         compute(
             *(ctypes.byref(weights), len(residual), residual.data_ptr()),
-            *(attention.data_ptr(), rope.data_ptr()),
+            *(attention.data_ptr(), rope.data_ptr(), address_of(inputs)),
             *(hidden.data_ptr(), qkv.data_ptr()),
         )
         return hidden, qkv
@@ -327,6 +355,7 @@ class GgufMatmulKernel:
         *,
         rows: int,
         rope: Tensor,
+        inputs: Tensor | None,
         shared: KVAddress,
         own: KVAddress,
         states: Tensor,
@@ -337,11 +366,12 @@ class GgufMatmulKernel:
 
         `blocks` are those after each layer's attention, that of the last layer leading
         to the first one; `norm`, float32 [D], contains the factor √D. `rope` and `mask`
-        are those of `block` and of compiled attention; `shared` are the keys and values
-        that all rows continue, `own` those of the rows, which are written, like
-        `states`, float32 [n, numbers]: of the recurrent layers, one behind the other. A
-        large model can be cancelled between parts. Attention must be compiled for the
-        width of a head.
+        are those of `block` and of compiled attention; `inputs` are the further ones of
+        all layers, float32 [layers, m, their width], if there are any; `shared` are the
+        keys and values that all rows continue, `own` those of the rows, which are
+        written, like `states`, float32 [n, numbers]: of the recurrent layers, one
+        behind the other. A large model can be cancelled between parts. Attention must
+        be compiled for the widths of heads.
         """
         # 1) addresses of each layer's weights
         count, tokens = len(blocks), len(hidden) // rows
@@ -359,7 +389,13 @@ class GgufMatmulKernel:
             cancellation.check()
             self._layers(
                 *(weights, first, min(count, first + step), count, rows, tokens),
-                *(rope.data_ptr(), *caches, states.data_ptr(), states.shape[1]),
+                *(
+                    rope.data_ptr(),
+                    address_of(inputs),
+                    *caches,
+                    states.data_ptr(),
+                    states.shape[1],
+                ),
                 *(address_of(mask), norm.data_ptr()),
                 *(hidden.data_ptr(), qkv.data_ptr()),
             )

@@ -425,10 +425,11 @@ static void add_product(const Block &block, const Matrix &matrix, const float *n
 // As gguf_block, for many tokens and without LoRA.
 extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *residual,
                                 const float *attention_out, const float *rope,
-                                float *hidden, float *qkv) {
+                                const float *inputs, float *hidden, float *qkv) {
     const long width = block->width, ffn = block->ffn;
     const long qkv_size = block->qkv_proj.rows;
     const long attended = block->o_proj.columns;
+    const long further = block->input_gate.rows;
     static thread_local GemmInputs of_attention, of_ffn, of_width;
     static thread_local std::vector<float> of_norms, of_products;
     of_attention.resize(tokens, attended);
@@ -467,7 +468,22 @@ extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *re
     add_product(*block, block->down_proj, block->ffn_post_norm, ffn_inputs, hidden, hidden,
                 products);
 
-    // 4) RMSNorm and QKV projection of the next layer.
+    // 4) Further inputs, gated by the state, and their projection; the scale of the layer.
+    if (further) {
+        for_inputs(tokens, [&](long t) { normed.set(t, hidden + t * width); });
+        attention_inputs.resize(tokens, further);
+        matmul(block->input_gate, normed, [&](long t, long n, const float *gates, long size) {
+            for (long i = 0; i < size; i += LANES)
+                attention_inputs.store(t, n + i, block->activated(load(gates + i)) *
+                                                     load(inputs + t * further + n + i));
+        });
+        add_product(*block, block->input_proj, block->input_norm, attention_inputs, hidden,
+                    hidden, products);
+    }
+    if (block->layer_scale != 1)
+        for (long k = 0; k < tokens * width; k++) hidden[k] *= block->layer_scale;
+
+    // 5) RMSNorm and QKV projection of the next layer.
     // The division by the norm comes after the product.
     for_inputs(tokens, [&](long t) {
         const float *from = hidden + t * width;
@@ -483,7 +499,7 @@ extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *re
                 products[i] / norm[t] + (block->bias ? block->bias[n + i] : 0);
     });
 
-    // 5) RMSNorm of the heads, if there is one, and RoPE of queries and keys.
+    // 6) RMSNorm of the heads, if there is one, and RoPE of queries and keys.
     for_inputs(tokens, [&](long t) { norm_rope(*block, tokens, t, rope, qkv); });
 }
 

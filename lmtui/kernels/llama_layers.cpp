@@ -6,10 +6,11 @@
 // Runs layers first … end of `count`. hidden [rows · tokens, width] are the embedded tokens
 // before the first layer, and the states after RMSNorm with `norm` [width] after the last;
 // qkv, with room for that of any layer, is kept between two calls. `rope`, `mask` and the
-// caches are as in gguf_block and attend; `states` are those of the recurrent layers of each
+// caches are as in gguf_block and attend; `inputs` are the further ones of all layers, one
+// behind the other; `states` are those of the recurrent layers of each
 // row, `stride` floats.
 extern "C" void llama_layers(const Block *const *blocks, long first, long end, long count,
-                             long rows, long tokens, const float *rope,
+                             long rows, long tokens, const float *rope, const float *inputs,
                              const KVLayers *shared, const KVLayers *own, float *states,
                              long stride, const float *mask, const float *norm,
                              float *hidden, float *qkv) {
@@ -28,9 +29,10 @@ extern "C" void llama_layers(const Block *const *blocks, long first, long end, l
                           attended.data());
         else
             attend(qkv, attended.data(), rows, tokens, &mixed.heads, shared, own, mixed.place,
-                   mixed.window, mask);
+                   mask);
         const bool is_last = layer + 1 == count;
-        gguf_block(blocks[layer], all, hidden, attended.data(), rope, hidden,
+        gguf_block(blocks[layer], all, hidden, attended.data(), rope,
+                   inputs + layer * all * mixed.input_gate.rows, hidden,
                    is_last ? nullptr : qkv);
     }
     if (end < count) return;

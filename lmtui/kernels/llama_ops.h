@@ -4,12 +4,15 @@
 
 #include "simd.h"
 
-// The heads of attention: those of queries, of keys or values, which `group` query heads
-// share, and of gates: as many as queries where the outputs have some, else none.
+// The heads of a layer's attention: those of queries, of keys or values, which `group`
+// query heads share, and of gates: as many as queries where the outputs have some, else
+// none. A layer that `borrows` has no keys and values of its own, but another layer's. A
+// token sees the last `window` positions, its own included.
 struct Heads {
-    long query, kv, width, gates;
+    long query, kv, width, gates, borrows, window;
 
-    long all() const { return query + 2 * kv + gates; }
+    long own_kv() const { return borrows ? 0 : kv; }
+    long all() const { return query + 2 * own_kv() + gates; }
     long group() const { return query / kv; }
 };
 
@@ -44,7 +47,7 @@ static inline void add_normed(const float *output, const float *norm, long width
         hidden[k] = residual[k] + scale * (output[k] / denominator * norm[k]);
 }
 
-// RMSNorm of one query or key head [size], or of several at once, in place.
+// RMSNorm of one head [size], or of several at once, in place.
 static inline void head_norm(float *head, long size, const float *norm, float epsilon) {
     float square = 0;
     for (long k = 0; k < size; k++) square += head[k] * head[k];

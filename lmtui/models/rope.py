@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SCALINGS = ("default", "linear", "llama3", "yarn")
+SCALINGS = ("default", "linear", "llama3", "proportional", "yarn")
 """Values of `rope_type` whose frequencies depend on the position alone."""
 
 
@@ -26,18 +26,21 @@ def frequencies(parameters: Mapping[str, Any], head_dim: int) -> Tensor:
     Raises:
         KeyError, TypeError, ValueError: a parameter is missing, or no number.
     """
-    turned = int(head_dim * (parameters.get("partial_rotary_factor") or 1))
+    kind = parameters.get("rope_type", "default")
+    turned = int(head_dim * turned_share(parameters))
     if turned < head_dim:  # the rest of a head stays as it is
         whole = dict(parameters, partial_rotary_factor=1)
         rest = torch.zeros((head_dim - turned) // 2)
         return torch.cat([frequencies(whole, turned), rest])
     exponents = torch.arange(0, head_dim, 2).float() / head_dim
     plain = 1.0 / float(parameters["rope_theta"]) ** exponents
-    kind = parameters.get("rope_type", "default")
     if kind == "default":
         return plain
-    factor = float(parameters["factor"])
-    if kind == "linear":
+    factor = float(parameters.get("factor", 1))
+    if kind == "proportional":  # turns the first pairs, of those of a whole head
+        share = parameters.get("partial_rotary_factor", 1)
+        plain[int(share * head_dim // 2) :] = 0
+    if kind in ("linear", "proportional"):
         return plain / factor
     if kind == "yarn":
         return _yarn(parameters, plain)
@@ -70,6 +73,13 @@ def _yarn(parameters: Mapping[str, Any], plain: Tensor) -> Tensor:
     pairs = torch.arange(len(plain)).float()
     share = ((pairs - first) / ((last - first) or 0.001)).clamp(0, 1)
     return plain / factor * share + plain * (1 - share)
+
+
+def turned_share(parameters: Mapping[str, Any]) -> float:
+    """Return the share of a head's numbers, the first ones, whose pairs are turned."""
+    if parameters.get("rope_type") == "proportional":
+        return 1.0
+    return float(parameters.get("partial_rotary_factor") or 1)
 
 
 def attention_factor(parameters: Mapping[str, Any]) -> float:

@@ -41,12 +41,12 @@ static void multiply_blocks(long format, long rows, long columns, long count) {
 
 // Queries, keys and values of new tokens, and a cache of one row: the attention output.
 static void attend_all(long kv_heads, long tokens, long held, long group) {
-    const Heads heads = {kv_heads * group, kv_heads, HEAD_WIDTHS};
+    const Heads heads = {kv_heads * group, kv_heads, HEAD_WIDTHS, 0, 0, 1L << 40};
     const auto qkv = take<float>(tokens * heads.all() * heads.width);
     auto cache = take<fp16>(2 * kv_heads * (held + tokens) * heads.width);
     std::vector<float> found(tokens * heads.query * heads.width);
-    const KVLayers shared = {}, own = {(char *)cache.data(), 0, held + tokens, held};
-    attend(qkv.data(), found.data(), 1, tokens, &heads, &shared, &own, 0, 1L << 40, nullptr);
+    const KVLayers shared = {}, own = {(char *)cache.data(), 0, held + tokens, held, HEAD_WIDTHS};
+    attend(qkv.data(), found.data(), 1, tokens, &heads, &shared, &own, 0, nullptr);
     give(found);
 }
 

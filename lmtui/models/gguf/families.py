@@ -145,9 +145,14 @@ def _gemma4(fields: GgufFields) -> dict[str, Any]:
         "intermediate_size": min(widths),
         "use_double_wide_mlp": len({*widths}) > 1,
         "head_dim": narrow,
-        "global_head_dim": wide,
         "num_key_value_heads": keys.get("sliding_attention", 1),
-        "num_global_key_value_heads": keys.get("full_attention"),
+        "per_layer_config": {
+            str(index): {
+                "head_dim": wide,
+                "num_key_value_heads": keys["full_attention"],
+            }
+            for index in whole
+        },
         "attention_k_eq_v": values not in fields.shapes,
         "num_kv_shared_layers": fields.get("attention.shared_kv_layers", 0),
         "layer_types": kinds,

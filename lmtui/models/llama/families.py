@@ -35,6 +35,11 @@ LIBRARY = {
     "dt_bias": "linear_attn.dt_bias",
     "delta_norm": "linear_attn.norm.weight",
     "delta_out": "linear_attn.out_proj",
+    "inputs": "model.embed_tokens_per_layer.weight",
+    "input_projection": "model.per_layer_model_projection.weight",
+    "projection_norm": "model.per_layer_projection_norm.weight",
+    "input_gate": "per_layer_input_gate",
+    "input_proj": "per_layer_projection",
 }
 
 _WHOLE = ("model.", "lm_head.")
@@ -53,6 +58,10 @@ _NORMS_AROUND = {
 _NORMS_AFTER = {
     "attention_post_norm": "post_attention_layernorm.weight",
     "feed_post_norm": "post_feedforward_layernorm.weight",
+}
+_GEMMA4 = {
+    "input_norm": "post_per_layer_input_norm.weight",
+    "scale": "layer_scalar",
 }
 _LFM2 = {
     "attention_norm": "operator_norm.weight",
@@ -85,6 +94,10 @@ class Family:
     """Whether norms of queries and keys act on all heads at once."""
     scales_embedding: bool = False
     """Whether embeddings are multiplied by √D."""
+    scales_scores: bool = True
+    """Whether attention's scores are divided by √d."""
+    norms_values: bool = False
+    """Whether values are normalised, without weights."""
     slides: bool = False
     """Whether all layers have the window of the configuration."""
     has_gates: bool = False
@@ -110,6 +123,14 @@ FAMILIES = {
         _NORMS_AROUND,
         norm_offset=1,
         scales_embedding=True,
+    ),
+    "gemma4_text": Family(
+        "Gemma4ForCausalLM",
+        _NORMS_AROUND,
+        scales_embedding=True,
+        scales_scores=False,
+        norms_values=True,
+        own_names=_GEMMA4,
     ),
     "granite": Family("GraniteForCausalLM"),
     "lfm2": Family("Lfm2ForCausalLM", own_names=_LFM2),

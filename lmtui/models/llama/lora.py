@@ -19,7 +19,12 @@ from lmtui.models.adapters import lora_config
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.llama.families import Naming
 from lmtui.models.llama.linear import BlockLinear, MatrixRows
-from lmtui.models.llama.weights import LlamaWeights, matrices_of, value_order
+from lmtui.models.llama.weights import (
+    LlamaWeights,
+    input_projection,
+    matrices_of,
+    value_order,
+)
 
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _Pair = tuple[Tensor, Tensor]
@@ -49,9 +54,15 @@ def add_lora(weights: LlamaWeights, adapter: Adapter) -> LlamaWeights:
             both = [(pairs.get(_module(part)), part) for part in parts]
             changed[name] = _stacked(getattr(layer, name), both, columns)
         layers[index] = replace(layer, **changed)
+    if (inputs := weights.inputs) is not None:
+        part = input_projection(shape, naming)
+        used.add(_module(part))
+        both = [(pairs.get(_module(part)), part)]
+        changed_inputs = _stacked(inputs.projection, both, None)
+        inputs = replace(inputs, projection=changed_inputs)
     if more := pairs.keys() - used:
         raise UnsupportedLora(f"it changes {', '.join(sorted(more))}")
-    return replace(weights, layers=tuple(layers))
+    return replace(weights, layers=tuple(layers), inputs=inputs)
 
 
 def _module(part: MatrixRows) -> str:

@@ -38,6 +38,7 @@ from lmtui.models.llama.weights import (
     BLOCK,
     LlamaWeights,
     has_more,
+    layer_frequencies,
     read_weights,
     require_shapes,
     rope_of_layers,
@@ -46,7 +47,6 @@ from lmtui.models.llama.weights import (
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.page_cache import read_ahead
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.models.rope import frequencies
 from lmtui.models.source import short_label
 
 SHORT = 0.2  # seconds of compilation that need not be told
@@ -171,19 +171,19 @@ def checked_kernel(library: Path, formats: Sequence[str]) -> GgufMatmulKernel:
 
 def _library_for(config: Mapping[str, Any]) -> Path:
     try:
-        return library_for(shape_of(config).head_dim)
+        return library_for(*shape_of(config).head_dims)
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise NotSupported(f"its configuration lacks {error}") from error
 
 
-def library_for(head_dim: int) -> Path:
-    """Return the compiled library with attention for heads of a width.
+def library_for(*head_dims: int) -> Path:
+    """Return the compiled library with attention for heads of some widths.
 
     Raises:
         NotSupported: it can't be compiled.
     """
     try:
-        return build.library_for(head_dim)
+        return build.library_for(head_dims)
     except NotCompiled as error:
         raise NotSupported(f"its kernels can't be compiled: {error}") from error
 
@@ -192,13 +192,12 @@ def frequencies_of(
     config: Mapping[str, Any], checkpoint: ModelFolder | GgufHeader
 ) -> Tensor:
     """Return RoPE's angle per position for each pair in each layer, in radians, float32
-    [layers, d/2]: by a configuration, and the factors that a GGUF file may have.
+    [layers, R/2]: by a configuration, and the factors that a GGUF file may have.
 
     Raises:
         KeyError, TypeError, ValueError: a number is missing, or they don't fit.
     """
-    ropes, head_dim = rope_of_layers(config), shape_of(config).head_dim
-    inverse = torch.stack([frequencies(rope, head_dim) for rope in ropes])
+    ropes, inverse = rope_of_layers(config), layer_frequencies(config)
     scaled = any(rope.get("rope_type", "default") != "default" for rope in ropes)
     if not isinstance(checkpoint, GgufHeader) or scaled:
         return inverse
@@ -230,7 +229,7 @@ def read_blocks(
     rope: Tensor,
 ) -> LlamaWeights:
     """Return the weights of a source, memory-mapped. `checkpoint` describes its
-    tensors, `rope` are the frequencies, float32 [layers, d/2]."""
+    tensors, `rope` are the frequencies, float32 [layers, R/2]."""
     shape, vocabulary = shape_of(config), config["vocab_size"]
     require_shapes(shape, vocabulary, checkpoint.shapes, naming)
     kernel = checked_kernel(_library_for(config), formats_in(checkpoint))

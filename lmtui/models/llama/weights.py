@@ -4,7 +4,7 @@ What a layer computes of its inputs before it mixes tokens is one matrix (q, k a
 then the gates of outputs, if there are any), gate and up another; the two numbers of a
 RoPE pair lie side by side, as in GGUF files of Llama. Value heads of Gated DeltaNet lie
 as in GGUF files, one of each key head after the other. Runs no model. D is the model's
-width, H and KV its query and key heads, d the width of a head.
+width, H and KV the query and key heads of a layer, d the width of a head.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmtui.kernels.gguf_matmul import UNLIMITED, Recurrent
+from lmtui.kernels.gguf_matmul import UNLIMITED, Heads, Recurrent
 from lmtui.models.config_check import layers_in
 from lmtui.models.llama.families import FAMILIES, Family, Naming
 from lmtui.models.llama.linear import (
@@ -30,14 +30,20 @@ from lmtui.models.llama.linear import (
     of_shape,
 )
 from lmtui.models.model_info import ModelInfo
-from lmtui.models.rope import SCALINGS, attention_factor
+from lmtui.models.rope import SCALINGS, attention_factor, frequencies, turned_share
 
 _ATTENTION = ("full_attention", "sliding_attention")
 DELTA = "linear_attention"
 CONVOLUTION = "conv"
 
+_UNKNOWN = (
+    *("mlp_bias", "conv_bias", "use_bidirectional_attention"),
+    *("attn_logit_softcapping", "attention_k_eq_v", "enable_moe_block"),
+)
+"""What a configuration may ask for and no layer here has."""
 _NO_ROPE = {"rope_type": "linear", "rope_theta": 1.0, "factor": math.inf}
 """RoPE that turns nothing, for layers without."""
+_ENDS = ("", ".weight")
 BLOCK = 32
 """The fewest columns of a block in a GGUF file."""
 _HEAD = 16  # what widths of recurrent heads are multiples of
@@ -49,18 +55,19 @@ class LlamaConfig:
     kinds: tuple[str, ...]
     """transformers' name of what mixes tokens in each layer."""
     width: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    rotary_dim: int
-    """The numbers of a head that RoPE turns, the first ones."""
-    gates: int
-    """Heads of gates of attention's outputs: as many as `heads`, or 0."""
+    heads: tuple[Heads, ...]
+    """Those of each layer; none where it does not attend."""
+    rotary_share: float
+    """The part of a head's numbers that RoPE turns, the first ones."""
     delta_heads: tuple[int, int]
     """Key and value heads of Gated DeltaNet; 0 where no layer has it."""
     delta_widths: tuple[int, int]
     """The widths of these heads."""
-    ffn: int
+    ffn: tuple[int, ...]
+    """The width of each layer's FFN."""
+    inputs: int
+    """The numbers of a further input of each layer, which depends on the token; or
+    0."""
     epsilon: float
     is_gelu: bool
     """Whether the FFN's activation is GELU by tanh, and not SiLU."""
@@ -72,24 +79,33 @@ class LlamaConfig:
     residual_scale: float
     """Of what attention and FFN add to the residual state."""
     logits_scale: float
+    logits_cap: float
+    """c of logits that are c · tanh(logits / c); 0 for none."""
     norms_all_heads: bool
     """Whether norms of queries and keys act on all heads at once."""
-    windows: tuple[int, ...]
-    """The positions that a token sees in each layer, its own included."""
 
     @property
     def layers(self) -> int:
         return len(self.kinds)
 
+    def turned(self, heads: Heads) -> int:
+        """Return how many numbers of each head RoPE turns."""
+        return int(heads.width * self.rotary_share)
+
+    @property
+    def head_dims(self) -> list[int]:
+        """The widths of heads, the narrowest first."""
+        return sorted({heads.width for heads in self.heads if heads.query})
+
 
 @dataclass(frozen=True, slots=True)
 class DecoderLayer:
-    window: int
-    """The positions that a token sees, its own included."""
     q_rope: int
     """Which of the model's tables of RoPE its queries have."""
     k_rope: int
     """Which one its keys have."""
+    scale: float
+    """Of the residual state after the layer."""
     attention_norm: Tensor | None
     """float32 [D], where the model has one; times √D, like those below."""
     attention_post_norm: Tensor | None
@@ -114,6 +130,14 @@ class DecoderLayer:
     """float32 [d], or [H·d] of all heads, where the model has one."""
     k_norm: Tensor | None
     """float32 [d], or [KV·d], where the model has one."""
+    v_norm: Tensor | None
+    """float32 [d], where the model has one."""
+    input_norm: Tensor | None
+    """float32 [D], of what the further input adds, where there is one."""
+    input_gate: BlockLinear | None = None
+    """[inputs, D], where there is one."""
+    input_proj: BlockLinear | None = None
+    """[D, inputs]."""
 
     @property
     def matrices(self) -> tuple[BlockLinear, ...]:
@@ -126,6 +150,18 @@ class DecoderLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerInputs:
+    """What makes the further inputs of all layers."""
+
+    table: BlockRows
+    """[V, layers · inputs]: of each token."""
+    projection: BlockLinear
+    """[layers · inputs, D]: of its embedding."""
+    norm: Tensor
+    """float32 [inputs], of what is projected."""
+
+
+@dataclass(frozen=True, slots=True)
 class LlamaWeights:
     shape: LlamaConfig
     layers: tuple[DecoderLayer, ...]
@@ -135,10 +171,12 @@ class LlamaWeights:
     """[V, D]."""
     lm_head: BlockHead
     frequencies: Tensor
-    """float32 [tables, d/2]: RoPE's angle per position for each pair, in radians."""
+    """float32 [tables, R/2]: RoPE's angle per position for each pair, in radians; R is
+    the width of the widest head."""
     rope_scales: Tensor
     """float32 [tables, 3]: what each table multiplies by, and its growth, as in
     `LlamaConfig`."""
+    inputs: LayerInputs | None
 
     @property
     def number_format(self) -> str:
@@ -162,19 +200,19 @@ def unsupported_reason(config: Mapping[str, Any]) -> str | None:
     kind = config.get("model_type")
     if kind not in FAMILIES:
         return f"{kind} is not shaped like Llama"
-    if not {*layer_types(config)} <= {*_ATTENTION, DELTA, CONVOLUTION}:
+    kinds = {*layer_types(config)}
+    if not kinds <= {*_ATTENTION, DELTA, CONVOLUTION} or not kinds & {*_ATTENTION}:
         return "its layers look back in an unusual way"
     if not all(
         _turns_as_usual(rope, FAMILIES[kind]) for rope in rope_of_layers(config)
     ):
         return "it places its tokens in an unusual way"
-    parts = "mlp_bias", "conv_bias", "use_bidirectional_attention"
-    caps = "attn_logit_softcapping", "final_logit_softcapping"
     known = _activation(config) in ("silu", "gelu_pytorch_tanh")
-    if not known or any(config.get(name) for name in (*parts, *caps)):
+    if not known or any(config.get(name) for name in _UNKNOWN):
         return "its layers have parts that Llama's layers lack"
     shape = shape_of(config)
-    columns = (shape.width, shape.ffn, shape.heads * shape.head_dim)
+    attended = (heads.query * heads.width for heads in shape.heads)
+    columns = (shape.width, *shape.ffn, *attended, shape.inputs)
     # of each matrix, rows are cut
     cut = any(count % BLOCK for count in (*columns, _delta_values(shape)))
     if cut or any(width % _HEAD for width in shape.delta_widths):
@@ -185,44 +223,75 @@ def unsupported_reason(config: Mapping[str, Any]) -> str | None:
 def _turns_as_usual(rope: Mapping[str, Any], family: Family) -> bool:
     """Return whether RoPE's parameters are those of a table of angles. A part of each
     head is turned only by families that know it, and is not scaled."""
-    partly = rope.get("partial_rotary_factor", 1) != 1
+    partly = turned_share(rope) != 1
     right = family.turns_partly and attention_factor(rope) == 1
     return rope.get("rope_type", "default") in SCALINGS and (right or not partly)
 
 
 def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
-    heads, width = config["num_attention_heads"], config["hidden_size"]
-    family = FAMILIES[config["model_type"]]
-    head_dim = config.get("head_dim") or width // heads
-    asked = config.get("query_pre_attn_scalar") or head_dim
-    scale = config.get("attention_multiplier") or asked**-0.5
-    of_queries = 1.0 if scale == head_dim**-0.5 else scale * math.sqrt(head_dim)
-    ropes = rope_of_layers(config)
+    family, width = FAMILIES[config["model_type"]], config["hidden_size"]
+    kinds, ropes = layer_types(config), rope_of_layers(config)
     root = math.sqrt(width) if family.scales_embedding else 1.0
-    slides = {"sliding_attention": config.get("sliding_window") or UNLIMITED}
+    # layers that have their own keys and values, and FFNs of the usual width
+    own = len(kinds) - config.get("num_kv_shared_layers", 0)
+    wider = 2 if config.get("use_double_wide_mlp") else 1
+    ffn = [
+        config["intermediate_size"] * (1, wider)[i >= own] for i in range(len(kinds))
+    ]
+    every = [
+        _heads_of(config, index, borrows=index >= own) for index in range(len(kinds))
+    ]
     return LlamaConfig(
         model_type=config["model_type"],
-        kinds=tuple(layer_types(config)),
+        kinds=tuple(kinds),
         width=width,
-        heads=heads,
-        kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=head_dim,
-        rotary_dim=int(head_dim * ropes[0].get("partial_rotary_factor", 1)),
-        gates=heads if family.has_gates else 0,
+        heads=tuple(every),
+        rotary_share=turned_share(ropes[0]),
         delta_heads=_of_delta(config, "num_{}_heads"),
         delta_widths=_of_delta(config, "{}_head_dim"),
-        ffn=config["intermediate_size"],
+        ffn=tuple(ffn),
+        inputs=config.get("hidden_size_per_layer_input") or 0,
         epsilon=config["norm_eps" if "norm_eps" in config else "rms_norm_eps"],
         is_gelu=_activation(config) != "silu",
         embedding_scale=config.get("embedding_multiplier") or root,
         # what is a factor of queries and of keys is its square of their products
-        query_scales=tuple(of_queries * attention_factor(each) ** 2 for each in ropes),
+        query_scales=tuple(
+            _query_scale(config, heads.width or 1) * attention_factor(rope) ** 2
+            for heads, rope in zip(every, ropes, strict=True)
+        ),
         query_growth=_growth(ropes[0]),
         residual_scale=config.get("residual_multiplier") or 1.0,
         logits_scale=1 / (config.get("logits_scaling") or 1.0),
+        logits_cap=config.get("final_logit_softcapping") or 0.0,
         norms_all_heads=family.norms_all_heads,
-        windows=tuple(slides.get(kind, UNLIMITED) for kind in layer_types(config)),
     )
+
+
+def _heads_of(config: Mapping[str, Any], index: int, *, borrows: bool) -> Heads:
+    kind = layer_types(config)[index]
+    if kind not in _ATTENTION:
+        return Heads()
+    slides = kind == "sliding_attention"
+    own = (config.get("per_layer_config") or {}).get(str(index), {})
+    known = {**config, **own}
+    heads = known["num_attention_heads"]
+    return Heads(
+        query=heads,
+        kv=known.get("num_key_value_heads") or heads,
+        width=known.get("head_dim") or known["hidden_size"] // heads,
+        gates=heads if FAMILIES[config["model_type"]].has_gates else 0,
+        borrows=borrows,
+        window=(config.get("sliding_window") if slides else 0) or UNLIMITED,
+    )
+
+
+def _query_scale(config: Mapping[str, Any], width: int) -> float:
+    """Return what queries of a width are multiplied by beside attention's 1 / √d."""
+    if not FAMILIES[config["model_type"]].scales_scores:
+        return math.sqrt(width)
+    asked = config.get("query_pre_attn_scalar") or width
+    scale = config.get("attention_multiplier") or asked**-0.5
+    return 1.0 if scale == width**-0.5 else scale * math.sqrt(width)
 
 
 def _of_delta(config: Mapping[str, Any], name: str) -> tuple[int, int]:
@@ -264,17 +333,29 @@ def rope_of_layers(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
+def layer_frequencies(config: Mapping[str, Any]) -> Tensor:
+    """Return RoPE's angle per position for each pair in each layer, in radians, float32
+    [layers, R/2], by a configuration. R is the width of the widest head; narrower ones
+    have zeros behind theirs."""
+    shape = shape_of(config)
+    every = torch.zeros(shape.layers, shape.head_dims[-1] // 2)
+    for rope, heads, row in zip(
+        rope_of_layers(config), shape.heads, every, strict=True
+    ):
+        row[: heads.width // 2] = frequencies(rope, heads.width)
+    return every
+
+
 def has_more(shape: LlamaConfig, tensors: Iterable[str], naming: Naming) -> bool:
     """Return whether layers have tensors, by the names of all, that the Llama backend
     does not run."""
     words, known = naming.names, set()
     layers = tuple(words["layer"].format(index) for index in range(shape.layers))
     for index, before in enumerate(layers):
-        known |= {before + name for name in words.values()}
-        for matrix, parts in matrices_of(shape, naming, index).items():
-            known |= {part.name for part in parts}
-            if matrix == "qkv" and shape.kinds[index] in _ATTENTION:
-                known |= {bias_of(part) for part in parts}
+        # also those of matrices, which a layer that borrows may have and not use
+        known |= {before + name + end for name in words.values() for end in _ENDS}
+        if shape.heads[index].query:
+            known |= {*map(bias_of, matrices_of(shape, naming, index)["qkv"])}
     # RoPE's frequencies are made anew.
     own = (name for name in tensors if not name.endswith("rotary_emb.inv_freq"))
     return any(name.startswith(layers) and name not in known for name in own)
@@ -293,12 +374,18 @@ def require_shapes(
         ValueError: a size makes no sense, a tensor is missing or has another shape, or
             there are more layers.
     """
-    heads, keys, head = shape.heads, shape.kv_heads, shape.head_dim
-    sizes = [shape.layers, shape.width, heads, keys, head, shape.ffn, vocabulary]
+    sizes = [shape.layers, shape.width, *shape.ffn, vocabulary]
+    layers = zip(shape.kinds, shape.heads, strict=True)
+    attends = [heads for kind, heads in layers if kind in _ATTENTION]
+    for heads in attends:
+        sizes += [heads.query, heads.kv, heads.width]
     if DELTA in shape.kinds:
         sizes += [*shape.delta_heads, *shape.delta_widths]
     whole = all(isinstance(n, int) and n > 0 for n in sizes)
-    even = whole and not (heads % keys or head % 2 or shape.rotary_dim % 2)
+    even = whole and not any(
+        heads.query % heads.kv or heads.width % 2 or shape.turned(heads) % 2
+        for heads in attends
+    )
     if not even or shape.delta_heads[1] % (shape.delta_heads[0] or 1):
         raise ValueError(f"no model has the sizes {sizes}")
     if not 0 < shape.epsilon < 1:
@@ -311,6 +398,8 @@ def require_shapes(
     wanted = {names["embedding"]: (vocabulary, shape.width)}
     if names["head"] in shapes:
         wanted[names["head"]] = vocabulary, shape.width
+    if shape.inputs:
+        wanted[names["inputs"]] = vocabulary, shape.layers * shape.inputs
     for index in range(shape.layers):
         for parts in matrices_of(shape, naming, index).values():
             wanted |= {part.name: (part.rows, part.columns) for part in parts}
@@ -327,7 +416,7 @@ def read_weights(
     frequencies: Tensor,
 ) -> LlamaWeights:
     """Bring the weights of a source into this module's layout. `frequencies` are RoPE's
-    angles per position, float32 [layers, d/2].
+    angles per position, float32 [layers, R/2], where R is the width of the widest head.
 
     Raises:
         KeyError: a tensor is missing.
@@ -337,7 +426,7 @@ def read_weights(
     rows = embedding = source.rows(names["embedding"], vocabulary, width)
     if names["head"] in source:
         rows = source.rows(names["head"], vocabulary, width)
-    # RoPE's tables [tables, d/2 + 3], those of queries first; equal ones are one table
+    # RoPE's tables [tables, R/2 + 3], those of queries first; equal ones are one table
     scaled = [[scale, *shape.query_growth] for scale in shape.query_scales]
     plain = [[1.0, 0.0, 1.0]] * shape.layers
     every = torch.cat([frequencies.repeat(2, 1), torch.tensor(scaled + plain)], 1)
@@ -354,7 +443,27 @@ def read_weights(
         lm_head=source.head(rows),
         frequencies=tables[:, :-3],
         rope_scales=tables[:, -3:],
+        inputs=_layer_inputs(shape, source, naming, vocabulary),
     )
+
+
+def _layer_inputs(
+    shape: LlamaConfig, source: BlockMatrices, naming: Naming, vocabulary: int
+) -> LayerInputs | None:
+    if not shape.inputs:
+        return None
+    names, projection = naming.names, input_projection(shape, naming)
+    return LayerInputs(
+        table=source.rows(names["inputs"], vocabulary, projection.rows),
+        projection=source.linear([projection]),
+        norm=of_shape(source.floats(names["projection_norm"]), shape.inputs),
+    )
+
+
+def input_projection(shape: LlamaConfig, naming: Naming) -> MatrixRows:
+    """Return where the projection of `LayerInputs` lies."""
+    every = shape.layers * shape.inputs
+    return MatrixRows(naming.names["input_projection"], every, shape.width)
 
 
 def order_of(
@@ -393,10 +502,14 @@ def matrices_of(
     ) -> MatrixRows:
         return MatrixRows(f"{before}{names[name]}.weight", rows, columns, order)
 
+    ffn, further = shape.ffn[index], shape.inputs
     feed = {
-        "gate_up": [part(name, shape.ffn, width) for name in ("gate", "up")],
-        "down": [part("down", width, shape.ffn)],
+        "gate_up": [part(name, ffn, width) for name in ("gate", "up")],
+        "down": [part("down", width, ffn)],
     }
+    if further:
+        feed["input_gate"] = [part("input_gate", further, width)]
+        feed["input_proj"] = [part("input_proj", width, further)]
     if kind == CONVOLUTION:
         projected = [part("conv_in", 3 * width, width)]
         return {"qkv": projected, "o_proj": [part("conv_out", width, width)], **feed}
@@ -412,11 +525,13 @@ def matrices_of(
         return {"qkv": projected, "o_proj": [part("delta_out", width, values)], **feed}
     # rows of q and k are put so that RoPE pairs lie side by side, which the kernels
     # turn by one product of complex numbers
-    head = shape.head_dim
-    heads, keys = shape.heads * head, shape.kv_heads * head
-    q, k = head_orders(shape, naming)
+    attends, head = shape.heads[index], shape.heads[index].width
+    heads, keys = attends.query * head, attends.kv * head
+    q, k = head_orders(shape, naming, index)
     of_keys = [part("k", keys, width, k), part("v", keys, width, torch.arange(keys))]
-    if shape.gates:  # behind the query head that each belongs to
+    if attends.borrows:
+        of_keys = []
+    if attends.gates:  # behind the query head that each belongs to
         q += q // head * head
         gates = torch.arange(heads) + (torch.arange(heads) // head + 1) * head
         both = (part("q", 2 * heads, width, order) for order in (q, gates))
@@ -426,12 +541,15 @@ def matrices_of(
     return {"qkv": projected, "o_proj": [part("out", width, heads)], **feed}
 
 
-def head_orders(shape: LlamaConfig, naming: Naming) -> tuple[Tensor, Tensor]:
-    """Return the source's row of each row of all query heads, and of all key heads."""
-    sizes, split = (shape.head_dim, shape.rotary_dim), naming.half_split_rope
+def head_orders(
+    shape: LlamaConfig, naming: Naming, index: int
+) -> tuple[Tensor, Tensor]:
+    """Return the source's row of each row of all query heads of a layer, and of all key
+    heads."""
+    heads, split = shape.heads[index], naming.half_split_rope
     q, k = (
-        order_of(heads, *sizes, half_split_rope=split)
-        for heads in (shape.heads, shape.kv_heads)
+        order_of(count, heads.width, shape.turned(heads), half_split_rope=split)
+        for count in (heads.query, heads.kv)
     )
     return q, k
 
@@ -489,7 +607,7 @@ def _read_layer(
     index: int,
     ropes: Sequence[int],
 ) -> DecoderLayer:
-    names, kind = naming.names, shape.kinds[index]
+    names, kind, heads = naming.names, shape.kinds[index], shape.heads[index]
     before = names["layer"].format(index)
 
     def floats(name: str) -> Tensor:
@@ -501,28 +619,33 @@ def _read_layer(
         weights = of_shape(floats(name), shape.width)
         return (weights + naming.norm_offset) * math.sqrt(shape.width)
 
-    def head_norm(name: str, order: Tensor) -> Tensor | None:
-        if name not in names or before + names[name] not in source:
+    def head_norm(name: str) -> Tensor | None:
+        if name not in names or before + names[name] not in source or not heads.query:
             return None
-        every = order if shape.norms_all_heads else order[: shape.head_dim]
+        q_order, k_order = head_orders(shape, naming, index)
+        order = q_order if name == "q_norm" else k_order
+        every = order if shape.norms_all_heads else order[: heads.width]
         return floats(name)[every] + naming.norm_offset
 
     # 1) matrices, and the biases of q, k and v
     parts = matrices_of(shape, naming, index)
     bias = _bias(source, parts["qkv"])
     # 2) norms, in float32; those of heads are permuted as a head is
-    q_order, k_order = head_orders(shape, naming)
+    norms_values = FAMILIES[shape.model_type].norms_values and not heads.borrows
+    scale = float(floats("scale")) if "scale" in names else 1.0
     return DecoderLayer(
-        window=shape.windows[index],
         q_rope=ropes[0],
         k_rope=ropes[1],
+        scale=scale,
         attention_norm=norm("attention_norm"),
         attention_post_norm=norm("attention_post_norm"),
         ffn_norm=norm("feed_norm"),
         ffn_post_norm=norm("feed_post_norm"),
         recurrent=_recurrent(shape, naming, kind, floats),
         bias=bias,
-        q_norm=head_norm("q_norm", q_order),
-        k_norm=head_norm("k_norm", k_order),
+        q_norm=head_norm("q_norm"),
+        k_norm=None if heads.borrows else head_norm("k_norm"),
+        v_norm=torch.ones(heads.width) if norms_values else None,
+        input_norm=norm("input_norm"),
         **{name: source.linear(each) for name, each in parts.items()},
     )

@@ -175,6 +175,14 @@ _GEMMA = {
     "query_pre_attn_scalar": 32,
     "sliding_window": 16,
 }
+GEMMA4 = {
+    **{"num_hidden_layers": 10, "vocab_size_per_layer_input": 320},
+    **{"head_dim": 16, "global_head_dim": 32, "sliding_window": 16},
+    "tie_word_embeddings": True,
+    **{"hidden_size_per_layer_input": 32, "num_kv_shared_layers": 5},
+    **{"use_double_wide_mlp": True, "final_logit_softcapping": 30.0},
+    "layer_types": [*["sliding_attention"] * 4, "full_attention"] * 2,
+}
 _YARN = {
     "rope_type": "yarn",
     "rope_theta": 1e6,
@@ -207,19 +215,7 @@ FAMILIES = {
     "gemma3": Family(
         *("gemma3_text", "gemma3", _GEMMA | {"num_hidden_layers": 7}, gemma3, is_norm)
     ),
-    "gemma4": Family(
-        "gemma4_text",
-        "gemma4",
-        {
-            **{"num_hidden_layers": 10, "vocab_size_per_layer_input": 320},
-            **{"head_dim": 16, "global_head_dim": 32, "sliding_window": 16},
-            "tie_word_embeddings": True,
-            **{"hidden_size_per_layer_input": 32, "num_kv_shared_layers": 5},
-            **{"use_double_wide_mlp": True, "final_logit_softcapping": 30.0},
-            "layer_types": [*["sliding_attention"] * 4, "full_attention"] * 2,
-        },
-        gemma4,
-    ),
+    "gemma4": Family("gemma4_text", "gemma4", GEMMA4, gemma4),
     "lfm2": Family(
         "lfm2",
         "lfm2",

@@ -72,6 +72,16 @@ KINDS = {
         families.gemma3,
         has_offset=True,
     ),
+    "gemma4_text": Kind(
+        {
+            **families.GEMMA4,
+            **{"sliding_window": 24, "initializer_range": 0.1},
+            "vocab_size_per_layer_input": tiny.llama_config().vocab_size,
+            "rope_parameters": None,  # the family's own
+        },
+        "gemma4",
+        families.gemma4,
+    ),
     "ministral3": Kind(
         lean.KINDS["ministral3"],
         "mistral3",

@@ -46,7 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("LMTUI_HOME", str(home))
         home.mkdir()
         if compiler.compiler_id() is not None:
-            build.library_for(HEAD_DIM)
+            build.library_for([HEAD_DIM])
     return home
 
 
@@ -278,13 +278,13 @@ def test_stopped_compiler_is_run_again(
 @needs_compiler
 @pytest.mark.parametrize("harm", ["cut", "overwritten"])
 def test_damaged_library_is_compiled_again(harm: str, folder: Path) -> None:
-    library = build.library_for(HEAD_DIM)
+    library = build.library_for([HEAD_DIM])
     whole = library.read_bytes()
     library.unlink()
     library.write_bytes(whole[:-1000] if harm == "cut" else b"x" * len(whole))
     assert LocalEngine(loaded(folder)).info.precision == "fast"
     assert loaded(folder).precision == "fast"
-    assert len(build.library_for(HEAD_DIM).read_bytes()) == len(whole)
+    assert len(build.library_for([HEAD_DIM]).read_bytes()) == len(whole)
 
 
 @needs_compiler

@@ -2,13 +2,14 @@
 
 Calls `attention_decode.cpp` for a few tokens and `attention_prefill.cpp` for more, on
 processors with AVX2, or with AVX-512 that multiplies bfloat16. Knows no weights. n are
-rows, t the new tokens of each; H, KV and d as in `models.llama.weights`.
+rows, t the new tokens of each; H, KV, G, d and R as in `models.llama.weights`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Iterable
 from itertools import product
 
 import torch
@@ -27,12 +28,14 @@ _ROUNDED_NEAR = 0.02  # the same where products are rounded to bfloat16
 class Attention:
     """The compiled attention kernels of one model: one for decode, one for prefill."""
 
-    def __init__(self, library: ctypes.CDLL, heads: Heads) -> None:
-        self._heads = heads
+    def __init__(self, library: ctypes.CDLL, heads: Iterable[Heads]) -> None:
+        """`heads` are those of layers."""
+        own = (each for each in heads if each.query and not each.borrows)
+        self._by_width = {each.width: Heads.from_buffer_copy(each) for each in own}
         library.attends_width.restype = ctypes.c_bool
-        self.is_compiled: bool = library.attends_width(WHOLE(heads.width))
-        """Whether the library has attention for heads of this width."""
-        arguments = *[ADDRESS] * 2, *[WHOLE] * 2, *[ADDRESS] * 3, *[WHOLE] * 2
+        self.is_compiled = all(map(library.attends_width, map(WHOLE, self._by_width)))
+        """Whether the library has attention for heads of these widths."""
+        arguments = *[ADDRESS] * 2, *[WHOLE] * 2, *[ADDRESS] * 3, WHOLE
         self._attend = bound(library, "attend", *arguments, ADDRESS)
         self._attend_many = bound_if_there(library, "attend_many", *arguments)
         self._rounds = False
@@ -50,26 +53,27 @@ class Attention:
 
     def attend(
         self,
-        heads: Tensor,
+        heads: Heads,
+        projected: Tensor,
         addresses: KVAddresses,
         layer: int,
         mask: Tensor | None,
-        window: int = UNLIMITED,
     ) -> Tensor:
         """Return the attention output of the new tokens in a layer, float32 [n, t, H,
         d], and write their keys and values to the cache.
 
-        `heads` are their queries, keys, values and gates, if outputs have some: float32
-        [n, t, H + 2·KV + G, d]. Each token attends to the whole cache and, of the new
-        tokens, to itself and those before it; or to those for which `mask`, float32 [t,
-        t], is 0 and not -inf; of all these to the last `window` positions.
+        `projected` are their queries, keys and values, if the layer has its own, and
+        gates, if outputs have some: float32 [n, t, H + 2·KV + G, d]. Each token attends
+        to the whole cache and, of the new tokens, to itself and those before it; or to
+        those for which `mask`, float32 [t, t], is 0 and not -inf; of all these to those
+        in the layer's window.
         """
-        rows, tokens, _, head = heads.shape
-        outputs = heads.new_empty(rows, tokens, self._heads.query, head)
-        structures = self._heads, addresses.shared, addresses.own
+        rows, tokens, _, head = projected.shape
+        outputs = projected.new_empty(rows, tokens, heads.query, head)
+        structures = heads, addresses.shared, addresses.own
         arguments = (
-            *(heads.data_ptr(), outputs.data_ptr(), rows, tokens),
-            *(*map(ctypes.byref, structures), layer, window),
+            *(projected.data_ptr(), outputs.data_ptr(), rows, tokens),
+            *(*map(ctypes.byref, structures), layer),
         )
         if tokens > _FEW and mask is None and self._attend_many is not None:
             self._attend_many(*arguments)
@@ -84,23 +88,23 @@ class Attention:
             ValueError: the results differ.
         """
         random = torch.Generator().manual_seed(0)
-        query_heads, kv_heads = self._heads.query, self._heads.kv
-        head_dim, gates = self._heads.width, self._heads.gates
-        end = query_heads + 2 * kv_heads
-        for rows, tokens, cache in product((1, 2), (1, 3, _FEW + 8), (0, 5, 300)):
-            window = UNLIMITED if rows == 1 else 270
-            sizes = rows, tokens, end + gates, head_dim
-            heads = torch.randn(sizes, generator=random)
+        sizes = product((1, 2), (1, 3, _FEW + 8), (0, 5, 300))
+        for heads, (rows, tokens, cache) in product(self._by_width.values(), sizes):
+            heads.window = UNLIMITED if rows == 1 else 270
+            end = heads.all - heads.gates
+            projected = torch.randn(
+                rows, tokens, heads.all, heads.width, generator=random
+            )
             room = cache + tokens + 1
             both = torch.randn(
-                2, rows, 2 * kv_heads, room, head_dim, generator=random
+                2, rows, 2 * heads.kv, room, heads.width, generator=random
             ).half()
             shared, own = both[0, :1], both[1]
             addresses = KVAddresses(
                 KVAddress.of(shared[None], cache), KVAddress.of(own[None], cache)
             )
-            outputs = self.attend(heads, addresses, 0, None, window)
-            new = heads[:, :, query_heads:end].transpose(1, 2).half()
+            outputs = self.attend(heads, projected, addresses, 0, None)
+            new = projected[:, :, heads.query : end].transpose(1, 2).half()
             seen = torch.cat(
                 [
                     shared[:, :, :cache].expand(rows, -1, -1, -1),
@@ -109,10 +113,12 @@ class Attention:
                 2,
             )
             wanted = _reference_attention(
-                heads[:, :, :query_heads].transpose(1, 2), seen.float(), window
+                projected[:, :, : heads.query].transpose(1, 2),
+                seen.float(),
+                heads.window,
             ).transpose(1, 2)
-            if gates:
-                wanted = wanted * heads[:, :, end:].sigmoid()
+            if heads.gates:
+                wanted = wanted * projected[:, :, end:].sigmoid()
             far = float((outputs - wanted).abs().max())
             rounds = tokens > _FEW and self._rounds
             if not far < (_ROUNDED_NEAR if rounds else _NEAR):

@@ -15,7 +15,6 @@ from lmtui import cache_dir
 from lmtui.engine.backend import Reuse, chunk_for, require_distribution
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.decoder import DecoderLayers
-from lmtui.engine.backends.llama_cpu.fused_block import heads_of
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache
 from lmtui.engine.token_tree import Tree
 from lmtui.kernels import build
@@ -132,8 +131,11 @@ class LlamaCpuBackend:
 
     @torch.inference_mode()
     def head(self, states: Tensor) -> Tensor:
-        scaled = states * self.decoder.shape.logits_scale
-        return require_distribution(self._head.times(scaled))
+        shape = self.decoder.shape
+        logits = self._head.times(states * shape.logits_scale)
+        if cap := shape.logits_cap:
+            logits = logits.div_(cap).tanh_().mul_(cap)
+        return require_distribution(logits)
 
     def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
         if skip >= len(ids):
@@ -144,11 +146,11 @@ class LlamaCpuBackend:
 
 
 def _attention_for(weights: LlamaWeights) -> Attention | None:
-    """Return compiled attention for a model; None for a head width without a kernel,
+    """Return compiled attention for a model; None for head widths without a kernel,
     and where the library computes something else, which is then removed."""
     kernel, shape = weights.layers[0].qkv.kernel, weights.shape
     seen = cache_dir.identity(kernel.file.parent)
-    attention = Attention(kernel.library, heads_of(shape))
+    attention = Attention(kernel.library, shape.heads)
     if not attention.is_compiled:
         return None
     try:

@@ -7,6 +7,7 @@ Shapes are as in `models.llama.weights`; n are rows, t their new tokens, m = n·
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -19,7 +20,7 @@ from lmtui.engine.backend import no_such_token
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache, Sizes
-from lmtui.kernels.gguf_matmul import GgufMatmulKernel
+from lmtui.kernels.gguf_matmul import GgufMatmulKernel, Heads
 from lmtui.models.llama.linear import FEW
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig, LlamaWeights
 
@@ -42,21 +43,21 @@ class DecoderLayers:
         self.attention = attention
         shape = self.shape = weights.shape
         layers = weights.layers
-        # Of each layer, its place among those with a cache of its kind.
-        attends = [layer.recurrent is None for layer in layers]
-        self._places = [
-            attends[:index].count(kind) for index, kind in enumerate(attends)
-        ]
+        self._places, attending = _places(shape)
+        widest, keys = shape.head_dims[-1], max(heads.kv for heads in shape.heads)
         states = sum(each.recurrent.state_size for each in layers if each.recurrent)
-        self.sizes = Sizes(sum(attends), shape.kv_heads, shape.head_dim, states)
+        self.sizes = Sizes(attending, keys, widest, states)
         self._last_norm = weights.norm * math.sqrt(shape.width)
         # cos + i·sin of each position's angles, of each table; grows with the longest
         # context
-        self._rotary = torch.empty(1, 0, shape.head_dim // 2, dtype=torch.complex64)
+        self._rotary = torch.empty(1, 0, widest // 2, dtype=torch.complex64)
         # The head follows the last layer, so its block makes queries, keys and values
         # that nothing reads. That still costs less than single operations.
-        pairs = zip(pairwise([*layers, layers[0]]), self._places, strict=True)
-        self._fused = [FusedLayer.of(shape, *pair, place) for pair, place in pairs]
+        pairs = pairwise([*layers, layers[0]])
+        self._fused = [
+            FusedLayer.of(shape, *pair, index, self._places[index])
+            for index, pair in enumerate(pairs)
+        ]
         self._blocks = [layer.block for layer in self._fused]
         # what runs a few tokens through all layers in one call, if anything does
         self._layers_kernel = self._fused[0].kernel if attention else None
@@ -98,7 +99,7 @@ class DecoderLayers:
         """Run a few tokens like `hidden_states`, in calls of compiled code."""
         rows, tokens = ids.shape
         # 1) rotary embedding of the new positions: cosines and sines of each table
-        # [tables, m, 1, d/2, 2]
+        # [tables, m, 1, R/2, 2]
         rope = torch.view_as_real(self._rotary_factors(cache.length, tokens, depths))
         if rows > 1:
             rope = rope.repeat(1, rows, 1, 1, 1)
@@ -110,6 +111,7 @@ class DecoderLayers:
             *(self._blocks, self._last_norm, states),
             rows=rows,
             rope=rope,
+            inputs=self._layer_inputs(ids, states),
             shared=caches.shared,
             own=caches.own,
             states=cache.states,
@@ -144,10 +146,12 @@ class DecoderLayers:
         # 1) rotary embedding of the new positions
         rotary = self._rotary_factors(cache.length, tokens, depths)
         if rows > 1:  # the fused block reads those of each token
-            rotary = rotary.repeat(1, rows, 1, 1)  # [tables, m, 1, d/2]
+            rotary = rotary.repeat(1, rows, 1, 1)  # [tables, m, 1, R/2]
         # 2) token embedding, and queries, keys and values of the first layer
-        run = ForwardPass(self.shape, rows, tokens, rotary)
-        run.state.copy_(self._embed(ids))
+        embedded = self._embed(ids)
+        inputs = self._layer_inputs(ids, embedded)
+        run = ForwardPass(self.shape, rows, tokens, rotary, inputs)
+        run.state.copy_(embedded)
         yield run
         self._project_qkv(run, 0)
         # 3) per layer: attention, then all that lies before the next attention
@@ -166,6 +170,19 @@ class DecoderLayers:
         except IndexError as error:
             raise no_such_token(int(ids.max())) from error
 
+    def _layer_inputs(self, ids: Tensor, embedded: Tensor) -> Tensor | None:
+        """Return the further inputs of all layers, float32 [layers, m, their width], if
+        there are any, for tokens [n, t] and their embeddings [m, D]."""
+        if (made_by := self.weights.inputs) is None:
+            return None
+        layers, width = self.shape.layers, self.shape.inputs
+        of_tokens = made_by.table[ids.flatten()] * math.sqrt(width)
+        projected = made_by.projection.times(embedded) / math.sqrt(self.shape.width)
+        heads = projected.view(-1, layers, width)
+        normed = F.rms_norm(heads, (width,), made_by.norm, self.shape.epsilon)
+        both = (normed + of_tokens.view_as(normed)) * math.sqrt(0.5)
+        return both.transpose(0, 1).contiguous()
+
     def _apply_norm(self, run: ForwardPass, keep: Tensor | None) -> Tensor:
         """Return the states [m, D] after the final RMSNorm, or [k, D] of `keep`."""
         run.settle()
@@ -182,22 +199,29 @@ class DecoderLayers:
         if attention is not None and attention.takes(run.tokens, mask, rounds=rounds):
             positions = cache.reserve_addresses(run.tokens)
 
-            def attend(place: int, window: int) -> Tensor:
-                return attention.attend(run.heads, positions, place, mask, window)
+            def attend(heads: Heads, place: int) -> Tensor:
+                projected = run.heads(heads)
+                return attention.attend(heads, projected, positions, place, mask)
 
         else:
             dtype = torch.float16 if attention else torch.float32
             opened = cache.reserve(run.tokens, dtype)
 
-            def attend(place: int, window: int) -> Tensor:
-                opened.write(place, run.keys_values)
-                attended = opened.attend(place, run.queries, mask, window)
-                return run.gated(attended.transpose(1, 2))
+            def attend(heads: Heads, place: int) -> Tensor:
+                projected = run.heads(heads).transpose(1, 2)
+                end = heads.all - heads.gates
+                queries = projected[:, : heads.query]
+                if not heads.borrows:
+                    opened.write(place, projected[:, heads.query : end])
+                attended = opened.attend(place, queries, mask, heads.window)
+                if heads.gates:
+                    attended = attended * projected[:, end:].sigmoid()
+                return attended.transpose(1, 2)
 
         def mix(index: int) -> Tensor:
             layer, place = layers[index], self._places[index]
             if (recurrent := layer.recurrent) is None:
-                return attend(place, layer.window)
+                return attend(self.shape.heads[index], place)
             first = place * recurrent.state_size
             states = cache.states[:, first : first + recurrent.state_size]
             mixed = run.state.new_empty(run.m, layer.o_proj.columns)
@@ -212,27 +236,36 @@ class DecoderLayers:
         attended = attended.reshape(run.m, -1)
         fused = self._fused[index]
         if fused.takes(run.m):
-            run.run_fused_block(fused, attended)
+            run.run_fused_block(fused, attended, index)
             return
         run.settle()
         layer = self.weights.layers[index]
         run.add(layer.o_proj.times(attended), layer.attention_post_norm)
         feed = run.normed(layer.ffn_norm)
         gate, up = layer.gate_up.times(feed).chunk(2, 1)
-        gelu = self.shape.is_gelu
-        gate = F.gelu(gate, approximate="tanh") if gelu else F.silu(gate)
-        run.add(layer.down.times(gate.mul_(up)), layer.ffn_post_norm)
+        run.add(layer.down.times(self._activated(gate).mul_(up)), layer.ffn_post_norm)
+        if layer.input_gate and layer.input_proj and run.inputs is not None:
+            gates = self._activated(layer.input_gate.times(run.state.contiguous()))
+            added = layer.input_proj.times(gates.mul_(run.inputs[index]))
+            run.add(added, layer.input_norm)
+        if layer.scale != 1:
+            run.state *= layer.scale
         if index + 1 < self.shape.layers:
             self._project_qkv(run, index + 1)
+
+    def _activated(self, gate: Tensor) -> Tensor:
+        """Return gates after their activation."""
+        return F.gelu(gate, approximate="tanh") if self.shape.is_gelu else F.silu(gate)
 
     def _project_qkv(self, run: ForwardPass, index: int) -> None:
         """Compute queries, keys and values of a layer from the state."""
         layer = self.weights.layers[index]
-        run.project_qkv(layer.qkv.times(run.scaled(layer.attention_norm)), layer)
+        product = layer.qkv.times(run.scaled(layer.attention_norm))
+        run.project_qkv(product, layer, self.shape.heads[index])
 
     def _rotary_factors(self, start: int, tokens: int, depths: Tensor | None) -> Tensor:
         """Rotary factors cos + i·sin of the new positions, of each table: complex64
-        [tables, t, 1, d/2]."""
+        [tables, t, 1, R/2]."""
         end, known = start + tokens, self._rotary.shape[1]
         if end > known:
             positions = torch.arange(max(end, 2 * known)).float()
@@ -254,13 +287,20 @@ class ForwardPass:
     """
 
     def __init__(
-        self, shape: LlamaConfig, rows: int, tokens: int, rope: Tensor
+        self,
+        shape: LlamaConfig,
+        rows: int,
+        tokens: int,
+        rope: Tensor,
+        inputs: Tensor | None,
     ) -> None:
-        """`rope` are rotary factors of each table, complex64 [tables, m, 1, d/2]."""
+        """`rope` are rotary factors of each table, complex64 [tables, m, 1, R/2];
+        `inputs` the further ones of layers, if there are any [layers, m, width]."""
         self.m = m = rows * tokens
         self.tokens = tokens
+        self.inputs = inputs
         self._rotary = rope
-        self._rope = torch.view_as_real(rope)  # [tables, m, 1, d/2, 2]
+        self._rope = torch.view_as_real(rope)  # [tables, m, 1, R/2, 2]
         self._shape = shape
         # One more column, whose square is ε·D: the vector norm then includes ε.
         self._wide = torch.empty(m, shape.width + 1)
@@ -268,44 +308,16 @@ class ForwardPass:
         self.state = self._wide[:, :-1]
         """float32 [m, D]; the layers add to it in place."""
         self._inputs = torch.empty(m, shape.width)  # of a product
-        every = shape.heads + 2 * shape.kv_heads + shape.gates
-        heads = self._heads = torch.empty(rows, tokens, every, shape.head_dim)
-        flat = heads.flatten(0, 1)  # [m, H + 2·KV + G, d]; all below are views on it
-        self._qkv = flat.flatten(1)
-        self._q = flat[:, : shape.heads]
-        self._k = flat[:, shape.heads : shape.heads + shape.kv_heads]
-        pairs = shape.head_dim // 2, 2
-        self._q_pairs = torch.view_as_complex(self._q.view(m, -1, *pairs))
-        self._k_pairs = torch.view_as_complex(self._k.view(m, -1, *pairs))
-        self.projected: Tensor = self._qkv
+        self.projected: Tensor = self.state
         """[m, N]: what the layer that was projected last made of its inputs before it
         mixes tokens."""
         # The state where the fused block made it; None where it is in the buffer above.
         self._fused_state: Tensor | None = None
 
-    @property
-    def heads(self) -> Tensor:
-        """`projected` of a layer that attends: queries, keys, values and gates [n, t,
-        H + 2·KV + G, d]."""
-        return self.projected.view_as(self._heads)
-
-    @property
-    def queries(self) -> Tensor:
-        """[n, H, t, d], of `heads`."""
-        return self.heads[:, :, : self._shape.heads].transpose(1, 2)
-
-    @property
-    def keys_values(self) -> Tensor:
-        """[n, 2·KV, t, d], of `heads`."""
-        first, count = self._shape.heads, 2 * self._shape.kv_heads
-        return self.heads[:, :, first : first + count].transpose(1, 2)
-
-    def gated(self, attended: Tensor) -> Tensor:
-        """Return the outputs of attention [n, t, H, d] times the sigmoid of their
-        gates, if there are any."""
-        if not (gates := self._shape.gates):
-            return attended
-        return attended * self.heads[:, :, -gates:].sigmoid()
+    def heads(self, heads: Heads) -> Tensor:
+        """Return `projected` of a layer that attends: queries, keys, values and gates
+        [n, t, H + 2·KV + G, d]."""
+        return self.projected.view(-1, self.tokens, heads.all, heads.width)
 
     def settle(self) -> None:
         """Copy the fused block's last state into the buffer."""
@@ -341,29 +353,42 @@ class ForwardPass:
             output = output / square.sqrt_() * weight
         self.state.add_(output, alpha=self._shape.residual_scale)
 
-    def project_qkv(self, product: Tensor, layer: DecoderLayer) -> None:
+    def project_qkv(self, product: Tensor, layer: DecoderLayer, heads: Heads) -> None:
         """Compute queries, keys and values from `product`, the projected scaled state
         [m, N]: divide by the norm; where the layer attends, add the bias, normalise
         heads, apply RoPE."""
         norm = 1.0 if layer.attention_norm is None else self.norm()
+        self.projected = product.div_(norm)
         if layer.recurrent is not None:
-            self.projected = product.div_(norm)
             return
-        self.projected = torch.div(product, norm, out=self._qkv)
         if layer.bias is not None:
-            self._qkv += layer.bias
-        if layer.q_norm is not None and layer.k_norm is not None:
-            self._apply_norm(self._q, layer.q_norm)
-            self._apply_norm(self._k, layer.k_norm)
-        self._q_pairs.mul_(self._rotary[layer.q_rope])
-        self._k_pairs.mul_(self._rotary[layer.k_rope])
+            self.projected += layer.bias
+        every = self.projected.view(self.m, heads.all, heads.width)
+        sizes = [heads.query, *[heads.own_kv] * 2, heads.gates]
+        queries, keys, values, _ = torch.split(every, sizes, 1)
+        of_heads = (
+            (queries, layer.q_norm, layer.q_rope),
+            (keys, layer.k_norm, layer.k_rope),
+        )
+        for each, norm_weight, table in of_heads:
+            if norm_weight is not None:
+                self._apply_norm(each, norm_weight)
+            pairs = torch.view_as_complex(
+                each.view(*each.shape[:-1], heads.width // 2, 2)
+            )
+            pairs.mul_(self._rotary[table, ..., : heads.width // 2])
+        if layer.v_norm is not None:
+            self._apply_norm(values, layer.v_norm)
 
-    def run_fused_block(self, fused: FusedLayer, attended: Tensor) -> None:
-        """Run a fused block: from one layer's attention output `attended` [m, H·d] to
-        the next layer's queries, keys and values."""
+    def run_fused_block(self, fused: FusedLayer, attended: Tensor, index: int) -> None:
+        """Run a fused block: from a layer's attention output `attended` [m, H·d] to the
+        next layer's queries, keys and values."""
         before = self._fused_state
         state = self.state.contiguous() if before is None else before
-        self._fused_state, self.projected = fused.run(state, attended, self._rope)
+        inputs = None if self.inputs is None else self.inputs[index]
+        self._fused_state, self.projected = fused.run(
+            state, attended, self._rope, inputs
+        )
 
     def _apply_norm(self, heads: Tensor, weight: Tensor) -> None:
         """Apply RMSNorm to each head [m, H, d] by itself, or to all, in place."""
@@ -371,3 +396,18 @@ class ForwardPass:
         square = heads.square().mean(every, keepdim=True)
         heads.mul_((square + self._shape.epsilon).rsqrt_())
         heads.mul_(weight.view(-1, heads.shape[-1]))
+
+
+def _places(shape: LlamaConfig) -> tuple[list[int], int]:
+    """Return each layer's place among those with a cache of its kind, and how many
+    attend with their own; one that borrows has the place of the last such of its
+    kind."""
+    places: list[int] = []
+    counts, last = Counter[bool](), dict[str, int]()
+    for kind, heads in zip(shape.kinds, shape.heads, strict=True):
+        if not heads.borrows:
+            attends = heads.query > 0
+            last[kind] = counts[attends]
+            counts[attends] += 1
+        places.append(last[kind])
+    return places, counts[True]

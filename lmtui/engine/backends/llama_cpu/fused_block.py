@@ -11,14 +11,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lmtui.kernels.gguf_matmul import Block, GgufMatmulKernel, Heads, address_of
+from lmtui.kernels.gguf_matmul import Block, GgufMatmulKernel, address_of
 from lmtui.models.llama.linear import FEW
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig
-
-
-def heads_of(shape: LlamaConfig) -> Heads:
-    """Return the heads of attention."""
-    return Heads(shape.heads, shape.kv_heads, shape.head_dim, shape.gates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +33,34 @@ class FusedLayer:
         shape: LlamaConfig,
         layer: DecoderLayer,
         following: DecoderLayer,
+        index: int,
         place: int,
     ) -> FusedLayer:
-        """Return the fused block; `place` is that of the layer among those with a cache
-        of its kind."""
+        """Return the fused block; `index` is that of the layer, `place` its place among
+        those with a cache of its kind."""
         linears = layer.o_proj, layer.gate_up, layer.down, following.qkv
         vectors = (
             *(layer.ffn_norm, following.attention_norm),
             *(layer.attention_post_norm, layer.ffn_post_norm),
             *(following.bias, following.q_norm, following.k_norm),
+            *(following.v_norm, layer.input_norm),
         )
         own = layer.recurrent
         recurrent = None if own is None else ctypes.addressof(own.compiled)
+        more = layer.input_gate, layer.input_proj
+        matrices = *linears, *(each for each in more if each is not None)
         block = Block(
-            *(shape.width, shape.ffn),
-            *(heads_of(shape), shape.epsilon),
+            *(shape.width, shape.ffn[index]),
+            *(shape.heads[index], shape.heads[(index + 1) % shape.layers]),
+            *(shape.head_dims[-1], shape.epsilon),
             *(shape.residual_scale, shape.is_gelu, shape.norms_all_heads),
-            *(layer.window, place, following.recurrent is None),
+            place,
             *(following.q_rope, following.k_rope),
             *map(address_of, vectors),
-            recurrent,
-            *(linear.matrix.compiled for linear in linears),
+            *(recurrent, layer.scale),
+            *(linear.matrix.compiled for linear in matrices),
         )
-        many = all(each.uses_gemm and not each.matrix.lora for each in linears)
+        many = all(each.uses_gemm and not each.matrix.lora for each in matrices)
         return cls(block, (layer, following), linears[0].kernel, many)
 
     def takes(self, tokens: int) -> bool:
@@ -68,11 +68,12 @@ class FusedLayer:
         return tokens <= FEW or self.runs_many
 
     def run(
-        self, hidden: Tensor, attended: Tensor, rope: Tensor
+        self, hidden: Tensor, attended: Tensor, rope: Tensor, inputs: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the hidden states [m, D] after the layer, and what the next one makes
         of them before it mixes tokens [m, N], given the states before, the attention
-        output [m, H·d] and the rotary factors (cos, sin) [tables, m, 1, d/2, 2]. All
-        are float32; `FEW` tokens or less give the same bits in any split."""
+        output [m, H·d], the rotary factors (cos, sin) [tables, m, 1, R/2, 2] and the
+        layer's further inputs, if there are any, [m, their width]. All are float32;
+        `FEW` tokens or less give the same bits in any split."""
         gemm = len(hidden) > FEW
-        return self.kernel.block(self.block, hidden, attended, rope, gemm=gemm)
+        return self.kernel.block(self.block, hidden, attended, rope, inputs, gemm=gemm)

@@ -29,7 +29,8 @@ class Sizes:
     layers: int
     """Those that attend."""
     kv_heads: int
-    head_dim: int
+    width: int
+    """R, that of the widest head; narrower ones fill a part."""
     state: int = 0
     """Numbers of a row's recurrent state."""
 
@@ -37,7 +38,7 @@ class Sizes:
 class PreallocatedKVCache:
     """Keys and values of n rows, which may all continue one other row.
 
-    Memory is one tensor [layers, n, 2·KV, room, d], whose room doubles when it is full.
+    Memory is one tensor [layers, n, 2·KV, room, R], whose room doubles when it is full.
     It is float32; float16 where compiled attention reads it (see `attention`), whose
     time is that of reading memory. torch's attention is slower with float16.
 
@@ -71,7 +72,7 @@ class PreallocatedKVCache:
     def _allocate(self, tokens: int) -> Tensor:
         sizes = self._sizes
         heads = 2 * sizes.kv_heads
-        room = sizes.layers, self._rows, heads, tokens, sizes.head_dim
+        room = sizes.layers, self._rows, heads, tokens, sizes.width
         return torch.empty(room, dtype=self._dtype)
 
     @property
@@ -120,7 +121,7 @@ class PreallocatedKVCache:
         self._grow(tokens, torch.float16)
         own = KVAddress.of(self._data, self._own)
         if self._before is None:
-            return KVAddresses(KVAddress(0, 0, 0, 0), own)
+            return KVAddresses(KVAddress(), own)
         return KVAddresses(KVAddress.of(self._before._data, self._shared), own)
 
     def _grow(self, tokens: int, dtype: torch.dtype) -> None:
@@ -156,15 +157,16 @@ class KVWriter:
     """Writes the new tokens of one pass to a cache, and attends over it."""
 
     own: Tensor
-    """[layers, n, 2·KV, s, d], the new tokens included."""
+    """[layers, n, 2·KV, s, R], the new tokens included."""
     shared: Tensor | None
-    """[layers, 1, 2·KV, s, d], if the rows continue another."""
+    """[layers, 1, 2·KV, s, R], if the rows continue another."""
     tokens: int
     """The new ones of a row."""
 
     def write(self, layer: int, keys_values: Tensor) -> None:
         """Write the keys and values [n, 2·KV, t, d] of the new tokens."""
-        self.own[layer, :, :, -self.tokens :] = keys_values
+        width = keys_values.shape[-1]
+        self.own[layer, :, :, -self.tokens :, :width] = keys_values
 
     def attend(
         self, layer: int, queries: Tensor, mask: Tensor | None, window: int
@@ -173,9 +175,10 @@ class KVWriter:
         d] in a layer. Each token attends to the cache and, of the new tokens, to itself
         and those before it; or to those for which `mask`, [t, t], is 0 and not -inf; of
         all these to the last `window` positions."""
-        seen = self.own[layer]
+        width = queries.shape[-1]
+        seen = self.own[layer, ..., :width]
         if self.shared is not None:
-            before = self.shared[layer].expand(len(seen), -1, -1, -1)
+            before = self.shared[layer, ..., :width].expand(len(seen), -1, -1, -1)
             seen = torch.cat([before, seen], 2)
         keys, values = seen.float().chunk(2, 1)
         return _sdpa(queries, keys, values, mask, window)

@@ -25,8 +25,7 @@ from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models import hardware
 from lmtui.models.llama.families import Naming
 from lmtui.models.llama.linear import BlockMatrices
-from lmtui.models.llama.weights import read_weights, rope_of_layers, shape_of
-from lmtui.models.rope import frequencies
+from lmtui.models.llama.weights import layer_frequencies, read_weights, shape_of
 
 SIZE: dict[str, Any] = {
     "vocab_size": 300,
@@ -67,6 +66,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "gemma3_text": {
         **{"head_dim": 32, "query_pre_attn_scalar": 20, "sliding_window": 24},
         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "gemma4_text": {
+        **{"num_hidden_layers": 6, "num_kv_shared_layers": 3, "head_dim": 16},
+        **{"global_head_dim": 32, "hidden_size_per_layer_input": 32},
+        **{"vocab_size_per_layer_input": 300, "use_double_wide_mlp": True},
+        **{"sliding_window": 24, "final_logit_softcapping": 5.0},
+        "layer_types": ["sliding_attention", "sliding_attention", "full_attention"] * 2,
     },
     "smollm3": {"no_rope_layers": [1, 0, 1], "pad_token_id": None},
     "ministral3": {
@@ -158,8 +164,7 @@ def blocks(kind: str, quantisation: str = "Q8_0") -> LlamaCpuBackend:
     """The model with its weights in a type of GGUF files."""
     config, source = model(kind).config, Source(_tensors(kind), quantisation)
     shape = shape_of(config.to_dict())
-    ropes = rope_of_layers(config.to_dict())
-    rope = torch.stack([frequencies(each, shape.head_dim) for each in ropes])
+    rope = layer_frequencies(config.to_dict())
     matrices = BlockMatrices(source, gguf_kernel())
     weights = read_weights(
         *(shape, matrices, Naming.transformers(config.model_type)),

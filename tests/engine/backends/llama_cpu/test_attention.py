@@ -28,8 +28,9 @@ from lmtui.kernels.gguf_matmul import UNLIMITED, Heads
 pytestmark = pytest.mark.skipif(
     compiler.compiler_id() is None, reason="there is no C++ compiler"
 )
-FORMS = [(4, 4, 16), (9, 3, 64), (4, 1, 80), (8, 2, 128), (5, 1, 256)]
+FORMS = [(4, 4, 16), (9, 3, 64), (4, 1, 80), (8, 2, 128), (5, 1, 256), (4, 1, 512)]
 """H, KV and d."""
+WIDER = 16  # numbers of a key in the cache that another layer has
 WINDOWS = st.sampled_from([UNLIMITED, 1, 5, 64, 256, 300, 700])
 
 
@@ -40,6 +41,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> CDLL:
     return CDLL(str(file))
 
 
+def heads_of(form: Sequence[int], window: int = UNLIMITED) -> Heads:
+    return Heads(*form, gates=0, borrows=0, window=window)
+
+
 @pytest.fixture(scope="module", params=FORMS, ids=str)
 def form(request: pytest.FixtureRequest) -> tuple[int, int, int]:
     found: tuple[int, int, int] = request.param
@@ -48,14 +53,14 @@ def form(request: pytest.FixtureRequest) -> tuple[int, int, int]:
 
 @pytest.fixture(scope="module")
 def attending(form: tuple[int, int, int], library: CDLL) -> Attention:
-    made = Attention(library, Heads(*form, 0))
+    made = Attention(library, [heads_of(form)])
     assert made.is_compiled
     made.require_right()
     return made
 
 
 def test_widths_without_attention_are_known(library: CDLL) -> None:
-    assert not Attention(library, Heads(4, 2, 48, 0)).is_compiled
+    assert not Attention(library, [heads_of((4, 2, 48))]).is_compiled
 
 
 @pytest.mark.parametrize("name", ["attention_decode.cpp", "attention_prefill.cpp"])
@@ -70,7 +75,7 @@ def test_attention_with_a_wrong_scale_fails_its_check(
     (sources / name).write_text(text.replace(right, "0.2f"))
     monkeypatch.setattr(compiler, "_SOURCES", sources)
     build.compile_checked(tmp_path / "kernels.so", [64])
-    wrong = Attention(CDLL(str(tmp_path / "kernels.so")), Heads(9, 3, 64, 0))
+    wrong = Attention(CDLL(str(tmp_path / "kernels.so")), [heads_of((9, 3, 64))])
     if name == "attention_prefill.cpp":
         require_many(wrong)
     with pytest.raises(ValueError, match="differs from the reference"):
@@ -123,14 +128,15 @@ def attended(
     rows share and so many of each row, and what it naively is; its keys are kept."""
     rows, tokens, shared, own = sizes
     heads = torch.randn(rows, tokens, form[0] + 2 * form[1], form[2])
-    far = torch.randn(1, 2 * form[1], shared + 7, form[2]).half()
-    near = torch.randn(rows, 2 * form[1], own + tokens + 2, form[2]).half()
-    held = [far[:, :, :shared], near[:, :, :own]]
+    width = form[2] + WIDER
+    far = torch.randn(1, 2 * form[1], shared + 7, width).half()
+    near = torch.randn(rows, 2 * form[1], own + tokens + 2, width).half()
+    held = [part[..., : form[2]] for part in (far[:, :, :shared], near[:, :, :own])]
     wanted = naively(heads, held, mask, form, window)
     places = KVAddresses(KVAddress.of(far[None], shared), KVAddress.of(near[None], own))
-    found = attending.attend(heads, places, 0, mask, window)
+    found = attending.attend(heads_of(form, window), heads, places, 0, mask)
     new = heads[:, :, form[0] :].transpose(1, 2).half()
-    assert torch.equal(near[:, :, own : own + tokens], new)
+    assert torch.equal(near[:, :, own : own + tokens, : form[2]], new)
     return found.double(), wanted
 
 
@@ -176,7 +182,8 @@ def test_attention_of_many_tokens_is_causal(
 
     def found(heads: Tensor) -> Tensor:
         held = PreallocatedKVCache(Sizes(1, form[1], form[2]))
-        return attending.attend(heads, held.reserve_addresses(heads.shape[1]), 0, None)
+        places = held.reserve_addresses(heads.shape[1])
+        return attending.attend(heads_of(form), heads, places, 0, None)
 
     wanted = found(heads)
     for count in (33, 64, 65, 99):
@@ -193,11 +200,11 @@ def test_large_attention_scores_stay_finite(
     """Those of a head that looks at one token alone, and of one that cares for none."""
     every, head = form[0] + 2 * form[1], form[2]
     near = torch.randn(1, 2 * form[1], 400, head).half()
-    places = KVAddresses(KVAddress(0, 0, 0, 0), KVAddress.of(near[None], 300))
+    places = KVAddresses(KVAddress(), KVAddress.of(near[None], 300))
     for size in (0.0, 100.0, 1000.0):
         heads = torch.randn(1, tokens, every, head)
         heads[:, :, : form[0]] *= size
-        found = attending.attend(heads, places, 0, None)
+        found = attending.attend(heads_of(form), heads, places, 0, None)
         assert torch.isfinite(found).all()
         if tokens == 1:  # of many, rounding chooses where two scores are near
             wanted = naively(heads, [near[:, :, :300]], None, form)
@@ -216,9 +223,8 @@ def test_attention_is_the_same_for_any_split_and_thread_count(
         torch.set_num_threads(threads)
         for part in heads.split(step, 1):
             places = held.reserve_addresses(part.shape[1])
-            all_found.append(
-                attending.attend(part.contiguous(), places, 1, None, window)
-            )
+            seen = heads_of(form, window)
+            all_found.append(attending.attend(seen, part.contiguous(), places, 1, None))
             held.commit(part.shape[1])
         return torch.cat(all_found, 1)
 

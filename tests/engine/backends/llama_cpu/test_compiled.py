@@ -44,17 +44,19 @@ def with_adapter(weights: LlamaWeights) -> LlamaWeights:
 
 def with_attention(weights: LlamaWeights) -> LlamaWeights:
     """With a library that was compiled for these heads."""
-    kernel = GgufMatmulKernel(build.library_for(weights.shape.head_dim))
+    kernel = GgufMatmulKernel(build.library_for(weights.shape.head_dims))
 
-    names = "qkv", "o_proj", "gate_up", "down"
-    layers = tuple(
-        replace(
-            layer,
-            **{name: replace(getattr(layer, name), kernel=kernel) for name in names},
-        )
-        for layer in weights.layers
-    )
-    return replace(weights, layers=layers)
+    names = "qkv", "o_proj", "gate_up", "down", "input_gate", "input_proj"
+    layers = []
+    for layer in weights.layers:
+        matrices = {name: getattr(layer, name) for name in names}
+        changed = {
+            name: replace(matrix, kernel=kernel)
+            for name, matrix in matrices.items()
+            if matrix is not None
+        }
+        layers.append(replace(layer, **changed))
+    return replace(weights, layers=tuple(layers))
 
 
 def following(backend: LlamaCpuBackend, step: int = 1) -> torch.Tensor:
