@@ -169,6 +169,8 @@ class Naming:
             whole = name if name.startswith(_WHOLE) else layer + name
             if found := next(stored(whole), ""):
                 names[word] = found.removeprefix("blk.0.")
+        if "scale" in names:  # transformers keeps it in a buffer, without an ending
+            names["scale"] += ".weight"
         return cls(names, not family.interleaved, 0, is_gguf=True)
 
     @classmethod

@@ -40,7 +40,8 @@ def random_model(kind: str, **options: Any) -> Any:
                 weights.uniform_(-1, 1)
             elif weights.is_floating_point() and name in model.state_dict():
                 drawn = torch.randn(weights.shape) * 0.06
-                weights.copy_(drawn + (1 if "norm" in name else 0))
+                is_factor = "norm" in name or name.endswith("scalar")
+                weights.copy_(drawn + (1 if is_factor else 0))
     return model.eval()
 
 
