@@ -47,6 +47,8 @@ class DecoderLayers:
         widest, keys = shape.head_dims[-1], max(heads.kv for heads in shape.heads)
         states = sum(each.recurrent.state_size for each in layers if each.recurrent)
         self.sizes = Sizes(attending, keys, widest, states)
+        own = [index for index, heads in enumerate(shape.heads) if not heads.borrows]
+        self._borrowing = max(own, default=0) + 1
         self._last_norm = weights.norm * math.sqrt(shape.width)
         # cos + i·sin of each position's angles, of each table; grows with the longest
         # context
@@ -74,9 +76,10 @@ class DecoderLayers:
         """Run tokens through all layers; return the normalised states after them.
 
         `ids` are [n, t] and continue `cache`. The result is float32 [m, D], or [k, D]
-        where `keep` gives k indices. For a token tree, `depths` [t] are the positions
-        counted from the end of the cache, and `mask` [t, t] is 0 where the row's token
-        attends to the column's, else -inf. If it is cancelled, `cache` is as before.
+        where `keep` gives k indices, of a single row the last ones. For a token tree,
+        `depths` [t] are the positions counted from the end of the cache, and `mask` [t,
+        t] is 0 where the row's token attends to the column's, else -inf. If it is
+        cancelled, `cache` is as before.
         """
         kernel = self._layers_kernel
         if kernel is not None and ids.numel() <= FEW:
@@ -84,8 +87,9 @@ class DecoderLayers:
                 kernel, ids, cache, depths=depths, mask=mask
             )
             return states if keep is None else states[keep]
-        *_, run = self._layer_passes(ids, cache, depths=depths, mask=mask)
-        return self._apply_norm(run, keep)
+        last = None if keep is None or len(ids) > 1 else len(keep)
+        *_, run = self._layer_passes(ids, cache, depths=depths, mask=mask, last=last)
+        return self._apply_norm(run, keep if run.m == ids.numel() else None)
 
     def _run_compiled_layers(
         self,
@@ -139,9 +143,11 @@ class DecoderLayers:
         *,
         depths: Tensor | None = None,
         mask: Tensor | None = None,
+        last: int | None = None,
     ) -> Iterator[ForwardPass]:
         """Yield the tokens' pass before the first layer and after each; the arguments
-        are those of `hidden_states`."""
+        are those of `hidden_states`. With `last`, only so many tokens of a row run
+        through layers from which on all borrow their keys and values."""
         rows, tokens = ids.shape
         # 1) rotary embedding of the new positions
         rotary = self._rotary_factors(cache.length, tokens, depths)
@@ -157,7 +163,14 @@ class DecoderLayers:
         # 3) per layer: attention, then all that lies before the next attention
         attend = self.attention_fn(run, cache, mask)
         for index in range(self.shape.layers):
-            cancellation.check()
+            if index == self._borrowing and last is not None and last < tokens:
+                # Their keys and values are there; no check may come between.
+                cache.commit(tokens - last)
+                run, tokens = run.end(last), last
+                attend = self.attention_fn(run, cache, mask)
+                self._project_qkv(run, index)
+            elif run.tokens == ids.shape[1]:
+                cancellation.check()
             self._run_fused_block(run, index, attend(index))
             if index + 1 == self.shape.layers:
                 cache.commit(tokens)
@@ -313,6 +326,15 @@ class ForwardPass:
         mixes tokens."""
         # The state where the fused block made it; None where it is in the buffer above.
         self._fused_state: Tensor | None = None
+
+    def end(self, tokens: int) -> ForwardPass:
+        """Return the pass of the last tokens of a single row alone."""
+        self.settle()
+        inputs = None if self.inputs is None else self.inputs[:, -tokens:].contiguous()
+        rope = self._rotary[:, -tokens:]
+        run = ForwardPass(self._shape, 1, tokens, rope, inputs)
+        run.state.copy_(self.state[-tokens:])
+        return run
 
     def heads(self, heads: Heads) -> Tensor:
         """Return `projected` of a layer that attends: queries, keys, values and gates
