@@ -29,7 +29,7 @@ NO_CODE = {
     kinds.NEWLINE,
     kinds.NL,
 }
-CEILING = 62_281
+CEILING = 62_174
 """Lines of code that the package has. None are added: what is new is paid for by what
 leaves, and a commit that removes lines lowers this number."""
 CREDITS = {"models that people run": 0, "the first minute": 3}
@@ -96,7 +96,7 @@ VAGUE_STARTS = frozenset(
 FLAGS = "one parameter for each flag"
 KNOWN: dict[str, str] = {
     "lmtui/cli/chat.py:chat": FLAGS,
-    "lmtui/cli/inspect/command.py:inspect": FLAGS,
+    "lmtui/cli/inspect/inspect.py:inspect": FLAGS,
     "lmtui/config/settings.py:ChatSettings.keep": "a key of users' config.toml",
 }
 """A file, with all that is in it, or one name of it: why it breaks a rule."""

@@ -134,7 +134,7 @@ def test_labels_of_every_length_differ_from_each_other() -> None:
 
 
 def test_screen_shell_and_page_have_one_scale() -> None:
-    found = re.search(r'id="data">(.*?)</script>', page("", [], []))
+    found = re.search(r'id="data">(.*?)</script>', page("", "{}"))
     assert found
     scales = {each["name"]: each for each in json.loads(found[1])["scales"]}
     assert scales["surprisal"]["bounds"] == list(surprisal_scale.BOUNDS)

@@ -50,7 +50,7 @@ def test_readme_settings_can_be_used(tmp_path: Path) -> None:
     assert list(settings.presets) == ["pirate"]
     assert load_themes().get(settings.theme)
     assert settings.server_of("gpu")[0] == settings.servers["gpu"].address
-    assert len(settings.keys) == 2
+    assert len(settings.keys) == 1
     assert user_keys(settings.keys).notices == ()
 
 

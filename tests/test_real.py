@@ -336,7 +336,7 @@ def test_words_have_the_probability_of_the_published_formula(
     text = "The cat that the dog chased sat on the unbelievable mat."
     (tmp_path / "text").write_text(text)
     flags = ["--words", "--json", "--bos", "yes"]
-    lines = lmtui("inspect", str(tmp_path / "text"), *flags).splitlines()
+    lines = lmtui("score", str(tmp_path / "text"), *flags).splitlines()
     *words, _ = map(json.loads, lines)
     tokenizer = loaded.tokenizer
     ids = tokenizer(text, add_special_tokens=False).input_ids

@@ -7,7 +7,6 @@ engine and no screen.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -167,8 +166,6 @@ class Comparison:
     """
 
     unit: Unit
-    limit: int = 0
-    """How many of the spans that changed most to keep."""
     compared: int = 0
     logprob: float = 0.0
     """Sum of the first model's logprobs, in nats."""
@@ -189,7 +186,6 @@ class Comparison:
     is_partial: bool = False
     """Whether a model scored tokens that are left out."""
     _left_out: list[Span] = field(default_factory=list)
-    _most: list[tuple[float, int, ComparedSpan]] = field(default_factory=list)
 
     def add(self, piece: ComparedSpan) -> None:
         own, other, difference = piece.logprob, piece.other_logprob, piece.bits
@@ -205,11 +201,6 @@ class Comparison:
         self.other_logprob += other
         self.more += difference >= NOTICEABLE
         self.less += difference <= -NOTICEABLE
-        if self.limit and difference:
-            item = (abs(difference), -self.compared, piece)
-            heapq.heappush(self._most, item)
-            if len(self._most) > self.limit:
-                heapq.heappop(self._most)
 
     def _leave_out(self, piece: ComparedSpan) -> None:
         self.is_partial |= any(
@@ -238,7 +229,7 @@ class Comparison:
         return Sums("this", *own, *size), Sums("other", *other, *size)
 
     def merge(self, other: Comparison) -> None:
-        """Add the totals of another text, without its most changed spans."""
+        """Add the totals of another text."""
         self.unit = self.unit if self.unit == other.unit else "span"
         self.is_partial |= other.is_partial
         for name in _SUMS:
@@ -248,9 +239,6 @@ class Comparison:
     def bits(self) -> float | None:
         """The difference over the whole text, in bits; None without spans."""
         return (self.other_logprob - self.logprob) / LN2 if self.compared else None
-
-    def most(self) -> list[ComparedSpan]:
-        return [piece for _, _, piece in sorted(self._most, reverse=True)]
 
 
 _SUMS = ("compared", "logprob", "other_logprob", "more", "less", "tokens",

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 VERBS = {
     "chat": "chat:chat",
     "complete": "complete:complete",
-    "inspect": "inspect.command:inspect",
+    "inspect": "inspect.inspect:inspect",
+    "score": "inspect.score:score",
+    "why": "inspect.why:why",
+    "lens": "inspect.lens:lens",
     "tokens": "tokens:tokens",
     "finetune": "finetune.command:finetune",
     "learn": "learn:learn",

@@ -32,9 +32,10 @@ class CountedTexts:
     """Tokens of the longest n-grams; 0 is the uniform model."""
     texts: tuple[TextSource, ...]
 
-    def have(self, text: str) -> bool:
+    def have(self, document: TextSource) -> bool:
         """Return whether exactly this text is counted."""
-        return self.order > 0 and any(each.text == text for each in self.texts)
+        texts = [each.text for each in self.texts] if self.order else []
+        return bool(document.text) and document.text in texts
 
     def count(self, engine: Engine) -> NgramModel:
         """Count their n-grams, over the tokens of a model."""

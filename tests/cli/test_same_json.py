@@ -40,8 +40,8 @@ COMPLETE = ("complete", "--json", "--max-tokens")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "inspect": (*INSPECT, "cat.txt", "--top", "3"),
     "inspect-windows": (*INSPECT, "moon.txt", "--window", "8", "--stride", "4"),
-    "inspect-summary": (*INSPECT, "cat.txt", "moon.txt", "--summary"),
-    "inspect-lens": (*INSPECT, "half.txt", "--lens"),
+    "score": ("score", "--json", "cat.txt", "moon.txt"),
+    "lens": ("lens", "half.txt"),
     "inspect-against": (*INSPECT, "moon.txt", "--against", "ngram:2",
                         "--ngram-text", "cat.txt"),
     "chat": (*CHAT, "12", "--once", "What is the capital of Japan?"),

@@ -59,7 +59,7 @@ def test_json_escapes_what_a_terminal_obeys() -> None:
     assert events[0]["model"] == HOSTILE[3]
 
 
-@pytest.mark.parametrize("options", [["--top", "3"], ["--json", "--top", "3"]])
+@pytest.mark.parametrize("options", [["--plain"], ["--json", "--top", "3"]])
 def test_inspect_draws_a_hostile_file(tmp_path: Path, options: list[str]) -> None:
     file = tmp_path / "hostile.txt"
     file.write_bytes("\n".join(HOSTILE).encode())
@@ -107,6 +107,6 @@ def test_file_name_that_is_not_utf8_is_drawn_harmlessly(tmp_path: Path) -> None:
     done = run("inspect", "--json", name)
     assert done.code == 0
     assert done.events[-1]["file"] == name
-    code, written = run_in_terminal("inspect", name, name)
+    code, written = run_in_terminal("score", name, name)
     assert code == 0
     assert_harmless(written)

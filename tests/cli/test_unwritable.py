@@ -41,7 +41,7 @@ def test_verbs_work_and_warn_in_an_unwritable_home(
     for verb, said in (
         (("chat", "--once", "the fox", *short, *chosen), "note: not saved: "),
         (("complete", str(text), "--print", *short, *chosen), "warning: "),
-        (("inspect", str(text), "--summary", *chosen), "warning: "),
+        (("score", str(text), *chosen), "warning: "),
     ):
         assert main(verb) == 0
         written = capsys.readouterr()

@@ -1,6 +1,7 @@
 "use strict";
 // Everything foreign is put into the page as text, never as markup.
 const DATA = JSON.parse(document.getElementById("data").textContent);
+const text = DATA.text, cells = text.cells;
 const LN2 = Math.LN2;
 const SURPRISE = 10, CHANGE = 1; // bits at which n and N stop
 const $ = (id) => document.getElementById(id);
@@ -68,8 +69,8 @@ const VALUES = {
 const MEASURES = {};
 for (const scale of DATA.scales) {
   const isSigned = scale.name === "difference";
-  if (isSigned && DATA.texts.some((text) => text.why)) scale.name = "effect";
-  else if (isSigned && !DATA.texts.some((text) => text.other)) continue;
+  if (isSigned && text.why) scale.name = "effect";
+  else if (isSigned && !text.other) continue;
   const classes = scale.names.map((_, place) =>
     isSigned ? `d${place - (scale.names.length - 1) / 2}` : `s${place}`);
   MEASURES[scale.name] = { ...scale, value: VALUES[scale.name], classes };
@@ -82,7 +83,7 @@ const step = (measure, value) => {
   return measure.classes[measure.bounds.filter(reached).length];
 };
 
-let text, cells, spans, measure, before, pinned = -1, shown = -1;
+let spans, measure, before, pinned = -1, shown = -1;
 
 const make = (name, className, content) => {
   const element = document.createElement(name);
@@ -165,14 +166,9 @@ const chooseMeasure = (name) => {
   legend.append(make("span", "", measure.unit));
   shade();
 };
-const chooseText = (index) => {
-  text = DATA.texts[index];
-  cells = text.cells;
-  for (const button of $("texts").children) {
-    button.setAttribute("aria-current", button.dataset.i === String(index));
-  }
+const draw = () => {
   const models = [text.own, ...(text.other ? [text.other] : [])];
-  $("about").textContent = (DATA.texts.length > 1 ? `${text.file} · ` : "") +
+  $("about").textContent =
     models.map((each) => `${label(each)} (${each.precision}, ${each.dtype})`).join(" against ") +
     (text.comparison && text.comparison.unit === "span"
       ? " · their tokens differ: compared by the parts of the text that both cut alike" : "");
@@ -472,7 +468,6 @@ const drawSummary = () => {
   parts.push(along());
   parts.push(card("Most surprising", places(surprisal, (each) => each,
     (each) => number(each, 1), "bits")));
-  if (DATA.total) parts.unshift(card(`All ${DATA.texts.length} texts`, measured(DATA.total)));
   $("summary").replaceChildren(...parts);
 };
 
@@ -483,14 +478,7 @@ for (const name of Object.keys(MEASURES)) {
   button.addEventListener("click", () => chooseMeasure(name));
   $("measures").append(button);
 }
-DATA.texts.forEach((each, index) => {
-  const button = make("button", "", each.file);
-  button.dataset.i = index;
-  button.addEventListener("click", () => chooseText(index));
-  $("texts").append(button);
-});
-$("texts").hidden = DATA.texts.length < 2;
 measure = MEASURES.surprisal;
-chooseText(0);
+draw();
 chooseMeasure(MEASURES.difference ? "difference" : "surprisal");
 if (MEASURES.effect) pin(cells.findIndex(isTarget));

@@ -104,10 +104,9 @@ def scales() -> list[dict[str, Any]]:
     ]
 
 
-def page(title: str, texts: Iterable[str], total: Sequence[Mapping[str, Any]]) -> str:
-    """Return the whole page; `total` holds the totals of several texts, by model."""
-    told = _json(list(total)) if total else "null"
-    data = f'{{"texts":[{",".join(texts)}],"total":{told},"scales":{_json(scales())}}}'
+def page(title: str, text: str) -> str:
+    """Return the whole page of a text, as `text_data` gives it."""
+    data = f'{{"text":{text},"scales":{_json(scales())}}}'
     body = Template(_asset("page.html")).substitute(
         title=html_page.shown(visible_line(title)), data=data
     )

@@ -1,4 +1,4 @@
-"""`lmtui inspect --html`: all texts on one self-contained page."""
+"""`lmtui inspect --html`: a text on a self-contained page."""
 
 from __future__ import annotations
 
@@ -20,24 +20,21 @@ from lmtui.analysis.attribution import (
 from lmtui.analysis.compare import Comparison, common_figures
 from lmtui.analysis.html.writer import cells, page, text_data
 from lmtui.analysis.summary import Summary, page_fields
-from lmtui.cli.inspect.score import ScoredRow, TextScores, merged
+from lmtui.cli.errors import note
+from lmtui.cli.inspect.text_scores import TextScores
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.text import visible_flow, visible_line
 
 
 class HtmlPage:
-    """The page of texts, each of which `add` reads."""
+    """The page of a text, which `add` reads."""
 
-    def __init__(
-        self, documents: Sequence[TextSource], target: Path, *, top_n: int
-    ) -> None:
-        self.target = target
-        """The file that it is written into."""
-        self._names = [visible_line(name) for name in headings(documents)]
-        self._top = top_n
-        self._texts: list[str] = []
-        self._total: ScoredRow | None = None
+    def __init__(self, document: TextSource, target: Path, *, top_n: int) -> None:
+        # The rest of a path is private, and pages are shared.
+        self._name = visible_line(Path(document.name).name)
+        self._target, self._top = target, top_n
+        self._text = ""
         self._parts: Sequence[Span] = ()
         self._why: dict[str, Any] | None = None
 
@@ -72,14 +69,13 @@ class HtmlPage:
         drawn = cells(text, pieces, top_n=self._top, parts=self._parts)
         row = scores.row()
         models = _page_models(row.summaries, row.comparison)
-        facts: dict[str, Any] = {"file": self._names[len(self._texts)]}
+        facts: dict[str, Any] = {"file": self._name}
         facts |= dict(zip(("own", "other"), models, strict=False))
         if row.comparison:
             facts["comparison"] = {"unit": row.comparison.unit}
         if self._why:
             facts["why"] = self._why
-        self._texts.append(text_data(drawn, facts))
-        self._total = merged(self._total, row)
+        self._text = text_data(drawn, facts)
 
     def write(self) -> None:
         """Write the page into its file.
@@ -87,18 +83,15 @@ class HtmlPage:
         Raises:
             LmtuiError: it can't be written; an existing file is unchanged.
         """
-        title, total = self._names[0], list[dict[str, Any]]()
-        if len(self._texts) > 1 and self._total:
-            title = f"{len(self._texts)} texts"
-            total = _page_models(self._total.summaries, self._total.comparison)
-        data = page(title, self._texts, total).encode()
-        like = self.target if self.target.exists() else None
+        data, target = page(self._name, self._text).encode(), self._target
+        like = target if target.exists() else None
         try:
-            paths.write_atomically(self.target, data, like=like, private=False)
+            paths.write_atomically(target, data, like=like, private=False)
         except OSError as error:
             hint = "Free some space, or name another file."
             why = error.strerror or str(error)
-            raise _unwritten(str(self.target), why, hint) from error
+            raise _unwritten(str(target), why, hint) from error
+        note(f"wrote {visible_line(str(target))}\n")
 
 
 def require_writable_file(name: str) -> Path:
@@ -118,21 +111,6 @@ def require_writable_file(name: str) -> Path:
 
 def _unwritten(name: str, why: str, hint: str) -> LmtuiError:
     return LmtuiError("the page can't be written", f"{name}: {why}", hint)
-
-
-def headings(documents: Sequence[TextSource]) -> list[str]:
-    """Return the name of each text on the page.
-
-    It is the file's name with as many parent folders as make the names distinct. The
-    rest of the path is private, since pages are shared.
-    """
-    names = [document.name for document in documents]
-    parts = [Path(name).parts or (name,) for name in names]
-    for count in range(1, max(map(len, parts), default=0) + 1):
-        shown = ["/".join(part[-count:]) for part in parts]
-        if len(set(shown)) == len(set(names)):
-            return shown
-    return names
 
 
 def _page_models(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from lmtui.analysis.compare import ComparedSpan, PlacedToken
 from lmtui.analysis.summary import summary_fields
-from lmtui.cli.inspect.score import ScoredRow, TextScores
+from lmtui.cli.inspect.text_scores import ScoredRow, TextScores
 from lmtui.cli.output import JsonEvent, Output, adapter_field, score_fields, scored_rows
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.types import Candidate

@@ -1,4 +1,4 @@
-"""`lmtui inspect --pairs`: which sentence of minimal pairs a model finds more probable.
+"""`lmtui score --pairs`: which sentence of minimal pairs a model finds more probable.
 
 Pairs come as tab-separated values, or as JSON lines with the keys of BLiMP (Warstadt et
 al., 2020). All numbers are in nats.
@@ -14,14 +14,14 @@ from operator import attrgetter
 
 from lmtui import cancellation, notation
 from lmtui.cli.errors import cancel_on_interrupt, note
-from lmtui.cli.inspect.rows import RowWriter
-from lmtui.cli.inspect.table import Column, Table
-from lmtui.cli.output import Output, adapter_field, read_document
+from lmtui.cli.inspect.rows import Column, Rows
+from lmtui.cli.output import Output, adapter_field
 from lmtui.cli.progress import meter
 from lmtui.engine.protocol import Engine
 from lmtui.engine.text.common_prefix import common_prefix_len
 from lmtui.engine.types import BosRule, Encoding, SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
+from lmtui.files import TextSource
 from lmtui.text import visible_token
 
 _BATCH_TOKENS = 512
@@ -82,8 +82,8 @@ def write_pairs(
         Cancelled: Ctrl-C was pressed; complete rows were written.
     """
     output, results = Output(), list[bool | None]()
-    table = Table(output, _COLUMNS, "first difference: good | bad")
-    writer = RowWriter("pair", table, json=as_json, tsv=tsv)
+    heading = "first difference: good | bad"
+    writer = Rows("pair", _COLUMNS, heading, json=as_json, tsv=tsv)
     with (
         cancel_on_interrupt(),
         meter("scoring", unit="pairs") as shown,
@@ -117,13 +117,14 @@ def write_pairs(
         )
 
 
-def read_pairs(name: str) -> list[Pair]:
-    """Return the pairs of a file, or of stdin for `-`; empty lines are skipped.
+def read_pairs(document: TextSource) -> list[Pair]:
+    """Return the pairs of a text; empty lines are skipped.
 
     Raises:
         LmtuiError: a line is no pair, or there is none.
     """
-    text = read_document(name).text.removeprefix("\ufeff").replace("\r\n", "\n")
+    name, text = document.name, document.text
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     lines = enumerate(text.split("\n"), 1)
     filled = [(number, line) for number, line in lines if line.strip()]
     if filled and filled[0][1].split() == _KEYS:

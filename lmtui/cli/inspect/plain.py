@@ -1,4 +1,4 @@
-"""`lmtui inspect --plain`: the shaded text, and a summary of one or two models.
+"""`lmtui inspect --plain`: the shaded text, and five lines on one or two models.
 
 The layout is 80 columns wide. Control characters in foreign text are made visible.
 Knows no engine.
@@ -7,31 +7,21 @@ Knows no engine.
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NoReturn
 
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from lmtui import notation
 from lmtui import surprisal_scale as scale
-from lmtui.analysis.compare import (
-    NOTICEABLE,
-    ComparedSpan,
-    Comparison,
-    Unit,
-    common_figures,
-    covered,
-)
-from lmtui.analysis.summary import RANKS, Summary, Totals, figures, known_by_heart
-from lmtui.cli.inspect.score import ScoredRow, TextScores
-from lmtui.engine.types import EngineInfo, ScoredToken
+from lmtui.analysis.compare import NOTICEABLE, Comparison, Unit, covered
+from lmtui.analysis.summary import Summary, figures
+from lmtui.cli.inspect.text_scores import ScoredRow, TextScores
+from lmtui.engine.types import EngineInfo
 from lmtui.models.source import short_label, short_labels
 from lmtui.notation import bits, counted
-from lmtui.text import visible, visible_line, visible_token
+from lmtui.text import visible, visible_line
 
 SURPRISE = (
     "dim",
@@ -55,20 +45,10 @@ DIFFERENCE = (
 
 _PLAIN = {"dim", "none"}  # too weak to mark newlines
 
-_CELLS = 24  # width of a token in a table
-_LABELS = (
-    notation.LOG_PROB,
-    notation.SURPRISAL,
-    notation.PERPLEXITY,
-    notation.PER_BYTE,
-    notation.PER_CHARACTER,
-)
 _NAMED = 17  # width of the column of names
-_LISTED = 10  # rows in a table of tokens
-_BLOCKS = "▁▂▃▄▅▆▇█"
 _UNITS: dict[Unit, str] = {
     "token": "tokens",
-    "span": "parts of the text that both cut alike, since their tokens differ",
+    "span": "parts of the text that both cut alike",
 }
 _PART = 4096  # characters of one line that are drawn at once
 
@@ -99,59 +79,47 @@ def legend_of(measure: scale.Shade, styles: Sequence[str]) -> Text:
     return legend.append(scale.unit(measure))
 
 
-def summary_of(row: ScoredRow, alternatives: bool) -> list[RenderableType]:
-    """Return one model's results on a text: numbers, and most surprising tokens.
-
-    With `alternatives`, each of these stands beside the most probable other token.
-    """
-    totals = row.own.totals
-    parts: list[RenderableType] = [numbers(row.own)]
-    if totals.scored:
-        parts.append(_worst(row, alternatives=alternatives))
-    return parts
-
-
-def comparison_of(row: ScoredRow) -> list[RenderableType]:
-    """Return two models' results on a text: numbers, difference, most changed parts."""
-    assert row.other and row.comparison
-    parts: list[RenderableType] = [
-        _both(row.own, row.other, row.comparison),
-        _difference(row.comparison),
-    ]
-    most = row.comparison.most()[:_LISTED]
-    if most:
-        parts.append(_changed(row.document.text, most))
-    return parts
-
-
-def numbers(summary: Summary) -> Text:
-    totals, info = summary.totals, summary.info
-    known = figures(totals)
-    rows = {
-        "tokens": f"{totals.tokens:,}, {_scored(totals)}",
-        **{label.full: known[label.full] for label in _LABELS},
-        "known by heart?": _wrapped(known_by_heart(totals)),
-        "ranks": _ranks(totals),
-        "entropy": _entropies(totals.entropies),
-        "model": model_name(info),
-        "windows": _windows(summary),
-    }
-    if not rows["known by heart?"]:
-        del rows["known by heart?"]
-    if not totals.scored:
-        del rows["ranks"], rows["entropy"]
-    elif not any(totals.entropies):
-        rows["entropy"] = "a range for each token, as the server lists only some"
-    if summary.rewritten:
-        many = counted(summary.rewritten, "character")
-        rows["rewritten"] = f"{many} of the text, which the tokenizer reads as others"
-    return _rows(rows)
-
-
-def _scored(totals: Totals) -> str:
+def totals_of(summary: Summary) -> dict[str, str]:
+    """Return one model's totals of a text."""
+    totals, known = summary.totals, figures(summary.totals)
+    tokens = f"{totals.tokens:,}, {totals.scored:,} scored"
     if totals.tokens and not totals.scored:
-        return "0 scored: the first has no context (--bos yes gives it one)"
-    return f"{totals.scored:,} scored"
+        tokens += ": the first has no context (--bos yes gives it one)"
+    if summary.stored is not None:
+        ids = "kept ids" if summary.stored else "re-tokenised"
+        tokens += f", after {summary.before:,} tokens, {ids}"
+    if summary.rewritten:
+        tokens += f"; {counted(summary.rewritten, 'character')} read as others"
+    labels = notation.LOG_PROB, notation.PERPLEXITY, notation.PER_BYTE
+    return {
+        "tokens": tokens,
+        **{label.full: known[label.full] for label in labels},
+        "model": model_name(summary.info),
+    }
+
+
+def comparison_of(
+    own: Summary, other: Summary, comparison: Comparison
+) -> dict[str, str]:
+    """Return two models' totals of the text that both scored, and their difference."""
+    sums = comparison.sums()
+    whole = comparison.bits
+    if whole is None:
+        difference = "nothing could be compared"
+    elif abs(whole) < NOTICEABLE / 2:
+        difference = f"{notation.difference(whole)} bits: the same"
+    else:
+        more = "more" if whole > 0 else "less"
+        words = f"the other model expected the text {more}"
+        difference = f"{notation.difference(whole)} bits: {words}"
+    labels = short_labels(own.info.label, other.info.label)
+    return {
+        "compared": f"{comparison.compared:,} {_UNITS[comparison.unit]}",
+        "surprisal, bits": " · ".join(notation.surprisal(each.known) for each in sums),
+        "bits/byte": " · ".join(notation.rate(each.bits_per_byte) for each in sums),
+        "difference": difference,
+        "models": " · ".join(map(visible_line, labels)),
+    }
 
 
 def model_name(info: EngineInfo) -> str:
@@ -159,153 +127,6 @@ def model_name(info: EngineInfo) -> str:
     precision and number format."""
     label = visible_line(short_label(info.label))
     return f"{label} ({info.precision}, {info.number_format})"
-
-
-def _windows(summary: Summary) -> str:
-    windows = summary.windows
-    return f"{windows.window:,}, stride {windows.stride:,}, {_before(summary)}"
-
-
-def _before(summary: Summary) -> str:
-    """Describe what each window begins with, and the origin of a message's ids."""
-    if summary.stored is None:
-        return "with BOS" if summary.bos else "without BOS"
-    ids = "kept ids" if summary.stored else "re-tokenised"
-    return f"after {summary.before:,} tokens, {ids}"
-
-
-def _wrapped(sentence: str) -> str:
-    """Wrap a sentence behind the column of names."""
-    margin = " " * _NAMED
-    return textwrap.fill(
-        sentence, 80, initial_indent=margin, subsequent_indent=margin
-    ).strip()
-
-
-def _rows(rows: dict[str, str]) -> Text:
-    lines = [Text.assemble((f"{name:<{_NAMED}}", "bold"), rows[name]) for name in rows]
-    return Text("\n").join(lines)
-
-
-def _ranks(totals: Totals) -> str:
-    whole = max(sum(totals.ranks) + totals.unlisted, 1)
-    names = ["1st", *(f"{a + 1:,}–{b:,}" for a, b in pairwise(RANKS)), "rest"]
-    shares = list(zip(names, totals.ranks, strict=True))
-    if totals.unlisted:
-        shares.append(("not listed", totals.unlisted))
-    return "  ".join(
-        f"{name} {notation.percent(count / whole)}" for name, count in shares
-    )
-
-
-def _bars(counts: Sequence[int]) -> str:
-    """Draw a block for each count, scaled to the largest; a space for 0."""
-    most = max(*counts, 1)
-    heights = (-(-count * len(_BLOCKS) // most) for count in counts)
-    return "".join(_BLOCKS[height - 1] if height else " " for height in heights)
-
-
-def _entropies(counts: Sequence[int]) -> str:
-    """Draw how many tokens have each entropy, and say how many the highest block is."""
-    most = notation.percent(max(counts) / max(1, sum(counts)))
-    return f"{_bars(counts)}  0 to 11 bits, and more; █ is {most}"
-
-
-def _worst(row: ScoredRow, *, alternatives: bool) -> Table:
-    table = _table("most surprising", "bits", "rank")
-    if alternatives:
-        table.add_column("best other", no_wrap=True)
-    for token, span in row.own.totals.worst()[:_LISTED]:
-        surprisal = bits(token.logprob or 0.0)
-        cells = [
-            Text(notation.location(row.document.text, span[0])),
-            Text(notation.in_bits(surprisal)),
-            Text(notation.rank(token.rank)),
-            _clipped(token.text, surprise_style(surprisal)),
-        ]
-        table.add_row(*cells, *([_best_other(token)] if alternatives else []))
-    return table
-
-
-def _table(name: str, *numbers: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
-    for heading in ("line:col", *numbers):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(name, no_wrap=True)
-    return table
-
-
-def _clipped(token: str, style: str = "none") -> Text:
-    # Styled by append: a style of the whole Text would fill the rest of the cell.
-    drawn = Text().append(visible_token(token), style)
-    drawn.truncate(_CELLS, overflow="ellipsis")
-    return drawn
-
-
-def _best_other(token: ScoredToken) -> Text:
-    other = next((row for row in token.top if row.id != token.id), None)
-    if other is None:
-        return Text("–")
-    return _clipped(other.text).append(f"  {notation.likely(other.prob)}")
-
-
-def _both(own: Summary, other: Summary, comparison: Comparison) -> Table:
-    """Return both models' totals: first of the text that both scored, then of all that
-    each did."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("")
-    for label in short_labels(own.info.label, other.info.label):
-        table.add_column(Text(visible_line(label)), justify="right")
-    columns = zip(_measures(own), _measures(other), strict=True)
-    rows = [(name, value, another) for (name, value), (_, another) in columns]
-    for name, *cells in (*common_figures(comparison), *rows):
-        table.add_row(Text(name, "bold"), *map(Text, cells))
-    return table
-
-
-def _measures(summary: Summary) -> list[tuple[str, str]]:
-    return [
-        *figures(summary.totals).items(),
-        ("precision", f"{summary.info.precision}, {summary.info.number_format}"),
-        ("window", f"{summary.windows.window:,}"),
-        ("stride", f"{summary.windows.stride:,}"),
-        ("begins", _before(summary)),
-    ]
-
-
-def _difference(comparison: Comparison) -> Text:
-    whole = comparison.bits
-    words = "the other model expected the text {}"
-    if whole is None:
-        result = "nothing could be compared"
-    elif abs(whole) < NOTICEABLE / 2:
-        result = f"{notation.difference(whole)} bits: the same"
-    else:
-        more = words.format("more" if whole > 0 else "less")
-        result = f"{notation.difference(whole)} bits: {more}"
-    return _rows(
-        {
-            "difference": result,
-            "compared": f"{comparison.compared:,} {_UNITS[comparison.unit]}",
-            "changed": f"{comparison.more:,} by +{NOTICEABLE:g} bit or more, "
-            f"{comparison.less:,} by −{NOTICEABLE:g} or more",
-        }
-    )
-
-
-def _changed(text: str, most_changed: Sequence[ComparedSpan]) -> Table:
-    table = _table("changed most", "difference", "bits", "other bits")
-    for piece in most_changed:
-        start, end = piece.span
-        difference = piece.bits or 0.0
-        table.add_row(
-            Text(notation.location(text, start)),
-            Text(notation.difference(difference)),
-            Text(notation.surprisal(piece.logprob)),
-            Text(notation.surprisal(piece.other_logprob)),
-            _clipped(text[start:end], difference_style(difference)),
-        )
-    return table
 
 
 class _Console(Console):
@@ -326,17 +147,13 @@ def terminal_console(*, no_color: bool = False) -> Console:
     )
 
 
-def write_plain(
-    console: Console, scores: TextScores, *, heading: bool, alternatives: bool
-) -> None:
-    """Write a text while it is scored, then the legend and the summary.
+def write_plain(console: Console, scores: TextScores) -> None:
+    """Write a text while it is scored, then the legend and the totals.
 
     With another model it is shaded by how much more that one expected each part, not by
     the surprisal under the first one.
     """
     document, compares = scores.document, scores.compares
-    if heading:
-        console.rule(Text(visible_line(document.name)), align="left")
     lines = _Lines(console)
     for text, spans in covered(document.text, scores.pieces()):
         values = [span.bits if compares else _bits(span.logprob) for span in spans]
@@ -352,14 +169,15 @@ def write_plain(
             shade = "difference", DIFFERENCE
         console.print(legend_of(*shade), soft_wrap=True)
         console.print()
-    row = scores.row()
-    parts = comparison_of(row) if compares else summary_of(row, alternatives)
-    for index, part in enumerate(parts):
-        if index:
-            console.print()
-        console.print(part, soft_wrap=isinstance(part, Text))
-    if heading:
-        console.print()
+    for name, words in _totals(scores.row()).items():
+        line = Text.assemble((f"{name:<{_NAMED}}", "bold"), words)
+        console.print(line, soft_wrap=True)
+
+
+def _totals(row: ScoredRow) -> dict[str, str]:
+    if row.other and row.comparison:
+        return comparison_of(row.own, row.other, row.comparison)
+    return totals_of(row.own)
 
 
 def _bits(logprob: float | None) -> float | None:

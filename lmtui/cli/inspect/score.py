@@ -1,307 +1,296 @@
-"""Score texts with one model or two, part by part as they are computed.
-
-Tokens are not kept, only their totals. Knows the engine only through its protocol.
-"""
+"""`lmtui score`: a row a text, a word or a minimal pair."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain, islice
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
-from lmtui import cancellation
-from lmtui.analysis.compare import (
-    ComparedSpan,
-    Comparison,
-    PlacedToken,
-    alone,
-    pieces,
-    unit_of,
+import typer
+
+from lmtui import notation
+from lmtui.analysis.summary import summary_fields
+from lmtui.cli import options
+from lmtui.cli.errors import DONE, USER, print_error
+from lmtui.cli.inspect import texts
+from lmtui.cli.inspect.json_output import JsonRows
+from lmtui.cli.inspect.pairs import read_pairs, write_pairs
+from lmtui.cli.inspect.rows import Column, Rows
+from lmtui.cli.inspect.text_scores import (
+    Rules,
+    ScoredRow,
+    TextScores,
+    merged,
+    score_each,
+    score_together,
 )
-from lmtui.analysis.summary import Span, Summary, Totals
-from lmtui.analysis.words import Word, words_of
-from lmtui.cli.errors import cancel_on_interrupt
-from lmtui.cli.inspect.chat_message import StoredMessageText
-from lmtui.cli.ngram import ngram_name, ngram_scores
-from lmtui.cli.progress import meter
-from lmtui.engine.lens import LensColumn
+from lmtui.cli.inspect.words import word_writer
+from lmtui.cli.ngram import CountedTexts
+from lmtui.cli.output import STDIN, Output
+from lmtui.config.settings import Settings
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import BosRule, ScoredToken
+from lmtui.engine.types import BosRule
+from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 
-if TYPE_CHECKING:
-    from lmtui.engine.ngram_model import NgramModel
-
-WORST = 20
-"""Number of most surprising tokens that the totals keep for a view."""
-
-Part = TypeVar("Part", ComparedSpan, Word)
-
-ReportScored = Callable[[int, int], None]
-"""Called with (tokens done, tokens in all)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    window: int | None = None
-    stride: int | None = None
-    bos: BosRule = "auto"
-    top: int = 0
-    """Number of alternatives needed for each token."""
-    ngrams: NgramModel | None = None
-    """Model that counts, to compare with."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredRow:
-    """Results of a text that was scored to its end, or of several together."""
-
-    document: TextSource
-    own: Summary
-    other: Summary | None = None
-    comparison: Comparison | None = None
-    """Present if tokens of two models were compared."""
-
-    @property
-    def summaries(self) -> list[Summary]:
-        return [self.own, self.other] if self.other else [self.own]
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE...",
+        help="Text files; - is stdin, which is also read in a pipe without FILE.",
+    ),
+]
+Words = Annotated[
+    bool,
+    typer.Option(
+        "--words",
+        help="A row for each word: what stands between white space, with its "
+        "punctuation.",
+    ),
+]
+Pairs = Annotated[
+    bool,
+    typer.Option(
+        "--pairs",
+        help="A row for each minimal pair: a line with two sentences, the good one "
+        "first, with a tab between them, or JSON as BLiMP has.",
+    ),
+]
+Tsv = Annotated[bool, typer.Option("--tsv", help="Write tab-separated values.")]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Sort the rows by a column: the largest numbers first, or by name.",
+    ),
+]
 
 
-def merged(total: ScoredRow | None, row: ScoredRow) -> ScoredRow:
-    """Return the totals of several texts, with those of one more; what is no sum is
-    that of the last text."""
-    own = total.own.totals if total else Totals()
-    own.merge(row.own.totals)
-    if row.other is None or row.comparison is None:
-        return replace(row, own=replace(row.own, totals=own))
-    other = total.other.totals if total and total.other else Totals()
-    other.merge(row.other.totals)
-    comparison = (total and total.comparison) or Comparison("token")
-    comparison.merge(row.comparison)
-    own_summary = replace(row.own, totals=own)
-    return replace(
-        row,
-        own=own_summary,
-        other=replace(row.other, totals=other),
-        comparison=comparison,
-    )
+@options.with_settings(*options.MODEL)
+def score(
+    ctx: typer.Context,
+    *,
+    files: Files = None,
+    words: Words = False,
+    pairs: Pairs = False,
+    json: options.Json = False,
+    tsv: Tsv = False,
+    sort: Sort = None,
+    window: texts.Window = None,
+    stride: texts.Stride = None,
+    bos: texts.Bos = "auto",
+    against: texts.Against = None,
+    against_adapter: texts.AgainstAdapter = None,
+    ngram_text: texts.NgramText = None,
+) -> None:
+    """Score texts, their words, or minimal pairs: a row each.
+
+    Of texts there is a row for all together, too. The totals are the sum of the log-
+    probabilities, the perplexity, and the bits per byte (the number to compare models
+    by). A file that can't be read is reported at once, the others are still scored, and
+    the exit code is 2. --json and --tsv have all numbers, Min-K% among them.
+
+    With --against, the other model's numbers stand beside. How rows are counted, and
+    what they can't say, stands in `lmtui help inspect` and `lmtui help numbers`.
+
+    \b
+    Examples:
+      lmtui score notes/*.md --sort perplexity
+      lmtui score draft.txt --against-adapter notes
+      lmtui score items.txt --words --bos yes --tsv > words.tsv
+      lmtui score adjunct_island.jsonl --pairs --bos yes
+      lmtui score notes/*.md --json --window 1024 --stride 256
+    """
+    texts.require_one(json=json, tsv=tsv)
+    texts.require_one(words=words, pairs=pairs, sort=sort)
+    settings = texts.exact_settings(ctx)
+    other = texts.other_model(settings, against, against_adapter, ngram_text)
+    if pairs:
+        texts.require_one(pairs=True, against=other, window=window or stride)
+        named = texts.read_texts(files or [])
+        _write_pairs(ctx, settings, named, bos, as_json=json, tsv=tsv)
+        return
+    if words and isinstance(other, CountedTexts):
+        hint = "Name another model, or leave it out."
+        raise LmtuiError("counting gives tokens alone", against or "", hint)
+    key = sort_key(sort, AGAINST if other else ALONE)
+    documents, unread = _readable(files or [])
+    engines, ngrams = texts.open_models(ctx, settings, documents, other)
+    rules = Rules(window=window, stride=stride, bos=bos, ngrams=ngrams)
+    if words:
+        write = word_writer(json, tsv, many=len(documents) > 1, two=len(engines) > 1)
+        score_each(engines, documents, rules, write)
+    else:
+        writer = _Totals(json, tsv, two=bool(other), unread=unread)
+        write_rows(engines, documents, rules, writer, key)
+    raise typer.Exit(USER if unread else DONE)
 
 
-class ModelScores:
-    """Scoring of a text by one model, and its totals."""
+def _write_pairs(
+    context: typer.Context,
+    settings: Settings,
+    documents: Sequence[TextSource],
+    bos: BosRule,
+    *,
+    as_json: bool,
+    tsv: bool,
+) -> None:
+    listed = [(each.name, read_pairs(each)) for each in documents]
+    (engine,), _ = texts.open_models(context, settings, [])
+    for name, pairs in listed:
+        write_pairs(engine, name, pairs, bos, as_json=as_json, tsv=tsv)
 
-    def __init__(self, engine: Engine, document: TextSource, rules: Rules) -> None:
-        self._engine, self._document, self._rules = engine, document, rules
-        self._has_stored_ids: bool | None = None
-        if isinstance(document, StoredMessageText):
-            self.encoding, self._has_stored_ids = document.read(engine)
+
+def _readable(names: Sequence[str]) -> tuple[list[TextSource], int]:
+    """Return the texts of files that can be read, and how many can't, which are
+    reported.
+
+    Raises:
+        LmtuiError: none can be read.
+    """
+    if not names or names.count(STDIN) > 1:
+        return texts.read_texts(names), 0
+    documents, errors = [], []
+    for name in names:
+        try:
+            documents += texts.read_texts([name])
+        except LmtuiError as error:
+            errors.append(error)
+    for each in errors if documents else errors[:-1]:
+        print_error(each)
+    if not documents:
+        raise errors[-1]
+    return documents, len(errors)
+
+
+def _totals(name: str, *, other: bool = False) -> Callable[[ScoredRow], float | None]:
+    def value(row: ScoredRow) -> float | None:
+        summary = row.other if other else row.own
+        return getattr(summary.totals, name) if summary else None
+
+    return value
+
+
+_TOKENS = Column("tokens", 8, notation.count, _totals("tokens"))
+_PERPLEXITY = Column("perplexity", 11, notation.perplexity, _totals("perplexity"))
+_PER_BYTE = Column("bits/byte", 10, notation.rate, _totals("bits_per_byte"))
+
+ALONE = (
+    _TOKENS,
+    Column("logprob", 13, notation.log_prob, _totals("logprob")),
+    _PERPLEXITY,
+    _PER_BYTE,
+    Column("bits/char", 10, notation.rate, _totals("bits_per_character")),
+    Column("top-1", 7, notation.percent, lambda row: row.own.totals.accuracy(1)),
+)
+"""Columns for one model."""
+
+AGAINST = (
+    _TOKENS,
+    _PERPLEXITY,
+    Column("other-ppl", 12, notation.perplexity, _totals("perplexity", other=True)),
+    _PER_BYTE,
+    Column("other-b/b", 10, notation.rate, _totals("bits_per_byte", other=True)),
+    Column(
+        "gain",
+        12,
+        notation.difference,
+        lambda row: row.comparison.bits if row.comparison else None,
+    ),
+)
+"""Columns for two models; the gain is what the other model saves, in bits."""
+
+NAME = "file"
+SortKey = Callable[[ScoredRow], Any]
+
+
+def sort_key(column: str | None, columns: Sequence[Column]) -> SortKey | None:
+    """Return the sort key for a column; None without a column.
+
+    Numbers are sorted from the largest, missing ones last; names ascend.
+    """
+    if column is None:
+        return None
+    if column == NAME:
+        return lambda row: row.document.name
+    values = {each.name: each.value for each in columns}
+    if (value := values.get(column)) is None:
+        names = ", ".join([*values, NAME])
+        raise LmtuiError("there is no such column", column, f"Give one of {names}.")
+
+    def key(row: ScoredRow) -> tuple[bool, float]:
+        number = value(row)
+        return number is None, -(number or 0.0)
+
+    return key
+
+
+class _Totals:
+    """Writer of the totals of each text, and of all together."""
+
+    def __init__(self, json: bool, tsv: bool, *, two: bool, unread: int) -> None:
+        self._json = JsonRows(Output(), unread=unread) if json else None
+        self._is_tsv = tsv
+        self._rows = Rows("text", AGAINST if two else ALONE, NAME, tsv=tsv)
+
+    def row(self, row: ScoredRow) -> None:
+        if self._json:
+            self._json.row(row)
         else:
-            self.encoding = engine.encode(document.text, bos=rules.bos)
-        self.windows = engine.info.windows(
-            len(self.encoding.prefix), rules.window, rules.stride
-        )
-        self._score = partial(
-            engine.score,
-            prefix=self.encoding.prefix,
-            window=self.windows.window,
-            stride=self.windows.stride,
-            top_n=rules.top,
-        )
-        self.totals = Totals(limit=WORST)
+            self._write(row, row.document.name)
 
-    def tokens(self) -> Iterator[PlacedToken]:
-        """Yield the tokens with their spans, and add each to the totals."""
-        return self._counted(self._score(self.encoding.ids))
+    def total(self, row: ScoredRow, files: int) -> None:
+        if self._json:
+            self._json.total(row, files)
+        elif files > 1:
+            self._write(row, f"total of {files}")
 
-    def words(self) -> Iterator[Word]:
-        """Yield the words, and add each of their tokens to the totals."""
-        ids = self.encoding.ids
-        # Behind the text stands any token: whether the last word ends is told there.
-        scored = self._score((*ids, 0), word_ends=True)
-        tokens = self._counted(islice(scored, len(ids)))
-        behind = ((token, None) for token in scored)
-        return words_of(self._document.text, chain(tokens, behind))
-
-    def _counted(self, scored: Iterator[ScoredToken]) -> Iterator[PlacedToken]:
-        for token, span in zip(scored, self.encoding.spans, strict=True):
-            self.totals.add(token, span)
-            yield token, span
-
-    def columns(self) -> Iterator[tuple[PlacedToken, LensColumn]]:
-        """Yield the tokens with their spans and what each layer predicted there, and
-        add each to the totals."""
-        ids = self.encoding.ids
-        columns = self._engine.logit_lens(
-            ids,
-            range(len(ids)),
-            prefix=self.encoding.prefix,
-            window=self.windows.window,
-            stride=self.windows.stride,
-            top_n=self._rules.top,
-        )
-        tokens = self._engine.describe_tokens(ids)
-        spans = self.encoding.spans
-        for token, span, column in zip(tokens, spans, columns, strict=True):
-            scored = column.scored(token)
-            self.totals.add(scored, span)
-            yield (scored, span), column
-
-    def summary(self) -> Summary:
-        """Return the results, once all tokens were read."""
-        self.totals.measure(self._document.text, self.encoding.spans)
-        before = len(self.encoding.prefix)
-        is_file = self._has_stored_ids is None
-        return Summary(
-            info=self._engine.info,
-            totals=self.totals,
-            windows=self.windows,
-            bos=is_file and before > 0,
-            before=0 if is_file else before,
-            stored=self._has_stored_ids,
-            rewritten=self.encoding.rewritten,
-        )
+    def _write(self, row: ScoredRow, name: str) -> None:
+        if not self._is_tsv:
+            self._rows.write(row, name)
+            return
+        fields: dict[str, Any] = {NAME: name}
+        for summary, before in zip(row.summaries, ("", "other_"), strict=False):
+            fields |= {
+                f"{before}{field}": value
+                for field, value in summary_fields(summary).items()
+                if not isinstance(value, dict | list)
+            }
+        if row.comparison:
+            fields["gain"] = row.comparison.bits
+        self._rows.fields(fields)
 
 
-class NgramScores(ModelScores):
-    """Scoring of a text by an n-gram model over the tokens of the model beside it."""
-
-    def __init__(
-        self, ngrams: NgramModel, engine: Engine, document: TextSource, rules: Rules
-    ) -> None:
-        super().__init__(engine, document, rules)
-        self._ngrams = ngrams
-
-    def tokens(self) -> Iterator[PlacedToken]:
-        top = self._rules.top
-        return self._counted(
-            ngram_scores(self._ngrams, self._engine, self.encoding, top)
-        )
-
-    def summary(self) -> Summary:
-        own = super().summary()
-        info = replace(
-            own.info,
-            model=ngram_name(self._ngrams.order),
-            adapter=None,
-            dtype="float64",
-            precision="exact",
-        )
-        return replace(own, info=info)
-
-
-class TextScores:
-    """Scoring of one text by one model or two."""
-
-    def __init__(
-        self,
-        engines: Sequence[Engine],
-        document: TextSource,
-        rules: Rules,
-        report: ReportScored,
-        begin: Callable[[], None],
-    ) -> None:
-        """`begin` is called before the first part with a value."""
-        self.document = document
-        self._models = [ModelScores(engine, document, rules) for engine in engines]
-        if rules.ngrams is not None:
-            scores = NgramScores(rules.ngrams, engines[0], document, rules)
-            self._models.append(scores)
-        self._report, self._begin = report, begin
-        self._comparison: Comparison | None = None
-        if len(self._models) > 1:
-            own, other = (model.encoding for model in self._models)
-            self._comparison = Comparison(unit_of(own, other), limit=WORST)
-
-    @property
-    def compares(self) -> bool:
-        return self._comparison is not None
-
-    def pieces(self) -> Iterator[ComparedSpan]:
-        """Yield the parts of the text."""
-        compared = self._comparison
-        own, *others = (model.tokens() for model in self._models)
-        parts = pieces(own, others[0], compared.unit) if compared else alone(own)
-        for piece in self._reported(parts):
-            if compared:
-                compared.add(piece)
-            yield piece
-
-    def words(self) -> Iterator[tuple[Word, Word | None]]:
-        """Yield the words of the text, each with what the other model has at the same
-        place, if there is one. They are not compared as tokens."""
-        self._comparison = None
-        own, *others = (model.words() for model in self._models)
-        known: dict[Span, Word] = {}
-
-        def words() -> Iterator[Word]:
-            for other in others:
-                known.update(((word.start, word.end), word) for word in other)
-            yield from own
-
-        for word in self._reported(words()):
-            yield word, known.get((word.start, word.end))
-
-    def _reported(self, parts: Iterator[Part]) -> Iterator[Part]:
-        models, begun = self._models, False
-        whole = sum(len(model.encoding.ids) for model in models)
-        with cancellation.polling(
-            lambda: self._report(sum(model.totals.tokens for model in models), whole)
-        ):
-            for part in parts:
-                if not begun and part.logprob is not None:
-                    begun = True
-                    self._begin()
-                yield part
-
-    def row(self) -> ScoredRow:
-        """Return the results, once all parts were read."""
-        if self._comparison:
-            self._comparison.measure(self.document.text)
-        own, *others = (model.summary() for model in self._models)
-        other = others[0] if others else None
-        return ScoredRow(self.document, own, other, self._comparison)
-
-
-WriteScores = Callable[[TextScores], None]
-"""Reads and writes all parts of a text, then its row."""
-
-
-def score_each(
+def write_rows(
     engines: Sequence[Engine],
     documents: Sequence[TextSource],
     rules: Rules,
-    write: WriteScores,
+    writer: _Totals,
+    key: SortKey | None,
 ) -> None:
-    """Score each document into `write`, which writes it while it is scored.
+    """Score each document into a row, and all into a total.
 
     Raises:
         LmtuiError: the rules can't be applied with this model.
-        Cancelled: Ctrl-C was pressed; the output so far is complete.
+        Cancelled: Ctrl-C was pressed; the rows of complete texts were written.
     """
-    for document in documents:
-        with cancel_on_interrupt(), meter("scoring") as shown:
-            write(TextScores(engines, document, rules, shown, shown.pause))
+    unsorted: list[ScoredRow] = []
+    total: ScoredRow | None = None
 
+    def add(scores: TextScores) -> None:
+        nonlocal total
+        for _ in scores.pieces():
+            pass  # its totals are counted
+        row = scores.row()
+        total = merged(total, row)
+        if key:
+            unsorted.append(row)
+        else:
+            writer.row(row)
 
-def score_together(
-    engines: Sequence[Engine],
-    documents: Sequence[TextSource],
-    rules: Rules,
-    write: WriteScores,
-) -> None:
-    """Score each document into `write`, which writes at most a row, with one meter for
-    all of them; raises as `score_each`."""
-    whole, before = sum(len(document.text) for document in documents), 0
-    with cancel_on_interrupt(), meter("scoring", unit="characters") as shown:
-        for document in documents:
-            size = len(document.text)
-
-            def report(
-                done: int, tokens: int, before: int = before, size: int = size
-            ) -> None:
-                shown(before + size * done // max(tokens, 1), whole)
-
-            write(TextScores(engines, document, rules, report, lambda: None))
-            before += size
+    try:
+        score_together(engines, documents, rules, add)
+    finally:
+        for row in sorted(unsorted, key=key) if key else ():
+            writer.row(row)
+    if total:
+        writer.total(total, len(documents))

@@ -1,4 +1,4 @@
-"""`lmtui inspect --why`: which parts of a text made a token of it likely.
+"""`lmtui why`: which parts of a text made a token of it likely.
 
 Effects are in bits, probabilities in JSON and TSV in nats.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter, itemgetter
+from typing import Annotated
+
+import typer
 
 from lmtui import cancellation, notation
 from lmtui.analysis.attribution import (
@@ -17,12 +20,14 @@ from lmtui.analysis.attribution import (
     Granularity,
 )
 from lmtui.chat.attachments import files_in
+from lmtui.cli import options
 from lmtui.cli.errors import cancel_on_interrupt
+from lmtui.cli.inspect import texts
 from lmtui.cli.inspect.chat_message import StoredMessageText
-from lmtui.cli.inspect.html_output import HtmlPage
-from lmtui.cli.inspect.rows import RowWriter
-from lmtui.cli.inspect.score import ModelScores, Rules
-from lmtui.cli.inspect.table import Column, Table
+from lmtui.cli.inspect.html_output import HtmlPage, require_writable_file
+from lmtui.cli.inspect.rows import Column, Rows
+from lmtui.cli.inspect.text_scores import ModelScores, Rules, score_each
+from lmtui.cli.ngram import CountedTexts
 from lmtui.cli.output import Output, adapter_field
 from lmtui.cli.progress import meter
 from lmtui.editing.positions import offset_of, parsed
@@ -34,6 +39,75 @@ from lmtui.models.source import short_label, short_labels
 from lmtui.text import visible_line, visible_token
 
 _SHOWN = 50  # characters of a part in the table
+_PAGE_TOP = 5  # alternatives for each token of a page
+
+
+Target = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE LINE:COL[-LINE:COL]",
+        help="The text, and the place in it, or its first and last one; with --chat, "
+        "the place in the message alone.",
+    ),
+]
+By = Annotated[Granularity, typer.Option(help="The parts that are left out.")]
+Tsv = Annotated[bool, typer.Option("--tsv", help="Write tab-separated values.")]
+
+
+@options.with_settings(*options.MODEL)
+def why(
+    ctx: typer.Context,
+    *,
+    place: Target,
+    chat: texts.Chat = None,
+    message: texts.Number = None,
+    by: By = "word",
+    json: options.Json = False,
+    tsv: Tsv = False,
+    html: texts.Html = None,
+    bos: texts.Bos = "auto",
+    against: texts.Against = None,
+    against_adapter: texts.AgainstAdapter = None,
+) -> None:
+    """Show which parts of a text made a token likely.
+
+    Each part before the place is left out in turn, and what that does to the token's
+    probability printed. The table has the ten strongest effects, in bits; --json and
+    --tsv have all. With --against, those on the other model stand beside. How effects
+    are computed, and what they can't say, stands in `lmtui help inspect` and `lmtui
+    help numbers`.
+
+    \b
+    Examples:
+      lmtui why draft.txt 3:14 --by sentence
+      lmtui why draft.txt 3:14-3:20 --against-adapter notes
+      lmtui why --chat last 1:1 --by turn
+      lmtui why draft.txt 3:14 --html why.html
+    """
+    texts.require_one(json=json, tsv=tsv, html=html)
+    texts.require_one(html=html, against=against or against_adapter)
+    if by == "turn" and chat is None:
+        hint = "Add --chat ID, or name other parts."
+        raise LmtuiError("only a conversation has turns", "", hint)
+    *files, where = place
+    if len(files) != (chat is None):
+        hint = "Give FILE LINE:COL, or --chat ID LINE:COL."
+        raise LmtuiError("one text and one place are needed", "", hint)
+    target = None if html is None else require_writable_file(html)
+    settings = texts.exact_settings(ctx)
+    other = texts.other_model(settings, against, against_adapter)
+    if isinstance(other, CountedTexts):
+        hint = "Name another model, or leave it out."
+        raise LmtuiError("counting gives tokens alone", against or "", hint)
+    document = texts.one_text(files[0] if files else None, chat, message)
+    span = target_span(document.text, where)
+    page = HtmlPage(document, target, top_n=_PAGE_TOP) if target else None
+    engines, _ = texts.open_models(ctx, settings, [document], other)
+    rules = Rules(bos=bos, top=_PAGE_TOP * bool(page))
+    write_why(engines, document, span, rules, by, json=json, tsv=tsv, page=page)
+    if page:
+        score_each(engines, [document], rules, page.add)
+        page.write()
 
 
 def target_span(text: str, named: str) -> tuple[int, int]:
@@ -73,8 +147,8 @@ def write_why(
         if not subject.sources or subject.logprob is None:
             hint = "Name a later place, or give it a context by --bos yes."
             raise LmtuiError("there is nothing before the target", "", hint)
-        table = Table(output, _columns(subject, two=len(engines) > 1), by)
-        writer = RowWriter("unit", table, json=json, tsv=tsv)
+        columns = _columns(subject, two=len(engines) > 1)
+        writer = Rows("unit", columns, by, json=json, tsv=tsv)
 
         def report() -> None:
             shown(len(others) + len(effects), sum(each.planned for each in subjects))

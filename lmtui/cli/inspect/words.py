@@ -1,4 +1,4 @@
-"""`lmtui inspect --words`: a row for each word of a text, and their totals.
+"""`lmtui score --words`: a row for each word of a text, and their totals.
 
 A table is in bits; JSON and TSV have log-probabilities and entropy in nats, too.
 """
@@ -12,9 +12,8 @@ from operator import attrgetter, itemgetter
 from lmtui import notation
 from lmtui.analysis.words import Word
 from lmtui.cli.inspect.json_output import JsonRows
-from lmtui.cli.inspect.rows import RowWriter
-from lmtui.cli.inspect.score import TextScores, WriteScores
-from lmtui.cli.inspect.table import Column, Table
+from lmtui.cli.inspect.rows import Column, Rows
+from lmtui.cli.inspect.text_scores import TextScores, WriteScores
 from lmtui.cli.output import Output
 from lmtui.text import visible_line
 
@@ -32,13 +31,13 @@ _COLUMNS = (
 _OTHER = Column("other", 8, notation.surprisal, itemgetter("logprob"), is_other=True)
 
 
-def word_writer(*, json: bool, tsv: bool, many: bool, two: bool) -> WriteScores:
+def word_writer(json: bool, tsv: bool, *, many: bool, two: bool) -> WriteScores:
     """Return what writes the words of a text while it is scored, by `two` models side
     by side, and then their totals, in JSON those of its tokens; of `many` texts, a
     table names each."""
     output = Output()
-    table = Table(output, (*_COLUMNS, _OTHER) if two else _COLUMNS, "word")
-    rows = RowWriter("word", table, json=json, tsv=tsv)
+    columns = (*_COLUMNS, _OTHER) if two else _COLUMNS
+    rows = Rows("word", columns, "word", json=json, tsv=tsv)
     fields = _FIELDS if two else ()
 
     def write(scores: TextScores) -> None:

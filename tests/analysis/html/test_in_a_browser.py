@@ -57,7 +57,7 @@ def page_of(cells: str, totals: Totals, *, compares: bool = False, **more: Any) 
     if compares:
         comparison = {"unit": "token", "bits": 0.0, "compared": 9, "more": 0, "less": 0}
         facts |= {"other": own, "comparison": comparison}
-    return page("a.txt", [text_data(cells, facts)], [])
+    return page("a.txt", text_data(cells, facts))
 
 
 def place(browser: Browser) -> str:

@@ -111,7 +111,7 @@ def hostile_page() -> str:
     """A page of nothing but what wants to act, its name included."""
     facts = {"file": HOSTILE, "own": {"logprob": -math.inf}}
     drawn = cells(HOSTILE, pieces_of(HOSTILE), top_n=5)
-    return page(HOSTILE, [text_data(drawn, facts)], [])
+    return page(HOSTILE, text_data(drawn, facts))
 
 
 def test_page_escapes_hostile_text_and_control_characters() -> None:
@@ -120,8 +120,8 @@ def test_page_escapes_hostile_text_and_control_characters() -> None:
     assert "alert(1)</script" not in whole
     assert not re.search(CONTROLS, whole)
     data = data_of(whole)
-    assert "".join(cell[0] for cell in data["texts"][0]["cells"]) == visible(HOSTILE)
-    assert data["texts"][0]["own"]["logprob"] is None
+    assert "".join(cell[0] for cell in data["text"]["cells"]) == visible(HOSTILE)
+    assert data["text"]["own"]["logprob"] is None
 
 
 def test_csp_allows_only_the_style_and_script_of_the_page() -> None:

@@ -59,11 +59,14 @@ def kept(home: Path, talk: Conversation) -> Conversation:
 
 
 def inspected(
-    capfd: pytest.CaptureFixture[str], llama: Path, *arguments: str
+    capfd: pytest.CaptureFixture[str],
+    llama: Path,
+    *arguments: str,
+    verb: str = "inspect",
 ) -> list[dict[str, Any]]:
     """The JSON lines of a run that goes well."""
     given = ["--model", str(llama), "--device", "cpu", "--json", *arguments]
-    code = main(["inspect", *given])
+    code = main([verb, *given])
     out, err = capfd.readouterr()
     assert code == 0, err
     return [json.loads(line) for line in out.splitlines()]
@@ -90,13 +93,13 @@ def test_chat_reply_is_scored_by_its_stored_ids(
 def test_turns_before_a_message_are_left_out_one_by_one(
     llama: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ("--chat", "1", "--message", "1", "--why", "1:8-1:9", "--by")
-    *units, summary = inspected(capfd, llama, *asked, "turn")
+    asked = ("--chat", "1", "--message", "1", "1:8-1:9", "--by")
+    *units, summary = inspected(capfd, llama, *asked, "turn", verb="why")
     assert [(u["message"], u["text"]) for u in units] == [
         (None, "ça va?"),
         (0, "be brief"),
     ]
-    *words, again = inspected(capfd, llama, *asked, "word")
+    *words, again = inspected(capfd, llama, *asked, "word", verb="why")
     assert again["logprob"] == pytest.approx(summary["logprob"], abs=1e-5)
     said = ["be ", " brief", "ça ", " va?"]  # each with its space
     assert [word["text"] for word in words][::-1] == said
@@ -125,8 +128,6 @@ def test_reply_of_another_model_is_retokenised() -> None:
     assert done.events[-1]["ids"] == "retokenised"
     plain = run("inspect", "--chat", "1", "--plain").out
     assert "tokens, re-tokenised" in plain
-    rows = run("inspect", "--chat", "1", "--summary").out
-    assert "chat 1, message 2" in rows
 
 
 @pytest.mark.usefixtures("kept")

@@ -36,9 +36,8 @@ def test_page_of_one_text_has_the_numbers_of_json(
     whole = out.read_text(encoding="utf-8")
     assert "<title>a.txt</title>" in whole and str(tmp_path) not in whole
     data = data_of(whole)
-    (text,) = data["texts"]
+    text = data["text"]
     assert "".join(cell[0] for cell in text["cells"]) == TEXT
-    assert data["total"] is None
     summary = run("inspect", files[0], "--json").events[-1]
     assert text["file"] == "a.txt"
     assert text["own"].pop("figures")["tokens"] == f"{summary['tokens']:,}"
@@ -52,34 +51,16 @@ def test_page_of_one_text_has_the_numbers_of_json(
     ]
     assert {len(token[5]) for token in tokens[1:]} == {5}
     assert run("inspect", files[0], "--html", str(out), "--top", "0").code == 0
-    assert len(data_of(out.read_text())["texts"][0]["cells"][-1][3][0]) == 5
-
-
-def test_page_of_several_texts_has_a_total_and_short_names(tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.txt").write_text(f"text {folder}")
-    out = tmp_path / "out.html"
-    files = [str(tmp_path / folder / "a.txt") for folder in ("one", "two")]
-    assert run("inspect", *files, "--html", str(out)).code == 0
-    whole = out.read_text()
-    data = data_of(whole)
-    assert [text["file"] for text in data["texts"]] == ["one/a.txt", "two/a.txt"]
-    assert str(tmp_path) not in whole
-    total = run("inspect", *files, "--json", "--summary").events[-1]
-    assert data["total"][0].pop("figures")["tokens"] == f"{total['tokens']:,}"
-    del data["total"][0]["known_by_heart"]
-    assert data["total"][0].items() <= total.items()
+    assert len(data_of(out.read_text())["text"]["cells"][-1][3][0]) == 5
 
 
 def test_page_compares_two_models(files: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out.html"
-    ask = ("inspect", *files, "--against", "other")
+    ask = ("inspect", files[0], "--against", "other")
     assert run(*ask, "--html", str(out), script=OTHER).code == 0
-    data = data_of(out.read_text())
-    text = data["texts"][0]
-    assert [each["model"] for each in data["total"]] == ["fake", "other"]
-    compared = run(*ask, "--json", "--summary", script=OTHER).events[2]
+    text = data_of(out.read_text())["text"]
+    assert [text[each]["model"] for each in ("own", "other")] == ["fake", "other"]
+    *_, compared = run(*ask, "--json", script=OTHER).events
     assert text["comparison"].items() <= compared.items()
     assert all(len(cell) == 5 for cell in text["cells"])
 
@@ -89,11 +70,11 @@ def test_page_has_the_effects_of_json(by: str, tmp_path: Path) -> None:
     file, out = tmp_path / "a.txt", tmp_path / "out.html"
     text = "The cat. It sat\non the  mat.\n\nIt ate, and slept"
     file.write_text(text, encoding="utf-8")
-    ask = ("inspect", str(file), "--why", "4:5-4:9", "--by", by)
+    ask = ("why", str(file), "4:5-4:9", "--by", by)
     done = run(*ask, "--html", str(out))
     assert (done.code, done.out, done.err) == (0, "", f"wrote {out}\n")
     *units, summary = run(*ask, "--json").events
-    page = data_of(out.read_text(encoding="utf-8"))["texts"][0]
+    page = data_of(out.read_text(encoding="utf-8"))["text"]
     why = page["why"]
     assert why["logprob"] == summary["logprob"] and why["count"] == len(units)
     known = [unit["bits"] for unit in units if unit["bits"] is not None]
@@ -126,9 +107,9 @@ def test_parts_before_a_message_are_listed_without_a_place(tmp_path: Path) -> No
     chat.say("what is it?")
     store.add("a", chat, ConversationMeta("Question"))
     store.close()
-    ask = ("inspect", "--chat", "1", "--why", "1:6-1:7", "--by", "turn")
+    ask = ("why", "--chat", "1", "1:6-1:7", "--by", "turn")
     assert run(*ask, "--html", str(out)).code == 0
-    page = data_of(out.read_text(encoding="utf-8"))["texts"][0]
+    page = data_of(out.read_text(encoding="utf-8"))["text"]
     rows = {words: part for part, _, words in page["why"]["rows"]}
     assert rows == {"system: be brief": None, "what ": 0}
 

@@ -1,4 +1,4 @@
-"""`lmtui inspect --lens`: a line a token, a row a layer."""
+"""`lmtui lens`: a line a token, a row a layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_lens_lines_have_the_numbers_of_the_token_lines(file: Path) -> None:
-    *columns, whole = run("inspect", str(file), "--lens").events
+    *columns, whole = run("lens", str(file)).events
     *tokens, summary = run("inspect", str(file), "--json").events
     assert whole == summary
     assert len(columns) == len(tokens) == len(TEXT.encode())
@@ -44,10 +44,8 @@ def test_lens_lines_have_the_numbers_of_the_token_lines(file: Path) -> None:
         assert last == {name: token[name] for name in last}
 
 
-def test_lens_with_json_is_the_same_and_top_lists_more(file: Path) -> None:
-    alone = run("inspect", str(file), "--lens")
-    assert run("inspect", str(file), "--lens", "--json") == alone
-    more = run("inspect", str(file), "--lens", "--top", "3", "--bos", "yes").events
+def test_top_lists_more(file: Path) -> None:
+    more = run("lens", str(file), "--top", "3", "--bos", "yes").events
     assert all(len(row["top"]) == 3 for row in more[0]["layers"])
-    none = run("inspect", str(file), "--lens", "--top", "0").events
+    none = run("lens", str(file), "--top", "0").events
     assert none[1]["layers"][0]["top"] == []

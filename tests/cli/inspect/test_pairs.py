@@ -1,4 +1,4 @@
-"""`lmtui inspect --pairs`: rows, accuracy, and files that hold no pairs."""
+"""`lmtui score --pairs`: rows, accuracy, and files that hold no pairs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from lmtui import notation
 from lmtui.cli.inspect.pairs import read_pairs
+from lmtui.files import read_file
 from tests.cli.program import run
 from tests.engine import tiny
 
@@ -59,7 +60,7 @@ def test_numbers_are_those_of_each_sentence_alone(
     file: str, family: str, bos: str
 ) -> None:
     engine = tiny.engine(family)
-    done = run("inspect", "--pairs", file, "--json", "--bos", bos, engine=engine)
+    done = run("score", "--pairs", file, "--json", "--bos", bos, engine=engine)
     *events, summary = done.events
     assert list(summary) == SUMMARY and summary["file"] == file
     for event, pair in zip(events, PAIRS, strict=True):
@@ -82,11 +83,11 @@ def test_numbers_are_those_of_each_sentence_alone(
 
 
 def test_tsv_and_table_have_the_same_rows(file: str) -> None:
-    *events, summary = run("inspect", "--pairs", file, "--json").events
+    *events, summary = run("score", "--pairs", file, "--json").events
     head, *rows = csv.reader(
-        io.StringIO(run("inspect", "--pairs", file, "--tsv").out), delimiter="\t"
+        io.StringIO(run("score", "--pairs", file, "--tsv").out), delimiter="\t"
     )
-    lines, numbers = run("inspect", "--pairs", file).out.split("\n\n")
+    lines, numbers = run("score", "--pairs", file).out.split("\n\n")
     assert head == FIELDS
     for event, row, line in zip(events, rows, lines.split("\n")[1:], strict=True):
         assert row[1:3] == [event["sentence_good"], event["sentence_bad"]]
@@ -100,7 +101,7 @@ def test_tsv_and_table_have_the_same_rows(file: str) -> None:
 
 def test_first_difference_is_the_token_that_it_comes_from() -> None:
     text = "abc\tabxc\nab\tab\nab\tabc\n"
-    *rows, summary = run("inspect", "--pairs", "-", "--json", stdin=text).events
+    *rows, summary = run("score", "--pairs", "-", "--json", stdin=text).events
     shown = [[row[name] for name in FIELDS[6:9]] for row in rows]
     assert shown == [[2, "c", "x"], [2, "", ""], [2, "", "c"]]
     same, shorter = rows[1:]
@@ -120,26 +121,26 @@ def test_first_difference_is_the_token_that_it_comes_from() -> None:
 )
 def test_both_formats_are_read(text: str, tmp_path: Path) -> None:
     (tmp_path / "pairs").write_bytes(text.encode())
-    read = read_pairs(str(tmp_path / "pairs"))
+    read = read_pairs(read_file(str(tmp_path / "pairs")))
     assert read == [(1, "The cat is.", 'The "cat" are.'), (3, "ça", "橋")]
 
 
 def test_pairs_come_from_stdin_and_first_tokens_need_a_bos() -> None:
     row = json.dumps({"sentence_good": "abc", "sentence_bad": "xbc"})
-    done = run("inspect", "--pairs", "-", "--json", stdin=f"{row}\n")
+    done = run("score", "--pairs", "-", "--json", stdin=f"{row}\n")
     pair, summary = done.events
     assert pair["difference"] is pair["correct"] is summary["accuracy"] is None
     assert "1 pair not compared" in done.err and "--bos yes" in done.err
     text = "abc\txbc\nabc\tabd\n"
-    _, apart, together = run("inspect", "--pairs", "-", stdin=text).out.split("\n")[:3]
+    _, apart, together = run("score", "--pairs", "-", stdin=text).out.split("\n")[:3]
     assert apart.split()[:4] == ["1", *[notation.NONE] * 3]
     assert notation.NONE not in together.split()
     flags = ["--json", "--bos", "yes"]
-    done = run("inspect", "--pairs", "-", *flags, stdin=f"{row}\n")
+    done = run("score", "--pairs", "-", *flags, stdin=f"{row}\n")
     assert done.err == "" and done.events[0]["difference"] is not None
 
 
-@pytest.mark.parametrize("form", ["--json", "--tsv", "--plain"])
+@pytest.mark.parametrize("form", ["--json", "--tsv", "--bos=yes"])
 @pytest.mark.parametrize(
     ("data", "line"),
     BAD_FILES,
@@ -149,25 +150,24 @@ def test_bad_file_is_one_error_with_its_line(
     tmp_path: Path, form: str, data: bytes, line: str
 ) -> None:
     (tmp_path / "bad").write_bytes(data)
-    done = run("inspect", "--pairs", str(tmp_path / "bad"), form)
+    done = run("score", "--pairs", str(tmp_path / "bad"), form)
     assert (done.code, done.out) == (2, "")
     error, hint = done.err.splitlines()
     assert error.startswith("error: ") and line in error and hint.startswith("hint: ")
 
 
 @pytest.mark.parametrize(
-    "flags",
-    [["FILE"], ["--chat", "last"], ["--window", "64"], ["--top", "1"], ["--summary"]],
+    "flags", [["--window", "64"], ["--against", "ngram:0"], ["--sort", "file"]]
 )
 def test_flags_that_pairs_would_not_use_are_refused(
     file: str, flags: list[str]
 ) -> None:
-    done = run("inspect", *flags, "--pairs", file)
+    done = run("score", *flags, "--pairs", file)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: --pairs and {flags[0]} exclude each other")
 
 
 def test_ctrl_c_leaves_whole_rows(file: str) -> None:
-    done = run("inspect", "--pairs", file, "--json", script={"interrupt": 1})
+    done = run("score", "--pairs", file, "--json", script={"interrupt": 1})
     assert (done.code, done.err) == (130, "")
     assert len(done.events) < len(PAIRS)

@@ -1,4 +1,4 @@
-"""`lmtui inspect --why`: what each part of a text does to the token at a place."""
+"""`lmtui why`: what each part of a text does to the token at a place."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
 def test_json_has_each_part_and_then_the_target(
     by: str, parts: list[str], file: Path
 ) -> None:
-    asked = run("inspect", str(file), "--why", "2:8-2:10", "--by", by, "--json")
+    asked = run("why", str(file), "2:8-2:10", "--by", by, "--json")
     *units, summary = asked.events
     assert [unit["text"] for unit in units] == parts[::-1]
     assert [TEXT[u["start"] : u["end"]] for u in units] == parts[::-1]
@@ -45,14 +45,14 @@ def test_json_has_each_part_and_then_the_target(
         if unit["logprob_without"] is not None:
             nats = summary["logprob"] - unit["logprob_without"]
             assert unit["bits"] == pytest.approx(nats / 0.6931471805599453)
-    tsv = run("inspect", str(file), "--why", "2:8-2:10", "--by", by, "--tsv").out
+    tsv = run("why", str(file), "2:8-2:10", "--by", by, "--tsv").out
     assert tsv.splitlines()[0].split("\t") == list(units[0])[1:]
     assert tsv.count("\n") >= len(units) + 1
 
 
 def test_table_has_the_strongest_parts_with_their_places(file: Path) -> None:
-    *units, _ = run("inspect", str(file), "--why", "2:18", "--json").events
-    rows, _, about = run("inspect", str(file), "--why", "2:18").out.partition("\n\n")
+    *units, _ = run("why", str(file), "2:18", "--json").events
+    rows, _, about = run("why", str(file), "2:18").out.partition("\n\n")
     heads, *lines = rows.splitlines()
     assert heads.split() == ["bits", "line:col", "word"]
     strongest = sorted(units, key=lambda unit: -abs(unit["bits"] or 0))[:10]
@@ -71,7 +71,7 @@ def test_same_words_have_one_effect_in_every_granularity(file: Path) -> None:
     found = []
     for by in ("sentence", "line"):
         *units, summary = run(
-            "inspect", str(file), "--why", "5:1", "--by", by, "--bos", "yes", "--json"
+            "why", str(file), "5:1", "--by", by, "--bos", "yes", "--json"
         ).events
         found += [u for u in units if u["text"].strip() == "They are"]
     assert [unit["text"] for unit in found] == ["\n\nThey are"] * 2
@@ -84,15 +84,15 @@ def test_same_words_have_one_effect_in_every_granularity(file: Path) -> None:
 
 
 def test_two_places_may_come_in_any_order(file: Path) -> None:
-    ask = ("inspect", str(file), "--json", "--why")
+    ask = ("why", str(file), "--json")
     assert run(*ask, "2:10-2:8").out == run(*ask, "2:8-2:10").out
 
 
 def test_white_space_before_the_target_is_no_part(file: Path) -> None:
     file.write_text("\n\nword", encoding="utf-8")
-    [summary] = run("inspect", str(file), "--why", "3:1", "--json").events
+    [summary] = run("why", str(file), "3:1", "--json").events
     assert summary["text"] == "w"
-    done = run("inspect", str(file), "--why", "3:1")
+    done = run("why", str(file), "3:1")
     assert done.code == 0 and "each word was left out by itself\n" in done.out
 
 
@@ -101,7 +101,7 @@ OTHER = {"models": {"other": {"name": "other", "seed": 5}}}
 
 @pytest.mark.parametrize("by", ["word", "sentence", "line", "token"])
 def test_other_model_has_its_effects_beside_the_own(by: str, file: Path) -> None:
-    ask = ("inspect", str(file), "--why", "2:18", "--by", by)
+    ask = ("why", str(file), "2:18", "--by", by)
     both = run(*ask, "--against", "other", "--json", script=OTHER).events
     alone = run(*ask, "--json", script=OTHER).events
     theirs = run(*ask, "--model", "other", "--json", script=OTHER).events
@@ -152,7 +152,7 @@ def test_two_models_are_asked_about_the_smallest_text_that_both_cut(
     }
 
     def asked(by: str) -> list[dict[str, Any]]:
-        given = ("inspect", str(file), "--why", "1:9", "--by", by, "--json")
+        given = ("why", str(file), "1:9", "--by", by, "--json")
         models = ("--model", "own", "--against", "other")
         code = main([*given, *models], open_engine=lambda s: engines[s.model or ""])
         assert code == 0
@@ -171,28 +171,24 @@ def test_two_models_are_asked_about_the_smallest_text_that_both_cut(
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "error"),
     [
-        (["--why", "x"], "this is not a LINE:COL: x"),
-        (["--why", "3:1"], "there is no such line: line 3; the text has 2 lines"),
+        (["x"], "this is not a LINE:COL: x"),
+        (["3:1"], "there is no such line: line 3; the text has 2 lines"),
+        (["1:99"], "there is no such column"),
+        (["1:1"], "there is nothing before the target"),
+        ([], "one text and one place are needed"),
+        (["1:5", "--chat", "1"], "one text and one place are needed"),
+        (["1:5", "--by", "turn"], "only a conversation has turns"),
+        (["1:5", "--tsv", "--json"], "--json and --tsv exclude each other"),
+        (["1:5", "--against", "ngram:0"], "counting gives tokens alone"),
         (
-            ["--why", "1:99"],
-            "there is no such column: column 99; line 1 has 26",
-        ),
-        (["--why", "1:1"], "there is nothing before the target"),
-        (["--by", "line"], "--by names the parts that --why leaves out"),
-        (["--why", "1:5", "--lens"], "--why and --lens exclude each other"),
-        (["--why", "1:5", "--top", "3"], "--why and --top exclude each other"),
-        (["--why", "1:5", "--against", "ngram:0"], "counting gives tokens alone"),
-        (
-            ["--why", "1:5", "--html", "x.html", "--against", "other"],
-            "a page has the effects on one model",
+            ["1:5", "--html", "x.html", "--against", "other"],
+            "--html and --against exclude each other",
         ),
     ],
 )
-def test_bad_place_is_an_error_with_a_hint(
-    asked: list[str], said: str, file: Path
-) -> None:
-    done = run("inspect", str(file), *asked)
+def test_bad_questions_are_refused(file: Path, asked: list[str], error: str) -> None:
+    done = run("why", str(file), *asked)
     assert done.code == 2 and not done.out
-    assert said in done.err and "hint: " in done.err
+    assert error in done.err and "hint: " in done.err

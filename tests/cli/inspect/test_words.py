@@ -1,4 +1,4 @@
-"""`lmtui inspect --words`: a row a word, in a table, as TSV and as JSON."""
+"""`lmtui score --words`: a row a word, in a table, as TSV and as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_json_has_a_line_for_each_word_and_the_summary(file: Path) -> None:
-    *words, summary = run("inspect", str(file), "--words", "--json").events
+    *words, summary = run("score", str(file), "--words", "--json").events
     assert all(list(word) == ["event", *FIELDS] for word in words)
     assert [word["word"] for word in words] == TEXT.split()
     assert [TEXT[word["start"] : word["end"]] for word in words] == TEXT.split()
@@ -42,12 +42,11 @@ def test_json_has_a_line_for_each_word_and_the_summary(file: Path) -> None:
 
 
 def test_tsv_has_the_fields_of_json_and_the_table_is_in_bits(file: Path) -> None:
-    *events, _ = run("inspect", str(file), "--words", "--json").events
-    done = run("inspect", str(file), str(file), "--words", "--tsv")
+    *events, _ = run("score", str(file), "--words", "--json").events
+    done = run("score", str(file), str(file), "--words", "--tsv")
     head, *rows = csv.reader(io.StringIO(done.out), delimiter="\t")
     assert head == FIELDS and rows[: len(events)] == rows[len(events) :]
-    table = run("inspect", str(file), "--words").out
-    assert run("inspect", str(file), "--words", "--plain").out == table
+    table = run("score", str(file), "--words").out
     heads, *lines = table.partition("\n\n")[0].splitlines()
     assert heads.split() == [*FIELDS[2:6], "bits", "naive", "entropy", "word"]
     for event, row, line in zip(events, rows[: len(events)], lines, strict=True):
@@ -73,9 +72,9 @@ def test_tsv_has_the_fields_of_json_and_the_table_is_in_bits(file: Path) -> None
 
 def test_two_models_stand_side_by_side_where_both_have_a_word(file: Path) -> None:
     script = {"models": {"other": {"name": "other", "seed": 5}}}
-    ask = ("inspect", str(file), "--words", "--against", "other")
+    ask = ("score", str(file), "--words", "--against", "other")
     *words, own, other = run(*ask, "--json", script=script).events
-    alone = run("inspect", str(file), "--words", "--json", script=script).events
+    alone = run("score", str(file), "--words", "--json", script=script).events
     theirs = run(*ask[:3], "--model", "other", "--json", script=script).events
     assert (own, other) == (alone.pop(), theirs.pop())
     assert len(words) == len(alone) == len(theirs)
@@ -99,21 +98,21 @@ def test_two_models_stand_side_by_side_where_both_have_a_word(file: Path) -> Non
 
 
 def test_several_files_are_named_in_the_table(file: Path) -> None:
-    done = run("inspect", str(file), "-", "--words", stdin="one two")
+    done = run("score", str(file), "-", "--words", stdin="one two")
     assert done.out.startswith(f"{file}\n") and "\n\n-\n" in done.out
 
 
 @pytest.mark.parametrize("text", ["", " \n", "word", "\x1b[2J\u202e", "橋"])
-@pytest.mark.parametrize("form", ["--json", "--tsv", "--plain"])
+@pytest.mark.parametrize("form", ["--json", "--tsv", "--words"])
 def test_any_text_has_its_words(text: str, form: str) -> None:
-    done = run("inspect", "-", "--words", form, stdin=text)
+    done = run("score", "-", "--words", form, stdin=text)
     assert done.code == 0
     assert not {"nan", "inf", "None"} & set(done.out.split())
 
 
 @pytest.mark.parametrize("form", ["--json", "--tsv"])
 def test_ctrl_c_leaves_whole_rows(form: str) -> None:
-    done = run("inspect", "-", "--words", form, stdin="a b c", script={"interrupt": 1})
+    done = run("score", "-", "--words", form, stdin="a b c", script={"interrupt": 1})
     assert (done.code, done.err) == (130, "")
     assert done.out.endswith("\n") and "c" not in done.out.split("\n")[-2].split("\t")
 
@@ -121,17 +120,14 @@ def test_ctrl_c_leaves_whole_rows(form: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
-        (["--tsv"], "--tsv writes rows of words, pairs or parts"),
-        (["--words", "--summary"], "--words and --summary exclude each other"),
-        (["--words", "--html", "out"], "--words and --html exclude each other"),
-        (["--words", "--lens"], "--lens and --words exclude each other"),
+        (["--words", "--pairs"], "--words and --pairs exclude each other"),
+        (["--words", "--sort", "file"], "--words and --sort exclude each other"),
         (["--words", "--tsv", "--json"], "--json and --tsv exclude each other"),
-        (["--words", "--top", "3"], "--words and --top exclude each other"),
         (["--words", "--against", "ngram:0"], "counting gives tokens alone: ngram:0"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(flags: list[str], error: str) -> None:
-    done = run("inspect", "-", *flags, stdin="a b")
+    done = run("score", "-", *flags, stdin="a b")
     assert (done.code, done.out) == (2, "")
     title, hint = done.err.splitlines()
     assert title == f"error: {error}" and hint.startswith("hint: ")

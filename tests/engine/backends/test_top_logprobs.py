@@ -29,6 +29,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
+from lmtui.files import read_file
 from lmtui.models.load import load
 from lmtui.models.remote import load as remote_load
 from lmtui.models.remote.address import ServerOptions
@@ -500,7 +501,7 @@ def test_pairs_have_their_numbers_over_a_server(
     file = tmp_path / "pairs"
     file.write_text("the cat sat\tthe cat sits")
     for engine in both(Vllm):
-        pairs = read_pairs(str(file))
+        pairs = read_pairs(read_file(str(file)))
         write_pairs(engine, "-", pairs, "no", as_json=True, tsv=False)
     own, _, there, _ = map(json.loads, capsys.readouterr().out.splitlines())
     for name in ("logprob_good", "logprob_bad", "difference"):

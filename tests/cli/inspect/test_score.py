@@ -1,7 +1,9 @@
-"""`lmtui inspect --summary`: a row a text, in any order, whatever can't be read."""
+"""`lmtui score`: a row a text, in any order, whatever can't be read."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import re
@@ -36,18 +38,18 @@ def cells(out: str, column: str) -> list[str]:
 
 
 def test_summary_has_a_row_per_file_and_a_total(files: list[str]) -> None:
-    done = run("inspect", "--summary", *files)
+    done = run("score", *files)
     assert (done.code, done.err) == (0, "")
     assert names(done.out) == ["file", "b.txt", "a.txt", "c.txt", "3"]
     sizes = [len(text.encode()) for text in TEXTS.values()]
     assert cells(done.out, "tokens") == [str(n) for n in (*sizes, sum(sizes))]
     assert cells(done.out, "perplexity")[2] == "–"
     assert max(map(len, done.out.splitlines()[:1])) <= 80
-    assert len(run("inspect", "--summary", files[0]).out.splitlines()) == 2
+    assert len(run("score", files[0]).out.splitlines()) == 2
 
 
 def test_the_total_is_weighted_by_tokens(files: list[str]) -> None:
-    *rows, total = run("inspect", "--summary", "--json", *files).events
+    *rows, total = run("score", "--json", *files).events
     assert [row["event"] for row in rows] == ["summary"] * 3
     assert (total["event"], total["files"], total["unread"]) == ("total", 3, 0)
     scored = sum(row["scored"] for row in rows)
@@ -77,18 +79,38 @@ def merged(name: str, rows: list[dict[str, Any]]) -> Any:
 
 def test_summary_numbers_equal_those_of_json_and_plain(files: list[str]) -> None:
     alone = run("inspect", "--json", files[0]).events[-1]
-    row = run("inspect", "--json", "--summary", *files).events[0]
+    row = run("score", "--json", *files).events[0]
     assert row == alone
     plain = run("inspect", files[0]).out
     assert f"bits/byte        {row['bits_per_byte']:.3f}\n" in plain
-    assert f"bits/character   {row['bits_per_character']:.3f}\n" in plain
+
+
+def test_tsv_has_the_numbers_of_json(files: list[str]) -> None:
+    *rows, _ = run("score", "--json", *files).events
+    told = io.StringIO(run("score", "--tsv", *files).out)
+    *lines, total = csv.DictReader(told, delimiter="\t")
+    assert total["file"] == "total of 3"
+    for line, row in zip(lines, rows, strict=True):
+        assert line["file"] == row["file"] and "ranks" not in line
+        for name in ("logprob", "perplexity", "min_k", "bits_per_zlib_bit"):
+            if row[name] is None:
+                assert line[name] == ""
+            else:
+                assert float(line[name]) == pytest.approx(row[name], abs=1e-5)
+
+
+def test_columns_that_there_are_not_are_refused(files: list[str]) -> None:
+    for column in ("size", "gain"):
+        done = run("score", "--sort", column, *files)
+        assert (done.code, done.out) == (2, "")
+        assert f"no such column: {column}" in done.err
 
 
 @pytest.mark.parametrize(("column", "first"), [("tokens", "b.txt"), ("file", "a.txt")])
 def test_sort_orders_rows_by_a_column(
     files: list[str], column: str, first: str
 ) -> None:
-    done = run("inspect", "--summary", "--sort", column, *files)
+    done = run("score", "--sort", column, *files)
     shown = names(done.out)[1:-1]
     if column == "file":
         assert shown == ["a.txt", "b.txt", "c.txt"]
@@ -101,8 +123,8 @@ def test_sort_orders_rows_by_a_column(
 
 
 def test_sorted_json_has_the_same_lines(files: list[str]) -> None:
-    plain = run("inspect", "--summary", "--json", *files).out.splitlines()
-    ordered = run("inspect", "--summary", "--json", "--sort", "tokens", *files)
+    plain = run("score", "--json", *files).out.splitlines()
+    ordered = run("score", "--json", "--sort", "tokens", *files)
     assert sorted(ordered.out.splitlines()) == sorted(plain)
     assert json.loads(ordered.out.splitlines()[-1])["event"] == "total"
 
@@ -111,18 +133,18 @@ def test_unreadable_file_does_not_stop_the_other_rows(
     files: list[str], tmp_path: Path
 ) -> None:
     missing = str(tmp_path / "missing")
-    done = run("inspect", "--summary", files[0], missing, str(tmp_path), files[1])
+    done = run("score", files[0], missing, str(tmp_path), files[1])
     assert done.code == 2
     assert done.err.count("error: ") == 2
     assert names(done.out) == ["file", "b.txt", "a.txt", "2"]
-    events = run("inspect", "--summary", "--json", files[0], missing).events
+    events = run("score", "--json", files[0], missing).events
     assert (events[-1]["files"], events[-1]["unread"]) == (1, 1)
 
 
 def test_no_model_is_loaded_if_every_file_is_unreadable(tmp_path: Path) -> None:
     names = [str(tmp_path / name) for name in ("x", "y")]
     script = {"missing": "it must not be asked for"}
-    done = run("inspect", "--summary", *names, script=script)
+    done = run("score", *names, script=script)
     assert (done.code, done.out) == (2, "")
     assert done.err.count("error: there is no such file") == 2
 
@@ -133,7 +155,7 @@ def test_ctrl_c_leaves_the_rows_of_whole_texts(
 ) -> None:
     """The third file is too short to be interrupted; it comes first here."""
     order = [files[2], *files[:2]]
-    done = run("inspect", "--summary", *arguments, *order, script={"interrupt": 1})
+    done = run("score", *arguments, *order, script={"interrupt": 1})
     assert (done.code, done.err) == (130, "")
     assert "c.txt" in done.out.splitlines()[-1]
     assert not {"total", "b.txt"} & set(names(done.out))
@@ -141,14 +163,14 @@ def test_ctrl_c_leaves_the_rows_of_whole_texts(
 
 
 def test_summary_shows_two_models_side_by_side(files: list[str]) -> None:
-    ask = ("inspect", "--summary", "--against", "other", *files)
+    ask = ("score", "--against", "other", *files)
     done = run(*ask, script=OTHER)
     head = done.out.splitlines()[0].split()
     assert head[1:] == [
         *("perplexity", "other-ppl", "bits/byte", "other-b/b", "gain", "file"),
     ]
     assert len(done.out.splitlines()[0]) <= 80
-    own = run("inspect", "--summary", *files)
+    own = run("score", *files)
     assert cells(done.out, "perplexity") == cells(own.out, "perplexity")
     gains = [
         float(g.replace(",", "").replace("−", "-"))
@@ -166,7 +188,7 @@ def test_summary_shows_two_models_side_by_side(files: list[str]) -> None:
 
 
 def test_summary_on_a_terminal_has_every_row_in_80_columns(files: list[str]) -> None:
-    code, written = run_in_terminal("inspect", "--summary", "--sort", "file", *files)
+    code, written = run_in_terminal("score", "--sort", "file", *files)
     assert code == 0
     # Without progress that was drawn and erased.
     progress = re.compile(r"\x1b\[\?25l.*?\x1b\[1A\x1b\[2K", re.DOTALL)

@@ -21,7 +21,7 @@ from lmtui.cli.inspect.plain import (
     surprise_style,
     write_plain,
 )
-from lmtui.cli.inspect.score import Rules, score_each
+from lmtui.cli.inspect.text_scores import Rules, score_each
 from lmtui.cli.output import Output
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.protocol import Engine
@@ -64,14 +64,6 @@ def test_json_has_the_promised_fields(file: Path) -> None:
         assert own in TEXT[token["start"] : token["end"]].encode()
 
 
-@pytest.mark.parametrize(("scored", "is_told"), [(49, False), (50, True)])
-def test_short_text_is_not_asked_whether_it_is_known(
-    scored: int, is_told: bool
-) -> None:
-    told = run("inspect", "-", "--plain", stdin="x" * (scored + 1)).out
-    assert (f", {scored} scored" in told) and ("known by heart?" in told) is is_told
-
-
 def test_the_totals_follow_from_the_tokens(file: Path) -> None:
     for bos, size in (("no", len(TEXT.encode()) - 1), ("yes", len(TEXT.encode()))):
         *tokens, summary = run("inspect", str(file), "--json", "--bos", bos).events
@@ -104,21 +96,9 @@ def test_top_gives_alternatives(file: Path) -> None:
     for rules in ([], ["--top", "0"]):
         events = run("inspect", str(file), "--json", *rules).events
         assert not any("top" in event for event in events)
-        assert "best other" not in run("inspect", str(file), *rules).out
     first, second, *_ = run("inspect", str(file), "--json", "--top", "3").events
     assert "top" not in first
     assert [list(row) for row in second["top"]] == [["id", "text", "logprob"]] * 3
-
-
-def test_several_files_have_a_summary_each(file: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.txt"
-    other.write_text("ab", encoding="utf-8")
-    done = run("inspect", "--json", str(file), str(other), "-", stdin="xyz")
-    summaries = [e for e in done.events if e["event"] == "summary"]
-    assert [s["file"] for s in summaries] == [str(file), str(other), "-"]
-    wide = {"COLUMNS": "300"}  # the names may be long
-    plain = run("inspect", str(file), str(other), env=wide).out
-    assert str(file) in plain and str(other) in plain
 
 
 @pytest.mark.parametrize(("data", "tokens"), [(b"", 0), (b"a", 1)])
@@ -134,7 +114,7 @@ def test_too_little_to_score_gives_nulls(
         assert summary[name] is None
     plain = run("inspect", str(file))
     assert plain.code == 0
-    assert plain.out.count("–") == 5
+    assert plain.out.count("–") == 3
 
 
 def test_bom_and_line_endings_are_scored_as_they_are(tmp_path: Path) -> None:
@@ -162,15 +142,14 @@ def test_text_that_the_tokenizer_composes_is_covered_and_told(tmp_path: Path) ->
     assert summary["rewritten"] == 4
     shown = plain(engine, document)
     assert shown.startswith(document.text)
-    assert "4 characters of the text, which the tokenizer reads" in shown
+    assert "; 4 characters read as others\n" in shown
 
 
 def plain(engine: Engine, document: TextSource) -> str:
     """What a pipe gets."""
     out = io.StringIO()
     console = Console(file=out, width=80, markup=False, highlight=False)
-    write = partial(write_plain, console, heading=False, alternatives=False)
-    score_each([engine], [document], Rules(), write)
+    score_each([engine], [document], Rules(), partial(write_plain, console))
     return out.getvalue()
 
 
@@ -192,11 +171,9 @@ def refusals(tmp_path: Path) -> list[tuple[str, str]]:
     ]
 
 
-def test_unreadable_file_is_refused_before_any_output(
-    file: Path, tmp_path: Path
-) -> None:
+def test_unreadable_file_is_refused_before_any_output(tmp_path: Path) -> None:
     for name, title in refusals(tmp_path):
-        done = run("inspect", str(file), name)
+        done = run("inspect", name)
         assert (done.code, done.out) == (2, ""), name
         assert done.err.startswith(f"error: {title}: {name}"), done.err
         assert "\nhint: " in done.err
@@ -206,22 +183,14 @@ def test_unreadable_file_is_refused_before_any_output(
     ("arguments", "error"),
     [
         (["--json", "--plain"], "exclude each other"),
-        (["--summary", "--html", "out"], "exclude each other"),
-        (["--summary", "--plain"], "exclude each other"),
+        (["--plain", "--html", "out"], "exclude each other"),
         (["--against", "other", "--against-adapter", "x"], "exclude each other"),
-        (["--lens", "--summary"], "--lens and --summary exclude each other"),
-        (["--lens", "--html", "out"], "--lens and --html exclude each other"),
-        (["--lens", "--against", "other"], "--lens and --against exclude each other"),
-        (["--lens", "--against-adapter", "x"], "--against-adapter exclude each other"),
         (["--window", "1"], "window"),
         (["--window", "99999"], "the window can't be used"),
         (["--stride", "0"], "stride"),
         (["--window", "8", "--stride", "9"], "the stride can't be used"),
         (["--bos", "maybe"], "--bos"),
         (["--top", "-1"], "--top"),
-        (["--summary", "--sort", "size"], "no such column: size"),
-        (["--summary", "--sort", "gain"], "no such column"),
-        (["--sort", "tokens"], "--summary"),
     ],
 )
 def test_bad_options_are_exit_2(file: Path, arguments: list[str], error: str) -> None:
@@ -255,7 +224,7 @@ def test_terminal_without_a_file_is_refused_with_a_hint() -> None:
 
 
 def test_stdin_is_read_only_once() -> None:
-    done = run("inspect", "-", "-", stdin="xyz")
+    done = run("score", "-", "-", stdin="xyz")
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines()[0] == "error: stdin can be read only once"
 
@@ -268,9 +237,7 @@ def test_empty_text_is_noted_on_stderr(tmp_path: Path) -> None:
     assert run("inspect").err == "note: stdin is empty; nothing is scored\n"
 
 
-@pytest.mark.parametrize(
-    "form", [["--json"], ["--lens"], ["--json", "--against", "other"]]
-)
+@pytest.mark.parametrize("form", [["--json"], ["--json", "--against", "other"]])
 def test_ctrl_c_leaves_whole_lines(file: Path, form: list[str]) -> None:
     done = run("inspect", str(file), *form, script=OTHER | {"interrupt": 1})
     assert (done.code, done.err) == (130, "")
@@ -278,12 +245,12 @@ def test_ctrl_c_leaves_whole_lines(file: Path, form: list[str]) -> None:
 
 
 def test_plain_in_a_pipe_is_the_text_and_a_summary(file: Path) -> None:
-    out = run("inspect", str(file), "--top", "2").out
+    out = run("inspect", str(file)).out
     assert not SGR.search(out)
     assert out.startswith("Naïve café\n        Brücke 橋 end\n")
-    for label in ("Σ log P, nats", "surprisal, bits", "bits/byte", "line:col"):
-        assert label in out
-    assert "best other" in out
+    lines = out.splitlines()
+    names = ("tokens", "Σ log P, nats", "perplexity", "bits/byte", "model")
+    assert [line[:17].strip() for line in lines[3:]] == list(names)
     assert "p > 0.8" not in out
     assert max(len(line) for line in out.splitlines()) <= 80
 
@@ -296,13 +263,6 @@ def test_plain_says_why_a_single_token_has_no_numbers(tmp_path: Path) -> None:
     assert max(len(line) for line in out.splitlines()) <= 80
     file.write_text("ab")
     assert "2, 1 scored\n" in run("inspect", str(file)).out
-
-
-def test_plain_says_how_many_tokens_the_highest_entropy_bar_is(file: Path) -> None:
-    *_, summary = run("inspect", str(file), "--json").events
-    counts = summary["entropy_bits"]
-    most = notation.percent(max(counts) / sum(counts))
-    assert f"and more; █ is {most}\n" in run("inspect", str(file)).out
 
 
 def test_plain_on_a_terminal_has_colours_and_a_legend(file: Path) -> None:
@@ -377,9 +337,7 @@ ANY_TEXTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "form", ["--plain", "--json", "--summary", "--html", "--against"]
-)
+@pytest.mark.parametrize("form", ["--plain", "--json", "--html", "--against"])
 def test_any_text_is_scored(form: str, tmp_path: Path) -> None:
     for name, text in ANY_TEXTS.items():
         file = tmp_path / "text"
