@@ -8,8 +8,8 @@ from that field.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
@@ -61,6 +61,16 @@ class Declaration:
     """Whether a change in the settings file takes effect while the program runs."""
 
     @property
+    def _bounds(self) -> list[tuple[str, Callable[[float, float], bool], float]]:
+        bounds = (
+            ("at least", operator.ge, self.low),
+            ("more than", operator.gt, self.above),
+            ("at most", operator.le, self.high),
+            ("less than", operator.lt, self.below),
+        )
+        return [(words, holds, n) for words, holds, n in bounds if n is not None]
+
+    @property
     def hint(self) -> str:
         """The range in a sentence; empty where there is none."""
         if self.choices:
@@ -69,31 +79,17 @@ class Declaration:
             return f"Give some of these, each once: {', '.join(self.items)}."
         if self.low is not None and self.high is not None:
             return f"Give a value from {_shown(self.low)} to {_shown(self.high)}."
-        words = {
-            "at least": self.low,
-            "more than": self.above,
-            "at most": self.high,
-            "less than": self.below,
-        }
-        bounds = [f"{w} {_shown(v)}" for w, v in words.items() if v is not None]
+        bounds = [f"{words} {_shown(bound)}" for words, _, bound in self._bounds]
         return f"Give {' and '.join(bounds)}." if bounds else ""
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value is one of the choices and within the bounds."""
+        """Return whether a value of the setting's type is one of the choices and within
+        the bounds; NaN is within none."""
         if self.choices:
             return value in self.choices
-        if isinstance(value, tuple):
-            once = len(set(value)) == len(value)
-            return not self.items or (once and set(value) <= set(self.items))
-        if isinstance(value, str) or value is None:
-            return True
-        return (
-            (isinstance(value, int) or math.isfinite(value))
-            and (self.low is None or value >= self.low)
-            and (self.high is None or value <= self.high)
-            and (self.above is None or value > self.above)
-            and (self.below is None or value < self.below)
-        )
+        if self.items:
+            return len(set(value)) == len(value) and set(value) <= set(self.items)
+        return value is None or all(holds(value, n) for _, holds, n in self._bounds)
 
 
 def setting(default: Any, meaning: str, **declared: Any) -> Any:

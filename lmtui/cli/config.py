@@ -4,7 +4,7 @@ presets of other programs over."""
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,15 +18,13 @@ from lmtui.config.settings import (
     PRESETS,
     SERVERS,
     SYSTEM,
-    Preset,
-    Server,
     SettingItem,
     Settings,
     items,
 )
 from lmtui.models import catalogue
 from lmtui.models.recommended import recommended_for
-from lmtui.setting_field import value_text
+from lmtui.setting_field import SettingValue, value_text
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
@@ -158,32 +156,27 @@ def _write_manual(settings: Settings, output: Output) -> None:
     output.text(f"settings file: {path}{state}\n")
     for item in items():
         output.text(f"\n{_headline(settings, item)}\n")
-        meaning = textwrap.fill(item.declaration.meaning, 76)
-        output.text(textwrap.indent(meaning, "    ") + "\n")
-    for preset in settings.presets.values():
-        output.text("\n" + "".join(f"{line}\n" for line in _preset(preset)))
-    for server in settings.servers.values():
-        output.text("\n" + "".join(f"{line}\n" for line in _server(server)))
+        output.text(_indented(item.declaration.meaning))
+    for name, values in _tables(settings):
+        output.text(f"\n[{visible_line(name)}]\n")
+        for key, value in values.items():
+            if value is not None:
+                output.text(_indented(f"{key} = {value_text(value)}"))
     for name, keys in settings.keys.items():
         output.text(f"\n{visible_line(f'keys.{name} = {keys}')}    ({path})\n")
 
 
-def _preset(preset: Preset) -> Iterator[str]:
-    name = visible_line(preset.name)
-    yield f"[{PRESETS}.{name}]"
-    if preset.system is not None:
-        text = visible_line(preset.system)
-        yield textwrap.indent(textwrap.fill(f"{SYSTEM} = {text}", 76), "    ")
-    for key, value in preset.sampling.items():
-        yield f"    {key} = {visible_line(value_text(value))}"
+def _tables(settings: Settings) -> Iterator[tuple[str, Mapping[str, SettingValue]]]:
+    """Yield the tables that the user names, with their values."""
+    for preset in settings.presets.values():
+        yield f"{PRESETS}.{preset.name}", {SYSTEM: preset.system, **preset.sampling}
+    for server in settings.servers.values():
+        own = {ADDRESS: server.address, KEY: server.key_variable}
+        yield f"{SERVERS}.{server.name}", {**own, **server.values}
 
 
-def _server(server: Server) -> Iterator[str]:
-    yield f"[{SERVERS}.{server.name}]"
-    yield f"    {ADDRESS} = {visible_line(server.address)}"
-    yield f"    {KEY} = {server.key_variable}"
-    for name, value in server.values.items():
-        yield f"    {name} = {visible_line(value_text(value))}"
+def _indented(text: str) -> str:
+    return textwrap.indent(textwrap.fill(visible_line(text), 76), "    ") + "\n"
 
 
 def _headline(settings: Settings, item: SettingItem) -> str:

@@ -7,7 +7,7 @@ command: values are handed down from here.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,14 @@ from lmtui.config.settings import (
     item,
     items,
 )
-from lmtui.config.values import parse, typed
-from lmtui.errors import LmtuiError
+from lmtui.config.values import not_a, parsed, typed
 from lmtui.models.remote.address import KEY_VARIABLE
-from lmtui.setting_field import SettingValue
+from lmtui.setting_field import KINDS, SettingValue
 
 _NOT_SETTINGS = {"LMTUI_HOME", KEY_VARIABLE}
 KEYS = "keys"
 """The table of the user's key bindings."""
+_KEYS = 'Write under [keys], for example, "chat.regenerate" = "f12,ctrl+r".'
 
 
 def load(
@@ -55,22 +55,27 @@ def load(
     own_servers = servers.servers_in(table.get(SERVERS, {}), file)
     others = {server.key_variable for server in own_servers.values()} | _NOT_SETTINGS
     warnings = (*_unknown_keys(table, file), *_misspelt(variables, others))
-    found: dict[str, tuple[SettingValue, Origin]] = {}
-    found.update(_from_file(table, file))
-    found.update(_from_environment(variables))
-    found.update(_from_flags(flags or {}))
-    for name, (value, origin) in found.items():
-        _check(name, value, origin)
-    values: dict[str, Any] = {name: value for name, (value, _) in found.items()}
-    origins = {name: found[name][1] for name in found}
+    found = {
+        name: (value, origin)
+        for name, value, origin in (
+            *_from_file(table, file),
+            *_from_environment(variables),
+            *_from_flags(flags or {}),
+        )
+    }
     own = Settings(
         keys=keys,
         presets=own_presets,
         servers=own_servers,
-        origins=origins,
+        origins={name: origin for name, (_, origin) in found.items()},
         warnings=warnings,
     )
-    return own.changed(values)
+    return own.changed(
+        {
+            name: typed(name, value, "" if origin.source == "flag" else origin.where)
+            for name, (value, origin) in found.items()
+        }
+    )
 
 
 def remember(name: str, value: str, *, file: Path | None = None) -> None:
@@ -80,22 +85,32 @@ def remember(name: str, value: str, *, file: Path | None = None) -> None:
     toml_file.change(file or paths.config_file(), [put])
 
 
-def _from_flags(flags: Mapping[str, SettingValue]) -> Iterable[tuple[str, Any]]:
+_Found = Iterator[tuple[str, object, Origin]]
+"""The settings that a source sets, with their values as it has them."""
+
+
+def _from_flags(flags: Mapping[str, SettingValue]) -> _Found:
     for name, value in flags.items():
-        if value is None:
-            continue
-        flag = item(name).flag or ""
-        if item(name).kind is tuple and isinstance(value, str):
-            value = parse(name, value, flag)
-        yield name, (value, Origin("flag", flag))
+        if value is not None:
+            is_list = item(name).kind is tuple and isinstance(value, str)
+            given = parsed(name, str(value)) if is_list else value
+            yield name, given, Origin("flag", item(name).flag or "")
 
 
-def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
+def _from_environment(environment: Mapping[str, str]) -> _Found:
     """Yield the values of `LMTUI_<NAME>`; an empty one counts as unset."""
     for setting in items():
         if text := environment.get(setting.variable):
-            value = parse(setting.name, text, setting.variable)
-            yield setting.name, (value, Origin("environment", setting.variable))
+            origin = Origin("environment", setting.variable)
+            yield setting.name, parsed(setting.name, text), origin
+
+
+def _from_file(table: Mapping[str, Any], file: Path) -> _Found:
+    for setting in items():
+        inside = table.get(setting.section) if setting.section else table
+        if isinstance(inside, dict) and setting.own_name in inside:
+            value = inside[setting.own_name]
+            yield setting.name, value, Origin("file", str(file))
 
 
 def _misspelt(environment: Mapping[str, str], others: Set[str]) -> Iterable[str]:
@@ -112,35 +127,20 @@ def _keys(table: object, file: Path) -> Mapping[str, str]:
     """Return the table of key bindings; `chat.stop` may be written with or without
     quotes."""
     if not isinstance(table, dict):
-        raise _not_text(KEYS, table, file)
-    keys: dict[str, str] = {}
-    for name, value in _leaves(table):
+        raise not_a("a table", KEYS, table, file, hint=_KEYS)
+    keys = dict(_leaves(table))
+    for name, value in keys.items():
         if not isinstance(value, str):
-            raise _not_text(f"{KEYS}.{name}", value, file)
-        keys[name] = value
+            raise not_a(KINDS[str], f"{KEYS}.{name}", value, file, hint=_KEYS)
     return keys
 
 
-def _leaves(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+def _leaves(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in table.items():
         if isinstance(value, dict):
             yield from ((f"{name}.{inner}", leaf) for inner, leaf in _leaves(value))
         else:
             yield name, value
-
-
-def _not_text(name: str, value: object, file: Path) -> LmtuiError:
-    kind = "a table" if name == KEYS else "text in quotes"
-    hint = 'Write under [keys], for example, "chat.regenerate" = "f12,ctrl+r".'
-    return LmtuiError(f"{name} is not {kind}", f"{value!r} in {file}", hint)
-
-
-def _from_file(table: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]]:
-    for setting in items():
-        inside = table.get(setting.section) if setting.section else table
-        if isinstance(inside, dict) and setting.own_name in inside:
-            value = typed(setting.name, inside[setting.own_name], str(file))
-            yield setting.name, (value, Origin("file", str(file)))
 
 
 def _unknown_keys(table: Mapping[str, Any], file: Path) -> Iterable[str]:
@@ -158,13 +158,3 @@ def _unknown_keys(table: Mapping[str, Any], file: Path) -> Iterable[str]:
             close = close or get_close_matches(written, known, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]}?" if close else "see `lmtui config`"
             yield f"unknown setting {written} in {file}: {hint}"
-
-
-def _check(name: str, value: SettingValue, origin: Origin) -> None:
-    """Refuse a value that can't be used; the error says where it was set."""
-    try:
-        item(name).check(value)
-    except LmtuiError as error:
-        source = "" if origin.source == "flag" else f" in {origin.where}"
-        detail = f"{error.detail}{source}"
-        raise LmtuiError(error.title, detail, error.hint) from None

@@ -10,16 +10,20 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from lmtui.config.settings import KEYS, PRESETS, SYSTEM, Preset, check_name, item
+from lmtui.config.settings import KEYS, PRESETS, SYSTEM, Preset, check_name
 from lmtui.config.toml_file import Put
-from lmtui.config.values import typed
+from lmtui.config.values import not_a, typed
 from lmtui.errors import LmtuiError
+from lmtui.setting_field import KINDS
+
+_TABLE = 'Write [presets.pirate], for example, and below it system = "…".'
+_SYSTEM = "The system prompt of the preset; in quotes, or in three for several lines."
 
 
 def presets_in(table: object, file: Path) -> dict[str, Preset]:
     """Parse the table `presets` of the file."""
     if not isinstance(table, dict):
-        raise _no_table(PRESETS, table, file)
+        raise not_a("a table", PRESETS, table, file, hint=_TABLE)
     return {name: _preset(name, said, file) for name, said in table.items()}
 
 
@@ -49,43 +53,16 @@ def puts_of(preset: Preset) -> Iterator[Put]:
 
 
 def _preset(name: str, said: object, file: Path) -> Preset:
+    key = f"{PRESETS}.{name}"
     if not isinstance(said, dict):
-        raise _no_table(f"{PRESETS}.{name}", said, file)
-    try:
-        check_name(name)
-        return Preset(name, _system(name, said, file), dict(_values(name, said, file)))
-    except LmtuiError as error:
-        detail = (
-            error.detail if str(file) in error.detail else f"{error.detail} in {file}"
-        )
-        raise LmtuiError(error.title, detail.strip(), error.hint) from None
-
-
-def _system(name: str, said: Mapping[str, object], file: Path) -> str | None:
+        raise not_a("a table", key, said, file, hint=_TABLE)
+    check_name(name, where=file)
     system = said.get(SYSTEM)
-    if system is None or isinstance(system, str):
-        return system
-    hint = "The system prompt of the preset; in quotes, or in three for several lines."
-    title = f"{PRESETS}.{name}.{SYSTEM} is not text in quotes"
-    raise LmtuiError(title, f"{system!r} in {file}", hint)
-
-
-def _values(
-    name: str, said: Mapping[str, object], file: Path
-) -> Iterator[tuple[str, Any]]:
-    for key, value in said.items():
-        key_path = f"{PRESETS}.{name}.{key}"
-        if key == SYSTEM or key not in KEYS:
-            continue
-        drawn = typed(key, value, str(file), shown=key_path)
-        try:
-            item(key).check(drawn)
-        except LmtuiError as error:
-            detail = f"{error.detail} in {key_path} of {file}"
-            raise LmtuiError(error.title, detail, error.hint) from None
-        yield key, drawn
-
-
-def _no_table(name: str, value: object, file: Path) -> LmtuiError:
-    hint = 'Write [presets.pirate], for example, and below it system = "…".'
-    return LmtuiError(f"{name} is not a table", f"{value!r} in {file}", hint)
+    if not isinstance(system, str | None):
+        raise not_a(KINDS[str], f"{key}.{SYSTEM}", system, file, hint=_SYSTEM)
+    sampling = {
+        own: typed(own, value, file, shown=f"{key}.{own}")
+        for own, value in said.items()
+        if own in KEYS and own != SYSTEM
+    }
+    return Preset(name, system, sampling)

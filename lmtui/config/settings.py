@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from lmtui import setting_field as declared
@@ -168,16 +169,20 @@ class Preset:
         return replace(settings, **self.sampling)
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that could not be typed to select the preset."""
+def check_name(name: str, *, where: str | Path = "") -> None:
+    """Refuse a name that could not be typed to select the preset; `where` is the file
+    that has it."""
     if not name.strip():
-        raise LmtuiError("a preset needs a name", "", "Give it a name, such as pirate.")
-    if len(name) > LONGEST_NAME:
+        title, hint = "a preset needs a name", "Give it a name, such as pirate."
+    elif len(name) > LONGEST_NAME:
+        title = "the name of the preset is too long"
         hint = f"Use at most {LONGEST_NAME} characters."
-        raise LmtuiError("the name of the preset is too long", name, hint)
-    if name != name.strip() or not name.isprintable():
+    elif name != name.strip() or not name.isprintable():
+        title = "the name of the preset can't be typed"
         hint = "Use visible characters, without spaces at its ends."
-        raise LmtuiError("the name of the preset can't be typed", repr(name), hint)
+    else:
+        return
+    raise LmtuiError(title, f"{name!r} in {where}" if where else repr(name), hint)
 
 
 SettingOrigin = Literal["flag", "environment", "file", "model", "default"]
@@ -280,7 +285,7 @@ class Settings:
 
     def value(self, name: str) -> SettingValue:
         setting = item(name)
-        holder = getattr(self, setting.holder) if setting.holder else self
+        holder = getattr(self, setting.part.holder) if setting.part.holder else self
         value: SettingValue = getattr(holder, setting.field.name)
         return value
 
@@ -293,7 +298,7 @@ class Settings:
         by_holder: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
             setting = item(name)
-            by_holder.setdefault(setting.holder, {})[setting.field.name] = value
+            by_holder.setdefault(setting.part.holder, {})[setting.field.name] = value
         own = by_holder.pop("", {})
         others = {
             holder: replace(getattr(self, holder), **given)
@@ -421,16 +426,22 @@ _SECTIONS = (
 class SettingItem:
     """A setting: its names, its type and what is declared of it."""
 
-    name: str
-    """The name that flags and variables are made from."""
     own_name: str
     """The name within its table of the settings file."""
-    section: str
-    """That table; empty for none."""
-    holder: str
+    part: Section
     field: Field[Any]
     kind: Kind
     declaration: Declaration
+
+    @property
+    def name(self) -> str:
+        """The name that flags and variables are made from."""
+        return f"{self.part.prefix}{self.own_name}"
+
+    @property
+    def section(self) -> str:
+        """Its table in the settings file; empty for none."""
+        return self.part.name
 
     @property
     def key(self) -> str:
@@ -446,35 +457,28 @@ class SettingItem:
     def variable(self) -> str:
         return PREFIX + self.name.upper()
 
-    def check(self, value: SettingValue) -> None:
+    def check(self, value: SettingValue, *, shown: str = "") -> None:
+        """Refuse a value that the setting can't have; `shown` is its name in the
+        error."""
         if value == "":
-            title = f"{self.key} is empty"
+            title = f"{shown or self.key} is empty"
             raise LmtuiError(title, "", self.declaration.meaning)
         named_by_flag = self.declaration.flag == ""
-        shown = self.own_name.replace("_", "-") if named_by_flag else self.key
-        declared.check(shown, self.declaration, value)
+        own = self.own_name.replace("_", "-") if named_by_flag else self.key
+        declared.check(shown or own, self.declaration, value)
 
 
 @cache
 def _items() -> Mapping[str, SettingItem]:
-    items = {}
-    for section in _SECTIONS:
-        kinds = declared.kinds_of(section.kind)
-        for setting_field in fields(section.kind):
-            if (declaration := declaration_of(setting_field)) is None:
-                continue
-            own = declaration.key or setting_field.name
-            name = f"{section.prefix}{own}"
-            items[name] = SettingItem(
-                name,
-                own,
-                section.name,
-                section.holder,
-                setting_field,
-                kinds[setting_field.name],
-                declaration,
-            )
-    return items
+    found = {}
+    for part in _SECTIONS:
+        kinds = declared.kinds_of(part.kind)
+        for each in fields(part.kind):
+            if (declaration := declaration_of(each)) is not None:
+                own_name, kind = declaration.key or each.name, kinds[each.name]
+                setting = SettingItem(own_name, part, each, kind, declaration)
+                found[setting.name] = setting
+    return found
 
 
 def items() -> Iterator[SettingItem]:
@@ -489,7 +493,4 @@ def item(name: str) -> SettingItem:
 def names(section: str | None = None) -> tuple[str, ...]:
     """Return the names of all settings, or of those of a section, in the order of the
     manual."""
-    every = section is None
-    return tuple(
-        setting.name for setting in items() if every or setting.section == section
-    )
+    return tuple(each.name for each in items() if section in (None, each.section))

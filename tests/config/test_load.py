@@ -167,13 +167,13 @@ def test_broken_toml_is_shown_with_its_line(file: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "title"),
     [
-        ("LMTUI_TOP_K", "many", "top_k is not a whole number"),
+        ("LMTUI_TOP_K", "many", "sampling.top_k is not a whole number"),
         ("LMTUI_TEMPERATURE", "-1", "temperature is out of range"),
         pytest.param(
             "LMTUI_TOP_K", f"-{HUGE}", "top-k is out of range", id="huge integer"
         ),
         ("LMTUI_TEMPERATURE", "inf", "temperature is out of range"),
-        ("LMTUI_FINETUNE_STRICT", "maybe", "finetune_strict is not true or false"),
+        ("LMTUI_FINETUNE_STRICT", "maybe", "finetune.strict is not true or false"),
     ],
 )
 def test_a_bad_variable_is_named(

@@ -22,7 +22,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from lmtui.config.settings import item
-from lmtui.config.values import limits, written
+from lmtui.config.values import written
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import SettingValue, value_text
 from lmtui.text import visible_line
@@ -55,8 +55,8 @@ def about_setting(
         setting.declaration.meaning,
         value,
         partial(written, name),
-        empty=unset or limits(name) or "some text",
-        limits_text=limits(name),
+        empty=unset or setting.declaration.hint or "some text",
+        limits_text=setting.declaration.hint,
         choices=tuple(choices),
     )
 

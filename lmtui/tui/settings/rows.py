@@ -15,7 +15,6 @@ from textual.content import Content
 from lmtui.config.settings import SYSTEM, Preset, SettingItem, Settings, items
 from lmtui.config.settings import item as setting_item
 from lmtui.config.settings_file import SettingsSnapshot
-from lmtui.config.values import limits
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import SettingValue, value_text
 from lmtui.text import visible, visible_line
@@ -208,7 +207,7 @@ def _facts(
 ) -> Iterator[str]:
     if values := more or item.declaration.choices:
         yield f"One of: {visible_line(', '.join(values))}."
-    elif bounds := limits(item.name):
+    elif bounds := item.declaration.hint:
         yield bounds
     elif item.kind is bool:
         yield "Enter switches it."

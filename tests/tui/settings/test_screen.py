@@ -14,7 +14,7 @@ from textual.widgets import OptionList, Static
 from lmtui.config.load import load
 from lmtui.config.settings import Preset, item, items
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
-from lmtui.config.values import limits, written
+from lmtui.config.values import written
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import SettingValue
@@ -410,7 +410,7 @@ async def test_settings_screen_opens_once_and_escape_returns_to_the_chat(
 
 @pytest.mark.parametrize("name", [i.name for i in items() if i.kind in (int, float)])
 def test_every_number_setting_states_its_limits(name: str) -> None:
-    assert limits(name).startswith("Give ")
+    assert item(name).declaration.hint.startswith("Give ")
     with pytest.raises(LmtuiError, match="is not a"):
         written(name, "many")
     default = item(name).field.default
