@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -59,6 +60,11 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
         #foot { height: 1; color: $quiet; }
     }
     """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="picker.close",
+                tooltip="Take none of the rows."),
+    ]  # fmt: skip
 
     def __init__(self, title: str, rows: PickerRows[Item]) -> None:
         super().__init__()

@@ -7,9 +7,7 @@ the tree indented. Knows no engine and no store.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
-from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from lmtui import notation
@@ -32,10 +30,6 @@ Enter continues from the message under the cursor; what follows it stays, as ano
 branch. ● marks what is shown now.
 """
     CSS_PATH = "tree.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="tree.close",
-                tooltip="Close without a change."),
-    ]  # fmt: skip
 
     def __init__(self, conversation: Conversation) -> None:
         rows = dict(rows_of(conversation))

@@ -66,10 +66,6 @@ than yours (●) makes the text more probable to the model, which does not make 
 """
     CSS_PATH = "replacements.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]  # noqa: RUF012 (as the base's)
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="replacements.close",
-                tooltip="Leave the text as it is."),
-    ]  # fmt: skip
 
     def __init__(self, present: str) -> None:
         self._present = present
@@ -156,7 +152,7 @@ and other languages are left alone; missing words, style and wrong facts are not
 for, and a small model does not see every slip.
 a applies one change, A all but those marked ?, of which the program is not sure; Ctrl+Z
 undoes either. An ignored change is not listed again in this reading. While the text
-stays, the same key opens the list again, and reading goes on where it was stopped.
+stays, the same key opens the list again, and reading goes on where Esc stopped it.
 """
     CSS_PATH = "corrections.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (28, "-high")]  # noqa: RUF012 (as the base's)
@@ -169,8 +165,6 @@ stays, the same key opens the list again, and reading goes on where it was stopp
                 tooltip="List this change no more in this reading."),
         Binding("n", "next", "Next in text", id="corrections.next",
                 tooltip="Show the marked place in the text, then the next one."),
-        Binding("escape", "stop", "Stop, close", id="corrections.close",
-                tooltip="Stop reading, and then back to the text."),
     ]  # fmt: skip
 
     def __init__(
@@ -226,12 +220,12 @@ stays, the same key opens the list again, and reading goes on where it was stopp
         self._shown_correction = self.marked
         self._show_in_text(self.marked)
 
-    def action_stop(self) -> None:
+    def action_close(self) -> None:
         if self._status == _READING:
             self._stop_reading()
             self.stopped()
         else:
-            self.dismiss(None)
+            super().action_close()
 
     def _picker_rows(self) -> PickerRows[Correction]:
         proofread, rows = self._proofread, tuple(self._proofread.corrections)
@@ -315,10 +309,6 @@ over all ways to tokenise the same letters, so its rank can differ.
 """
     CSS_PATH = "surprises.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (28, "-high")]  # noqa: RUF012 (as the base's)
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="surprises.close",
-                tooltip="Back to the text."),
-    ]  # fmt: skip
 
     def __init__(
         self, text: str, words: Sequence[SurprisingWord], part: str = ""

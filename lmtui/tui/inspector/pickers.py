@@ -44,10 +44,6 @@ Each token is shown with its own probability, the greedy continuation after it, 
 surprisal of both together. ● marks the token in the text, where the cursor begins.
 """
     CSS_PATH = "alternatives.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="alternatives.close",
-                tooltip="Leave the text as it is."),
-    ]  # fmt: skip
 
     def __init__(self, rows: Sequence[Candidate], *, chosen: int | None) -> None:
         self._chosen = chosen
@@ -125,8 +121,6 @@ their number. ● marks the branch that is shown.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "delete", "Delete", id="branches.delete",
                 tooltip="Delete the branch, and all that leave it."),
-        Binding("escape", "close", "Close", id="branches.close",
-                tooltip="Back to the text."),
     ]  # fmt: skip
 
     def __init__(

@@ -479,10 +479,6 @@ class PagesScreen(Picker[int, int]):
     HELP = """\
 A page is ticked once all that it asks for is done. Any page can be opened at any time.
 """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="pages.close",
-                tooltip="Stay on the page that is open."),
-    ]  # fmt: skip
 
     def __init__(self, lesson: Lesson) -> None:
         pages = lesson.course.pages
