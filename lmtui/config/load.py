@@ -81,8 +81,7 @@ def load(
 def remember(name: str, value: str, *, file: Path | None = None) -> None:
     """Write a setting outside every section into `config.toml`; everything else
     stays."""
-    put = toml_file.Put((name,), value)
-    toml_file.change(file or paths.config_file(), [put])
+    toml_file.change(file or paths.config_file(), (name,), value)
 
 
 _Found = Iterator[tuple[str, object, Origin]]

@@ -1,17 +1,12 @@
-"""Presets of `config.toml`: parsing, look-up by name, and edits of the file.
-
-`settings` defines what a preset is; `toml_file` writes the file.
-"""
+"""Presets of `config.toml`: parsing, and look-up by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from lmtui.config.settings import KEYS, PRESETS, SYSTEM, Preset, check_name
-from lmtui.config.toml_file import Put
 from lmtui.config.values import not_a, typed
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import KINDS
@@ -39,17 +34,6 @@ def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
     else:
         hint = f'Write one into config.toml: [presets.{name}], system = "…".'
     raise LmtuiError("there is no preset of that name", name, hint)
-
-
-def puts_of(preset: Preset) -> Iterator[Put]:
-    """Yield the edits that write a preset into the file."""
-    values: dict[str, Any] = {**preset.sampling}
-    if preset.system is not None:
-        values[SYSTEM] = preset.system
-    for key in KEYS:
-        if key in values:
-            value = list(values[key]) if type(values[key]) is tuple else values[key]
-            yield Put((PRESETS, preset.name, key), value)
 
 
 def _preset(name: str, said: object, file: Path) -> Preset:

@@ -7,27 +7,24 @@ waits for the disk. Knows no screen.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lmtui import paths
 from lmtui.config import toml_file
-from lmtui.config.load import KEYS, load
-from lmtui.config.presets import puts_of
+from lmtui.config.load import load
 from lmtui.config.settings import (
     PRESETS,
+    SYSTEM,
     Origin,
     Preset,
     Settings,
     check_name,
-    item,
     names,
 )
-from lmtui.config.toml_file import Drop, Put, TomlEdit, TomlPath, change
+from lmtui.config.toml_file import TomlPath, TomlValue
 from lmtui.errors import LmtuiError
-from lmtui.setting_field import SettingValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,57 +75,22 @@ class SettingsFile:
         )
 
     def put(
-        self, seen: SettingsSnapshot, name: str, value: SettingValue
+        self, seen: SettingsSnapshot, key: TomlPath, value: TomlValue | None
     ) -> SettingsSnapshot:
-        """Write a setting into the file. None removes it, so that the default, or a
-        flag or variable, is in effect.
+        """Write a value, which is known to be valid, into the file. None removes it, so
+        that the default, or a flag or variable, is in effect.
 
         Raises:
-            LmtuiError: it can't have this value, or the file can't be changed.
+            LmtuiError: the file can't be changed.
         """
-        key_path = tuple(item(name).key.split("."))
-        if value is None:
-            return self._change(seen, [Drop(key_path)])
-        item(name).check(value)
-        kept = list(value) if isinstance(value, tuple) else value
-        return self._change(seen, [Put(key_path, kept)])
-
-    def put_keys(
-        self, seen: SettingsSnapshot, id: str, keys: str | None
-    ) -> SettingsSnapshot:
-        """Write the key binding of an action into the file; None removes it."""
-        table = toml_file.parsed(self._path, seen.text).get(KEYS, {})
-        key_path = (KEYS, *(_place(table, id) or (id,)))
-        return self._change(
-            seen, [Drop(key_path) if keys is None else Put(key_path, keys)]
-        )
+        toml_file.change(self._path, key, value, seen=seen.text)
+        return self.read()
 
     def put_preset(self, seen: SettingsSnapshot, preset: Preset) -> SettingsSnapshot:
         """Write a new preset."""
         _check_preset(preset, seen.saved.presets)
-        return self._change(seen, puts_of(preset))
-
-    def drop_preset(self, seen: SettingsSnapshot, name: str) -> SettingsSnapshot:
-        """Remove a preset from the file."""
-        return self._change(seen, [Drop((PRESETS, name))])
-
-    def _change(
-        self, seen: SettingsSnapshot, changes: Iterable[TomlEdit]
-    ) -> SettingsSnapshot:
-        change(self._path, changes, seen=seen.text)
-        return self.read()
-
-
-def _place(table: Mapping[str, Any], id: str) -> TomlPath:
-    """Return the path of `chat.stop` in a table, as one name or in a table of its own;
-    empty where it has none."""
-    if isinstance(table.get(id), str):
-        return (id,)
-    for name, inner in table.items():
-        inside = isinstance(inner, dict) and id.startswith(f"{name}.")
-        if inside and (rest := _place(inner, id.removeprefix(f"{name}."))):
-            return (name, *rest)
-    return ()
+        system = {} if preset.system is None else {SYSTEM: preset.system}
+        return self.put(seen, (PRESETS, preset.name), {**system, **preset.sampling})
 
 
 def _check_preset(preset: Preset, others: Mapping[str, Preset]) -> None:

@@ -1,7 +1,6 @@
 """Reading and editing of `config.toml`: put a value, drop one.
 
-An edit keeps the user's comments, order and layout. The result is parsed and compared
-with the intended table before it is written. Knows no setting.
+An edit keeps the user's comments, order and layout. Knows no setting.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,37 +127,24 @@ def _detail(file: Path, text: str, reason: str) -> str:
     return f"{file}: {reason}\n{number} | {line}"
 
 
-TomlValue = str | int | float | bool | list[str]
+TomlValue = str | int | float | bool | Sequence[str] | Mapping[str, Any]
 TomlPath = tuple[str, ...]
 """A key with the tables that it is in: `("sampling", "top_k")`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Set a key to a value; its tables are created where missing."""
-
-    key: TomlPath
-    value: TomlValue
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Remove a key or a table; does nothing where it is missing."""
-
-    key: TomlPath
-
-
-TomlEdit = Put | Drop
-
-
-def change(file: Path, changes: Iterable[TomlEdit], *, seen: str | None = None) -> str:
-    """Make all changes or none; return the new text of the file.
+def change(
+    file: Path, key: TomlPath, value: TomlValue | None, *, seen: str | None = None
+) -> str:
+    """Set a key, or remove it with None; return the new text of the file. The tables of
+    a key are created where missing.
 
     With `seen`, the file must still have this text.
 
     Raises:
         LmtuiError: the file is broken, can't be written, or changed meanwhile.
     """
+    import tomlkit  # imported here: most runs only read
+
     text = text_of(file)
     if seen is not None and text != seen:
         raise LmtuiError(
@@ -167,151 +152,71 @@ def change(file: Path, changes: Iterable[TomlEdit], *, seen: str | None = None) 
             f"{file}",
             "Nothing was written. Look at it as it is now, and change it again.",
         )
-    meant = parsed(file, text)
-    for edit in changes:
-        _change_plain(meant, edit)
-        text = _changed(text, edit)
-    if _read(text) != _without_empty(meant):
+    parsed(file, text)
+    document = tomlkit.parse(text)
+    try:
+        if value is None:
+            _drop(document, key)
+        else:
+            _put(document, key, value)
+        text = tomlkit.dumps(document)
+        data = text.encode("utf-8")
+        tomllib.loads(text)
+    except (AttributeError, TypeError, ValueError):  # a value where a table is meant
         raise LmtuiError(
             "this change would break the settings file",
             f"{file}",
             "Nothing was written. Change it by hand.",
-        )
-    write(file, text.encode("utf-8"))
+        ) from None
+    write(file, data)
     return text
 
 
-def _read(text: str) -> Any:
-    """Parse a text; None where it is not valid."""
-    try:
-        text.encode("utf-8")
-        return _without_empty(tomllib.loads(text))
-    except ValueError:
-        return None
-
-
-def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
-    """Return a table without the empty tables in it, which set nothing."""
-    kept: dict[str, Any] = {}
-    for name, value in table.items():
-        inner = _without_empty(value) if isinstance(value, dict) else value
-        if inner != {}:
-            kept[name] = inner
-    return kept
-
-
-def _change_plain(table: dict[str, Any], change: TomlEdit) -> None:
-    *names, last = change.key
-    for name in names:
-        inner = table.setdefault(name, {})
-        if not isinstance(inner, dict):
-            raise _no_table(name)
-        table = inner
-    match change:
-        case Put():
-            table[last] = change.value
-        case Drop():
-            table.pop(last, None)
-
-
-def _no_table(name: str) -> LmtuiError:
-    hint = "Correct the settings file by hand."
-    return LmtuiError(f"{name} is not a table in the settings file", "", hint)
-
-
-def _changed(text: str, change: TomlEdit) -> str:
-    """Make the change in the text itself."""
-    import tomlkit  # imported here: most runs only read
-
-    document = tomlkit.parse(text)
-    match change:
-        case Put():
-            _put(document, change.key, change.value, ended=text.endswith("\n"))
-        case Drop():
-            _drop(document, change.key)
-    return tomlkit.dumps(document)
-
-
-def _put(
-    document: TOMLDocument, key: TomlPath, value: TomlValue, *, ended: bool
-) -> None:
+def _put(document: TOMLDocument, key: TomlPath, value: TomlValue) -> None:
+    """Set a key; a new one goes below the last line of its table that has a value, so
+    that the comment on the next table stays with it."""
     import tomlkit
+    from tomlkit.container import Container
+    from tomlkit.items import AoT, Table
 
-    *names, last = key
-    if not names and last not in document and _put_above_tables(document, last, value):
-        return
     table: Any = document
-    for depth, name in enumerate(names):
+    *names, last = _place(document, key)
+    for name in names:
         if name not in table:
             if table is document and document.body:
-                document.add(tomlkit.ws("\n" if ended else "\n\n"))
-            # A table that only holds tables needs no line of its own.
-            table[name] = tomlkit.table(depth + 1 < len(names))
+                document.add(tomlkit.nl())
+            table[name] = tomlkit.table()
         table = table[name]
-    if last in table or not _put_below_values(table, last, value):
-        table[last] = value
+    whole = table.value if isinstance(table, Table) else table
+    is_line = last not in table and not isinstance(value, Mapping)
+    body = whole.body if is_line and isinstance(whole, Container) else []
+    is_table = [isinstance(item, Table | AoT) for _, item in body]
+    end = is_table.index(True) if any(is_table) else len(body)
+    while end and body[end - 1][0] is None:
+        end -= 1
+    below = body[end:]
+    del body[end:]
+    if below and table is document and not body:
+        below.insert(0, (None, tomlkit.nl()))
+    table[last] = value
+    body += below
 
 
 def _drop(document: TOMLDocument, key: TomlPath) -> None:
+    table: Any = document
+    *names, last = _place(document, key)
+    for name in names:
+        table = table.get(name, {})
+    table.pop(last, None)
+
+
+def _place(document: TOMLDocument, key: TomlPath) -> TomlPath:
+    """Return the path of a key whose name has a dot, such as `chat.stop`, which may be
+    in a table of its own."""
     *names, last = key
     table: Any = document
     for name in names:
-        if name not in table:
-            return
-        table = table[name]
-    if last in table:
-        del table[last]
-
-
-def _put_above_tables(document: TOMLDocument, key: str, value: TomlValue) -> bool:
-    """Insert a line above the first table and its comment; return whether there is a
-    table.
-
-    tomlkit alone would put it between the two.
-    """
-    import tomlkit
-    from tomlkit.items import Comment, SingleKey, Whitespace
-
-    body = document.body
-    tables = (n for n, (_, item) in enumerate(body) if _is_table(item))
-    if (index := next(tables, None)) is None:
-        return False
-    while index and isinstance(body[index - 1][1], Comment):
-        index -= 1
-    line = tomlkit.item(value)
-    line.trivia.trail = "\n"
-    under_values = index > 1 and not isinstance(body[index - 2][1], Comment)
-    if under_values and isinstance(body[index - 1][1], Whitespace):
-        index -= 1
-    else:
-        body.insert(index, (None, tomlkit.ws("\n")))
-    body.insert(index, (SingleKey(key), line))
-    return True
-
-
-def _put_below_values(table: object, key: str, value: TomlValue) -> bool:
-    """Insert a line below the last value of a table; return False for inline tables and
-    tables without values. tomlkit alone would put it below the comment on the next
-    table."""
-    import tomlkit
-    from tomlkit.items import SingleKey, Table
-
-    if not isinstance(table, Table) or table.display_name is None:
-        return False
-    body = table.value.body
-    own = [n for n, (name, item) in enumerate(body) if name and not _is_table(item)]
-    if not own:
-        return False
-    above = body[own[-1]][1].trivia
-    # this line may be the last of the file, without a newline
-    above.trail = above.trail or "\n"
-    line = tomlkit.item(value)
-    line.trivia.trail = "\n"
-    body.insert(own[-1] + 1, (SingleKey(key), line))
-    return True
-
-
-def _is_table(item: object) -> bool:
-    from tomlkit.items import AoT, Table
-
-    return isinstance(item, Table | AoT)
+        table = table.get(name, {})
+    first, _, rest = last.partition(".")
+    is_apart = rest and last not in table and rest in table.get(first, ())
+    return (*names, first, rest) if is_apart else key

@@ -22,7 +22,14 @@ from textual.reactive import var
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, TextArea
 
-from lmtui.config.settings import SAMPLING, Preset, item
+from lmtui.config.load import KEYS
+from lmtui.config.settings import (
+    SAMPLING,
+    Preset,
+    SettingItem,
+    Settings,
+    items,
+)
 from lmtui.editing.text_file import TextFile
 from lmtui.errors import LmtuiError
 from lmtui.files import read_file
@@ -330,27 +337,22 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         save_preset(self, self._settings_file, event)
 
     @on(events.SettingsRead)
-    def follow_presets(self, event: events.SettingsRead) -> None:
-        self.presets = event.snapshot.saved.presets
+    def follow_settings(self, event: events.SettingsRead) -> None:
+        """Apply what was changed at once, unless a flag or variable overrides it."""
+        snapshot = event.snapshot
+        self.presets = snapshot.saved.presets
+        if event.written.startswith(f"{KEYS}."):
+            self.use_keys(snapshot.saved.keys)
+        for changed in items():
+            if changed.key == event.written and not snapshot.stronger(changed.name):
+                self._follow_setting(changed, snapshot.counting)
 
-    @on(events.KeysSaved)
-    def follow_keys(self, event: events.KeysSaved) -> None:
-        self.use_keys(event.snapshot.saved.keys)
-
-    @on(events.SettingSaved)
-    def follow_setting(self, event: events.SettingSaved) -> None:
-        """Apply a changed setting at once, unless a flag or variable overrides it."""
-        name = event.name
-        if event.snapshot.stronger(name) is not None:
-            return
-        changed, value = item(name), event.snapshot.counting.value(name)
+    def _follow_setting(self, changed: SettingItem, counting: Settings) -> None:
+        name, value = changed.name, counting.value(changed.name)
         if name == "theme":
             self.apply_theme(str(value))
         elif changed.section == SAMPLING:
-            if (
-                event.snapshot.counting.origin(name).source == "default"
-                and self.model.info
-            ):
+            if counting.origin(name).source == "default" and self.model.info:
                 value = dict(self.model.info.generation_defaults).get(name, value)
             self.sampling_changes = {**self.sampling_changes, name: value}
         elif changed.declaration.at_once:

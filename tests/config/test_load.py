@@ -223,7 +223,7 @@ def test_the_default_theme_is_the_screens_own() -> None:
         ),
         (
             "# mine\n\n# drawing\n[sampling]\ntop_k = 3\n",
-            '# mine\n\ntheme = "light"\n\n# drawing\n[sampling]\ntop_k = 3\n',
+            'theme = "light"\n\n# mine\n\n# drawing\n[sampling]\ntop_k = 3\n',
         ),
         ("[sampling]\ntop_k = 3", 'theme = "light"\n\n[sampling]\ntop_k = 3'),
     ],

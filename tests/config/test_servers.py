@@ -233,7 +233,7 @@ def test_variable_of_a_key_is_no_misspelt_setting(file: Path) -> None:
 
 def test_servers_stay_as_they_are_where_a_setting_is_written(file: Path) -> None:
     settings = SettingsFile(Settings(), environment={}, file=file)
-    sheet = settings.put(settings.read(), "remote_exact_drawing", True)
+    sheet = settings.put(settings.read(), ("remote", "exact_drawing"), True)
     assert file.read_text().startswith(TABLE)
     assert sheet.saved.remote.exact_drawing
     assert list(sheet.saved.servers) == ["gpu", "plain-2"]

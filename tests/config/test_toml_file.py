@@ -13,7 +13,7 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.config.toml_file import Drop, Put, TomlEdit, TomlValue, change
+from lmtui.config.toml_file import TomlPath, TomlValue, change
 from lmtui.errors import LmtuiError
 
 VALUES: st.SearchStrategy[TomlValue] = st.one_of(
@@ -26,7 +26,8 @@ VALUES: st.SearchStrategy[TomlValue] = st.one_of(
 NAMES = st.sampled_from(["top_k", "seed", "keep", "a b", "ü.x"])
 TABLES = st.sampled_from([(), ("sampling",), ("chat",), ("presets", "one")])
 KEYS = st.builds(lambda table, name: (*table, name), TABLES, NAMES)
-CHANGES = st.one_of(st.builds(Put, KEYS, VALUES), st.builds(Drop, KEYS))
+CHANGES = st.tuples(KEYS, st.none() | VALUES)
+"""A key with its new value; None removes it."""
 
 
 @st.composite
@@ -58,7 +59,9 @@ def without_empty(table: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in inner.items() if v != {}}
 
 
-def meant(text: str, changes: Sequence[TomlEdit]) -> dict[str, Any]:
+def meant(
+    text: str, changes: Sequence[tuple[TomlPath, TomlValue | None]]
+) -> dict[str, Any]:
     """What the file says after the changes, told without a layout."""
     flat: dict[tuple[str, ...], Any] = {}
 
@@ -70,11 +73,11 @@ def meant(text: str, changes: Sequence[TomlEdit]) -> dict[str, Any]:
                 flat[(*place, name)] = value
 
     flatten(tomllib.loads(text), ())
-    for each in changes:
-        if isinstance(each, Put):
-            flat[each.key] = each.value
+    for key, value in changes:
+        if value is None:
+            flat.pop(key, None)
         else:
-            flat.pop(each.key, None)
+            flat[key] = value
     found: dict[str, Any] = {}
     for (*tables, name), value in flat.items():
         place = found
@@ -86,15 +89,17 @@ def meant(text: str, changes: Sequence[TomlEdit]) -> dict[str, Any]:
 
 @given(files(), st.lists(CHANGES, max_size=4))
 def test_change_applies_its_edits_and_keeps_comments(
-    text: str, changes: list[TomlEdit]
+    text: str, changes: list[tuple[TomlPath, TomlValue | None]]
 ) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "config.toml"
         file.write_bytes(text.encode())
-        written = change(file, changes, seen=text)
+        written = text
+        for key, value in changes:
+            written = change(file, key, value, seen=written)
         assert file.read_bytes().decode() == written
     assert without_empty(tomllib.loads(written)) == meant(text, changes)
-    dropped = any(isinstance(each, Drop) for each in changes)
+    dropped = any(value is None for _, value in changes)
     for line in text.splitlines():
         if line.startswith(("#", "[")):
             assert line in written.splitlines()
@@ -109,7 +114,7 @@ def test_change_keeps_existing_lines_in_order(
     with TemporaryDirectory() as folder:
         file = Path(folder) / "config.toml"
         file.write_bytes(text.encode())
-        written = change(file, [Put(key, value)]).splitlines()
+        written = change(file, key, value).splitlines()
     lines = [line for line in text.splitlines() if line.startswith(("#", "["))]
     assert [line for line in written if line in lines] == lines
 
@@ -119,26 +124,26 @@ def test_new_line_goes_below_the_values_of_its_table(tmp_path: Path) -> None:
     file.write_text(
         "[sampling] # s\ntop_k = 3 # three\n\n# talk\n[chat]\nkeep = true\n"
     )
-    change(file, [Put(("sampling", "seed"), 4)])
+    change(file, ("sampling", "seed"), 4)
     assert file.read_text() == (
         "[sampling] # s\ntop_k = 3 # three\nseed = 4\n\n# talk\n[chat]\nkeep = true\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "what", "title"),
+    ("text", "key", "value", "title"),
     [
-        ("a = = 1", Put(("theme",), "light"), "not valid TOML"),
-        ("chat = 3", Put(("chat", "keep"), True), "chat is not a table"),
-        ("", Put(("theme",), "\ud800"), "would break"),
+        ("a = = 1", ("theme",), "light", "not valid TOML"),
+        ("chat = 3", ("chat", "keep"), True, "would break"),
+        ("", ("theme",), "\ud800", "would break"),
     ],
 )
 def test_refused_change_leaves_the_file_as_it_was(
-    tmp_path: Path, text: str, what: TomlEdit, title: str
+    tmp_path: Path, text: str, key: TomlPath, value: TomlValue, title: str
 ) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
     with pytest.raises(LmtuiError, match=title):
-        change(file, [what])
+        change(file, key, value)
     assert file.read_text() == text
     assert [each.name for each in tmp_path.iterdir()] == ["config.toml"]

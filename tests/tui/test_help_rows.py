@@ -91,7 +91,9 @@ SCENES = {
     "TokenFinder": Scene(
         "inspect", (("right", "rank"), ("f4", "top-k"), ("f", "Find a token"))
     ),
-    "EditSetting": Scene("start", (("", "ready"), ("s", "tempe"), ("enter", "Esc"))),
+    "Picker": Scene(
+        "start", (("", "ready"), ("s", "tempe"), ("d i a l e c t enter", "takes it"))
+    ),
     "ReplacementsScreen": Scene("complete", (("", "the cat"), ("f7", "Esc"))),
     "RewriteScreen": Scene("complete", (("alt+r x enter", "Enter"),)),
     "FinetuneScreen": Scene("finetune", (("", "Enter"),)),

@@ -19,18 +19,6 @@ class SettingChanged:
 @dataclass
 class SettingsRead(Message):
     snapshot: SettingsSnapshot
-
-
-@dataclass
-class SettingSaved(SettingsRead):
-    """A setting was written to the file or removed from it."""
-
-    name: str
-
-
-class PresetsSaved(SettingsRead):
-    """A preset was written to the file or removed from it."""
-
-
-class KeysSaved(SettingsRead):
-    """Keys were written to the file or removed from it."""
+    written: str = ""
+    """The key that was written to the file or removed from it before; empty where it
+    was only read."""

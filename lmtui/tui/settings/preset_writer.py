@@ -17,7 +17,7 @@ from lmtui.text import visible_line
 from lmtui.tui.app_messages import PresetNamed
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import notify_error
-from lmtui.tui.settings.events import PresetsSaved
+from lmtui.tui.settings.events import SettingsRead
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -41,7 +41,7 @@ def save_preset(app: App[Any], file: SettingsFile | None, named: PresetNamed) ->
 
     def report(saved: tuple[SettingsSnapshot, Preset]) -> None:
         snapshot, preset = saved
-        app.post_message(PresetsSaved(snapshot))
+        app.post_message(SettingsRead(snapshot))
         keys = [*preset.sampling, *(["system"] if preset.system else [])]
         title = f"preset {visible_line(preset.name)} saved"
         app.notify(", ".join(keys), title=title, markup=False)

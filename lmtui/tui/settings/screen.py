@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -19,30 +19,17 @@ from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from lmtui.config.settings import Preset, item
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.errors import LmtuiError
-from lmtui.setting_field import SettingValue
 from lmtui.text import visible, visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog, notify_error
 from lmtui.tui.model_state import ModelState
-from lmtui.tui.settings import events as facts
-from lmtui.tui.settings.edit import EditSetting, about_setting
-from lmtui.tui.settings.rows import (
-    KeyRow,
-    PresetRow,
-    SettingRow,
-    SettingsRow,
-    about,
-    about_changing,
-    counted,
-    line_of,
-    rows_of,
-    shown,
-)
+from lmtui.tui.picker import Picker, PickerRows
+from lmtui.tui.settings.events import SettingsRead
+from lmtui.tui.settings.rows import SWITCH, Row, counted, rows_of
 from lmtui.tui.widgets.dialog_list import DialogList
-from lmtui.tui.widgets.line_prompt import SearchField
+from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion, SearchField
 from lmtui.tui.widgets.status import MainPart
 
 NOTHING = "No setting has all of these words."
@@ -81,7 +68,7 @@ refused.
         self._file = file
         self._choices = choices
         self._snapshot: SettingsSnapshot | None = None
-        self._rows: dict[str, SettingsRow] = {}
+        self._rows: dict[str, Row] = {}  # by key
         self._writing = False
         self._request = 0
 
@@ -93,6 +80,7 @@ refused.
             yield DialogList(id="list")
             with VerticalScroll(id="preview", can_focus=False):
                 yield Static(id="about", markup=False)
+        yield LinePrompt(id="value")
         yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
@@ -103,14 +91,6 @@ refused.
         """Read the file again: another program may have changed it."""
         self._read()
 
-    def _with_model(self, snapshot: SettingsSnapshot) -> SettingsSnapshot:
-        model: ModelState = getattr(self.app, "model", ModelState())
-        numbers = model.info.generation_defaults if model.info else ()
-        where = "recommended for this model"
-        return replace(
-            snapshot, counting=snapshot.counting.with_recommended(numbers, where)
-        )
-
     @property
     def _list(self) -> DialogList:
         return self.query_one(DialogList)
@@ -120,11 +100,9 @@ refused.
         return self.query_one(SearchField)
 
     @property
-    def _row(self) -> SettingsRow | None:
-        index = self._list.highlighted
-        if index is None or not self._rows:
-            return None
-        return self._rows.get(self._list.get_option_at_index(index).id or "")
+    def _row(self) -> Row | None:
+        option = self._list.highlighted_option
+        return self._rows.get((option and option.id) or "")
 
     # Reading and listing.
 
@@ -133,24 +111,27 @@ refused.
             return  # the result of the write will be shown
         self._request = request = self._request + 1
 
-        # A read that began before the last change is ignored.
-        def show(snapshot: SettingsSnapshot) -> None:
-            if request == self._request:
-                self._show_read(facts.SettingsRead(snapshot))
-
-        def fail(error: LmtuiError) -> None:
-            if request == self._request:
-                self._show_failure(error)
+        def if_latest(show: Callable[[Any], object]) -> Callable[[Any], object]:
+            """Ignore a read that began before the last change."""
+            return lambda read: show(read) if request == self._request else None
 
         run_in_thread(
-            self._file.read, self.call_later, then=show, failed=fail, bug=_BUG
+            self._file.read,
+            self.call_later,
+            then=if_latest(self._show_read),
+            failed=if_latest(self._show_failure),
+            bug=_BUG,
         )
 
-    def _show_read(self, event: facts.SettingsRead) -> None:
-        self._writing = False
-        self._snapshot = self._with_model(event.snapshot)
+    def _show_read(self, snapshot: SettingsSnapshot, *, written: str = "") -> None:
+        self._writing, self._snapshot = False, snapshot
+        model: ModelState = getattr(self.app, "model", ModelState())
+        numbers = model.info.generation_defaults if model.info else ()
+        own = snapshot.counting.with_recommended(numbers, "recommended for this model")
+        rows = rows_of(replace(snapshot, counting=own), self._choices)
+        self._rows = {row.key: row for row in rows}
         self._show()
-        self.post_message(event)
+        self.post_message(SettingsRead(snapshot, written))
 
     def _show_failure(self, error: LmtuiError) -> None:
         self._writing, self._snapshot, self._rows = False, None, {}
@@ -158,47 +139,46 @@ refused.
         words = (f"\n{visible(error.detail)}\n\n", f"{visible(error.hint)}\n")
         title = (visible_line(error.title), "bold $error")
         self._show_about(
-            Content.assemble(title, *words, ("Enter reads it again.", "$quiet"))
+            Content.assemble(title, *words, ("Enter reads it again.", "$quiet")),
+            "Enter reads the file again",
         )
-        self._show_foot("Enter reads the file again · F1 help · Esc closes")
 
     @on(Input.Changed, "#words")
     def _show(self) -> None:
         if self._snapshot is None:
             return
-        old_row = self._row
+        words, marked, heading = self._field.value.casefold().split(), self._row, ""
+        found = [
+            row
+            for row in self._rows.values()
+            if all(word in row.words.casefold() for word in words)
+        ]
         self._list.clear_options()
-        self._rows = {}
-        for heading, rows in rows_of(self._snapshot, self._field.value).items():
-            title = Content.assemble((heading, "bold $primary"))
-            self._list.add_option(Option(title, disabled=True))
-            for row in rows:
-                id_ = f"row-{len(self._rows)}"
-                self._rows[id_] = row
-                self._list.add_option(Option(line_of(row, self._snapshot), id=id_))
-        self._highlight(old_row)
+        for row in found:
+            if row.heading != heading:
+                heading = row.heading
+                title = Content.assemble((heading, "bold $primary"))
+                self._list.add_option(Option(title, disabled=True))
+            self._list.add_option(Option(row.line, id=row.key))
+        for row in [row for row in found if row == marked] or found[:1]:
+            self._list.highlighted = self._list.get_option_index(row.key)
+        self.query_one("#count", Static).update(counted(found))
         self._preview()
-
-    def _highlight(self, row: SettingsRow | None) -> None:
-        ids = [id_ for id_, other in self._rows.items() if other == row]
-        for id_ in ids or list(self._rows)[:1]:
-            self._list.highlighted = self._list.get_option_index(id_)
 
     @on(OptionList.OptionHighlighted)
     def _preview(self) -> None:
         if self._snapshot is None:
             return
         row = self._row
-        text = about(row, self._snapshot, self._choices) if row else Content(NOTHING)
-        self._show_about(text)
-        keys = "Enter changes · F8 default"
-        if isinstance(row, PresetRow):
-            keys = "F8 deletes"
-        self.query_one("#count", Static).update(counted(self._rows.values()))
-        self._show_foot(f"{keys} · F1 help · Esc closes")
+        is_preset = row is not None and row.read is None
+        self._show_about(
+            row.about if row else Content(NOTHING),
+            "F8 deletes" if is_preset else "Enter changes · F8 default",
+        )
 
-    def _show_about(self, text: Content) -> None:
+    def _show_about(self, text: Content, keys: str) -> None:
         self.query_one("#about", Static).update(text)
+        self._show_foot(f"{keys} · F1 help · Esc closes")
 
     def _show_foot(self, text: str) -> None:
         self.query_one("#foot", Static).update(Content(text))
@@ -208,85 +188,63 @@ refused.
     @on(OptionList.OptionSelected)
     @on(Input.Submitted, "#words")
     def change(self) -> None:
+        row = self._row
         if self._snapshot is None:
             self._read()
+        elif row is None:
             return
-        match self._row:
-            case SettingRow(name):
-                self._change_setting(name, self._snapshot)
-            case KeyRow(bound):
-                question = about_changing(bound, self._snapshot.saved.keys)
-                put = partial(self._put_keys, bound.id)
-                self.app.push_screen(EditSetting(question, put))
-            case PresetRow(preset):
-                self.notify(_USES.format(visible_line(preset.name)), markup=False)
-
-    def _change_setting(self, name: str, snapshot: SettingsSnapshot) -> None:
-        value = snapshot.saved.value(name)
-        if isinstance(value, bool):
-            self._put(name, not value)
-            return
-        choices = tuple(self._choices.get(name, ())) or item(name).declaration.choices
-        question = about_setting(name, value, choices=choices)
-        self.app.push_screen(EditSetting(question, partial(self._put, name)))
-
-    def _put_keys(self, id: str, keys: SettingValue) -> None:
-        wanted = None if keys is None else str(keys)
-        self._write(
-            lambda snapshot: facts.KeysSaved(self._file.put_keys(snapshot, id, wanted))
-        )
-
-    def _put(self, name: str, value: SettingValue) -> None:
-        self._write(
-            lambda snapshot: facts.SettingSaved(
-                self._file.put(snapshot, name, value), name
+        elif row.read is None:
+            name = visible_line(row.path[-1])
+            self.notify(_USES.format(name), markup=False)
+        elif row.choices == SWITCH:
+            yes, no = SWITCH
+            self._put(row, no if row.value == yes else yes)
+        elif row.choices:
+            self._choose(row)
+        else:
+            question = LineQuestion(
+                row.key, row.path[-1], row.empty, partial(_why_not, row)
             )
-        )
+            prompt = self.query_one(LinePrompt)
+            prompt.ask(question, row.value)
+            prompt.field.select_all()  # what is typed takes its place
+            self._show_foot("Enter writes it · F1 help · Esc leaves it")
 
-    def action_reset(self) -> None:
-        match self._row:
-            case SettingRow(name) if self._snapshot is not None:
-                if self._snapshot.saved.origin(name).source == "file":
-                    self._put(name, None)
-                else:
-                    self.notify(_NOT_THERE)
-            case KeyRow(item) if self._snapshot is not None:
-                if item.id in self._snapshot.saved.keys:
-                    self._put_keys(item.id, None)
-                else:
-                    self.notify(_NOT_THERE)
-            case PresetRow(preset):
-                self._ask_to_delete(preset)
+    def _choose(self, row: Row) -> None:
+        def put(choice: str | None) -> None:
+            if choice is not None:
+                self._put(row, choice)
 
-    def _ask_to_delete(self, preset: Preset) -> None:
-        choices = (
-            Choice("k", "Keep", "nothing changes"),
-            Choice("d", "Delete", "it is taken out of config.toml"),
-        )
-        title = f"Delete the preset {preset.name}?"
-        facts = [shown(preset.system)] if preset.system else []
-        dialog = ConfirmDialog(title, facts, choices, harmless="k", asked=True)
-        self.app.push_screen(dialog, partial(self._delete, preset.name))
+        lines = [Content(visible_line(choice)) for choice in row.choices]
+        at = row.choices.index(row.value) if row.value in row.choices else 0
+        foot = "Enter takes it · Esc leaves it"
+        rows = PickerRows(row.choices, lines, foot=foot, at=at)
+        self.app.push_screen(Picker[str, str](row.key, rows), put)
 
-    def _delete(self, name: str, answer: str | None) -> None:
-        if answer == "d":
-            self._write(
-                lambda snapshot: facts.PresetsSaved(
-                    self._file.drop_preset(snapshot, name)
-                )
-            )
+    @on(LinePrompt.Answered)
+    def put_answer(self, event: LinePrompt.Answered) -> None:
+        self.leave_prompt()
+        if (row := self._rows.get(event.question)) is not None:
+            self._put(row, event.text)
 
-    def _write(self, write: Callable[[SettingsSnapshot], facts.SettingsRead]) -> None:
-        """Write a change outside the event loop, unless one is being written. It fails
-        if the file is no longer as it was read."""
+    @on(LinePrompt.PromptClosed)
+    def leave_prompt(self) -> None:
+        self._field.focus()
+        self._preview()
+
+    def _put(self, row: Row, text: str | None) -> None:
+        """Write a valid value into the file, outside the event loop, unless a value is
+        being written; None removes what the file has. It fails if the file is no longer
+        as it was read."""
         if (snapshot := self._snapshot) is None or self._writing:
             return
+        value = row.read(text) if row.read and text is not None else None
         self._writing = True
         self._request += 1  # invalidates reads that are under way
         run_in_thread(
-            partial(write, snapshot),
+            partial(self._file.put, snapshot, row.path, value),
             self.call_later,
-            then=self._show_read,
+            then=partial(self._show_read, written=row.key),
             failed=self._warn_not_stored,
             bug=_BUG,
         )
@@ -295,6 +253,30 @@ refused.
         self._writing = False
         notify_error(self.app, error)
         self._read()
+
+    def action_reset(self) -> None:
+        if (row := self._row) is None:
+            return
+        if not row.is_saved:
+            self.notify(_NOT_THERE)
+        elif row.read is None:
+            self._ask_to_delete(row)
+        else:
+            self._put(row, None)
+
+    def _ask_to_delete(self, row: Row) -> None:
+        def delete(answer: str | None) -> None:
+            if answer == "d":
+                self._put(row, None)
+
+        choices = (
+            Choice("k", "Keep", "nothing changes"),
+            Choice("d", "Delete", "it is taken out of config.toml"),
+        )
+        title = f"Delete the preset {row.path[-1]}?"
+        details = str(row.about).splitlines()[1:]
+        dialog = ConfirmDialog(title, details, choices, harmless="k", asked=True)
+        self.app.push_screen(dialog, delete)
 
     # Keys.
 
@@ -307,3 +289,13 @@ refused.
             self._field.value = ""
         else:
             self.app.pop_screen()
+
+
+def _why_not(row: Row, text: str) -> str:
+    """Return why a row can't have the value that was typed; "" where it can."""
+    try:
+        if row.read is not None:
+            row.read(text)
+    except LmtuiError as error:
+        return error.title
+    return ""

@@ -14,7 +14,6 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.preferences import Preferences
-from lmtui.tui.settings.edit import EditSetting
 from lmtui.tui.settings.screen import SettingsScreen
 from tests.fakes import FakeEngine
 from tests.tui.pictures import Compare, looks_as_kept
@@ -71,9 +70,7 @@ def test_the_list(snap_compare: Compare, app: LmtuiApp, size: tuple[int, int]) -
 def test_a_value_that_is_refused(snap_compare: Compare, app: LmtuiApp) -> None:
     async def show(running: Program) -> None:
         await search(running, "ghost_tokens")
-        await running.press("enter")
-        await running.on(EditSetting)
-        await running.press("backspace", "backspace", "0")
+        await running.press("enter", "0", "enter")
         await running.until(lambda: "out of range" in running.seen)
 
     assert looks_as_kept(snap_compare, app, show, size=(80, 24))

@@ -22,11 +22,11 @@ from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.help import HelpScreen
 from lmtui.tui.keys import all_bound
+from lmtui.tui.picker import Picker
 from lmtui.tui.preferences import Preferences
-from lmtui.tui.settings.edit import EditSetting
-from lmtui.tui.settings.rows import KeyRow, SettingRow, SettingsRow, about, rows_of
+from lmtui.tui.settings.rows import rows_of
 from lmtui.tui.settings.screen import SettingsScreen
-from lmtui.tui.widgets.line_prompt import TextField
+from lmtui.tui.widgets.line_prompt import LinePrompt, TextField
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from tests.tui.programs import Program, chatting
 
@@ -54,31 +54,22 @@ def of_file(file: Path) -> SettingsFile:
     return SettingsFile(load(environment={}, file=file), environment={}, file=file)
 
 
-def about_of(words: str, snapshot: SettingsSnapshot) -> dict[SettingsRow, str]:
-    """The rows that have these words, each with what is said of it."""
-    rows = (row for rows in rows_of(snapshot, words).values() for row in rows)
-    return {
-        row: str(about(row, snapshot, {}))
-        for row in rows
-        if isinstance(row, SettingRow | KeyRow)
-    }
-
-
-def test_every_setting_and_key_is_found_with_its_meaning(file: Path) -> None:
-    snapshot = of_file(file).read()
-    told = about_of("", snapshot)
+def test_every_setting_and_key_is_listed_with_its_meaning(file: Path) -> None:
+    rows = {row.key: row for row in rows_of(of_file(file).read(), {})}
     for each in items():
-        assert SettingRow(each.name) in about_of(each.key, snapshot)
-        assert each.declaration.meaning in told[SettingRow(each.name)]
+        row = rows[each.key]
+        assert each.declaration.meaning in str(row.about)
+        assert each.key in row.words and each.declaration.meaning in row.words
     for action in all_bound():
-        assert action.what in told[KeyRow(action)]
-    assert KeyRow(action) in about_of(action.id, snapshot)
-    assert not about_of("xyzzy", snapshot)
+        row = rows[f"keys.{action.id}"]
+        assert action.what in str(row.about)
+        assert action.id in row.words and action.what in row.words
 
 
 def test_keys_that_cannot_be_used_say_why(file: Path) -> None:
     file.write_text(MINE + '[keys]\n"chat.regenerate" = "ctrl+g"\n')
-    (told,) = about_of("chat.regenerate", of_file(file).read()).values()
+    rows = rows_of(of_file(file).read(), {})
+    (told,) = [str(row.about) for row in rows if row.key == "keys.chat.regenerate"]
     assert "can't be used" in told and "ctrl+g is taken by chat.continue" in told
 
 
@@ -91,9 +82,10 @@ def test_keys_that_cannot_be_used_say_why(file: Path) -> None:
 def test_key_setting_is_rewritten_in_its_own_table(file: Path, table: str) -> None:
     file.write_text(MINE + table)
     settings = of_file(file)
-    snapshot = settings.put_keys(settings.read(), "chat.regenerate", "f11")
+    key = ("keys", "chat.regenerate")
+    snapshot = settings.put(settings.read(), key, "f11")
     assert file.read_text() == MINE + table.replace("f12", "f11")
-    settings.put_keys(snapshot, "chat.regenerate", None)
+    settings.put(snapshot, key, None)
     assert file.read_text().startswith(MINE) and "f11" not in file.read_text()
 
 
@@ -125,11 +117,31 @@ async def search(running: Program, words: str) -> None:
 
 async def put(running: Program, value: str) -> None:
     """Give the setting under the cursor this value."""
+    (await asked(running)).value = value
     await running.press("enter")
-    asked = await running.on(EditSetting)
-    asked.query_one(TextField).value = value
+    await closed(running)
+
+
+async def asked(running: Program) -> TextField:
+    """The field for the value of the setting under the cursor."""
     await running.press("enter")
-    await running.on(SettingsScreen)
+    prompt = running.app.screen.query_one(LinePrompt)
+    await running.until(lambda: prompt.is_open)
+    return prompt.field
+
+
+async def closed(running: Program) -> None:
+    """The value was taken, and the next key goes to the search."""
+    screen = running.app.screen
+    await running.until(lambda: not screen.query_one(LinePrompt).is_open)
+    await running.until(lambda: screen.query_one("#words").has_focus)
+
+
+async def refused(running: Program, why: str) -> None:
+    """The value is not taken, and this is said beside it."""
+    await running.press("enter")
+    wrong = running.app.screen.query_one("#wrong", Static)
+    await running.until(lambda: why in str(wrong.content))
 
 
 async def said(running: Program, words: str) -> str:
@@ -147,16 +159,15 @@ async def test_number_setting_is_checked_saved_and_applied_at_once(
 ) -> None:
     async with shown(file) as running:
         await search(running, "top_k")
-        await running.press("enter")
-        asked = await running.on(EditSetting)
-        wrong = asked.query_one("#wrong", Static)
-        assert asked.query_one(TextField).value == "30"
-        await running.press("x", "enter")  # in place of the old value
-        assert "not a whole number" in str(wrong.content)
-        await running.press("backspace", "minus", "1", "enter")
-        assert "out of range. Give a value from 0 to 16,777,216." in str(wrong.content)
+        field = await asked(running)
+        assert field.value == "30"
+        await running.press("x")  # in place of the old value
+        await refused(running, "not a whole number")
+        await running.press("backspace", "minus", "1")
+        await refused(running, "out of range")
+        assert "Give a value from 0 to 16,777,216." in running.seen
         await running.press("left", "backspace", "2", "enter")
-        await running.on(SettingsScreen)
+        await closed(running)
         await said(running, "In config.toml: 21")
         assert file.read_text() == MINE.replace("top_k = 30", "top_k = 21")
         sampler = running.chat.query_one(SamplerControls)
@@ -191,8 +202,8 @@ async def test_theme_setting_is_chosen_from_a_list_and_applied_at_once(
     async with shown(file) as running:
         await search(running, "theme")
         await running.press("enter")
-        asked = await running.on(EditSetting)
-        assert asked.query_one(OptionList).option_count == len(
+        picker = await running.on(Picker)
+        assert picker.query_one(OptionList).option_count == len(
             running.app.available_themes
         )
         await running.press("down", "enter")
@@ -228,7 +239,7 @@ async def test_chat_settings_apply_to_the_open_conversation_at_once(file: Path) 
 async def choose(running: Program, *keys: str) -> None:
     """Another value of the setting that was searched for."""
     await running.press("enter")
-    await running.on(EditSetting)
+    await running.on(Picker)
     await running.press(*keys, "enter")
     await running.on(SettingsScreen)
 
@@ -249,16 +260,14 @@ async def test_key_setting_is_checked_saved_and_applied_at_once(file: Path) -> N
     async with shown(file) as running:
         await search(running, "chat.regenerate")
         assert "Default: Ctrl+R" in await said(running, "In config.toml: nothing")
-        await running.press("enter")
-        asked = await running.on(EditSetting)
-        assert asked.query_one(TextField).value == "ctrl+r"
+        field = await asked(running)
+        assert field.value == "ctrl+r"
         for typed, why in (("ctrl+g", "taken by chat.continue"), ("f99", "is no key")):
-            asked.query_one(TextField).value = typed
-            await running.press("enter")
-            assert why in str(asked.query_one("#wrong", Static).content)
-        asked.query_one(TextField).value = "f12, ctrl+r"
+            field.value = typed
+            await refused(running, why)
+        field.value = "f12, ctrl+r"
         await running.press("enter")
-        await running.on(SettingsScreen)
+        await closed(running)
         await said(running, "In config.toml: f12, ctrl+r")
         assert file.read_text().startswith(MINE)
         assert running.app.own_keys == {"chat.regenerate": "f12,ctrl+r"}
