@@ -10,7 +10,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 
@@ -31,8 +31,6 @@ _MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
 _NAMES = sorted(
     {key.value.rpartition("+")[2] for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
 )
-_UNDO = "ctrl+z"
-"""Undo where one writes; elsewhere the key is free."""
 _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
 _SHOWN = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn",
           "delete": "Del", "plus": "+", "minus": "-",
@@ -219,22 +217,32 @@ def _takes_text(item: Bound) -> bool:
     return item.priority or issubclass(item.owner, TextArea | Input)
 
 
+@cache
+def _textual() -> tuple[Bound, ...]:
+    """Return the actions of Textual that listen on every screen, or where one
+    writes."""
+    return tuple(
+        replace(_bound(binding, owner), id="Textual")
+        for owner in (App, Screen, TextArea, Input)
+        for binding in _own_bindings(owner)
+        if binding.description
+    )
+
+
 def _clash(
     usable: dict[str, tuple[str, ...]], known: Mapping[str, Bound]
 ) -> tuple[str, str] | None:
-    """Return the last wanted id with a key that is taken, and why; else None."""
+    """Return the last wanted id with a key that is taken, and why; else None. A key
+    that an action has by itself stays free for it."""
     for id in reversed(usable):
-        for other in known.values():
-            keys = usable.get(other.id, other.keys)
-            shared = known[id].passed_on or other.passed_on
-            if other.id == id or shared:
+        item, others = known[id], (*known.values(), *_textual())
+        for other in others:
+            if other.id == id or item.passed_on or other.passed_on:
                 continue
-            if _listen_together(known[id].owner, other.owner):
-                for key in set(usable[id]) & set(keys):
+            if _listen_together(item.owner, other.owner):
+                keys = usable.get(other.id, other.keys)
+                for key in (set(usable[id]) - set(item.keys)) & set(keys):
                     return id, f"{key} is taken by {other.id} ({other.name})"
-        for key in usable[id]:
-            if description := _inherited(known[id]).get(key):
-                return id, f"{key} is taken by Textual ({description})"
     return None
 
 
@@ -249,43 +257,19 @@ def _listen_together(first: type[DOMNode], second: type[DOMNode]) -> bool:
         return True
     if len({_folder(first), _folder(second)} - {""}) == 2:
         return False
-    kinds = {
-        kind
+    of_first, of_second = (
+        [kind for kind in _LISTENERS if issubclass(owner, kind)]
         for owner in (first, second)
-        for kind in _LISTENERS
-        if issubclass(owner, kind)
-    }
-    return len(kinds) == 2
+    )
+    return bool(of_first and of_second) and of_first != of_second
 
 
 def _folder(owner: type[DOMNode]) -> str:
     """Return the folder of the screen that an owner belongs to, or the module of a
-    screen without one; "" for an owner that several screens have."""
+    screen without one; "" for an owner that several screens have, or Textual's."""
+    if not owner.__module__.startswith(_PREFIX):
+        return ""
     folder = owner.__module__.removeprefix(_PREFIX).rpartition(".")[0]
     if not folder and issubclass(owner, Screen) and not owner.__subclasses__():
         return owner.__module__
     return "" if folder in _SHARED else folder
-
-
-def _inherited(item: Bound) -> dict[str, str]:
-    bases = [base for base in item.owner.__mro__ if issubclass(base, DOMNode)]
-    ours = [base for base in bases if base.__module__.startswith("lmtui.")]
-    foreign = [base for base in bases if base not in ours]
-    if issubclass(item.owner, Screen):
-        foreign.append(App)
-    replaced = _keys_in(ours)
-    used = {key: name for key, name in _keys_in(foreign).items()
-             if name and key not in replaced}  # fmt: skip
-    if issubclass(item.owner, App | Screen) and not item.priority:
-        used |= _keys_in([TextArea])
-        used.pop(_UNDO, None)
-    return used
-
-
-def _keys_in(classes: Iterable[type[DOMNode]]) -> dict[str, str]:
-    return {
-        key: binding.description
-        for owner in classes
-        for binding in _own_bindings(owner)
-        for key in _normal(binding.key)
-    }

@@ -74,7 +74,6 @@ BOUND = (
         {"second.more": "ctrl+g"},
         {"first.more": "x"},
         {"list.open": "ctrl+r"},
-        {"first.more": "enter"},
         {"first.less": "ctrl+o,ctrl+g"},
     ],
 )
@@ -126,6 +125,7 @@ def test_user_keys_accept_common_spellings(written: str, means: str) -> None:
         ({"first.more": "f1"}, "first.more: f1 is taken by app.help"),
         ({"app.help": "ctrl+r"}, "app.help: ctrl+r is taken by first.more"),
         ({"first.more": "tab"}, "first.more: tab is taken by Textual (Focus Next)"),
+        ({"first.more": "enter"}, "first.more: enter is taken by Textual (Submit)"),
         ({"first.more": "ctrl+i"}, "first.more: tab is taken by Textual"),
         ({"first.more": "ctrl+y"}, "first.more: ctrl+y is taken by Textual (Redo)"),
         ({"app.help": "ctrl+y"}, "app.help: ctrl+y is taken by Textual (Redo)"),
