@@ -24,6 +24,7 @@ from lmtui.models.source import ModelRef
 from lmtui.text import visible, visible_line
 from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import full_name, shown_name
+from lmtui.tui.widgets.dialog_list import DialogList
 
 _NAME = 13  # cells for the name of a choice
 
@@ -47,49 +48,26 @@ def uncover(dialog: ModalScreen[Any], row: int) -> None:
     dialog.set_class(row >= dialog.app.size.height // 2, "-top")
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """Entry of an `ActionList` that has no key of its own."""
-
-    label: str
-    action: str
-
-
-class ActionList(OptionList):
+class ActionList(DialogList):
     """List of the screen's bindings, and of further actions under headings."""
 
     DEFAULT_CSS = """
     ActionList {
-        border: none;
-        padding: 0;
-        background: transparent;
-        text-wrap: nowrap;
-        text-overflow: ellipsis;
-        scrollbar-size-vertical: 1;
-        &:focus { border: none; background-tint: transparent; }
-        & > .option-list--option { padding: 0 1; }
         & > .option-list--option-disabled { color: $quiet; }
         & > .option-list--option-highlighted,
-        &:focus > .option-list--option-highlighted {
-            color: $foreground;
-            background: $panel;
-            text-style: bold;
-        }
+        &:focus > .option-list--option-highlighted { text-style: bold; }
     }
     """
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id, markup=False)
 
     def offer(
         self,
         *,
         details: Mapping[str, str] | None = None,
-        more: Mapping[str, Sequence[Action]] | None = None,
+        more: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         """List the actions of the screen's keys, then `more` under its headings.
 
-        `details` replaces the tooltip of an action.
+        `details` replaces the tooltip of an action; `more` has labels by action.
         """
         index = self.highlighted
         self.clear_options()
@@ -104,9 +82,9 @@ class ActionList(OptionList):
             if choices:
                 title = Option(Content(f"      {heading}"), disabled=True)
                 self.add_options([None, title])
-            for choice in choices:
-                label = Content(f"      {visible_line(choice.label)}")
-                self.add_option(Option(label, id=choice.action))
+            for action, text in choices.items():
+                label = Content(f"      {visible_line(text)}")
+                self.add_option(Option(label, id=action))
         self.highlighted = min(index or 0, self.option_count - 1)
 
     @on(OptionList.OptionSelected)

@@ -28,7 +28,7 @@ from lmtui.tui.chat.store import (
     ConversationChosen,
     ConversationStore,
 )
-from lmtui.tui.dialogs import Action, ActionList
+from lmtui.tui.dialogs import ActionList
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 from lmtui.tui.widgets.status import HintLine
@@ -187,14 +187,14 @@ in the background.
             self._show_choices()
 
     def _show_choices(self) -> None:
-        files = [
-            Action(shown_path(path), f"open({number})")
+        files = {
+            f"open({number})": shown_path(path)
             for number, path in enumerate(self._recent)
-        ]
-        conversations = [
-            Action(row.title or row.preview or "Untitled", f"resume({row.id})")
+        }
+        conversations = {
+            f"resume({row.id})": row.title or row.preview or "Untitled"
             for row in self._conversations
-        ]
+        }
         more = {"Recent conversations": conversations, "Recent files, as tokens": files}
         details = {
             f"app.{name}": back

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -28,6 +29,7 @@ from lmtui.tui.widgets.cells import drawn
 from lmtui.tui.widgets.entry_history import EntryHistory
 from lmtui.tui.widgets.key_input import handle_key
 
+_BUG = LmtuiError("this can't be used")
 _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
 
 
@@ -140,32 +142,6 @@ class LineQuestion:
     the disk."""
 
 
-def _location_question(text: str) -> LineQuestion:
-    def why_not(line_col: str) -> str:
-        try:
-            positions.offset_named(text, line_col)
-        except LmtuiError as error:
-            return error.title
-        return ""
-
-    lines = text.count("\n") + 1
-    return LineQuestion(
-        "place", "Go to line", f"LINE or LINE:COL, 1 to {lines:,}", why_not
-    )
-
-
-_PATH = LineQuestion(
-    "path", "Save as", "a file; Tab completes", file_names.why_not, file_names.completed
-)
-
-
-def _open_question(recent: Callable[[], Sequence[str]]) -> LineQuestion:
-    hint = "a file; Tab completes, ↑ recent files"
-    return LineQuestion(
-        "open", "Open", hint, file_names.why_not, file_names.completed, recent
-    )
-
-
 class LinePrompt(Horizontal):
     """A bar with one question at a time; hidden while there is none."""
 
@@ -204,8 +180,7 @@ class LinePrompt(Horizontal):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._question: LineQuestion | None = None
-        self._earlier: EntryHistory | None = None  # until it is known
-        self._recalls: list[int] = []  # keys that wait for it
+        self._earlier = EntryHistory()  # empty until it is read
 
     def compose(self) -> ComposeResult:
         yield Static(id="label", markup=False)
@@ -217,13 +192,26 @@ class LinePrompt(Horizontal):
         return self._question is not None
 
     def ask_location(self, text: str) -> None:
-        self.ask(_location_question(text))
+        def why_not(line_col: str) -> str:
+            try:
+                positions.offset_named(text, line_col)
+            except LmtuiError as error:
+                return error.title
+            return ""
+
+        lines = text.count("\n") + 1
+        hint = f"LINE or LINE:COL, 1 to {lines:,}"
+        self.ask(LineQuestion("place", "Go to line", hint, why_not))
 
     def ask_path(self, path: str) -> None:
-        self.ask(_PATH, path)
+        hint, completed = "a file; Tab completes", file_names.completed
+        why_not = file_names.why_not
+        self.ask(LineQuestion("path", "Save as", hint, why_not, completed), path)
 
     def ask_open(self, recent: Callable[[], Sequence[str]]) -> None:
-        self.ask(_open_question(recent))
+        hint, completed = "a file; Tab completes, ↑ recent files", file_names.completed
+        why_not = file_names.why_not
+        self.ask(LineQuestion("open", "Open", hint, why_not, completed, recent))
 
     def ask(self, question: LineQuestion, value: str = "") -> None:
         self._question = question
@@ -235,24 +223,15 @@ class LinePrompt(Horizontal):
         field.forget_edits()
         self.screen.set_focus(field)  # at once: what is typed next is for the field
         self._show_reason("")
-        self._earlier, self._recalls = None, []
-        run_in_thread(
-            lambda: (question, question.earlier()),
-            self.call_later,
-            then=self._set_earlier,
-            failed=lambda _: None,
-            bug=LmtuiError("earlier answers can't be read"),
-        )
+        self._earlier = earlier = EntryHistory()
 
-    def _set_earlier(self, result: tuple[LineQuestion, Sequence[str]]) -> None:
-        question, answers = result
-        if question is not self._question:
-            return
-        self._earlier = EntryHistory()
-        for answer in reversed(answers):
-            self._earlier.add(answer)
-        for by in self._recalls:
-            self.action_recall(by)
+        def add(answers: Sequence[str]) -> None:
+            for answer in reversed(answers):
+                earlier.add(answer)
+
+        run_in_thread(
+            question.earlier, self.call_later, then=add, failed=lambda _: None, bug=_BUG
+        )
 
     @property
     def field(self) -> TextField:
@@ -276,48 +255,42 @@ class LinePrompt(Horizontal):
             return
 
         def end(reason: str) -> None:
-            if question is not self._question or text != self.field.value:
-                return  # an older answer was checked
             if reason:
                 self._show_reason(reason)
             else:
                 self._hide()
                 self.post_message(self.Answered(question.id, text))
 
+        self._run(question.why_not, end)
+
+    def action_complete(self) -> None:
+        def end(completed: str) -> None:
+            self.field.value = completed
+            self.field.cursor_position = len(completed)
+
+        if self._question is not None and self._question.completed is not None:
+            self._run(self._question.completed, end)
+
+    def _run(self, call: Complete, then: Callable[[str], None]) -> None:
+        """Call a function of the question with what is written so far; `then` gets its
+        result, unless something else is asked or written by then."""
+        question, text = self._question, self.field.value
+
+        def if_current(use: Callable[[Any], None], result: object) -> None:
+            if question is self._question and text == self.field.value:
+                use(result)
+
         run_in_thread(
-            lambda: question.why_not(text),
+            lambda: call(text),
             self.call_later,
-            then=end,
-            failed=lambda error: end(error.title),
-            bug=LmtuiError("this can't be used"),
+            then=partial(if_current, then),
+            failed=partial(if_current, lambda error: self._show_reason(error.title)),
+            bug=_BUG,
         )
 
     def action_recall(self, by: int) -> None:
-        if self._earlier is None:
-            self._recalls.append(by)
-            return
         self.field.value = self._earlier.recall(by, self.field.value)
         self.field.cursor_position = len(self.field.value)
-
-    def action_complete(self) -> None:
-        question, text = self._question, self.field.value
-        if question is None or question.completed is None:
-            return
-        completed = question.completed
-
-        def end(completed_text: str) -> None:
-            field = self.field
-            if question is self._question and text == field.value:
-                field.value = completed_text
-                field.cursor_position = len(completed_text)
-
-        run_in_thread(
-            lambda: completed(text),
-            self.call_later,
-            then=end,
-            failed=lambda _: end(text),
-            bug=LmtuiError("this can't be completed"),
-        )
 
     def _hide(self) -> None:
         self._question = None
