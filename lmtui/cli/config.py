@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -95,24 +96,9 @@ def _write_json(settings: Settings, output: Output) -> None:
             }
         )
     for preset in settings.presets.values():
-        output.event(
-            {
-                "event": "preset",
-                "name": preset.name,
-                "system": preset.system,
-                "sampling": dict(preset.sampling),
-            }
-        )
+        output.event({"event": "preset", **asdict(preset)})
     for server in settings.servers.values():
-        output.event(
-            {
-                "event": "server",
-                "name": server.name,
-                "address": server.address,
-                "key_variable": server.key_variable,
-                "values": dict(server.values),
-            }
-        )
+        output.event({"event": "server", **asdict(server)})
     for name, keys in settings.keys.items():
         output.event({"event": "own_key", "id": name, "keys": keys})
 

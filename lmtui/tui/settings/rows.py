@@ -101,11 +101,11 @@ def _line(name: str, value: str, source: str, *, changed: bool) -> Content:
 
 
 def _about(
-    key: str, meaning: str, facts: Iterable[str], *, wrong: str, note: str
+    key: str, meaning: str, facts: Mapping[str, str], *, wrong: str, note: str
 ) -> Content:
     """Return a preview; `wrong` takes the place of the note."""
     end = (visible_line(wrong), "$warning") if wrong else (note, "$quiet")
-    lines = "".join(f"{visible_line(fact)}\n" for fact in facts)
+    lines = "".join(f"{label}{visible_line(fact)}\n" for label, fact in facts.items())
     return Content.assemble((key, "bold"), f"\n{meaning}\n\n{lines}", end)
 
 
@@ -116,33 +116,27 @@ def _shown(value: SettingValue) -> str:
 def _setting(
     item: SettingItem, snapshot: SettingsSnapshot, choices: tuple[str, ...]
 ) -> Row:
-    name, declared = item.name, item.declaration
+    name, meaning = item.name, item.declaration.meaning
     value, saved = snapshot.counting.value(name), snapshot.saved.value(name)
     default, origin = Settings().value(name), snapshot.counting.origin(name)
     is_saved = snapshot.saved.origin(name).source == "file"
     source = {"default": "", "file": "config.toml"}.get(origin.source, origin.where)
-    limits = f"One of: {', '.join(choices)}." if choices else declared.hint
+    limits = f"One of: {', '.join(choices)}." if choices else item.declaration.hint
     if item.kind is bool:
         choices, limits = SWITCH, "Enter switches it."
-    facts = [
-        limits,
-        f"Default: {_shown(default)}",
-        f"In config.toml: {_shown(saved) if is_saved else 'nothing'}",
-    ]
+    facts = {"": limits} if limits else {}
+    facts["Default: "] = _shown(default)
+    facts["In config.toml: "] = _shown(saved) if is_saved else "nothing"
     stronger = snapshot.stronger(name)
     over = "is given and overrides the file until the program ends."
-    when = "at once" if declared.at_once else "from the next start on"
+    wrong = f"{stronger.where} {over}" if stronger else ""
+    when = "at once" if item.declaration.at_once else "from the next start on"
+    note = f"A change counts {when}."
     return Row(
         tuple(item.key.split(".")),
         _line(item.own_name, _shown(value), source, changed=value != default),
-        _about(
-            item.key,
-            declared.meaning,
-            filter(None, facts),
-            wrong=f"{stronger.where} {over}" if stronger else "",
-            note=f"A change counts {when}.",
-        ),
-        f"{item.key} {declared.meaning}",
+        _about(item.key, meaning, facts, wrong=wrong, note=note),
+        f"{item.key} {meaning}",
         is_saved,
         value="" if saved is None else value_text(saved),
         empty="empty: unset" if item.field.default is None else limits or "some text",
@@ -152,30 +146,21 @@ def _setting(
 
 
 def _action(item: Bound, wanted: Mapping[str, str], own: UserKeys) -> Row:
-    saved, used = wanted.get(item.id), own.keymap.get(item.id)
-    keys = tuple(used.split(",")) if used else item.keys
-    shown, default = _displayed(keys), ",".join(item.keys)
-    wrong = _wrong(item, own) if saved is not None else ""
-    facts = [
-        f"Default: {_displayed(item.keys)}",
-        f"In config.toml: {'nothing' if saved is None else saved}",
-    ]
+    saved, default = wanted.get(item.id), ",".join(item.keys)
+    used = own.keymap.get(item.id, default)
+    shown, source = _displayed(used), "" if saved is None else "config.toml"
+    why = "" if saved is None else _wrong(item, own)
+    wrong, note = why and f"That can't be used: {why}.", "A change counts at once."
+    meaning = f"{item.name}: {item.what}"
+    facts = {
+        "Default: ": _displayed(default),
+        "In config.toml: ": "nothing" if saved is None else saved,
+    }
     return Row(
         (KEYS, item.id),
-        _line(
-            item.id,
-            shown,
-            "" if saved is None else "config.toml",
-            changed=keys != item.keys,
-        ),
-        _about(
-            item.id,
-            f"{item.name}: {item.what}",
-            facts,
-            wrong=wrong and f"That can't be used: {wrong}.",
-            note="A change counts at once.",
-        ),
-        f"{_HEADINGS[KEYS]} {item.id} {item.name} {item.what} {shown}",
+        _line(item.id, shown, source, changed=used != default),
+        _about(item.id, meaning, facts, wrong=wrong, note=note),
+        f"{_HEADINGS[KEYS]} {item.id} {meaning} {shown}",
         saved is not None,
         value=default if saved is None else saved,
         empty=f"empty: {default}; commas between several",
@@ -201,8 +186,8 @@ def _wrong(item: Bound, keys: UserKeys) -> str:
     return "".join(n.removeprefix(head) for n in notices if n.startswith(head))
 
 
-def _displayed(keys: tuple[str, ...]) -> str:
-    return ", ".join(map(key_display, keys))
+def _displayed(keys: str) -> str:
+    return ", ".join(map(key_display, keys.split(",")))
 
 
 def _preset(preset: Preset) -> Row:
