@@ -62,8 +62,8 @@ class ActionList(DialogList):
     def offer(
         self,
         *,
-        details: Mapping[str, str] | None = None,
-        more: Mapping[str, Mapping[str, str]] | None = None,
+        details: Mapping[str, str],
+        more: Mapping[str, Mapping[str, str]],
     ) -> None:
         """List the actions of the screen's keys, then `more` under its headings.
 
@@ -71,14 +71,13 @@ class ActionList(DialogList):
         """
         index = self.highlighted
         self.clear_options()
-        descriptions = details or {}
         for binding, key in shown_actions(self.screen):
             if not binding.show:
                 continue
-            description = descriptions.get(binding.action, binding.tooltip)
+            description = details.get(binding.action, binding.tooltip)
             line = choice_line(key, binding.description, description)
             self.add_option(Option(line, id=binding.action))
-        for heading, choices in (more or {}).items():
+        for heading, choices in more.items():
             if choices:
                 title = Option(Content(f"      {heading}"), disabled=True)
                 self.add_options([None, title])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -22,7 +22,6 @@ from lmtui.text import visible_line
 from lmtui.tui.widgets.dialog_list import DialogList
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,8 @@ class PickerRows(Generic[Item]):
     """The row to mark; None leaves the mark where it is."""
 
 
-class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
-    """A titled list of rows. Returns what `answer` makes of the one that is taken."""
+class Picker(ModalScreen[Item | None], Generic[Item]):
+    """A titled list of rows. Returns the item of the one that is taken."""
 
     DEFAULT_CSS = """
     Picker {
@@ -100,10 +99,6 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
         index = self.query_one(DialogList).highlighted
         return None if index is None else self._rows.items[index]
 
-    def answer(self, item: Item) -> Any:
-        """Return what the dialog answers where an item is taken: the item."""
-        return item
-
     def _draw(self) -> None:
         rows, option_list = self._rows, self.query_one(DialogList)
         index = (option_list.highlighted or 0) if rows.at is None else rows.at
@@ -122,7 +117,7 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
 
     @on(OptionList.OptionSelected)
     def return_item(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self.answer(self._rows.items[event.option_index]))
+        self.dismiss(self._rows.items[event.option_index])
 
     def action_close(self) -> None:
         self.dismiss(None)

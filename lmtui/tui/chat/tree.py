@@ -22,7 +22,7 @@ from lmtui.tui.picker import Picker, PickerRows
 _WRITERS = {"user": "You", "assistant": "Model"}
 
 
-class TreeScreen(Picker[int, int]):
+class TreeScreen(Picker[int]):
     """A list of all messages. Returns the id of the message to continue from."""
 
     HELP = """\

@@ -53,7 +53,7 @@ _WORD = 30
 _AFTER = 80
 
 
-class ReplacementsScreen(Picker[Replacement, Replacement]):
+class ReplacementsScreen(Picker[Replacement]):
     """A list of replacements, the most probable together with the text that follows
     first. Returns the chosen one."""
 
@@ -139,7 +139,7 @@ def replacement_rows(
     return heads, lines
 
 
-class CorrectionsScreen(Picker[Correction, Correction]):
+class CorrectionsScreen(Picker[Correction]):
     """A list of corrections that grows while the text is read. Returns the one to go
     to."""
 
@@ -298,7 +298,7 @@ def _context(text: str, start: int, end: int) -> str:
     return clip(cut + visible_line(text[first:end] + after), _AFTER)
 
 
-class SurprisesScreen(Picker[SurprisingWord, SurprisingWord]):
+class SurprisesScreen(Picker[SurprisingWord]):
     """A list of up to twenty words, the most surprising first, which grows while the
     text is scored. Returns the one to go to."""
 

@@ -36,7 +36,7 @@ _DEEPEST = 12  # most steps of indentation
 HEADS = f"{'':2}{'at':>6} {'p':>6} {'Σ log P':>10} {'tokens':>6}  branch"
 
 
-class AlternativesScreen(Picker[Candidate, Candidate]):
+class AlternativesScreen(Picker[Candidate]):
     """A list of tokens, the most probable first. Returns the one to continue from."""
 
     HELP = """\
@@ -111,7 +111,7 @@ def ahead(path: Sequence[Step]) -> str:
     return "".join(piece.text for piece in behind_first).replace("\n", "")
 
 
-class BranchesScreen(Picker[int, int]):
+class BranchesScreen(Picker[int]):
     HELP = """\
 Each branch is listed below the one that it leaves, with the token where it leaves, the
 probability of its first token there, the sum of log P over its own tokens in nats, and

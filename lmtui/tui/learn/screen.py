@@ -472,7 +472,7 @@ def _parts(sentence: Sentence, keys: Mapping[str, str]) -> Iterator[Part]:
         yield span.plain(keys), _STYLES.get(span.style, "")
 
 
-class PagesScreen(Picker[int, int]):
+class PagesScreen(Picker[int]):
     """The pages of a course, and what is done of each. Returns the number of the chosen
     one."""
 

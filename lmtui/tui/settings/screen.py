@@ -140,7 +140,7 @@ refused.
         title = (visible_line(error.title), "bold $error")
         self._show_about(
             Content.assemble(title, *words, ("Enter reads it again.", "$quiet")),
-            "Enter reads the file again",
+            "Enter reads the file again · F1 help · Esc closes",
         )
 
     @on(Input.Changed, "#words")
@@ -170,18 +170,17 @@ refused.
         if self._snapshot is None:
             return
         row = self._row
-        is_preset = row is not None and row.read is None
-        self._show_about(
-            row.about if row else Content(NOTHING),
-            "F8 deletes" if is_preset else "Enter changes · F8 default",
-        )
+        if self.query_one(LinePrompt).is_open:
+            foot = "Enter writes it · F1 help · Esc leaves it"
+        elif row is not None and row.read is None:
+            foot = "F8 deletes · F1 help · Esc closes"
+        else:
+            foot = "Enter changes · F8 default · F1 help · Esc closes"
+        self._show_about(row.about if row else Content(NOTHING), foot)
 
-    def _show_about(self, text: Content, keys: str) -> None:
+    def _show_about(self, text: Content, foot: str) -> None:
         self.query_one("#about", Static).update(text)
-        self._show_foot(f"{keys} · F1 help · Esc closes")
-
-    def _show_foot(self, text: str) -> None:
-        self.query_one("#foot", Static).update(Content(text))
+        self.query_one("#foot", Static).update(Content(foot))
 
     # Changing.
 
@@ -208,7 +207,7 @@ refused.
             prompt = self.query_one(LinePrompt)
             prompt.ask(question, row.value)
             prompt.field.select_all()  # what is typed takes its place
-            self._show_foot("Enter writes it · F1 help · Esc leaves it")
+            self._preview()
 
     def _choose(self, row: Row) -> None:
         def put(choice: str | None) -> None:
@@ -219,7 +218,7 @@ refused.
         at = row.choices.index(row.value) if row.value in row.choices else 0
         foot = "Enter takes it · Esc leaves it"
         rows = PickerRows(row.choices, lines, foot=foot, at=at)
-        self.app.push_screen(Picker[str, str](row.key, rows), put)
+        self.app.push_screen(Picker[str](row.key, rows), put)
 
     @on(LinePrompt.Answered)
     def put_answer(self, event: LinePrompt.Answered) -> None:

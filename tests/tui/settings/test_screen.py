@@ -166,8 +166,10 @@ async def test_number_setting_is_checked_saved_and_applied_at_once(
         await running.press("backspace", "minus", "1")
         await refused(running, "out of range")
         assert "Give a value from 0 to 16,777,216." in running.seen
+        assert "Enter writes it" in running.seen
         await running.press("left", "backspace", "2", "enter")
         await closed(running)
+        assert "Enter writes it" not in running.seen
         await said(running, "In config.toml: 21")
         assert file.read_text() == MINE.replace("top_k = 30", "top_k = 21")
         sampler = running.chat.query_one(SamplerControls)
