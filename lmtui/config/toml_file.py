@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,7 +57,13 @@ def write(file: Path, data: bytes) -> None:
 def text_of(file: Path) -> str:
     """Return the text of the file; empty where there is none."""
     try:
-        return _bytes_of(file).decode("utf-8")
+        if file.exists() and not file.is_file():  # it could block or be endless
+            raise OSError(None, "it is no ordinary file")
+        with file.open("rb") as opened:
+            data = opened.read(_MOST + 1)
+        if len(data) > _MOST:
+            raise OSError(None, f"it has more than {_MOST:,} bytes")
+        return data.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except UnicodeDecodeError as error:
@@ -67,20 +72,6 @@ def text_of(file: Path) -> str:
     except OSError as error:
         detail = f"{file} ({error.strerror})"
         raise _broken("the settings file can't be read", detail) from error
-
-
-def _bytes_of(file: Path) -> bytes:
-    """Return the bytes of the file; refuse what could block or be endless."""
-    title = "the settings file can't be read"
-    if file.is_dir():
-        raise _broken(title, f"{file} is a folder")
-    if not stat.S_ISREG(file.stat().st_mode):
-        raise _broken(title, f"{file} is no ordinary file")
-    with file.open("rb") as opened:
-        data = opened.read(_MOST + 1)
-    if len(data) > _MOST:
-        raise _broken(title, f"{file} has more than {_MOST:,} bytes")
-    return data
 
 
 def parsed(file: Path, text: str) -> dict[str, Any]:
@@ -100,18 +91,12 @@ def parsed(file: Path, text: str) -> dict[str, Any]:
     return table
 
 
-def _is_deep(table: dict[str, Any]) -> bool:
+def _is_deep(value: Any, room: int = _DEPTH) -> bool:
     """Return whether a table is nested deeper than any setting; recursive functions
     walk through it."""
-    layer: list[Any] = [table]
-    for _ in range(_DEPTH):
-        layer = [
-            part
-            for value in layer
-            if isinstance(value, dict | list)
-            for part in (value.values() if isinstance(value, dict) else value)
-        ]
-    return bool(layer)
+    parts = list(value.values()) if isinstance(value, dict) else value
+    inner = parts if isinstance(parts, list) else []
+    return room == 0 or any(_is_deep(part, room - 1) for part in inner)
 
 
 def _broken(title: str, detail: str) -> LmtuiError:

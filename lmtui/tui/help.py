@@ -23,7 +23,7 @@ from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
-from lmtui.tui.keys import Bound, bound_by
+from lmtui.tui.keys import Bound, bound_to
 
 
 @dataclass
@@ -130,8 +130,8 @@ def sections(screen: Screen[object]) -> list[Section]:
     shown and can have the focus. Over a dialog only the app's keys with priority work.
     """
     app = screen.app
-    of_app = [item for item in _bound_to(type(app)) if item.priority]
-    everywhere = of_app if screen.is_modal else _bound_to(type(app))
+    of_app = [item for item in bound_to(type(app)) if item.priority]
+    everywhere = of_app if screen.is_modal else bound_to(type(app))
     here = [*_working(screen), *(item for item in everywhere if _works(app, item))]
     by_class: dict[type[DOMNode], Section] = {}
     focusable = {n for w in screen.focus_chain for n in w.ancestors_with_self}
@@ -153,7 +153,7 @@ def sections(screen: Screen[object]) -> list[Section]:
 
 
 def _working(node: DOMNode) -> list[Bound]:
-    return [item for item in _bound_to(type(node)) if _works(node, item)]
+    return [item for item in bound_to(type(node)) if _works(node, item)]
 
 
 def _works(node: DOMNode, item: Bound) -> bool:
@@ -179,11 +179,6 @@ def _help(node: DOMNode) -> str:
     if not type(node).__module__.startswith("lmtui."):
         return ""
     return " ".join((node.HELP or "").split())
-
-
-def _bound_to(owner: type[DOMNode]) -> list[Bound]:
-    bases = (base for base in owner.__mro__ if issubclass(base, DOMNode))
-    return [item for base in bases for item in bound_by(base)]
 
 
 def _title(owner: type[DOMNode]) -> str:

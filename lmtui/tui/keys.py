@@ -75,11 +75,18 @@ def all_bound() -> tuple[Bound, ...]:
     return tuple(item for owner in _owners() for item in bound_by(owner))
 
 
+@cache
 def bound_by(owner: type[DOMNode]) -> tuple[Bound, ...]:
     """Return the actions that a class itself binds; none for classes of others."""
     if not owner.__module__.startswith(_PREFIX):
         return ()
     return tuple(_bound(binding, owner) for binding in _own_bindings(owner))
+
+
+def bound_to(owner: type[DOMNode]) -> list[Bound]:
+    """Return the actions that a class and its bases bind, its own first."""
+    bases = (base for base in owner.__mro__ if issubclass(base, DOMNode))
+    return [item for base in bases for item in bound_by(base)]
 
 
 def user_keys(

@@ -33,15 +33,15 @@ def save_preset(app: App[Any], file: SettingsFile | None, named: PresetNamed) ->
         notify_error(app, _NO_FILE)
         return
 
-    def work() -> tuple[SettingsSnapshot, Preset]:
+    def work() -> SettingsSnapshot:
         snapshot = file.read()
         changed = dict(_changed(named.settings, snapshot))
         preset = Preset(named.name, named.system or None, changed)
-        return file.put_preset(snapshot, preset), preset
+        return file.put_preset(snapshot, preset)
 
-    def report(saved: tuple[SettingsSnapshot, Preset]) -> None:
-        snapshot, preset = saved
+    def report(snapshot: SettingsSnapshot) -> None:
         app.post_message(SettingsRead(snapshot))
+        preset = snapshot.saved.presets[named.name]
         keys = [*preset.sampling, *(["system"] if preset.system else [])]
         title = f"preset {visible_line(preset.name)} saved"
         app.notify(", ".join(keys), title=title, markup=False)

@@ -5,7 +5,7 @@ Reads them from the bindings in force, the user's own keys included. Knows no sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from rich.cells import cell_len
@@ -14,6 +14,8 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.screen import Screen
 from textual.widgets import Static
+
+from lmtui.tui.keys import bound_to
 
 COUNT: Final = 5
 _HELP: Final = "app.help"
@@ -32,19 +34,12 @@ def keys_at_focus(screen: Screen[object]) -> list[tuple[str, Binding]]:
     }
     by_id: dict[str, Binding] = {}
     for node in (screen.focused or screen).ancestors_with_self:
-        for id_ in _declared(type(node)):
-            if (binding := active.get((node, id_))) is not None:
-                by_id.setdefault(id_, binding)
+        for item in bound_to(type(node)):
+            if (binding := active.get((node, item.id))) is not None:
+                by_id.setdefault(item.id, binding)
     shown = [binding for id_, binding in by_id.items() if binding.show and id_ != _HELP]
     shown = [*shown[: COUNT - 1], *([by_id[_HELP]] if _HELP in by_id else [])]
     return [(screen.app.get_key_display(binding), binding) for binding in shown]
-
-
-def _declared(owner: type) -> Iterator[str]:
-    for base in owner.__mro__:
-        for binding in vars(base).get("BINDINGS", ()):
-            if isinstance(binding, Binding) and binding.id:
-                yield binding.id
 
 
 class KeyLine(Static):

@@ -182,6 +182,19 @@ async def test_number_setting_is_checked_saved_and_applied_at_once(
         await running.until(lambda: "not in config.toml" in running.notices)
 
 
+async def test_escape_leaves_the_value_as_it_is_and_then_the_screen(
+    file: Path,
+) -> None:
+    async with shown(file) as running:
+        await search(running, "top_k")
+        await asked(running)
+        await running.press("9", "escape")
+        await closed(running)
+        assert file.read_text() == MINE
+        await running.press("escape", "escape")
+        assert running.app.screen is running.chat
+
+
 async def test_saving_a_setting_keeps_the_sampler_set_in_the_chat(
     file: Path,
 ) -> None:
