@@ -129,6 +129,7 @@ def change(
         LmtuiError: the file is broken, can't be written, or changed meanwhile.
     """
     import tomlkit  # imported here: most runs only read
+    from tomlkit.exceptions import TOMLKitError
 
     text = text_of(file)
     if seen is not None and text != seen:
@@ -138,8 +139,8 @@ def change(
             "Nothing was written. Look at it as it is now, and change it again.",
         )
     parsed(file, text)
-    document = tomlkit.parse(text)
     try:
+        document = tomlkit.parse(text)
         if value is None:
             _drop(document, key)
         else:
@@ -147,7 +148,8 @@ def change(
         text = tomlkit.dumps(document)
         data = text.encode("utf-8")
         tomllib.loads(text)
-    except (AttributeError, TypeError, ValueError):  # a value where a table is meant
+    except (AttributeError, TypeError, ValueError, TOMLKitError):
+        # for example, the file has a value where a table is meant
         raise LmtuiError(
             "this change would break the settings file",
             f"{file}",
