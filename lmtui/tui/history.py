@@ -277,10 +277,6 @@ opens its conversation at that message.
     def action_find(self) -> None:
         self._field.select_all()
 
-    @on(SearchField.ListMoved)
-    def move_in_list(self, event: SearchField.ListMoved) -> None:
-        getattr(self._list, f"action_{event.action}")()
-
     def action_close(self) -> None:
         if self._field.value:
             self._field.value = ""

@@ -284,10 +284,6 @@ last one.
         self._chosen = ref
         self.post_message(ModelChosen(ref))
 
-    @on(SearchField.ListMoved)
-    def move_in_list(self, event: SearchField.ListMoved) -> None:
-        getattr(self.query_one(ModelList).options, f"action_{event.action}")()
-
     def action_close(self) -> None:
         if self._field.value and self._chosen is None:
             self._field.value = ""

@@ -277,12 +277,6 @@ refused.
         dialog = ConfirmDialog(title, details, choices, harmless="k", asked=True)
         self.app.push_screen(dialog, delete)
 
-    # Keys.
-
-    @on(SearchField.ListMoved)
-    def move_in_list(self, event: SearchField.ListMoved) -> None:
-        getattr(self._list, f"action_{event.action}")()
-
     def action_close(self) -> None:
         if self._field.value:
             self._field.value = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -19,7 +19,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Input, OptionList, Static
 
 from lmtui.editing import file_names, positions
 from lmtui.errors import LmtuiError
@@ -97,11 +97,8 @@ class TextField(Input):
         await handle_key(self, event, write)
 
 
-ListAction = Literal["cursor_up", "cursor_down", "page_up", "page_down"]
-
-
 class SearchField(TextField):
-    """An input whose Up, Down, Page Up and Page Down move in a list next to it."""
+    """An input whose Up, Down, Page Up and Page Down move in the list of its screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move_list('cursor_up')", "Up", id="search.up", show=False,
@@ -114,13 +111,9 @@ class SearchField(TextField):
                 id="search.page-down", show=False, tooltip="A page down."),
     ]  # fmt: skip
 
-    @dataclass
-    class ListMoved(Message):
-        action: ListAction
-        """The name of an action of `OptionList`."""
-
-    def action_move_list(self, action: ListAction) -> None:
-        self.post_message(self.ListMoved(action))
+    def action_move_list(self, action: str) -> None:
+        """Run an action of the screen's list."""
+        getattr(self.screen.query_one(OptionList), f"action_{action}")()
 
 
 Complete = Callable[[str], str]
