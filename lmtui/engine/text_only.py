@@ -3,8 +3,7 @@
 Text goes there and text comes back, with the most probable tokens at each position if
 the server lists them. Tokens are known by their bytes: their ids are of this engine
 alone. The size of the vocabulary is not known, so that an entropy is known from below
-only. What is drawn from is computed with our own sampler, whose order of stages a
-server may not share.
+only; and neither is what is drawn from, since servers have their own order of stages.
 """
 
 from __future__ import annotations
@@ -15,23 +14,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import NoReturn
-
-import torch
 
 from lmtui import cancellation
 from lmtui.engine.backend import NO_STATES
 from lmtui.engine.rows import RowItem, RowRequest, one_after_another
-from lmtui.engine.sampling.chain import SamplerChain
-from lmtui.engine.sampling.listed_rows import filled
-from lmtui.engine.sampling.logits_store import (
-    LogitsView,
-    StoredLogits,
-    distribution,
-    new_handle,
-)
-from lmtui.engine.sampling.vocabulary_search import VocabularyIndex, search
+from lmtui.engine.sampling.listed_rows import entropy_range
+from lmtui.engine.sampling.logits_store import new_handle
 from lmtui.engine.servers.settings import (
     require_applied,
     switched_off,
@@ -40,6 +30,7 @@ from lmtui.engine.servers.settings import (
 from lmtui.engine.text.detokenizer import TextStream
 from lmtui.engine.text.thinking import thinking_in
 from lmtui.engine.types import (
+    Candidate,
     Capabilities,
     ChatTurn,
     Distribution,
@@ -47,28 +38,26 @@ from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
     Prompt,
+    RankedCandidate,
     SamplingSettings,
     Step,
     TokenMatches,
 )
 from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.remote.dialects import DrawSettings
 from lmtui.models.remote.load import TEXT_ONLY, text_only
-from lmtui.models.remote.openai import ChatPart, ChatRequest, ChatToken, OpenAiModel
-from lmtui.partial import EntropyRange, Rank, RankAbove
+from lmtui.models.remote.openai import ChatPart, ChatToken, Messages, OpenAiModel
+from lmtui.partial import EntropyRange, RankAbove
 from lmtui.text import bytes_text
 
 _NO_LOGPROBS = "It sends no probabilities."
-_VOCABULARY = 1 << 18
-"""Most different tokens: as many as the largest vocabularies in use have (Gemma's)."""
-_POSITIONS = 1 << 14  # whose rows are kept: a kilobyte each
+_POSITIONS = 1 << 12  # whose rows are kept: five kilobytes each
 _TEXT_ONLY = 16  # events without numbers for each token that was asked for
 _ENDS = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
     "length": FinishReason.LENGTH,
 }
-_REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
-"""What some servers send in place of bytes that are no text."""
 _NO_NUMBERS = Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, None, -1, top_logprobs=0)
 
 
@@ -79,55 +68,17 @@ class ChatPrompt(Prompt):
     messages: tuple[ChatTurn, ...] = ()
 
 
-class TokenTable:
-    """Ids for the tokens that a server names by their bytes."""
-
-    def __init__(self) -> None:
-        self._ids: dict[tuple[bytes, int], int] = {}
-        self._spelled: list[bytes] = []
-
-    def __len__(self) -> int:
-        return len(self._spelled)
-
-    def id(self, data: bytes, number: int = 0) -> int:
-        """Return the id of the token with these bytes; `number` tells tokens with the
-        same bytes apart.
-
-        Raises:
-            LmtuiError: there are more than any model has.
-        """
-        known = self._ids.setdefault((data, number), len(self._spelled))
-        if known == len(self._spelled):
-            if known >= _VOCABULARY:
-                raise LmtuiError(
-                    "the server's answer can't be used",
-                    f"more than {_VOCABULARY:,} different tokens",
-                )
-            self._spelled.append(data)
-        return known
-
-    def bytes(self, token: int) -> bytes:
-        return self._spelled[token]
-
-    def text(self, token: int) -> str:
-        return bytes_text(self._spelled[token])
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    handle: int
-
-
 class TextOnlyEngine:
     """Engine for a model that is only talked with; see `protocol.Engine` for each
     method's contract. What needs ids or scores of a text raises an LmtuiError."""
 
     def __init__(self, model: OpenAiModel, label: str) -> None:
         self._model = model
-        self._tokens = TokenTable()
-        self._rows: OrderedDict[int, _Row] = OrderedDict()
+        self._ids: dict[tuple[bytes, int], int] = {}
+        """Ids of tokens by their bytes, and a number that tells those of the same bytes
+        apart."""
+        self._positions: OrderedDict[int, Distribution] = OrderedDict()
+        """All that is known of recent positions, by handle."""
         self.longest_token = 0
         self.capabilities = Capabilities(
             edits=False,
@@ -184,22 +135,10 @@ class TextOnlyEngine:
         sent = self._sent_settings(settings)
         require_applied(sent, self._model.takes)
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
-        request = ChatRequest(
-            messages=[
-                (message.role, _without_thinking(message))
-                for message in prompt.messages
-            ],
-            temperature=sent.temperature,
-            top_k=sent.top_k,
-            top_p=sent.top_p,
-            min_p=sent.min_p,
-            repetition_penalty=sent.repetition_penalty,
-            presence_penalty=sent.presence_penalty,
-            frequency_penalty=sent.frequency_penalty,
-            seed=seed,
-            max_tokens=settings.max_tokens,
-        )
-        return self._answer(request, sent, top_n)
+        messages = [
+            (message.role, _without_thinking(message)) for message in prompt.messages
+        ]
+        return self._answer(messages, asdict(sent) | {"seed": seed}, top_n)
 
     def generate_rows(
         self,
@@ -214,13 +153,13 @@ class TextOnlyEngine:
         )
 
     def _answer(
-        self, request: ChatRequest, settings: SamplingSettings, top_n: int
+        self, messages: Messages, settings: DrawSettings, top_n: int
     ) -> Iterator[Step | GenerationResult]:
-        most = request.max_tokens * (1 if self._model.rows else _TEXT_ONLY)
+        most = settings["max_tokens"] * (1 if self._model.rows else _TEXT_ONLY)
         reason: FinishReason | None = None
         logprobs, times = list[float | None](), [time.perf_counter()]
         told = prompt_tokens = texts = 0  # texts are steps that are no token
-        with closing(self._model.draw(request)) as parts:
+        with closing(self._model.draw(messages, settings)) as parts:
             try:
                 for part in parts:
                     told = part.answer_tokens or told
@@ -230,8 +169,7 @@ class TextOnlyEngine:
                         reason = FinishReason.LENGTH
                         break
                     for token, piece in pieces_of(part):
-                        step = self._step(token, piece, settings, top_n)
-                        step = replace(step, index=len(logprobs))
+                        step = self._step(len(logprobs), token, piece, top_n)
                         logprobs.append(step.logprob)
                         times.append(time.perf_counter())
                         texts += token is None
@@ -250,7 +188,7 @@ class TextOnlyEngine:
             reused_tokens=0,
             prompt_seconds=first - started,
             seconds=last - first,
-            seed=request.seed,
+            seed=settings["seed"],
             first_token_seconds=first - started if made else None,
         )
 
@@ -270,89 +208,69 @@ class TextOnlyEngine:
     # Positions.
 
     def _step(
-        self,
-        token: ChatToken | None,
-        piece: str,
-        settings: SamplingSettings,
-        top_n: int,
+        self, index: int, token: ChatToken | None, piece: str, top_n: int
     ) -> Step:
         """Return the step of a token, or of a text without tokens."""
         data = piece.encode() if token is None else token.data
         text, logprob = bytes_text(data), token.logprob if token else None
         if token is None or not token.top_logprobs or logprob is None:
-            return Step(0, 0, text, data, piece, logprob, None, None, None, _NO_NUMBERS)
-        row = self._row(token.top_logprobs)
-        self._rows[row.handle] = row
-        if len(self._rows) > _POSITIONS:
-            self._rows.popitem(last=False)
-        position, look = self._view(row, settings, top_n)
-        shown = self._distribution(row, position, look, count=top_n)
+            none = _NO_NUMBERS
+            return Step(index, 0, text, data, piece, logprob, None, None, None, none)
+        listed = token.top_logprobs
+        whole = self._remember(listed)
         at = _listed_index(token)
-        # Not the id of a listed token with the same bytes, if it is none of them.
-        number = sum(data_of == token.data for data_of, _ in token.top_logprobs)
-        id_ = self._tokens.id(token.data, number) if at is None else row.ids[at]
-        above = sum(value > logprob for value in row.logprobs)
-        rank: Rank | None = 1 + above
-        if at is None:  # it may be a listed one that is as probable
-            rank = RankAbove(above) if above == len(row.ids) else None
-        drawn = float(look.sampled.prob(torch.tensor([id_])))
-        if not drawn:  # the server applies the stages in another order
-            look = replace(look, is_certain=False)
-            shown = self._distribution(row, position, look, count=top_n)
+        above = sum(value > logprob for _, value in listed)
         return Step(
-            index=0,
-            id=id_,
+            index=index,
+            id=self._id(data, len(listed)) if at is None else whole.candidates[at].id,
             text=text,
             bytes=data,
             piece=piece,
             logprob=logprob,
-            rank=rank,
-            entropy=shown.entropy,
-            sampled_prob=drawn if shown.is_certain else None,
-            distribution=shown,
+            rank=1 + above if above < len(listed) else RankAbove(above),
+            entropy=whole.entropy,
+            sampled_prob=None,
+            distribution=_page(whole, 0, top_n),
         )
 
-    def _row(self, listed: Sequence[tuple[bytes, float]]) -> _Row:
-        seen: dict[bytes, int] = {}
-        ids = []
-        for data, _ in listed:
-            ids.append(self._tokens.id(data, seen.get(data, 0)))
-            seen[data] = seen.get(data, 0) + 1
-        return _Row(tuple(ids), tuple(value for _, value in listed), new_handle())
+    def _id(self, data: bytes, number: int) -> int:
+        return self._ids.setdefault((data, number), len(self._ids))
 
-    def _position(self, row: _Row) -> StoredLogits:
-        return StoredLogits(
-            filled(row.ids, row.logprobs, _VOCABULARY),
-            handle=row.handle,
-            top_logprobs=len(row.ids),
-            size=math.inf,
-            order="unknown",
+    def _remember(self, listed: Sequence[tuple[bytes, float]]) -> Distribution:
+        """Return the distribution of a new position, with all that is listed of it."""
+        names = [data for data, _ in listed]
+        rows = tuple(
+            Candidate(
+                self._id(data, names[:at].count(data)), bytes_text(data), data, logprob
+            )
+            for at, (data, logprob) in enumerate(listed)
         )
+        listed_prob = math.fsum(row.prob for row in rows)
+        whole = Distribution(
+            candidates=rows,
+            start=0,
+            vocabulary=len(rows),
+            rest_prob=max(0.0, 1 - listed_prob),
+            rest_sampled_prob=0.0,
+            remaining=len(rows),
+            remaining_prob=listed_prob,
+            entropy=self._entropy([logprob for _, logprob in listed]),
+            handle=new_handle(),
+            top_logprobs=len(rows),
+            is_certain=False,
+        )
+        self._positions[whole.handle] = whole
+        if len(self._positions) > _POSITIONS:
+            self._positions.popitem(last=False)
+        return whole
 
-    def _view(
-        self, row: _Row, settings: SamplingSettings, count: int
-    ) -> tuple[StoredLogits, LogitsView]:
-        position = self._position(row)
-        chain = SamplerChain(settings, self._index())
-        return position, position.view(chain, count)
-
-    def _distribution(
-        self,
-        row: _Row,
-        position: StoredLogits,
-        look: LogitsView,
-        *,
-        start: int = 0,
-        count: int,
-    ) -> Distribution:
-        """Return the distribution of a position. Of a row that is shorter than others,
-        the server has left out tokens, and they may be any: two with the same text are
-        one for some servers."""
-        if len(row.ids) < self._model.rows:
-            least = math.fsum(-math.exp(logprob) * logprob for logprob in row.logprobs)
-            spread = EntropyRange(max(0.0, least), math.inf)
-            look = replace(look, is_certain=False, entropy=spread)
-        return distribution(position, look, self._tokens, start=start, count=count)
+    def _entropy(self, logprobs: Sequence[float]) -> EntropyRange:
+        """Return the entropy of a position. Of a row that is shorter than others, the
+        server has left out tokens, and they may be any: two with the same text are one
+        for some servers."""
+        if len(logprobs) < self._model.rows:
+            return EntropyRange(entropy_range(logprobs, 0).least, math.inf)
+        return entropy_range(logprobs, math.inf)
 
     def preview(
         self,
@@ -363,22 +281,27 @@ class TextOnlyEngine:
         count: int = 20,
         **_: object,
     ) -> Distribution:
-        """As `Engine.preview`, but nothing is known of the single stages, since a
-        server's order is not."""
-        sent = self._sent_settings(settings)
-        row = self._rows[handle]
-        position, look = self._view(row, sent, start + count)
-        return self._distribution(row, position, look, start=start, count=count)
+        """As `Engine.preview`, but whatever the settings are: what a server draws from
+        is not known."""
+        return _page(self._positions[handle], start, count)
 
     def search_vocabulary(
-        self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
+        self,
+        handle: int,
+        text: str,
+        settings: SamplingSettings,
+        *,
+        count: int = 50,
     ) -> TokenMatches:
-        position, index = self._position(self._rows[handle]), self._index()
-        chain = SamplerChain(settings, index)
-        return search(position, index, text, chain, count=count)
-
-    def _index(self) -> VocabularyIndex:
-        return VocabularyIndex(self._tokens, len(self._tokens))
+        known, wanted = self._positions[handle].candidates, text.casefold()
+        found = [
+            RankedCandidate(
+                1 + sum(other.logprob > row.logprob for other in known), row
+            )
+            for row in known
+            if wanted and wanted in row.text.casefold()
+        ]
+        return TokenMatches(tuple(found[:count]), len(found), len(known))
 
     # What needs ids, or scores of a text.
 
@@ -405,31 +328,23 @@ def pieces_of(part: ChatPart) -> list[tuple[ChatToken | None, str]]:
     return list(zip(part.tokens, pieces, strict=True))
 
 
+def _page(whole: Distribution, start: int, count: int) -> Distribution:
+    """Return some rows of a position, and what all other tokens have together."""
+    rows = whole.candidates[start : start + count]
+    rest = max(0.0, 1 - math.fsum(row.prob for row in rows))
+    return replace(whole, candidates=rows, start=start, rest_prob=rest)
+
+
 def _listed_index(token: ChatToken) -> int | None:
-    """Return the place of a token among those that are listed with it; None where that
-    is not certain. llama-server names the last token of a character by all bytes of
-    that: then the number tells, if only one token has it."""
-    pairs = list(enumerate(token.top_logprobs))
-    same = [at for at, (data, _) in pairs if data == token.data]
-    equal = [at for at, (_, value) in pairs if value == token.logprob]
-    both = [at for at in same if at in equal]
-    if both or len(same) == 1:
-        return (both or same)[0]
-    if (
-        not same
-        and len(equal) == 1
-        and _is_part(token.top_logprobs[equal[0]][0], token.data)
-    ):
-        return equal[0]
-    return None
-
-
-def _is_part(data: bytes, whole: bytes) -> bool:
-    """Return whether bytes may be the last ones of a whole character: they are no text
-    by themselves."""
-    if data == _REPLACED:
-        return not whole.isascii()
-    return bytes_text(data) != data.decode(errors="ignore") and whole.endswith(data)
+    """Return the place of a token among those that are listed with it, by its number
+    and its bytes; None where it is none of them. llama-server names the last token of a
+    character by all bytes of that."""
+    same = [
+        (len(data), -at)
+        for at, (data, value) in enumerate(token.top_logprobs)
+        if value == token.logprob and data and token.data.endswith(data)
+    ]
+    return -max(same)[1] if same else None
 
 
 def _without_thinking(message: ChatTurn) -> str:

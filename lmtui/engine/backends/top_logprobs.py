@@ -121,6 +121,6 @@ class TopLogprobsBackend(ServerBackend):
         return TokenScore(
             score.logprob,
             rank,
-            entropy_range(self._filled([row])[0]),
+            entropy_range(row.logprobs, self._vocabulary - listed),
             tuple(zip(row.ids, row.logprobs, strict=True))[:top_n],
         )

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.sampling.filters import count_min_p, count_top_p
-from lmtui.engine.sampling.ranks import entropy
 from lmtui.engine.sampling.stages import STAGES, active_stages, come_in_order
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.remote.dialects import Order
@@ -48,23 +47,29 @@ def only_listed(logits: Tensor) -> Tensor:
     return logits.masked_fill(logits <= least, -math.inf)
 
 
-def entropy_range(logits: Tensor, size: float | None = None) -> EntropyRange:
-    """Return the least and the greatest entropy of a row [V], in nats.
-
-    `size` is that of the vocabulary where it is not V: infinite where it is not known,
-    and then there is no greatest entropy.
+def entropy_range(logprobs: Sequence[float], others: float) -> EntropyRange:
+    """Return the least and the greatest entropy, in nats, of a position with these
+    logprobs, the greatest first, and `others` more tokens: infinite where their number
+    is not known, and then there is no greatest entropy.
 
     The greatest is that of equal shares. Each token that is not listed is at most as
     probable as the last listed one, p_N, so that the rest adds at least
     rest · ln(1 / p_N).
     """
-    known = _listed_logprobs(logits)
-    rest, others = _rest_prob(known), (size or logits.numel()) - len(known)
-    inside = float(entropy(known))
-    if not rest or not others or known[-1] == -math.inf:
+    probs = [math.exp(logprob) for logprob in logprobs]
+    known = [p * logprob for p, logprob in zip(probs, logprobs, strict=True) if p]
+    inside, last = max(0.0, -math.fsum(known)), logprobs[-1]
+    rest = max(0.0, 1 - math.fsum(probs))
+    if not rest or not others or last == -math.inf:
         return EntropyRange(inside, inside)  # none is more probable than the last
-    least = inside - rest * float(known[-1])
+    least = inside - rest * last
     return EntropyRange(least, max(least, inside + rest * math.log(others / rest)))
+
+
+def row_entropy(logits: Tensor) -> EntropyRange:
+    """Return the range of the entropy of a row [V]."""
+    known = listed_logprobs(logits).tolist()
+    return entropy_range(known, logits.numel() - len(known))
 
 
 def listed_scores(
@@ -80,7 +85,7 @@ def listed_scores(
         yield (
             own if is_listed else None,
             1 + above if is_listed else RankAbove(listed_count(logits)),
-            entropy_range(logits),
+            row_entropy(logits),
         )
 
 
@@ -106,33 +111,29 @@ def other_stage(settings: SamplingSettings, order: Sequence[str] = STAGES) -> st
 def is_certain(
     logits: Tensor,
     settings: SamplingSettings,
-    size: float | None = None,
     order: Order = "min_p_last",
 ) -> bool:
     """Return whether it follows from the listed tokens of a row [V] alone what the
-    sampler draws from, whatever the others are; `size` as in `entropy_range`, `order`
-    is that of the filters."""
+    sampler draws from, whatever the others are; `order` is that of the filters."""
     if settings.grammar is not None or other_stage(settings, ORDERS.get(order, STAGES)):
         return False
     if settings.temperature == 0:
         return True
-    known = _listed_logprobs(logits)
+    known = listed_logprobs(logits)
     listed = len(known)
     probs = _at_temperature(known, settings)  # of the first token
     after_m = count_min_p(probs.numpy(), settings.min_p)
-    top_k, size = settings.top_k or math.inf, size or logits.numel()
+    top_k, size = settings.top_k or math.inf, logits.numel()
     beyond = _max_rest_weight(known, settings.temperature, size - listed)
     counts = set()
-    if order in ("min_p_last", "unknown"):
+    if order == "min_p_last":
         among = probs[: int(min(top_k, listed))]
         more = _max_rest_weight(known, settings.temperature, min(top_k, size) - listed)
         counts |= _kept_counts(among, more, settings, after_m)
-    if order in ("min_p_first", "unknown"):
+    if order == "min_p_first":
         among = probs[: int(min(top_k, after_m))]
         more = beyond if after_m == listed < top_k else 0.0
         counts |= _kept_counts(among, more, settings, after_m)
-    if order == "unknown":  # each filter on its own
-        counts |= _kept_counts(probs, beyond, settings, int(min(after_m, top_k)))
     # As many as are listed may be more, unless top-k keeps no more.
     return len(counts) == 1 and (max(counts) < listed or top_k <= listed)
 
@@ -155,7 +156,7 @@ def _at_temperature(logprobs: Tensor, settings: SamplingSettings) -> Tensor:
     return ((logprobs - logprobs[0]) / settings.temperature).exp()
 
 
-def _listed_logprobs(logits: Tensor) -> Tensor:
+def listed_logprobs(logits: Tensor) -> Tensor:
     """Return the logprobs [N] of the listed tokens of a row, the greatest first. A last
     one of -inf says that all others are impossible."""
     impossible = bool(logits.min().isinf())

@@ -22,9 +22,9 @@ from lmtui.engine.backend import not_a_distribution
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.effects import stage_effects
 from lmtui.engine.sampling.listed_rows import (
-    entropy_range,
     is_certain,
     listed_count,
+    row_entropy,
 )
 from lmtui.engine.sampling.penalties import masked
 from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
@@ -105,8 +105,6 @@ class StoredLogits:
     handle: int = -1
     top_logprobs: int | None = None
     """Number of the tokens that are known, where not all are (see `listed_rows`)."""
-    size: float | None = None
-    """Size of the vocabulary where it is not V: infinite where it is not known."""
     order: Order = "min_p_last"
     """Order of the filters that are drawn with; ours, unless a server draws."""
     draws_listed: bool = False
@@ -166,10 +164,10 @@ class StoredLogits:
             return look
         return replace(
             look,
-            entropy=entropy_range(self.logits, self.size),
+            entropy=row_entropy(self.logits),
             varentropy=None,
             is_certain=not self.conditions.bias
-            and is_certain(self.logits, chain.settings, self.size, self.order),
+            and is_certain(self.logits, chain.settings, self.order),
         )
 
     def effects(self, chain: SamplerChain) -> tuple[StageEffect, ...]:
@@ -247,7 +245,7 @@ def distribution(
     return Distribution(
         candidates=rows,
         start=start,
-        vocabulary=position.logits.numel() if position.size is None else listed or 0,
+        vocabulary=position.logits.numel(),
         rest_prob=max(0.0, 1 - shown),
         rest_sampled_prob=rest_sampled,
         remaining=len(kept),

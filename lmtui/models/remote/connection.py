@@ -255,8 +255,8 @@ class Connection:
                 f"{self.address.host} to {where}",
                 "Give that address, if you trust it.",
             )
-        if status in (401, 403):
-            hint = f"Put its key into the variable {self._key_variable}."
+        hint = f"Put its key into the variable {self._key_variable}."
+        if status == 401:
             return LmtuiError("the server refuses the key", self.address.host, hint)
         words = _words(data) or response.reason_phrase
         if status >= 500:  # its own trace may follow
@@ -264,7 +264,7 @@ class Connection:
         return RequestRefused(
             "the server refuses the request",
             f"{self.address.host} answers {status}: {words}",
-            _HINTS.get(status, ""),
+            hint if status == 403 else _HINTS.get(status, ""),
             status=status,
         )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Json = dict[str, Any]
-Order = Literal["min_p_last", "min_p_first", "unknown"]
+Order = Literal["min_p_last", "min_p_first"]
 """Whether min-p comes after top-k and top-p, or before them."""
 DrawSettings = Mapping[str, Any]
 """How an answer is drawn: values by the names of `SamplingSettings`, with a `seed`, the

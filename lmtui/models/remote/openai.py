@@ -1,60 +1,66 @@
 """Models of any server with OpenAI's chat API: text goes there, and text comes back.
 
 Such a server knows no token ids and scores no given text. It may list the most probable
-tokens at each position of an answer. Which fields it takes is found out once, by
-questions of a few tokens.
+tokens at each position of an answer. It is sent the fields that it documents, without
+those that it refuses by their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.remote import checks
 from lmtui.models.remote.checks import checked
-from lmtui.models.remote.dialects import LEAST_TOP_P
+from lmtui.models.remote.dialects import LEAST_TOP_P, DrawSettings
 from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
 
+Messages = Sequence[tuple[str, str]]
+"""Role and text of each."""
+
 _PATH = "/v1/chat/completions"
 _COUNTS = 20, 10, 5, 0
-"""Tokens to ask for at each position, the first that the server allows."""
-_FORMS = (
-    ("temperature", "top_p", "seed", "max_tokens", "stream_options"),
-    ("temperature", "top_p", "seed", "max_tokens"),
-    ("temperature", "top_p", "max_tokens"),  # Mistral: no seed
-    ("max_completion_tokens",),  # OpenAI's models that reason
+"""Tokens to ask for at each position: fewer where a server refuses so many."""
+_FIELDS = (
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "max_tokens",
+    "stream_options",
 )
-"""Fields of OpenAI's API, the first that the server takes all of."""
+"""Fields of OpenAI's API."""
+_FILTERS = "top_k", "min_p", "repetition_penalty"
+_MORE: Mapping[str, Sequence[str]] = {
+    "lmtui": _FILTERS,
+    "vllm": _FILTERS,
+    "sglang": _FILTERS,
+    "llamacpp": ("top_k", "min_p", "repeat_penalty", "samplers"),
+    "organization_owner": ("top_k", "repeat_penalty"),  # LM Studio
+}
+"""Fields that servers document besides, by what `/v1/models` says of who owns a
+model."""
+_SETTING_OF = {"repeat_penalty": "repetition_penalty"}
+_ON_BY_DEFAULT = "temperature", "top_p", "top_k", "min_p", "repetition_penalty"
+_CHAIN = ["penalties", "temperature", "top_k", "top_p", "min_p"]
+"""Our own order of the sampler's stages, for llama-server, which has another one."""
+_REFUSALS = 400, 403, 422  # OpenAI's models that reason: 403 for logprobs
+_QUESTION: Messages = [("user", "Name ten rivers.")]
+_TRIED: DrawSettings = {
+    "temperature": 0.5, "top_k": 5, "top_p": 0.9, "min_p": 0.05,
+    "repetition_penalty": 1.1, "presence_penalty": 0.1, "frequency_penalty": 0.1,
+    "seed": 1, "max_tokens": 1,
+}  # fmt: skip
+_LEAST_LENGTH = 16  # of OpenAI's models that reason
 _TOKEN_BYTES = 1 << 12
 _LINE_BYTES = 1 << 20  # of an event without its lists
-_PROBED = 8
-"""Tokens that are drawn to see whether a setting has an effect."""
 _THINK = "<think>\n", "\n</think>\n\n"
-
-
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A conversation, and how its answer is drawn; the fields have the names of
-    `SamplingSettings`."""
-
-    messages: Sequence[tuple[str, str]]
-    """Role and text of each."""
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    seed: int = 0
-    max_tokens: int = 1
-
-
-_QUESTION = ChatRequest([("user", "Name ten rivers.")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +99,8 @@ class OpenAiModel:
     """Most tokens that are listed of each position; 0 where there are no numbers."""
     context: int | None = None
     """The most tokens that it was made for, where the server tells it."""
-    fields: tuple[str, ...] = _FORMS[0]
-    """Fields of OpenAI's API that it takes."""
-    extra: frozenset[str] = field(default_factory=frozenset)
-    """Fields that it takes besides, of `_EXTRA`."""
+    fields: tuple[str, ...] = _FIELDS
+    """Names of the fields that say how an answer is drawn."""
     number_format: str = "unknown"
     device: str = "openai"
     dialect: ClassVar[str] = "openai"
@@ -105,24 +109,57 @@ class OpenAiModel:
     def open(cls, connection: Connection, about: Mapping[str, Any]) -> OpenAiModel:
         """Return the model that `about`, an entry of `/v1/models`, is about."""
         with checked(connection, "its models"):
-            model = cls(connection, str(about["id"]), context=_context(about))
-        return model._with_fields()._with_extra()
+            fields = (*_FIELDS, *_MORE.get(str(about.get("owned_by")), ()))
+            name, context = str(about["id"]), _context(about)
+            model = cls(connection, name, _COUNTS[0], context, fields)
+        return model._accepted()
+
+    def _accepted(self) -> OpenAiModel:
+        """Return the model without what the server refuses by its name, and with as
+        many listed tokens as come, by an answer of one token."""
+        try:
+            parts = list(self.draw(_QUESTION, _TRIED))
+        except RequestRefused as refusal:
+            return self._without(refusal)._accepted()
+        rows = (len(token.top_logprobs) for part in parts for token in part.tokens)
+        return replace(self, rows=min(self.rows, max(rows, default=0)))
+
+    def _without(self, refusal: RequestRefused) -> OpenAiModel:
+        """Return the model without the first field that a refusal names, or with fewer
+        listed tokens.
+
+        Raises:
+            RequestRefused: it names none.
+        """
+        words = set(re.findall(r"\w+", refusal.detail.lower()))
+        named = [name for name in self.fields if name in words]
+        if refusal.status not in _REFUSALS:
+            raise refusal
+        if named:
+            instead = ["max_completion_tokens"] if named[0] == "max_tokens" else []
+            kept = [name for name in self.fields if name != named[0]]
+            return replace(self, fields=(*kept, *instead))
+        if self.rows and words & {"logprobs", "top_logprobs"}:
+            fewer = next(count for count in _COUNTS if count < self.rows)
+            return replace(self, rows=fewer)
+        raise refusal
 
     @property
     def takes(self) -> frozenset[str]:
         """Names of the sampling settings that it draws with."""
-        known = {*self.fields, *(_SAME.get(name, name) for name in self.extra)}
-        return frozenset(known & (_PENALTIES | {*_SETTINGS}))
+        return frozenset(_SETTING_OF.get(name, name) for name in self.fields)
 
     @property
     def ignores(self) -> tuple[str, ...]:
-        """Settings that it draws without, by the names of `ChatRequest`: of those that
-        are on by default, and so can't be refused."""
-        return tuple(name for name in _SETTINGS if name not in self.takes)
+        """Settings that it draws without, of those that are on by default, and so can't
+        be refused."""
+        return tuple(name for name in _ON_BY_DEFAULT if name not in self.takes)
 
-    def draw(self, request: ChatRequest) -> Generator[ChatPart, None, None]:
+    def draw(
+        self, messages: Messages, settings: DrawSettings
+    ) -> Generator[ChatPart, None, None]:
         """Yield the parts of an answer; closing the iterator ends it."""
-        body = self._body(request)
+        body = self._body(messages, settings)
         most = _LINE_BYTES + checks.ENTRY_BYTES * 64 * (self.rows + 1)
         ended, thinks = False, False
         for event in self.connection.events(_PATH, body, most=most):
@@ -138,102 +175,23 @@ class OpenAiModel:
         if not ended:
             raise self.connection.nonsense("the answer breaks off")
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        known = {
-            "temperature": request.temperature,
-            "top_p": max(request.top_p, LEAST_TOP_P),
-            "seed": request.seed,
-            "max_tokens": request.max_tokens,
-            "max_completion_tokens": request.max_tokens,
+    def _body(self, messages: Messages, settings: DrawSettings) -> dict[str, Any]:
+        values = {
+            **settings,
+            "top_p": max(settings["top_p"], LEAST_TOP_P),
+            "top_k": settings["top_k"] or -1,  # vLLM and SGLang refuse 0
+            "repeat_penalty": settings["repetition_penalty"],
+            "samplers": _CHAIN,
+            "max_completion_tokens": max(_LEAST_LENGTH, settings["max_tokens"]),
             "stream_options": {"include_usage": True},
         }
-        body: dict[str, Any] = {
+        return {
             "model": self.name,
-            "messages": [
-                {"role": role, "content": text} for role, text in request.messages
-            ],
+            "messages": [{"role": role, "content": text} for role, text in messages],
             "stream": True,
-            **{name: known[name] for name in self.fields},
+            **{name: values[name] for name in self.fields},
+            **({"logprobs": True, "top_logprobs": self.rows} if self.rows else {}),
         }
-        for name in self.extra:
-            own = _SAME.get(name, name)
-            body[name] = _CHAIN if name == _ORDER else getattr(request, own)
-        if self.rows:
-            body |= {"logprobs": True, "top_logprobs": self.rows}
-        return body
-
-    # What it takes.
-
-    def _with_fields(self) -> OpenAiModel:
-        """Return the model with the most fields, and the most listed tokens, that the
-        server takes."""
-        refusal: RequestRefused | None = None
-        for fields in _FORMS:
-            for count in _COUNTS:
-                tried = replace(self, fields=fields, rows=count)
-                most = 1 if "max_tokens" in fields else 16
-                asked = replace(_QUESTION, temperature=0, max_tokens=most)
-                try:
-                    drawn = tried._tokens_of(asked)
-                except RequestRefused as error:
-                    if not error.is_about_fields:
-                        raise
-                    refusal = error
-                    continue
-                # A server may ignore the fields, or list fewer tokens.
-                most = max((len(token.top_logprobs) for token in drawn), default=0)
-                return replace(tried, rows=min(count, most))
-        assert refusal is not None
-        raise refusal
-
-    def _with_extra(self) -> OpenAiModel:
-        """Return the model with the fields beyond OpenAI's API that the server takes
-        and, as far as can be seen, that have an effect: with a filter, only the most
-        probable token can be drawn."""
-        question = replace(_QUESTION, temperature=2.0, max_tokens=_PROBED)
-        whole = replace(self, extra=_EXTRA)
-        try:
-            idle = {
-                name
-                for name, value in _GREEDY.items()
-                if not whole._is_greedy(replace(question, **{name: value}))
-            }
-            return replace(self, extra=_EXTRA - idle)
-        except RequestRefused as error:
-            if not error.is_about_fields:
-                raise
-        # It refuses what it does not know: OpenAI's own penalties may be left.
-        with_penalties = replace(self, extra=_PENALTIES)
-        try:
-            with_penalties._tokens_of(_QUESTION)
-        except RequestRefused as error:
-            if not error.is_about_fields:
-                raise
-            return self
-        return with_penalties
-
-    def _is_greedy(self, request: ChatRequest) -> bool:
-        """Return whether every token that is drawn is the most probable one. Without
-        numbers, two draws that agree tell it."""
-        if self.rows:
-            drawn = [token for token in self._tokens_of(request) if token.top_logprobs]
-            known = [(token.logprob, token.top_logprobs[0][1]) for token in drawn]
-            return bool(known) and all(
-                own is not None and own >= best - checks.SLACK for own, best in known
-            )
-        texts = {
-            "".join(part.text for part in self._parts_of(asked))
-            for asked in (request, replace(request, seed=request.seed + 1))
-        }
-        return len(texts) == 1 and texts != {""}
-
-    def _parts_of(self, request: ChatRequest) -> list[ChatPart]:
-        return list(self.draw(request))
-
-    def _tokens_of(self, request: ChatRequest) -> list[ChatToken]:
-        return [token for part in self._parts_of(request) for token in part.tokens]
-
-    # What it says.
 
     def _part(self, event: Any) -> tuple[ChatPart, str]:
         """Return what an event adds, and its thinking, which some servers send
@@ -247,9 +205,10 @@ class OpenAiModel:
         choice = choices[0]
         delta, reason = choice.get("delta") or {}, choice.get("finish_reason")
         thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+        logprobs = choice.get("logprobs") or {}
         part = ChatPart(
             _text(delta.get("content") or ""),
-            tuple(map(self._token, _entries(choice.get("logprobs")))),
+            tuple(map(self._token, logprobs.get("content") or ())),
             None if reason is None else str(reason)[: checks.SHOWN],
             prompt,
             answer,
@@ -259,28 +218,15 @@ class OpenAiModel:
     def _token(self, entry: Mapping[str, Any]) -> ChatToken:
         if entry["logprob"] is None:
             return ChatToken(_bytes(entry), None)
-        own = checks.logprob(entry["logprob"])
         pairs = [
-            _pair(top)
+            (_bytes(top), checks.logprob(top["logprob"]))
             for top in entry.get("top_logprobs") or ()
             if top["logprob"] is not None
         ]
         pairs.sort(key=lambda pair: -pair[1])
         checks.require_distribution([value for _, value in pairs])
+        own = checks.logprob(entry["logprob"])
         return ChatToken(_bytes(entry), own, tuple(pairs[: self.rows]))
-
-
-_ORDER = "samplers"
-_CHAIN = ["penalties", "temperature", "top_k", "top_p", "min_p"]
-"""Our own order of the sampler's stages, for llama-server, which has another one."""
-_SAME = {"repeat_penalty": "repetition_penalty"}
-"""Names of some servers for our settings."""
-_GREEDY: Mapping[str, Any] = {"top_k": 1, "min_p": 1.0}
-"""Settings that leave the most probable token only."""
-_PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
-_EXTRA = _PENALTIES | {*_GREEDY, *_SAME.values(), *_SAME, _ORDER}
-"""Fields beyond those of `_FORMS`."""
-_SETTINGS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 def _told(value: Any) -> int | None:
@@ -296,44 +242,10 @@ def _context(about: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _entries(logprobs: Any) -> Iterable[Mapping[str, Any]]:
-    """Return the tokens of an event, in the shape of chats or of completions."""
-    if logprobs is None:
-        return ()
-    if "tokens" not in logprobs:
-        return logprobs.get("content") or ()
-    names = [name for name in logprobs["tokens"] if isinstance(name, str)]
-    if len(names) < len(logprobs["tokens"]):  # ids, whose text is not told
-        return ()
-    rows = logprobs.get("top_logprobs") or [None] * len(names)
-    return [
-        {
-            "token": name,
-            "logprob": value,
-            "top_logprobs": [
-                {"token": other, "logprob": logprob}
-                for other, logprob in (top or {}).items()
-            ],
-        }
-        for name, value, top in zip(
-            names, logprobs["token_logprobs"], rows, strict=True
-        )
-    ]
-
-
-def _pair(entry: Mapping[str, Any]) -> tuple[bytes, float]:
-    return _bytes(entry), checks.logprob(entry["logprob"])
-
-
 def _bytes(entry: Mapping[str, Any]) -> bytes:
     """Return the bytes of a token; of its text, where the server sends no others."""
     sent = entry.get("bytes")
-    if sent is None:
-        data = _text(entry["token"]).encode()
-    elif isinstance(sent, list):
-        data = bytes(sent)
-    else:
-        raise TypeError(f"{str(sent)[: checks.SHOWN]} are no bytes")
+    data = _text(entry["token"]).encode() if sent is None else bytes([*sent])
     if len(data) > _TOKEN_BYTES:
         raise ValueError(f"a token of {len(data):,} bytes")
     return data

@@ -12,11 +12,22 @@ from lmtui.models.load import load
 from lmtui.models.progress import Progress
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.load import TextOnlyModel, load_remote
-from lmtui.models.remote.openai import ChatPart, ChatRequest, ChatToken, OpenAiModel
+from lmtui.models.remote.openai import ChatPart, ChatToken, OpenAiModel
 from tests.models.remote.scripted import answer, connected, scripted
 
 ABOUT = {"id": "some-model", "owned_by": "someone"}
-REQUEST = ChatRequest([("user", "Hi")], max_tokens=5)
+MESSAGES = [("user", "Hi")]
+SETTINGS: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 0.0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.2,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "seed": 7,
+    "max_tokens": 5,
+}
 
 # Typed from OpenAI's API reference, vLLM's and llama-server's answers.
 ENTRY = {
@@ -58,7 +69,7 @@ def stream(*events: Any, done: bool = True) -> bytes:
 def drawn(*sent: bytes, rows: int = 2) -> list[ChatPart]:
     with scripted(sent) as served, connected(served) as connection:
         model = OpenAiModel(connection, "some-model", rows)
-        return list(model.draw(REQUEST))
+        return list(model.draw(MESSAGES, SETTINGS))
 
 
 def test_tokens_come_with_what_is_listed() -> None:
@@ -83,15 +94,7 @@ def test_token_may_have_no_numbers() -> None:
     assert some == ChatToken(b" the", -0.5, ((b" the", -0.5),))
 
 
-def test_completions_shape_is_read_too() -> None:
-    legacy = {
-        "tokens": [" the"],
-        "token_logprobs": [-0.5],
-        "top_logprobs": [{" the": -0.5, " a": -1.2}],
-        "text_offset": [0],
-    }
-    part, _ = drawn(stream(choice(legacy), END))
-    assert part.tokens == (TOKEN,)
+def test_numbers_of_ids_are_none() -> None:
     ids = {"tokens": [5], "token_logprobs": [-0.5], "top_logprobs": [{"5": -0.5}]}
     part, _ = drawn(stream(choice(ids), END))  # older mlx_lm.server
     assert part == ChatPart(" the")
@@ -122,7 +125,6 @@ def test_thinking_that_comes_apart_is_marked() -> None:
         choice({"content": [{**ENTRY, "token": None, "bytes": None}]}),
         choice({"content": [{**ENTRY, "top_logprobs": [ENTRY, ENTRY]}]}),
         choice({"content": [{**ENTRY, "top_logprobs": {"a": 1}}]}),
-        choice({"tokens": [" the"], "token_logprobs": []}),
         choice({"content": 5}),
     ],
 )
@@ -136,7 +138,7 @@ def test_answer_that_breaks_off_is_an_error_after_its_text() -> None:
         scripted([stream(EVENT, done=False)]) as served,
         connected(served) as connection,
     ):
-        parts = OpenAiModel(connection, "m", 2).draw(REQUEST)
+        parts = OpenAiModel(connection, "m", 2).draw(MESSAGES, SETTINGS)
         assert next(parts).text == " the"
         with pytest.raises(LmtuiError, match="breaks off"):
             next(parts)
@@ -149,8 +151,21 @@ def test_half_a_character_is_replaced() -> None:
 
 # What a server takes.
 
-REFUSED = answer(b'{"error": {"message": "unknown field"}}', "400 Bad Request")
+REFUSED = answer(b'{"error": {"message": "too long"}}', "400 Bad Request")
 ONE = stream(EVENT, END)
+OPENAI = {
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "max_tokens",
+    "stream_options",
+}
+
+
+def refused(words: str, status: str = "400 Bad Request") -> bytes:
+    return answer(json.dumps({"error": {"message": words}}).encode(), status)
 
 
 def opened(*sent: bytes, about: Any = ABOUT) -> tuple[OpenAiModel, list[Any]]:
@@ -160,63 +175,71 @@ def opened(*sent: bytes, about: Any = ABOUT) -> tuple[OpenAiModel, list[Any]]:
     return model, bodies
 
 
-def test_all_fields_are_sent_to_a_server_that_takes_them() -> None:
-    model, bodies = opened(*[ONE] * 3, about={**ABOUT, "max_model_len": 4096})
-    assert (model.rows, model.context, model.ignores) == (2, 4096, ())
-    assert [body["top_logprobs"] for body in bodies] == [20, 2, 2]
-    beyond = {
-        "top_k",
-        "min_p",
-        "repetition_penalty",
-        "repeat_penalty",
-        "presence_penalty",
-        "frequency_penalty",
-        "samplers",
-    }
-    assert [set(body) - set(bodies[0]) for body in bodies[1:]] == [beyond, beyond]
+@pytest.mark.parametrize(
+    ("owner", "beyond", "ignored"),
+    [
+        ("someone", set(), ("top_k", "min_p", "repetition_penalty")),
+        ("vllm", {"top_k", "min_p", "repetition_penalty"}, ()),
+        ("llamacpp", {"top_k", "min_p", "repeat_penalty", "samplers"}, ()),
+        ("organization_owner", {"top_k", "repeat_penalty"}, ("min_p",)),
+    ],
+)
+def test_fields_that_a_server_documents_are_sent_by_one_question(
+    owner: str, beyond: set[str], ignored: tuple[str, ...]
+) -> None:
+    about = {**ABOUT, "owned_by": owner, "max_model_len": 4096}
+    model, (body,) = opened(ONE, about=about)
+    assert (model.rows, model.context, model.ignores) == (2, 4096, ignored)
+    assert body["top_logprobs"] == 20
+    always = {"model", "messages", "stream", "logprobs", "top_logprobs"}
+    assert set(body) == always | OPENAI | beyond
     assert model.takes >= {"temperature", "presence_penalty", "frequency_penalty"}
 
 
-def test_settings_are_left_out_where_the_server_refuses_them() -> None:
-    model, _ = opened(ONE, REFUSED, ONE)
-    assert model.ignores == ("top_k", "min_p", "repetition_penalty")
-    assert model.extra == {"presence_penalty", "frequency_penalty"}
-    model, _ = opened(ONE, REFUSED, REFUSED)
-    assert model.extra == frozenset()
+def test_settings_are_sent_with_the_values_that_servers_take() -> None:
+    with scripted([ONE]) as served, connected(served) as connection:
+        fields = ("top_k", "top_p", "repeat_penalty", "seed")
+        list(OpenAiModel(connection, "m", fields=fields).draw(MESSAGES, SETTINGS))
+    body = json.loads(served.asked[0].partition(b"\r\n\r\n")[2])
+    assert (body["top_k"], body["repeat_penalty"], body["seed"]) == (-1, 1.2, 7)
+    assert 0 < body["top_p"] < 1e-5 and "logprobs" not in body
 
 
-def test_setting_without_effect_is_one_that_the_server_ignores() -> None:
-    rare = {**ENTRY, "token": " a", "bytes": [32, 97], "logprob": -1.2}
-    other = stream(choice({"content": [rare]}, " a"), END)
-    model, _ = opened(ONE, other, ONE)
-    assert model.ignores == ("top_k",)
-
-
-def test_setting_whose_effect_is_not_seen_is_one_that_the_server_ignores() -> None:
-    model, _ = opened(ONE, *[stream(END)] * 2)
-    assert model.rows == 2 and model.ignores == ("top_k", "min_p")
-    yes, no = (stream(choice(None, text), END) for text in ("Yes", "No"))
-    model, _ = opened(yes, yes, yes, yes, no)
-    assert model.rows == 0 and model.ignores == ("min_p",)
+def test_field_that_a_server_refuses_by_its_name_is_left_out() -> None:
+    # Mistral's form, and that of OpenAI's models that reason.
+    extra = {"type": "extra_forbidden", "loc": ["body", "seed"], "input": 0}
+    mistral = answer(json.dumps({"detail": [extra]}).encode(), "422 Unprocessable")
+    model, bodies = opened(mistral, ONE)
+    assert "seed" in bodies[0] and set(bodies[0]) - set(bodies[1]) == {"seed"}
+    model, bodies = opened(
+        refused("'max_tokens' is not supported. Use 'max_completion_tokens'."),
+        refused("'temperature' does not support 0.5 with this model."),
+        refused("You are not allowed to request logprobs", "403 Forbidden"),
+        *[refused("logprobs are not supported")] * 2,
+        stream(choice(None), END),
+    )
+    assert bodies[-1]["max_completion_tokens"] == 16 and "max_tokens" not in bodies[-1]
+    assert "temperature" in model.ignores and model.rows == 0
 
 
 def test_fewer_tokens_are_asked_for_where_the_server_allows_no_more() -> None:
-    model, bodies = opened(REFUSED, REFUSED, *[ONE] * 8)
-    assert [body.get("top_logprobs") for body in bodies[:3]] == [20, 10, 5]
+    many = refused("top_logprobs must be between 0 and 5")
+    model, bodies = opened(many, many, ONE)
+    assert [body.get("top_logprobs") for body in bodies] == [20, 10, 5]
     assert model.rows == 2
-    model, _ = opened(*[REFUSED] * 3, stream(choice(None), END), *[ONE] * 9)
-    assert model.rows == 0
-    model, _ = opened(stream(choice(None), END), *[ONE] * 9)  # it ignores the field
+    model, _ = opened(stream(choice(None), END))  # it ignores the field
     assert model.rows == 0
 
 
 def test_server_that_refuses_for_another_reason_is_asked_once() -> None:
     busy = answer(b"{}", "503 Service Unavailable")
-    for refusal in (busy, answer(b"{}", "401 No")):
+    for refusal in (busy, answer(b"{}", "401 No"), refused("no seed", "500 Broken")):
         with pytest.raises(LmtuiError):
             opened(refusal)
-    with pytest.raises(LmtuiError, match="unknown field"):
-        opened(*[REFUSED] * 16)
+    with pytest.raises(LmtuiError, match="too long"):
+        opened(REFUSED)
+    with pytest.raises(LmtuiError, match="no seed"):  # it was left out already
+        opened(*[refused("no seed")] * 2)
 
 
 def test_context_has_to_be_a_number() -> None:
@@ -254,8 +277,9 @@ def test_tokenizer_that_has_no_effect_is_named() -> None:
 
 
 def test_ignored_settings_are_named() -> None:
-    (said,) = warnings(listed(), ONE, *[REFUSED] * 7)
-    assert "top k, min p, repetition penalty" in said and "control tokens" in said
+    (said,) = warnings(listed(), refused("no top_p here"), ONE)
+    assert "top p, top k, min p, repetition penalty" in said
+    assert "control tokens" in said
 
 
 def test_model_without_ids_is_refused_where_they_are_needed() -> None:
