@@ -51,9 +51,8 @@ def config(keys: Keys = False, json: options.Json = False) -> None:
 
     A server that has models can have a name, in the file only: under [servers.gpu],
     address = "https://gpu.example:8000/v1" and key = "GPU_KEY", the variable that holds
-    its key; the key itself is never in the file. dialect, tokenizer and exact_drawing
-    may stand there, too. --model gpu then means this server, even if a model has that
-    name.
+    its key; the key itself is never in the file. dialect and tokenizer may stand
+    there, too. --model gpu then means this server, even if a model has that name.
 
     \b
     Examples:

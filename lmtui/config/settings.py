@@ -136,13 +136,6 @@ class RemoteSettings:
         "model's name.",
         metavar="MODEL",
     )
-    exact_drawing: bool = setting(
-        False,
-        "Whether tokens are drawn here, from the server's distribution, instead of on "
-        "the server: what the panel previews is then exactly what is drawn, at one "
-        "request a token.",
-        flag=None,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from lmtui.engine.scoring.prompt_scores import score_prompts, target_logprob
 from lmtui.engine.scoring.raw_logits import as_bytes, raw_logits
 from lmtui.engine.scoring.score import UNSCORED, score_rows, word_boundaries
 from lmtui.engine.scoring.scored_tokens import scored_tokens
-from lmtui.engine.servers.draws import require_drawable, server_samples
+from lmtui.engine.servers.draws import DrawingBackend, require_drawable
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.text.normalization import rewritten
 from lmtui.engine.text.prompt import PromptBuilder
@@ -273,7 +273,7 @@ class LocalEngine:
     ) -> Iterator[RowItem]:
         begun = any(row.start for row in rows)
         self._require_room(len(prompt.ids), spare=0 if begun else 1)
-        if server_samples(self.backend) and not begun:
+        if isinstance(self.backend, DrawingBackend) and not begun:
             return one_after_another(
                 self.generate(prompt, row.settings, top_n=top_n, progress=progress)
                 for row in rows

@@ -54,8 +54,6 @@ class LoadedModel:
     """Whether it is a model of transformers whose weights stay in the file."""
     unpacked: int = 0
     """Bytes that would hold its weights, where these are unpacked for each pass."""
-    exact_drawing: bool = False
-    """Whether tokens are drawn here where a server could draw them."""
 
     @property
     def is_llama(self) -> bool:

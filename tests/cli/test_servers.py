@@ -36,7 +36,7 @@ def gpu(home: Path) -> Iterator[Scripted]:
     with scripted([REFUSES] * 3) as served:
         (home / "config.toml").write_text(
             f'[servers.gpu]\naddress = "{served.url}"\nkey = "GPU_KEY"\n'
-            "exact_drawing = true\n"
+            'dialect = "vllm"\n'
         )
         yield served
 
@@ -112,7 +112,7 @@ def test_config_and_list_show_servers_and_never_a_key(gpu: Scripted) -> None:
     assert text.splitlines()[:3] == [
         f"    address = {gpu.url}",
         "    key = GPU_KEY",
-        "    exact_drawing = true",
+        "    dialect = vllm",
     ]
     listed = run("models", "list", env=KEYS)
     assert f"gpu   {gpu.url}  GPU_KEY" in listed.out

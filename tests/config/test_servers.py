@@ -23,7 +23,6 @@ address = "{GPU}"  # in the cellar
 key = "GPU_KEY"
 dialect = "vllm"
 tokenizer = "owner/name"
-exact_drawing = true
 
 [servers.plain-2]
 address = " http://127.0.0.1:8080#a "
@@ -53,14 +52,14 @@ def whole(error: LmtuiError) -> str:
 
 def test_servers_are_read_in_their_order(file: Path) -> None:
     settings = load(environment={}, file=file)
-    said = {"dialect": "vllm", "tokenizer": "owner/name", "exact_drawing": True}
+    said = {"dialect": "vllm", "tokenizer": "owner/name"}
     plain = "http://127.0.0.1:8080#a"
     assert settings.servers == {
         "gpu": Server("gpu", GPU, "GPU_KEY", said),
         "plain-2": Server("plain-2", plain),
     }
     assert list(settings.servers) == ["gpu", "plain-2"]
-    options = ServerOptions("GPU_KEY", "vllm", "owner/name", exact_drawing=True)
+    options = ServerOptions("GPU_KEY", "vllm", "owner/name")
     assert settings.server_of("gpu") == (GPU, options)
     assert settings.server_of(" gpu ") == (GPU, options)
     assert settings.server_of("plain-2") == (plain, ServerOptions())
@@ -150,7 +149,7 @@ def test_flag_and_variable_override_the_servers_table_which_overrides_the_sectio
         ("[servers.x]\nadress = 'http://x'", "has no address", "127.0.0.1:8080/v1"),
         ("dialect = 'grpc'", "dialect is unknown", "llama-server"),
         ("tokenizer = ''", "tokenizer is empty", ""),
-        ("exact_drawing = 1", "exact_drawing is not true or false", ""),
+        ("dialect = 1", "dialect is not text", ""),
         ("[servers.'a b']\nkey = 'X'", "name of the server can't be used", "letters"),
         ("[servers.'']\nkey = 'X'", "name of the server can't be used", "letters"),
         ("[servers.default]", "name of the server can't be used", "default model"),
@@ -233,7 +232,7 @@ def test_variable_of_a_key_is_no_misspelt_setting(file: Path) -> None:
 
 def test_servers_stay_as_they_are_where_a_setting_is_written(file: Path) -> None:
     settings = SettingsFile(Settings(), environment={}, file=file)
-    sheet = settings.put(settings.read(), ("remote", "exact_drawing"), True)
+    sheet = settings.put(settings.read(), ("remote", "dialect"), "openai")
     assert file.read_text().startswith(TABLE)
-    assert sheet.saved.remote.exact_drawing
+    assert sheet.saved.remote.dialect == "openai"
     assert list(sheet.saved.servers) == ["gpu", "plain-2"]

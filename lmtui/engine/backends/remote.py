@@ -27,7 +27,7 @@ from lmtui.engine.scoring.score import TokenScore
 from lmtui.engine.servers.draws import DrawnToken, DrawOptions
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_tree import Tree
-from lmtui.models.remote.dialects import DrawSettings, Order
+from lmtui.models.remote.dialects import DrawSettings
 from lmtui.models.remote.lmtui_server import LmtuiServerModel
 from lmtui.models.remote.wire import LOGIT_BYTES
 
@@ -117,14 +117,13 @@ class LmtuiServerBackend(ServerBackend):
     """Forward passes on a server of lmtui, which sends whole rows of logits."""
 
     top_logprobs = None
-    order: Order = "min_p_last"
+    order: Sequence[str] = ()
     scores_prompts = True
     prefill_chunk = _CHUNK
 
-    def __init__(self, model: LmtuiServerModel, *, draws: bool = True) -> None:
+    def __init__(self, model: LmtuiServerModel) -> None:
         super().__init__(model.facts.vocabulary)
         self._model = model
-        self.draws = draws
         self.takes = model.takes
         self.block_rows = max(1, _RESPONSE_BYTES // (LOGIT_BYTES * self._vocabulary))
         """Rows of logits of one response."""

@@ -16,10 +16,10 @@ def backend_of(loaded: LoadedModel) -> AnyBackend:
         if isinstance(loaded.model, LmtuiServerModel):
             from lmtui.engine.backends.remote import LmtuiServerBackend
 
-            return LmtuiServerBackend(loaded.model, draws=not loaded.exact_drawing)
+            return LmtuiServerBackend(loaded.model)
         from lmtui.engine.backends.top_logprobs import TopLogprobsBackend
 
-        return TopLogprobsBackend(loaded.model, draws=not loaded.exact_drawing)
+        return TopLogprobsBackend(loaded.model)
     if loaded.is_llama:
         from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 

@@ -34,10 +34,9 @@ class TopLogprobsBackend(ServerBackend):
     prefill_chunk = _CHUNK
     block_rows = _PART
 
-    def __init__(self, model: TopLogprobsModel, *, draws: bool) -> None:
+    def __init__(self, model: TopLogprobsModel) -> None:
         super().__init__(model.facts.vocabulary)
         self._model = model
-        self.draws = draws
         self.takes = model.takes
         self.top_logprobs = model.rows
         self.scores_prompts = bool(model.server.scores)

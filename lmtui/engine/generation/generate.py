@@ -21,7 +21,7 @@ from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount
 from lmtui.engine.rows import RowItem, one_after_another
 from lmtui.engine.sampling.chain import NothingLeft
-from lmtui.engine.servers.draws import DrawingBackend, server_samples
+from lmtui.engine.servers.draws import DrawingBackend
 from lmtui.engine.types import FinishReason, GenerationResult, Step
 from lmtui.errors import Cancelled, LmtuiError
 
@@ -77,8 +77,9 @@ def _generate(
         yield row.finish(FinishReason.STOP)
         return
     # A server knows no grammar: with one, tokens are drawn here.
-    backend = cache.backend
-    server = backend if server_samples(backend) and row.grammar is None else None
+    backend, server = cache.backend, None
+    if isinstance(backend, DrawingBackend) and row.grammar is None:
+        server = backend
     try:
         # 1) the first step, if it is chosen with token healing or its logits are known
         step = None

@@ -23,7 +23,6 @@ from lmtui.engine.servers.draws import (
     effective_settings,
     follows_grammar,
     require_full_distribution,
-    server_samples,
 )
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.token_ids import Ids, ids_array
@@ -47,9 +46,7 @@ class Sampler:
         self._tokenizer = tokenizer
         self.vocabulary = vocabulary
         self.positions = LogitsStore(
-            recompute,
-            partial=backend.top_logprobs is not None,
-            order=backend.order if server_samples(backend) else None,
+            recompute, partial=backend.top_logprobs is not None
         )
         """The logits of recent positions."""
         self.lookup = VocabularyIndex(vocabulary, size, vocabulary.specials)

@@ -39,7 +39,7 @@ from lmtui.engine.sampling.ranks import (
     to_device,
 )
 from lmtui.engine.sampling.sampled import Band, Changes, SampledDistribution
-from lmtui.engine.sampling.stages import BY_NAME, STAGES, active_stages
+from lmtui.engine.sampling.stages import BY_NAME, active_stages
 from lmtui.engine.softmax import log_total
 from lmtui.engine.token_ids import Ids
 from lmtui.engine.types import Mark, SamplingSettings
@@ -158,17 +158,6 @@ class SamplerChain:
     def tosses(self) -> bool:
         """Whether each draw tosses a coin for XTC."""
         return "xtc" in self.stages
-
-    def limited_to(self, count: int) -> SamplerChain:
-        """Return the chain with a top-k of `count` at the most."""
-        top_k = self.settings.top_k
-        if "top_k" in self.stages and top_k <= count:
-            return self
-        order = tuple(s for s in STAGES if s == "top_k" or s in self.stages)
-        settings = replace(
-            self.settings, top_k=min(top_k or count, count), sampler_order=order
-        )
-        return SamplerChain(settings)
 
     def prepare(
         self,

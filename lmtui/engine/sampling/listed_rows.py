@@ -11,15 +11,13 @@ value. Knows no server and no text.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from lmtui.engine.sampling.filters import count_min_p, count_top_p
-from lmtui.engine.sampling.stages import STAGES, active_stages, come_in_order
+from lmtui.engine.sampling.stages import active_stages
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.remote.dialects import Order
 from lmtui.partial import EntropyRange, Rank, RankAbove
 
 
@@ -68,7 +66,7 @@ def entropy_range(logprobs: Sequence[float], others: float) -> EntropyRange:
 
 def row_entropy(logits: Tensor) -> EntropyRange:
     """Return the range of the entropy of a row [V]."""
-    known = listed_logprobs(logits).tolist()
+    known = _listed_logprobs(logits).tolist()
     return entropy_range(known, logits.numel() - len(known))
 
 
@@ -89,100 +87,34 @@ def listed_scores(
         )
 
 
-_PLAIN = ("temperature", "top_k", "top_p", "min_p")
-ORDERS: Mapping[Order, tuple[str, ...]] = {
-    "min_p_first": ("penalties", "temperature", "min_p", "top_k", "top_p"),
-}
-"""Orders of the stages that servers have themselves, where they are not ours."""
+_PLAIN = frozenset({"temperature", "top_k", "top_p", "min_p"})
 
 
-def other_stage(settings: SamplingSettings, order: Sequence[str] = STAGES) -> str:
-    """Return a stage of the sampler, or the setting, that needs more than the listed
-    tokens, or another order of the stages; empty for none."""
-    if settings.logit_bias:
-        return "logit_bias"
-    active = active_stages(settings)
-    others = [stage for stage in active if stage not in _PLAIN]
-    if others:
-        return others[0]
-    return "" if come_in_order(active, order) else "sampler_order"
-
-
-def is_certain(
-    logits: Tensor,
-    settings: SamplingSettings,
-    order: Order = "min_p_last",
-) -> bool:
-    """Return whether it follows from the listed tokens of a row [V] alone what the
-    sampler draws from, whatever the others are; `order` is that of the filters."""
-    if settings.grammar is not None or other_stage(settings, ORDERS.get(order, STAGES)):
+def is_certain(logits: Tensor, settings: SamplingSettings) -> bool:
+    """Return whether it follows from the listed tokens of a row [V] what the sampler
+    draws from: where top-k or min-p leaves no others, before top-p, which needs the sum
+    of these at the temperature."""
+    stages = active_stages(settings)
+    is_plain = settings.grammar is None and not settings.logit_bias
+    if not is_plain or not _PLAIN.issuperset(stages):
         return False
     if settings.temperature == 0:
         return True
-    known = listed_logprobs(logits)
-    listed = len(known)
-    probs = _at_temperature(known, settings)  # of the first token
-    after_m = count_min_p(probs.numpy(), settings.min_p)
-    top_k, size = settings.top_k or math.inf, logits.numel()
-    beyond = _max_rest_weight(known, settings.temperature, size - listed)
-    counts = set()
-    if order == "min_p_last":
-        among = probs[: int(min(top_k, listed))]
-        more = _max_rest_weight(known, settings.temperature, min(top_k, size) - listed)
-        counts |= _kept_counts(among, more, settings, after_m)
-    if order == "min_p_first":
-        among = probs[: int(min(top_k, after_m))]
-        more = beyond if after_m == listed < top_k else 0.0
-        counts |= _kept_counts(among, more, settings, after_m)
-    # As many as are listed may be more, unless top-k keeps no more.
-    return len(counts) == 1 and (max(counts) < listed or top_k <= listed)
+    known = _listed_logprobs(logits)
+    # The temperature may come later: both have to cut the last one.
+    last = float(known[-1] - known[0]) / max(1.0, settings.temperature)
+    for stage in stages:
+        if stage == "top_k" and settings.top_k <= len(known):
+            return True
+        if stage == "min_p" and last < math.log(settings.min_p):
+            return True
+        if stage == "top_p":
+            return False
+    return False
 
 
-def _kept_counts(
-    probs: Tensor, more: float, settings: SamplingSettings, most: int
-) -> set[int]:
-    """Return how many of the ranked probs [n] top-p keeps, `most` at the most, if the
-    tokens behind them sum to nothing, and if they sum to `more`."""
-    totals = probs.sum(), probs.sum() + more
-    return {
-        min(most, count_top_p((probs / total).numpy(), settings.top_p))
-        for total in totals
-    }
-
-
-def _at_temperature(logprobs: Tensor, settings: SamplingSettings) -> Tensor:
-    """Return ranked logprobs [n] as probabilities at the temperature, as shares of the
-    first."""
-    return ((logprobs - logprobs[0]) / settings.temperature).exp()
-
-
-def listed_logprobs(logits: Tensor) -> Tensor:
+def _listed_logprobs(logits: Tensor) -> Tensor:
     """Return the logprobs [N] of the listed tokens of a row, the greatest first. A last
     one of -inf says that all others are impossible."""
     impossible = bool(logits.min().isinf())
     return logits.topk(listed_count(logits) + impossible).values.double()
-
-
-def _rest_prob(known: Tensor) -> float:
-    return max(0.0, 1 - float(known.exp().sum()))
-
-
-def _max_rest_weight(known: Tensor, temperature: float, others: float) -> float:
-    """Return a bound of Σ (p / p_1)^(1/T) over `others` tokens that are not listed,
-    given the logprobs [N] of those that are.
-
-    They sum to at most the rest, and each is at most p_N. For T ≤ 1, x^(1/T) is convex,
-    and few tokens of p_N give the most; for T > 1 it is concave, and equal shares do.
-    """
-    rest = _rest_prob(known)
-    if not rest or others <= 0 or known[-1] == -math.inf:
-        return 0.0
-    first, last, power = float(known[0]), float(known[-1]), 1 / temperature
-    every = math.log(others) + power * last
-    if power >= 1:
-        bound = math.log(rest) + (power - 1) * last
-    elif others == math.inf:
-        return math.inf
-    else:
-        bound = math.log(others) + power * math.log(rest / others)
-    return math.exp(min(every, bound) - power * first)

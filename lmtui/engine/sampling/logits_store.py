@@ -41,7 +41,6 @@ from lmtui.engine.softmax import (
 from lmtui.engine.text.detokenizer import Spelling
 from lmtui.engine.token_ids import Ids
 from lmtui.engine.types import Candidate, Distribution, StageEffect
-from lmtui.models.remote.dialects import Order
 from lmtui.partial import Entropy, Rank, RankAbove
 
 _WITH_LOGITS = 64
@@ -105,10 +104,6 @@ class StoredLogits:
     handle: int = -1
     top_logprobs: int | None = None
     """Number of the tokens that are known, where not all are (see `listed_rows`)."""
-    order: Order = "min_p_last"
-    """Order of the filters that are drawn with; ours, unless a server draws."""
-    draws_listed: bool = False
-    """Whether nothing is drawn but tokens that are listed."""
     statistics: Callable[[Tensor, int], RowStatistics] = row_statistics
 
     def view(self, chain: SamplerChain, count: int = 20) -> LogitsView:
@@ -120,7 +115,6 @@ class StoredLogits:
         Raises:
             LmtuiError: the logits are no distribution, or no token can be drawn.
         """
-        chain = self._applied(chain)
         # 1) on the device: rank the changed logits, and the raw ones if they differ
         prepared = chain.prepare(self.logits, self.conditions)
         drawn_from, count = prepared.logits, min(count, self.logits.numel())
@@ -167,14 +161,11 @@ class StoredLogits:
             entropy=row_entropy(self.logits),
             varentropy=None,
             is_certain=not self.conditions.bias
-            and is_certain(self.logits, chain.settings, self.order),
+            and is_certain(self.logits, chain.settings),
         )
 
     def effects(self, chain: SamplerChain) -> tuple[StageEffect, ...]:
-        return stage_effects(self._applied(chain), self.logits, self.conditions)
-
-    def _applied(self, chain: SamplerChain) -> SamplerChain:
-        return chain.limited_to(self.top_logprobs or 1) if self.draws_listed else chain
+        return stage_effects(chain, self.logits, self.conditions)
 
     def rows(self, ids: Tensor, sampled: SampledDistribution) -> TokenRows:
         """Return the rows of tokens int64 [m], by one copy from the device."""
@@ -316,17 +307,11 @@ class LogitsStore:
     """Recent positions by handle."""
 
     def __init__(
-        self,
-        recompute: Callable[[Ids], Tensor],
-        *,
-        partial: bool = False,
-        order: Order | None = None,
+        self, recompute: Callable[[Ids], Tensor], *, partial: bool = False
     ) -> None:
         """`recompute` returns the logits after some ids; with `partial`, only some
-        tokens of a position are listed; `order` is that of the filters of a server that
-        draws, None where tokens are drawn here."""
-        self._recompute = recompute
-        self._partial, self._order = partial, order
+        tokens of a position are listed."""
+        self._recompute, self._partial = recompute, partial
         self._statistics = RecordedStatistics()
         self._recent: OrderedDict[int, StoredLogits] = OrderedDict()
         self._conditions: OrderedDict[int, _Conditions] = OrderedDict()
@@ -369,12 +354,4 @@ class LogitsStore:
         self, logits: Tensor, conditions: DrawConditions, handle: int
     ) -> StoredLogits:
         listed = listed_count(logits) if self._partial else None
-        return StoredLogits(
-            logits,
-            conditions,
-            handle,
-            listed,
-            order=self._order or "min_p_last",
-            draws_listed=self._partial and self._order is None,
-            statistics=self._statistics,
-        )
+        return StoredLogits(logits, conditions, handle, listed, self._statistics)

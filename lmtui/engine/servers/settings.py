@@ -59,10 +59,8 @@ def require_applied(
     takes: Collection[str],
     *,
     order: Sequence[str] = STAGES,
-    otherwise: str = "",
 ) -> None:
-    """Refuse settings that a server does not take; `order` is that of its stages, and
-    `otherwise` says what to do instead of switching one off.
+    """Refuse settings that a server does not take; `order` is that of its stages.
 
     Raises:
         LmtuiError: there is one.
@@ -72,7 +70,7 @@ def require_applied(
             raise LmtuiError(
                 f"{name.replace('_', '-')} can't be applied by this server",
                 "it draws the tokens, and takes no such setting",
-                f"{_switch_off(name)}{otherwise}",
+                _switch_off(name),
             )
 
 

@@ -27,8 +27,6 @@ class ServerOptions:
     tokenizer: str | None = None
     """The tokenizer of a model whose server does not send it: a folder, a file or a Hub
     id. None looks for one by the model's name."""
-    exact_drawing: bool = False
-    """Whether tokens are drawn here, from the server's distribution."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 Json = dict[str, Any]
-Order = Literal["min_p_last", "min_p_first"]
-"""Whether min-p comes after top-k and top-p, or before them."""
 DrawSettings = Mapping[str, Any]
 """How an answer is drawn: values by the names of `SamplingSettings`, with a `seed`, the
 `logit_bias` of ids (-inf for a ban), and a `grammar` by its kind and its text. Whoever
@@ -70,8 +68,8 @@ class Dialect:
     """Returns the fields of some settings, given the context."""
     takes: frozenset[str]
     """Names of the sampling settings that it draws with."""
-    order: Order
-    """Order of the filters that it draws with."""
+    order: Sequence[str] = ()
+    """Order of its stages; empty where that is ours."""
     scores: str = ""
     """Field that asks for the scores of a prompt; empty where there is none."""
     props: str = ""
@@ -135,7 +133,7 @@ VLLM = Dialect(
     greedy={"temperature": 0},
     sampling=_completion_fields,
     takes=COMMON_SETTINGS,
-    order="min_p_first",
+    order=("penalties", "temperature", "min_p", "top_k", "top_p"),
     scores="prompt_logprobs",
     token_logprobs=True,
 )
@@ -151,7 +149,6 @@ LLAMA_SERVER = Dialect(
     greedy={"samplers": ["top_k"], "top_k": 1, "logit_bias": []},
     sampling=_llama_fields,
     takes=LLAMA_SETTINGS,
-    order="min_p_last",
     props="/props",
     raw_numbers=True,
     plain_tokenize=True,

@@ -37,11 +37,6 @@ _OWNERS = {
     "llamacpp": "llama-server",
 }
 """Dialects by what `/v1/models` says of who owns a model."""
-_DRAWS_ITSELF = "This server draws its answers itself, whatever exact_drawing says."
-_SCALED = (
-    "The server tells no probabilities before the temperature with what it draws: "
-    "tokens are drawn here, at a request for each."
-)
 _READS_CONTROLS = "This server reads control tokens in a text that you send as such."
 _NO_USE = "This server takes texts alone: --tokenizer has no effect."
 _NO_TOKENIZER = (
@@ -108,16 +103,11 @@ def load_remote(
         model, tokenizer = open_served(
             connection, server_address.model, server, on_progress
         )
-        exact = server.exact_drawing or (
-            isinstance(model, TopLogprobsModel) and not model.tells_raw_numbers
-        )
     except BaseException:  # also where the user stops it
         connection.close()
         raise
     if isinstance(model, OpenAiModel):
         return TextOnlyModel(model, server_address.label(model.name))
-    if exact and not server.exact_drawing:
-        on_progress(Progress(_SCALED, warning=True))
     import torch
 
     torch.set_num_threads(1)  # the layers run elsewhere, perhaps on these processors
@@ -130,7 +120,6 @@ def load_remote(
         dtype=torch.float32,
         precision="remote",
         threads=torch.get_num_threads(),
-        exact_drawing=exact,
     )
 
 
@@ -161,8 +150,6 @@ def open_served(
     elif server.tokenizer:
         on_progress(Progress(_NO_USE, warning=True))
     if spoken is None or resolved is None:
-        if server.exact_drawing:
-            on_progress(Progress(_DRAWS_ITSELF, warning=True))
         return _open_text_only(connection, about, on_progress), None
     facts = ModelInfo("unknown", 0, resolved.size, 1, resolved.end_ids, ())
     model = open_top_logprobs(connection, spoken, about, facts)

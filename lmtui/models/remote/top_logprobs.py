@@ -7,7 +7,6 @@ itself. Ids are those of the model's own tokenizer.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,6 @@ _COMPARED, _SAME = 5, 0.05  # tokens of a row; servers batch, which rounds other
 _AS_ID = "token_id:"
 _ASKED = 128  # tokens of one `logprob_token_ids`, at the most
 _PROBED = range(8)
-_CHOICE = "zq"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +82,13 @@ class TopLogprobsModel:
     answer_name: str | None = None
     """What its answers call the model: the first of several names, or that which a
     build gives to every model."""
-    takes: frozenset[str] = frozenset()
-    """Names of the sampling settings that it draws with."""
     asks_for_tokens: bool = False
-    """Whether it has `token_logprobs`."""
+    """Whether it has `token_logprobs`. Then it follows grammars, too."""
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """Names of the sampling settings that it draws with."""
+        return self.server.takes | ({"grammar"} if self.asks_for_tokens else set())
 
     @property
     def dialect(self) -> str:
@@ -170,57 +171,30 @@ class TopLogprobsModel:
 
     # Questions at the opening. Servers pass over fields that they do not know.
 
-    @property
     def tells_raw_numbers(self) -> bool:
-        """Whether the log-probabilities of drawn tokens are those before the
-        temperature, as with vLLM's default; some servers' are not."""
-        if self.server.raw_numbers:
-            return True
-        settings = {
-            "temperature": 0.5, "top_k": 0, "top_p": 1.0, "min_p": 0.0,
-            "repetition_penalty": 1.0, "presence_penalty": 0.0,
-            "frequency_penalty": 0.0, "seed": 7, "max_tokens": 1, "logit_bias": {},
-            "grammar": None,
-        }  # fmt: skip
+        """Return whether the log-probabilities of drawn tokens are those before the
+        temperature, as with vLLM's default."""
         (row,) = self.rows_after([[0]])
-        with closing(self.draw([0], settings)) as tokens:
-            token = next(tokens, None)
-        if token is None:
-            return False
-        drawn = dict(zip(token.row.ids, token.row.logprobs, strict=True))
-        pairs = list(zip(row.ids, row.logprobs, strict=True))[:_COMPARED]
-        return all(abs(drawn.get(i, 0.0) - value) < _SAME for i, value in pairs)
+        body = self._body([[0]], 1) | {"temperature": 0.5, "seed": 7}
+        [choice] = self._choices(body, self.rows, [[0]])
+        with checked(self.connection, "its rows"):
+            drawn = self._tokens(choice)[0].row
+        pairs = zip(row.logprobs[:_COMPARED], drawn.logprobs[:_COMPARED], strict=True)
+        return all(abs(one - other) < _SAME for one, other in pairs)
 
     def has_token_logprobs(self) -> bool:
         """Return whether the server has vLLM's `logprob_token_ids`, from 0.32 on."""
         ids = [token for token in _PROBED if token < self.facts.vocabulary]
-        choice = self._probe({"logprob_token_ids": ids}, len(ids))
-        if choice is None:
-            return False
+        body = self._greedy([[0]]) | {"logprob_token_ids": ids}
+        try:
+            [choice] = self._choices(body, len(ids), [[0]])
+        except RequestRefused as error:
+            if error.status == 400:
+                return False
+            raise
         with checked(self.connection, "its tokens"):
             (top,) = choice["logprobs"]["top_logprobs"]
             return {self._id(name) for name in top} >= set(ids)
-
-    def follows_grammars(self) -> bool:
-        """Return whether the server has vLLM's `structured_outputs`."""
-        fields = {"structured_outputs": {"choice": [_CHOICE]}}
-        choice = self._probe(fields, self.rows)
-        if choice is None:
-            return False
-        with checked(self.connection, "its answer"):
-            text = str(choice["text"])
-            return bool(text) and _CHOICE.startswith(text)
-
-    def _probe(self, fields: Json, rows: int) -> Any:
-        """Return the answer to a request with these fields; None where it is refused
-        for them."""
-        try:
-            [choice] = self._choices(self._greedy([[0]]) | fields, rows, [[0]])
-        except RequestRefused as error:
-            if error.is_about_fields:
-                return None
-            raise
-        return choice
 
     # What it is asked, and what it says.
 
@@ -380,13 +354,17 @@ def open_top_logprobs(
             length = (about.get("max_model_len") or _CONTEXT + 1) - 1
         facts = replace(facts, context=checks.count(length, checks.MOST_CONTEXT))
     model = TopLogprobsModel(
-        connection, server, name, facts, number_format=number_format, takes=server.takes
+        connection, server, name, facts, number_format=number_format
     )
     model = _with_rows(model)
-    if server.token_logprobs and model.has_token_logprobs():
-        grammar = {"grammar"} if model.follows_grammars() else set()
-        return replace(model, asks_for_tokens=True, takes=server.takes | grammar)
-    return model
+    if not (server.raw_numbers or model.tells_raw_numbers()):
+        raise LmtuiError(
+            "the server's probabilities can't be used",
+            f"{connection.address.host} tells them after the temperature",
+            "Start vLLM with --logprobs-mode raw_logprobs.",
+        )
+    asks = server.token_logprobs and model.has_token_logprobs()
+    return replace(model, asks_for_tokens=asks)
 
 
 def _with_rows(model: TopLogprobsModel) -> TopLogprobsModel:

@@ -77,10 +77,10 @@ def both(tokenizer: str) -> Iterator[Both]:
 
         @cache
         def opened(
-            kind: type[Foreign], *, name: str = "", exact: bool = False
+            kind: type[Foreign], *, name: str = ""
         ) -> tuple[LocalEngine, LocalEngine]:
             url, _ = stack.enter_context(foreign(kind, tiny.engine("llama")))
-            server = ServerOptions(tokenizer=tokenizer, exact_drawing=exact)
+            server = ServerOptions(tokenizer=tokenizer)
             there = LocalEngine(load(f"{url}#{name}" if name else url, server=server))
             assert isinstance(there.backend, TopLogprobsBackend)
             return tiny.engine("llama"), there
@@ -105,15 +105,14 @@ def answer(
     return [step for step in steps if isinstance(step, Step)], result
 
 
-@pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
-    dialect: type[Foreign], exact: bool, both: Both
+    dialect: type[Foreign], both: Both
 ) -> None:
     settings = DRAWN
-    if dialect is Vllm and not exact:  # its min-p comes first
+    if dialect is Vllm:  # its min-p comes first
         settings = replace(DRAWN, sampler_order=VLLM_ORDER)
-    here, there = both(dialect, exact=exact)
+    here, there = both(dialect)
     expected, whole = answer(here, settings)
     steps, result = answer(there)
     assert [step.id for step in steps] == [step.id for step in expected]
@@ -132,7 +131,7 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
 
 
 def test_a_grammar_needs_all_tokens(both: Both) -> None:
-    _, there = both(Vllm, exact=True)
+    _, there = both(LlamaServer)
     with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
         answer(there, replace(DRAWN, grammar="/a/"))
 
@@ -227,14 +226,6 @@ def test_what_depends_on_the_rest_is_not_claimed(
     assert {row.sampled_prob for row in shown.candidates} == {None}
     penalty = SamplingSettings(repetition_penalty=1.2)
     assert not there.preview(shown.handle, penalty).is_certain
-    _, there = both(dialect, exact=True)
-    # Drawn here, from what is listed: that is known.
-    shown = there.next_distribution([5, 6, 7], wide)
-    assert shown.is_certain and shown.remaining <= ROWS
-    steps, _ = answer(there, wide)
-    assert all(step.rank and step.sampled_prob for step in steps)
-    with pytest.raises(LmtuiError, match="stage penalties"):
-        answer(there, penalty)
 
 
 PENALIZED = replace(
@@ -441,6 +432,21 @@ def test_word_that_is_begun_needs_a_server_that_is_asked_for_tokens(
     _, there = both(WithoutTokenIds)
     end = len(text) - 1
     assert there.document.predict_at(text[:end], end).unexplored > 0.2
+
+
+class Scaled(Vllm):
+    """Its probabilities are those that it draws with."""
+
+    def _row(self, before: list[int], token: int, body: Any) -> Any:
+        row = super()._row(before, token, body)
+        scale = body.get("temperature") or 1
+        return {name: value / scale for name, value in row.items()}
+
+
+def test_probabilities_after_the_temperature_are_refused(both: Both) -> None:
+    with pytest.raises(LmtuiError, match="after the temperature") as caught:
+        both(Scaled)
+    assert "raw_logprobs" in caught.value.hint
 
 
 class WithoutTokenIds(Vllm):

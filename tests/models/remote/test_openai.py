@@ -289,8 +289,3 @@ def test_model_without_ids_is_refused_where_they_are_needed() -> None:
     ):
         load(served.url, server=ServerOptions(tokenizer="here"))
     assert "--tokenizer" not in caught.value.hint
-
-
-def test_exact_drawing_that_can_not_be_is_said() -> None:
-    said = warnings(listed(), *[ONE] * 8, dialect="openai", exact_drawing=True)
-    assert any("exact_drawing" in each for each in said)

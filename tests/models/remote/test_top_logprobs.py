@@ -18,7 +18,6 @@ from lmtui.models.remote.connection import Connection
 from lmtui.models.remote.dialects import DIALECTS, VLLM
 from lmtui.models.remote.load import dialect_of
 from lmtui.models.remote.top_logprobs import (
-    AnswerToken,
     Row,
     TopLogprobsModel,
     open_top_logprobs,
@@ -180,20 +179,6 @@ def test_fewer_tokens_are_asked_for_only_where_so_many_are_refused(
         open_top_logprobs(connection, VLLM, about, FACTS)
     bodies = [json.loads(each.partition(b"\r\n\r\n")[2]) for each in served.asked]
     assert [body["logprobs"] for body in bodies] == asked
-
-
-@pytest.mark.parametrize(("power", "raw"), [(1.0, True), (2.0, False)])
-def test_numbers_after_the_temperature_are_noticed(power: float, raw: bool) -> None:
-    class Scaled(TopLogprobsModel):
-        def rows_after(self, *_: Any, **__: Any) -> list[Row]:
-            return [ROW]
-
-        def draw(self, *_: Any, **__: Any) -> Any:
-            scaled = Row(ROW.ids, tuple(power * each for each in ROW.logprobs))
-            yield AnswerToken(3, -1.0, scaled)
-
-    with scripted([]) as served, connected(served) as connection:
-        assert Scaled(connection, VLLM, "m", FACTS, 2).tells_raw_numbers is raw
 
 
 @pytest.mark.parametrize("dialect", ["vllm", "llama-server"])
