@@ -143,10 +143,14 @@ def test_flag_and_variable_override_the_servers_table_which_overrides_the_sectio
     [
         ("servers = 'a secret'", "servers is not a table", "[servers.gpu]"),
         ("[servers]\nkey = 'a secret'", "servers.key is not a table", "[servers.gpu]"),
-        ("[servers.x]\nkey = 'X'", "has no address", "127.0.0.1:8080/v1"),
-        ("[servers.x]\naddress = 3", "not an http address", "127.0.0.1:8080/v1"),
+        ("[servers.x]\nkey = 'X'", "has no http address", "127.0.0.1:8080/v1"),
+        ("[servers.x]\naddress = 3", "has no http address", "127.0.0.1:8080/v1"),
         ("[servers.x]\naddress = 'http://'", "can't be used", "/v1"),
-        ("[servers.x]\nadress = 'http://x'", "has no address", "127.0.0.1:8080/v1"),
+        (
+            "[servers.x]\nadress = 'http://x'",
+            "has no http address",
+            "127.0.0.1:8080/v1",
+        ),
         ("dialect = 'grpc'", "dialect is unknown", "llama-server"),
         ("tokenizer = ''", "tokenizer is empty", ""),
         ("dialect = 1", "dialect is not text", ""),
