@@ -81,8 +81,11 @@ class Connection:
             raise self.nonsense("it is not JSON") from None
 
     def data(self, path: str, body: Any = None, *, most: int = _SHORT) -> bytes:
-        method = "GET" if body is None else "POST"
-        return self._wait(self._ask(method, path, body, most))
+        async def whole() -> bytes:
+            parts = self._streamed(path, body, _cut_nothing, most)
+            return b"".join([part async for part in parts])
+
+        return self._wait(whole())
 
     def events(self, path: str, body: Any, *, most: int = _SHORT) -> Generator[Any]:
         """Yield the JSON of each event of an answer that is streamed, up to `[DONE]`;
@@ -105,7 +108,10 @@ class Connection:
 
     def records(self, path: str, body: Any, size: int) -> Generator[bytes]:
         """Yield the records of an answer that is streamed, each of `size` bytes."""
-        return self._parts(path, body, _cut_records, size)
+        for record in self._parts(path, body, _cut_records, size):
+            if len(record) < size:
+                raise self.nonsense("it ends within a row")
+            yield record
 
     def _parts(self, path: str, body: Any, cut: _Cut, size: int) -> Generator[bytes]:
         streamed = self._streamed(path, body, cut, size)
@@ -153,43 +159,39 @@ class Connection:
 
         return self._loop.run_until_complete(watched())
 
-    async def _ask(self, method: str, path: str, body: Any, most: int) -> bytes:
-        with self._explained():
-            try:
-                return await self._once(method, path, body, most)
-            except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
-                # A connection that was kept open is closed when a server starts anew.
-                # Every request can be made twice: none changes anything there.
-                return await self._once(method, path, body, most)
-
     async def _streamed(
         self, path: str, body: Any, cut: _Cut, size: int
     ) -> AsyncGenerator[bytes, None]:
-        begun, unread = False, bytearray()
-        url = f"{self.address.url}{path}"
+        """Yield the parts of an answer to a POST of `body`, or to a GET, and what is
+        left at its end; a part has up to `size` bytes."""
+        method, url = "GET" if body is None else "POST", f"{self.address.url}{path}"
+        begun = False
         with self._explained():
             for last in (False, True):
                 try:
-                    async with self._client.stream("POST", url, json=body) as response:
+                    unread = bytearray()
+                    async with self._client.stream(method, url, json=body) as response:
                         if response.status_code != 200:
-                            raise self._refused(response, await self._read(response))
+                            raise await self._refused(response)
                         async for data in response.aiter_raw():
-                            begun = True
                             unread += data
                             parts = cut(unread, size)
                             if max(map(len, (unread, *parts))) > size:
-                                raise self.nonsense("a line of it is too long")
+                                raise self.nonsense("it is too long")
                             for part in parts:
+                                begun = True
                                 yield part
-                    if unread and cut is _cut_records:
-                        raise self.nonsense("it ends within a row")
+                    if unread:
+                        yield bytes(unread)
                     return
+                # A connection that was kept open is closed when a server starts anew.
+                # Every request can be made twice: none changes anything there.
                 except (
                     httpx2.RemoteProtocolError,
                     httpx2.ReadError,
                     httpx2.WriteError,
                 ):
-                    if last or begun:  # see `_ask`
+                    if last or begun:
                         raise
 
     @contextmanager
@@ -212,21 +214,6 @@ class Connection:
                 "Try again.",
             ) from error
 
-    async def _once(self, method: str, path: str, body: Any, most: int) -> bytes:
-        url = f"{self.address.url}{path}"
-        async with self._client.stream(method, url, json=body) as response:
-            if response.status_code == 200:
-                return await self._read(response, most)
-            raise self._refused(response, await self._read(response))
-
-    async def _read(self, response: httpx2.Response, most: int = _SHORT) -> bytes:
-        data = bytearray()
-        async for part in response.aiter_raw():
-            data += part
-            if len(data) > most:
-                raise self.nonsense("it is too long")
-        return bytes(data)
-
     def broke_off(self) -> LmtuiError:
         return LmtuiError(
             "the answer broke off", f"{self.address.host} sends no more", "Try again."
@@ -246,8 +233,12 @@ class Connection:
             "Try again.",
         )
 
-    def _refused(self, response: httpx2.Response, data: bytes) -> LmtuiError:
-        status = response.status_code
+    async def _refused(self, response: httpx2.Response) -> LmtuiError:
+        status, data = response.status_code, bytearray()
+        async for part in response.aiter_raw():
+            data += part
+            if len(data) > _SHORT:
+                break
         if 300 <= status < 400:
             where = response.headers.get("location", "")[:_SHOWN]
             return LmtuiError(
@@ -258,7 +249,7 @@ class Connection:
         hint = f"Put its key into the variable {self._key_variable}."
         if status == 401:
             return LmtuiError("the server refuses the key", self.address.host, hint)
-        words = _words(data) or response.reason_phrase
+        words = _words(bytes(data)) or response.reason_phrase
         if status >= 500:  # its own trace may follow
             words = words.partition("\n")[0]
         return RequestRefused(
@@ -271,6 +262,10 @@ class Connection:
 
 _Cut = Callable[[bytearray, int], list[bytes]]
 """Takes the whole parts from the beginning of what has come, given their size."""
+
+
+def _cut_nothing(*_: object) -> list[bytes]:
+    return []
 
 
 def _cut_lines(data: bytearray, _: int) -> list[bytes]:
