@@ -7,7 +7,8 @@ from lmtui.engine.protocol import Engine
 from lmtui.engine.text_only import TextOnlyEngine
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.remote.address import ServerOptions
-from lmtui.models.remote.load import TextOnlyModel, load_remote
+from lmtui.models.remote.load import load_remote
+from lmtui.models.remote.openai import OpenAiModel
 
 
 def open_served(
@@ -25,8 +26,8 @@ def open_served(
         LmtuiError: the server can't be reached or used.
     """
     loaded = load_remote(spec, on_progress, server)
-    if isinstance(loaded, TextOnlyModel):
-        return TextOnlyEngine(loaded.model, loaded.label)
+    if isinstance(loaded, OpenAiModel):
+        return TextOnlyEngine(loaded)
     try:
         return LocalEngine(loaded, context=context, slots=slots)
     except BaseException:

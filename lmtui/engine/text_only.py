@@ -72,7 +72,7 @@ class TextOnlyEngine:
     """Engine for a model that is only talked with; see `protocol.Engine` for each
     method's contract. What needs ids or scores of a text raises an LmtuiError."""
 
-    def __init__(self, model: OpenAiModel, label: str) -> None:
+    def __init__(self, model: OpenAiModel) -> None:
         self._model = model
         self._ids: dict[tuple[bytes, int], int] = {}
         """Ids of tokens by their bytes, and a number that tells those of the same bytes
@@ -89,13 +89,13 @@ class TextOnlyEngine:
             why_not=TEXT_ONLY if model.rows else f"{TEXT_ONLY} {_NO_LOGPROBS}",
         )
         self.info = EngineInfo(
-            model=label,
+            model=model.connection.address.label(model.name),
             architecture="unknown",
             parameters=0,
             vocabulary=0,
             context=model.context or 0,
-            device=model.device,
-            dtype=model.number_format,
+            device=model.dialect,
+            dtype="unknown",
             precision="remote",
             threads=1,
             has_template=True,

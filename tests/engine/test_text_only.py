@@ -67,6 +67,7 @@ def said(steps: list[Step], end: GenerationResult) -> str:
 def test_chat_has_the_same_text_and_numbers(both: Both) -> None:
     here, there = both
     assert there.info.context == here.info.context
+    assert there.info.label.startswith("http://127.0.0.1:")
     expected, found = answered(here), answered(there)
     assert said(*found) == said(*expected)
     assert found[1].reason is expected[1].reason
@@ -185,7 +186,7 @@ def test_json_has_no_infinity(both: Both) -> None:
 def over(*events: Any, rows: int = 2, most: int = 8) -> list[Any]:
     """Items of an answer that a scripted server sends."""
     with scripted([stream(*events)]) as served, connected(served) as connection:
-        engine = TextOnlyEngine(OpenAiModel(connection, "m", rows), "m")
+        engine = TextOnlyEngine(OpenAiModel(connection, "m", rows))
         settings = replace(GREEDY, max_tokens=most)
         return list(engine.generate(engine.prompt(TURNS), settings))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +44,6 @@ _NO_TOKENIZER = (
 )
 
 
-@dataclass(frozen=True)
-class TextOnlyModel:
-    """A model that takes texts alone, and its name for the user."""
-
-    model: OpenAiModel
-    label: str
-
-
 TEXT_ONLY = "This server only takes part in chats: it scores and continues no text."
 """What a server does not offer that takes texts alone."""
 
@@ -74,9 +65,9 @@ def no_scores(server: str) -> LmtuiError:
     )
 
 
-def with_ids(model: LoadedModel | TextOnlyModel) -> LoadedModel:
+def with_ids(model: LoadedModel | OpenAiModel) -> LoadedModel:
     """Return a model that is used by its token ids."""
-    if isinstance(model, TextOnlyModel):
+    if isinstance(model, OpenAiModel):
         raise text_only()
     return model
 
@@ -91,7 +82,7 @@ def connection_to(server_address: Address, server: ServerOptions) -> Connection:
 
 def load_remote(
     spec: str, on_progress: OnProgress, server: ServerOptions
-) -> LoadedModel | TextOnlyModel:
+) -> LoadedModel | OpenAiModel:
     """Return the model of the server at the address `spec`. Its weights stay there; the
     key comes from the server's variable."""
     server_address = address.parse(spec, key_variable=server.key_variable)
@@ -107,7 +98,7 @@ def load_remote(
         connection.close()
         raise
     if isinstance(model, OpenAiModel):
-        return TextOnlyModel(model, server_address.label(model.name))
+        return model
     import torch
 
     torch.set_num_threads(1)  # the layers run elsewhere, perhaps on these processors

@@ -101,8 +101,6 @@ class OpenAiModel:
     """The most tokens that it was made for, where the server tells it."""
     fields: tuple[str, ...] = _FIELDS
     """Names of the fields that say how an answer is drawn."""
-    number_format: str = "unknown"
-    device: str = "openai"
     dialect: ClassVar[str] = "openai"
 
     @classmethod

@@ -11,7 +11,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.progress import Progress
 from lmtui.models.remote.address import ServerOptions
-from lmtui.models.remote.load import TextOnlyModel, load_remote
+from lmtui.models.remote.load import load_remote
 from lmtui.models.remote.openai import ChatPart, ChatToken, OpenAiModel
 from tests.models.remote.scripted import answer, connected, scripted
 
@@ -259,7 +259,7 @@ def warnings(*sent: bytes, **options: Any) -> list[str]:
     heard: list[Progress] = []
     with scripted(sent) as served:
         model = load_remote(served.url, heard.append, ServerOptions(**options))
-    assert isinstance(model, TextOnlyModel) and model.label.endswith("#some-model")
+    assert isinstance(model, OpenAiModel) and model.name == "some-model"
     return [progress.what for progress in heard if progress.warning]
 
 
