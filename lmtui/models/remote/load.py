@@ -208,8 +208,9 @@ def _open_text_only(
     text, and of settings that it ignores."""
     model = OpenAiModel.open(connection, about)
     words = _READS_CONTROLS
-    if model.ignores:
-        names = ", ".join(name.replace("_", " ") for name in model.ignores)
+    without = [*model.ignores, *({"seed"} - model.takes)]
+    if without:
+        names = ", ".join(name.replace("_", " ") for name in without)
         words += f" It draws without these settings: {names}."
     on_progress(Progress(words, warning=True))
     return model

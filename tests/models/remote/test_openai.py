@@ -277,8 +277,9 @@ def test_tokenizer_that_has_no_effect_is_named() -> None:
 
 
 def test_ignored_settings_are_named() -> None:
-    (said,) = warnings(listed(), refused("no top_p here"), ONE)
-    assert "top p, top k, min p, repetition penalty" in said
+    refusals = [refused(f"no {name} here") for name in ("top_p", "seed")]
+    (said,) = warnings(listed(), *refusals, ONE)
+    assert "top p, top k, min p, repetition penalty, seed" in said
     assert "control tokens" in said
 
 
