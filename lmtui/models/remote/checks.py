@@ -1,4 +1,5 @@
-"""Checks of what a server sends, which may be anything.
+"""Checks of what a server sends, which may be anything, and the error of one that
+refuses a request.
 
 They raise a ValueError or a TypeError, which `checked` turns into an error for the
 user.
@@ -31,6 +32,17 @@ SLACK = 1e-3
 """A server may round the probability of a sure token up."""
 _NAME = 100  # characters of a name in an error
 _IMPOSSIBLE = -9998.0  # vLLM's and our −9999, llama.cpp's −3.4e38
+
+
+class RequestRefused(LmtuiError):
+    """A server refuses a request, for another reason than its key."""
+
+    def __init__(
+        self, title: str, detail: str = "", hint: str = "", *, status: int | None = None
+    ) -> None:
+        """`status` is that of the response; None within an answer."""
+        super().__init__(title, detail, hint)
+        self.status = status
 
 
 @contextmanager

@@ -25,7 +25,7 @@ import httpx2
 from lmtui import cancellation
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import KEY_VARIABLE, Address
-from lmtui.models.remote.refusal import RequestRefused
+from lmtui.models.remote.checks import RequestRefused
 
 T = TypeVar("T")
 

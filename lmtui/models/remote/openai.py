@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.remote import checks
-from lmtui.models.remote.checks import checked
+from lmtui.models.remote.checks import RequestRefused, checked
 from lmtui.models.remote.dialects import LEAST_TOP_P, DrawSettings
-from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import checks
-from lmtui.models.remote.checks import checked, require_model
+from lmtui.models.remote.checks import RequestRefused, checked, require_model
 from lmtui.models.remote.dialects import Dialect, DrawSettings, Json
-from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
