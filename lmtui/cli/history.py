@@ -369,7 +369,7 @@ def _row(about: ConversationSummary) -> tuple[str, ...]:
 def _print_hits(hits: list[Hit], *, no_color: bool) -> None:
     from rich.text import Text
 
-    from lmtui.cli.inspect.plain import terminal_console
+    from lmtui.cli.console import terminal_console
 
     console = terminal_console(no_color=no_color)
     for hit in hits:

@@ -120,7 +120,8 @@ def inspect(
 
 
 def _plain(no_color: bool) -> WriteScores:
-    from lmtui.cli.inspect.plain import terminal_console, write_plain
+    from lmtui.cli.console import terminal_console
+    from lmtui.cli.inspect.plain import write_plain
 
     return partial(write_plain, terminal_console(no_color=no_color))
 

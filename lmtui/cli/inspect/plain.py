@@ -6,9 +6,7 @@ Knows no engine.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -127,24 +125,6 @@ def model_name(info: EngineInfo) -> str:
     precision and number format."""
     label = visible_line(short_label(info.label))
     return f"{label} ({info.precision}, {info.number_format})"
-
-
-class _Console(Console):
-    """Console that raises BrokenPipeError for a closed pipe, as `guarded` expects."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        raise BrokenPipeError
-
-
-def terminal_console(*, no_color: bool = False) -> Console:
-    """Return a Rich console on stdout, without markup, highlighting and emoji."""
-    return _Console(
-        file=sys.stdout,
-        no_color=no_color or None,
-        markup=False,
-        highlight=False,
-        emoji=False,
-    )
 
 
 def write_plain(console: Console, scores: TextScores) -> None:
