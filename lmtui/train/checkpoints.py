@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lmtui import cache_dir, paths
+from lmtui import cache_dir, paths, records
 from lmtui.errors import LmtuiError
 from lmtui.train.run_folder import RunFolder, mark_complete
 
@@ -71,7 +71,7 @@ def save(
         cache_dir.require_space(run.path, need + _SPARE)
         _write(weights, target / _WEIGHTS)
         save_file(tensors, target / _MOMENTS)
-        (target / _STATE).write_text(json.dumps(asdict(state)))
+        (target / _STATE).write_text(json.dumps(records.plain(state)))
         mark_complete(target)
     for folder in run.checkpoints_folder.iterdir():
         if folder != target:
@@ -101,9 +101,7 @@ def load(
         tensors = load_file(folder / _MOMENTS)
         torch.set_rng_state(tensors.pop(_CHANCE))
         _load_moments(weights, optimizer, tensors)
-        values = json.loads((folder / _STATE).read_bytes())
-        known = {item.name for item in fields(TrainState)}
-        return TrainState(**{name: values[name] for name in known & set(values)})
+        return records.built(TrainState, json.loads((folder / _STATE).read_bytes()))
 
 
 def save_best(run: RunFolder, weights: Weights, step: int) -> None:

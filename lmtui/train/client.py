@@ -8,26 +8,22 @@ blocks. Knows no torch and no screen.
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Literal
 
 from lmtui import paths, processes
 from lmtui.errors import LmtuiError, system_limit
-from lmtui.train.events import End, Event, Failed, Saved, Start, Step, from_json
+from lmtui.train.events import End, Event, Failed, Saved, Start, Step, read_events
 from lmtui.train.request import TrainRequest, versions
 from lmtui.train.resolve import resume_command
 from lmtui.train.run_folder import RunFolder
 
 COMMAND: Sequence[str] = (*processes.MODULE, "lmtui.train")
 """The command that starts the worker, without its arguments."""
-
-GRACE = 1.0
-"""Seconds that a worker has to leave at once before it is killed."""
 
 _QUOTED_LINES = 12  # of the log
 _QUOTED_CHARACTERS = 2000
@@ -44,17 +40,13 @@ class WorkerProcess:
         self._run = run
         # Kept open: the folder is removed at the end.
         self._events = stack.enter_context(run.new_events())
-        self._log_from = _size(run.log_file)  # bytes that earlier workers wrote
         self._process = _start([*command, str(run.path)], run)
         self._resources = stack.pop_all()
         self._partial_line = b""
-        self._lock = Lock()
+        self._lock = RLock()
         self._stops = 0
-        self._kill_at = float("inf")
         self._step = 0
-        self._began = False
-        self._failed = False
-        self._ended = False
+        self._heard: set[type[Event]] = set()
 
     @classmethod
     def start(
@@ -106,7 +98,7 @@ class WorkerProcess:
     @property
     def began(self) -> bool:
         """Whether the worker has sent `Start`, so that there is something to save."""
-        return self._began
+        return Start in self._heard
 
     @property
     def running(self) -> bool:
@@ -121,16 +113,11 @@ class WorkerProcess:
         declined `End`.
         """
         with self._lock:
-            events = self._read()
-            if time.monotonic() > self._kill_at:
-                self._kill_at = float("inf")
-                processes.kill(self._process)
-            # Before the last read, so that no event written at the end is missed.
+            # Before the read, so that no event written at the end is missed.
             over = not self.running
-            events += self._read()
-            if over and not self._ended:
+            events = self._read()
+            if over and End not in self._heard:
                 events += self._missing_end()
-                self._ended = True
             if over:
                 self._clean_up()
             return events
@@ -147,14 +134,13 @@ class WorkerProcess:
     def stop(self) -> None:
         """Tell the worker to finish the step, save and end.
 
-        The second call, or one before the first step, makes it leave at once: it is
-        killed after `GRACE` seconds.
+        The second call, or one before the first step, kills it.
         """
-        self._send("stop")
         with self._lock:
             self._stops += 1
-            if self._stops == 2 or not self._began:
-                self._kill_at = time.monotonic() + GRACE
+            if self._stops > 1 or not self.began:
+                processes.kill(self._process)
+        self._send("stop")
 
     def wait(self, timeout: float | None = None) -> bool:
         try:
@@ -180,59 +166,44 @@ class WorkerProcess:
     def _read(self) -> list[Event]:
         if self._events.closed:
             return []
-        *lines, self._partial_line = (self._partial_line + self._events.read()).split(
-            b"\n"
-        )
-        read = (from_json(line.decode("utf-8", "replace")) for line in lines)
-        events = [event for event in read if event is not None]
+        data = self._partial_line + self._events.read()
+        *lines, self._partial_line = data.split(b"\n")
+        events = read_events(lines)
         for event in events:
-            self._track(event)
+            self._heard.add(type(event))
+            match event:
+                case Start():
+                    self._step = event.resumed_from or 0
+                case Step() | Saved():
+                    self._step = event.step
         return events
 
-    def _track(self, event: Event) -> None:
-        match event:
-            case Start():
-                self._step, self._began = event.resumed_from or 0, True
-                if self._stops < 2:  # there is something to save now
-                    self._kill_at = float("inf")
-            case Step() | Saved():
-                self._step = event.step
-            case Failed():
-                self._failed = True
-            case End():
-                self._ended = True
-
     def _missing_end(self) -> list[Event]:
-        if self._stops and not self._began:
-            return [End("declined", self._run.last_checkpoint or 0)]
-        if self._stops >= 2:
-            return [End("stopped", self._run.last_checkpoint or 0)]
+        self._heard.add(End)
+        saved = self._run.last_checkpoint
+        if self._stops and not self.began:
+            return [End("declined", saved or 0)]
+        if self._stops > 1:
+            return [End("stopped", saved or 0)]
         end = End("failed", self._step)
-        if self._failed:
+        if Failed in self._heard:
             return [end]
-        self._failed = True
+        self._heard.add(Failed)
         ended = processes.how_it_ended(self._process.returncode)
         detail = "\n".join(filter(None, (ended, self._log_tail())))
         hint = f"All that it wrote is in {self._run.log_file}."
-        if self._run.last_checkpoint is not None:
+        if saved is not None:
             hint = f"Resume from the last checkpoint: {resume_command(self._run.name)}"
         return [Failed("the training ended unexpectedly", detail, hint), end]
 
     def _clean_up(self) -> None:
         self._resources.close()
-        if not self._failed and self._run.last_checkpoint is None:
+        if Failed not in self._heard and self._run.last_checkpoint is None:
             self._run.remove()
 
     def _log_tail(self) -> str:
         try:
-            with self._run.log_file.open("rb") as file:
-                file.seek(
-                    max(
-                        self._log_from,
-                        _size(self._run.log_file) - 4 * _QUOTED_CHARACTERS,
-                    )
-                )
-                text = file.read().decode("utf-8", "replace")
+            text = self._run.log_file.read_text("utf-8", "replace")
         except OSError:
             return ""
         lines = [line.rstrip() for line in text.splitlines() if line.strip()]
@@ -241,7 +212,7 @@ class WorkerProcess:
 
 def _start(command: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
     try:
-        with open(run.log_file, "ab", opener=paths.open_private) as log:
+        with open(run.log_file, "wb", opener=paths.open_private) as log:
             return processes.begin(command, log)
     except OSError as error:
         raise system_limit(error) or LmtuiError(
@@ -249,10 +220,3 @@ def _start(command: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
             f"{command[0]} ({error.strerror})",
             "Install the program again, or free some memory.",
         ) from error
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0

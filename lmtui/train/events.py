@@ -1,27 +1,18 @@
 """The events of a training: frozen values, written as one JSON object a line.
 
-The same JSON serves requests, manifests, states and reports: dataclasses of numbers,
-texts and tuples. Losses are means in nats a token, times are in seconds. Knows neither
-writer nor reader, and imports no torch.
+Losses are means in nats a token, times are in seconds. Knows neither writer nor reader,
+and imports no torch.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from functools import cache
-from types import NoneType, UnionType
-from typing import (
-    Any,
-    Literal,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from lmtui import records
 from lmtui.text import safe_json
 
 Ending = Literal["done", "early", "stopped", "failed", "declined"]
@@ -124,7 +115,8 @@ class Eval:
 
     step: int
     loss: float
-    perplexity: float
+    perplexity: float | None
+    """exp of the loss; None where that is too large for a float."""
     bits_per_byte: float
     best: bool
     """Whether this loss is the lowest so far."""
@@ -257,59 +249,18 @@ Event = (
     | Doing | Paused | Warned | Failed | End | PretrainStart | PretrainStep
 )  # fmt: skip
 
-_NAMES: Mapping[type[Any], str] = {
-    Skip: "skip", Plan: "plan", Start: "start", Step: "step", Eval: "eval",
-    Sample: "sample", Saved: "saved", Doing: "doing", Paused: "paused",
-    Warned: "warning", Failed: "error", End: "end", PretrainStart: "pretrain_start",
-    PretrainStep: "pretrain_step",
+_KINDS: Mapping[str, type[Any]] = {
+    "skip": Skip, "plan": Plan, "start": Start, "step": Step, "eval": Eval,
+    "sample": Sample, "saved": Saved, "doing": Doing, "paused": Paused,
+    "warning": Warned, "error": Failed, "end": End, "pretrain_start": PretrainStart,
+    "pretrain_step": PretrainStep,
 }  # fmt: skip
-"""The name of each event in JSON."""
-_KINDS = {name: kind for kind, name in _NAMES.items()}
-
-
-def plain(value: Any) -> Any:
-    """Return a value in JSON's types; NaN and infinity become None."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def built(kind: Any, value: Any) -> Any:
-    """Rebuild the value of a type from what `plain` returned.
-
-    Keys that a dataclass does not have are left out: files of other versions can be
-    read.
-
-    Raises:
-        ValueError, TypeError, KeyError, AttributeError: the value is not of this type.
-    """
-    if get_origin(kind) in (Union, UnionType):
-        if value is None and NoneType in get_args(kind):
-            return None
-        kind = next(item for item in get_args(kind) if item is not NoneType)
-    if get_origin(kind) is tuple:
-        return tuple(built(get_args(kind)[0], item) for item in value)
-    if hasattr(kind, "__dataclass_fields__"):
-        kinds = _kinds(kind)
-        known = kinds.keys() & value.keys()
-        return kind(**{name: built(kinds[name], value[name]) for name in known})
-    if kind is float:
-        return math.nan if value is None else float(value)
-    return value
-
-
-@cache
-def _kinds(kind: Any) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {item.name: hints[item.name] for item in fields(kind)}
+"""The events by their names in JSON."""
+_NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def to_fields(event: Event) -> dict[str, Any]:
-    return {"event": _NAMES[type(event)], **plain(event)}
+    return {"event": _NAMES[type(event)], **records.plain(event)}
 
 
 def to_json(event: Event) -> str:
@@ -317,18 +268,12 @@ def to_json(event: Event) -> str:
     return safe_json(json.dumps(to_fields(event), ensure_ascii=False))
 
 
-def from_json(line: str) -> Event | None:
-    """Return the event of a line; None for a torn one or one of another version."""
-    try:
-        values = json.loads(line)
-        event: Event = built(_KINDS[values.pop("event")], values)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return event
-
-
-def read_events(text: str) -> Iterator[Event]:
-    """Yield the events of a whole file; lines that hold no event are left out."""
-    for line in text.split("\n"):  # an event's text may hold other line separators
-        if (event := from_json(line)) is not None:
-            yield event
+def read_events(lines: Iterable[bytes]) -> list[Event]:
+    """Return the events of some lines; one that holds no event is left out: it is torn,
+    or of another version."""
+    events: list[Event] = []
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            values = json.loads(line)
+            events.append(records.built(_KINDS[values.pop("event")], values))
+    return events

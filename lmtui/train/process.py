@@ -20,12 +20,11 @@ from typing import BinaryIO
 from lmtui import cache_dir
 from lmtui.errors import LmtuiError, panics_as_errors
 from lmtui.models.progress import Progress
-from lmtui.train.events import Doing, End, Event, Failed, Start, Warned, to_json
+from lmtui.train.events import Doing, End, Event, Failed, Warned, to_json
 from lmtui.train.run_folder import RunFolder
 
 _BYTES_READ = 4096  # at once
 _PROGRESS_EVERY = 0.2  # seconds between two progress events of the same work
-_LOCK_TIMEOUT = 1.0  # seconds to wait for it before the process exits without `End`
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
@@ -40,8 +39,6 @@ class Channel:
         self._file = file
         self._lock = threading.Lock()  # of the file
         self._progress: tuple[str, float] = ("", 0.0)
-        self._step = 0
-        self._started = self._ended = False
         self._changed = threading.Condition(threading.RLock())
         self._may_start = self._paused = self._saves_first = False
         self._stops = 0
@@ -50,7 +47,8 @@ class Channel:
 
     def emit(self, event: Event) -> None:
         with self._lock:
-            self._write(event)
+            self._file.write(to_json(event).encode() + b"\n")
+            self._file.flush()
 
     def report(self, progress: Progress) -> None:
         """Write progress as `Doing`, limited in rate, or a warning as `Warned`."""
@@ -66,13 +64,6 @@ class Channel:
         if progress.done is not None and progress.total:
             share = progress.done / progress.total
         self.emit(Doing(progress.what, share))
-
-    def _write(self, event: Event) -> None:
-        self._file.write(to_json(event).encode() + b"\n")
-        self._file.flush()
-        self._step = getattr(event, "step", self._step)
-        self._started = self._started or isinstance(event, Start)
-        self._ended = isinstance(event, End)
 
     # Commands.
 
@@ -106,12 +97,7 @@ class Channel:
                     self._stops += 1
             self._changed.notify_all()
             if self._stops >= (2 if self._saves_first else 1):
-                self._leave()
-
-    def _leave(self) -> None:
-        if self._lock.acquire(timeout=_LOCK_TIMEOUT) and not self._ended:
-            self._write(End("stopped" if self._started else "declined", self._step))
-        os._exit(0)
+                os._exit(0)
 
     def save_first(self) -> None:
         """Let the first stop from now on wait until the training is saved."""

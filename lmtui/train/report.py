@@ -6,7 +6,6 @@ Knows neither a model nor a screen.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from lmtui import notation
 from lmtui.engine.types import Prompt
 from lmtui.notation import bits
 from lmtui.text import visible_line, visible_token
-from lmtui.train.events import Continuation, built, plain
+from lmtui.train.events import Continuation
 from lmtui.train.metrics import (
     Answers,
     DocumentScore,
@@ -104,21 +103,6 @@ def token_changes(
     gained = [quoted(change) for change in changes[:_SHOWN] if change[0] > 0]
     lost = [quoted(change) for change in changes[: -_SHOWN - 1 : -1] if change[0] < 0]
     return tuple(gained), tuple(lost)
-
-
-def to_json(report: Report) -> str:
-    """Return the report as one JSON object, without NaN or infinity."""
-    return json.dumps(plain(report), indent=1, allow_nan=False)
-
-
-def from_json(text: str) -> Report | None:
-    """Return the report that `to_json` wrote; None for other text or another
-    version."""
-    try:
-        report: Report = built(Report, json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return report
 
 
 def to_markdown(report: Report) -> str:

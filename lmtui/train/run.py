@@ -7,7 +7,6 @@ same. Prints nothing: all that happens is an event.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -309,8 +308,8 @@ class Training:
                     "early": early and step < self._schedule.steps,
                 }
             self._state = replace(state, **changes)
-            perplexity = totals.perplexity or math.inf
-            self._emit(Eval(step, loss, perplexity, totals.bits_per_byte, is_lowest))
+            figures = totals.perplexity, totals.bits_per_byte
+            self._emit(Eval(step, loss, *figures, best=is_lowest))
         before = self._baseline.answers.continued
         items = zip(self._baseline.prompts, before, texts, strict=True)
         self._emit(Sample(step, tuple(Continuation(p.text, a, b) for p, a, b in items)))

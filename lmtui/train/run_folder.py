@@ -1,4 +1,4 @@
-"""The folder of an unfinished training: its paths, values, checkpoints, events, lock.
+"""The folder of an unfinished training: its paths, records, checkpoints, events, lock.
 
 Files are written atomically, except the lines of events and log. Knows neither the
 worker nor its observers, and no weights.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from lmtui import paths
+from lmtui import paths, records
 from lmtui.errors import LmtuiError
 from lmtui.train.events import (
     Doing,
@@ -25,8 +25,6 @@ from lmtui.train.events import (
     Failed,
     Paused,
     Start,
-    built,
-    plain,
     read_events,
 )
 from lmtui.train.request import TrainRequest
@@ -36,7 +34,7 @@ COMPLETE = "complete.json"
 
 _BEFORE = "checkpoint-"
 
-_Value = TypeVar("_Value")
+_Record = TypeVar("_Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class RunFolder:
     def named(cls, name: str) -> RunFolder:
         return cls(paths.runs_folder() / name)
 
-    # Values as JSON.
+    # Records as JSON.
 
     def read_request(self) -> TrainRequest:
         return self.read(self.request_file, TrainRequest)
@@ -99,22 +97,17 @@ class RunFolder:
         except LmtuiError:
             return None
 
-    def read(self, file: Path, kind: type[_Value]) -> _Value:
-        """Return the value that `write` wrote into a file."""
-        try:
-            value: _Value = built(kind, json.loads(file.read_bytes()))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise LmtuiError(
-                "this training can't be resumed",
-                f"{file}: {error}",
-                f"Start again with --overwrite, or remove the folder {self.path}.",
-            ) from error
-        return value
+    def read(self, file: Path, kind: type[_Record]) -> _Record:
+        """Return the record that `write` wrote into a file."""
+        hint = f"Start again with --overwrite, or remove the folder {self.path}."
+        return records.read(
+            file, kind, title="this training can't be resumed", hint=hint
+        )
 
-    def write(self, file: Path, value: object) -> None:
+    def write(self, file: Path, record: object) -> None:
         folder = paths.ensure_folder(self.path)
         try:
-            data = json.dumps(plain(value), indent=1).encode("ascii")
+            data = json.dumps(records.plain(record), indent=1).encode("ascii")
             paths.write_atomically(file, data)
         except OSError as error:
             raise paths.unwritable(folder, error) from error
@@ -147,11 +140,11 @@ class RunFolder:
         left out.
         """
         try:
-            text = self.events_file.read_text(encoding="utf-8", errors="replace")
+            lines = self.events_file.read_bytes().split(b"\n")
         except OSError:
             return []
         events: list[Event] = []
-        for event in read_events(text):
+        for event in read_events(lines):
             if isinstance(event, Start) and event.resumed_from is not None:
                 events = _until(event.resumed_from, events)
             events.append(event)

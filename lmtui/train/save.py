@@ -6,6 +6,7 @@ folder is removed after that. Knows no steps.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import asdict
@@ -14,15 +15,14 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from lmtui import cache_dir, paths
+from lmtui import cache_dir, paths, records
 from lmtui.errors import LmtuiError
 from lmtui.models.adapters import card, lora_config
 from lmtui.models.errors import offline, quiet
 from lmtui.train import events
 from lmtui.train.dataset import Dataset
-from lmtui.train.events import plain
 from lmtui.train.model import TrainableModel
-from lmtui.train.report import Report, to_json, to_markdown
+from lmtui.train.report import Report, to_markdown
 from lmtui.train.request import TrainRequest, versions
 from lmtui.train.run_folder import RunFolder
 
@@ -32,6 +32,9 @@ _LASTING = (
     | events.Sample | events.Saved
 )  # fmt: skip
 """Events kept with the adapter; the others describe a moment and may hold paths."""
+
+_FIGURES = ("before", "after", "neutral_before", "neutral_after")
+"""The fields of a report that are in the card as well."""
 
 
 def save_adapter(
@@ -60,7 +63,8 @@ def save_adapter(
                 model.module.save_pretrained(folder)
             model.loaded.tokenizer.save_pretrained(folder)
         (folder / "report.md").write_text(to_markdown(report), encoding="utf-8")
-        (folder / "report.json").write_text(to_json(report), encoding="utf-8")
+        figures = json.dumps(records.plain(report), indent=1)
+        (folder / "report.json").write_text(figures, encoding="ascii")
         lasting = (event for event in run.history() if isinstance(event, _LASTING))
         lines = "".join(events.to_json(event) + "\n" for event in lasting)
         (folder / "events.jsonl").write_text(lines, encoding="utf-8")
@@ -128,6 +132,7 @@ def card_of(
     files = (
         card.DataFile(file.path, file.sha256, file.bytes) for file in data.notes.files
     )
+    figures = records.plain(report)
     return card.Card(
         name=request.name,
         kind=request.settings.method,
@@ -142,10 +147,7 @@ def card_of(
         settings=asdict(request.settings),
         versions=versions(),
         metrics=card.Metrics(
-            before=plain(report.before),
-            after=plain(report.after),
-            neutral_before=plain(report.neutral_before),
-            neutral_after=plain(report.neutral_after),
+            **{name: figures[name] for name in _FIGURES},
             best_step=report.best_step,
             steps=report.steps,
             window=window,

@@ -19,7 +19,8 @@ from typing import Any
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.train import events, report
+from lmtui.records import plain
+from lmtui.train import events
 from lmtui.train.metrics import LossTotals
 from lmtui.train.process import Channel, run_process
 from lmtui.train.report import Report
@@ -174,7 +175,7 @@ class Worker:
             recalled_before=None,
             recalled=None,
         )
-        (adapter / "report.json").write_text(report.to_json(judged))
+        (adapter / "report.json").write_text(json.dumps(plain(judged)))
         self.run.remove()
         return events.End("done", self.step, name, self.step, verdict)
 

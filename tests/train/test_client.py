@@ -160,9 +160,8 @@ def test_stopped_training_resumes_from_its_checkpoint(
 
 
 def test_worker_that_ignores_stops_is_killed(
-    start: Callable[..., WorkerProcess], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., WorkerProcess],
 ) -> None:
-    monkeypatch.setattr(client, "GRACE", 0.0)
     training = start(go=True, deaf=True, hold=4)
     heard_until(training, at_step(3))
     training.stop()

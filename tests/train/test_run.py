@@ -243,7 +243,7 @@ def test_training_killed_at_any_step_reaches_the_same_weights(
 
 SAVING = "lmtui.train.checkpoints"
 POINTS = (
-    Mishap("lmtui.train.run_folder", "plain", 2),  # nothing is saved yet
+    Mishap("lmtui.paths", "write_atomically", 2),  # nothing is saved yet
     Mishap(SAVING, "mark_complete", 1),  # the first checkpoint is not complete
     Mishap(SAVING, "mark_complete", 3),
     Mishap(SAVING, "save_file", 5),  # between two files of one

@@ -21,7 +21,7 @@ from itertools import count
 from multiprocessing import forkserver
 from pathlib import Path
 from time import sleep
-from typing import Any, Literal, TextIO
+from typing import Any, BinaryIO, Literal
 from unittest.mock import patch
 
 from lmtui import paths
@@ -88,7 +88,7 @@ class Child:
     run: RunFolder
     process: Any
     words: Any
-    events: TextIO
+    events: BinaryIO
 
     def say(self, word: str) -> None:
         os.write(self.words.fileno(), f"{word}\n".encode())
@@ -110,7 +110,7 @@ class Child:
     def told(self) -> list[Event]:
         """What it told so far, also when its folder is gone."""
         self.events.seek(0)
-        return list(read_events(self.events.read()))
+        return read_events(self.events.read().split(b"\n"))
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def started(
     run = RunFolder.named(asked.name)
     run.write(run.request_file, asked)
     run.events_file.touch()
-    events = run.events_file.open(encoding="utf-8", errors="replace")
+    events = run.events_file.open("rb")
     context = multiprocessing.get_context("forkserver")
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(

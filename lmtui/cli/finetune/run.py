@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
 
-from lmtui import notation, paths
+from lmtui import notation, paths, records
 from lmtui.cli.engine import OpenEngine
 from lmtui.cli.errors import STOPPED, note
 from lmtui.cli.output import Output
@@ -23,9 +23,9 @@ from lmtui.config.settings import Settings
 from lmtui.errors import LmtuiError
 from lmtui.notation import lasting
 from lmtui.text import visible_line
-from lmtui.train import report
 from lmtui.train.client import WorkerProcess
 from lmtui.train.events import Doing, End, Event, Failed, Plan, Skip, Step, to_fields
+from lmtui.train.report import Report, to_lines
 from lmtui.train.request import TrainRequest
 from lmtui.train.resolve import Decision, resume_command
 from lmtui.train.run_folder import RunFolder
@@ -239,11 +239,9 @@ def outcome_text(run: TrainingRun, adapters: Path) -> str:
 
 
 def _report_lines(file: Path) -> Sequence[str]:
-    try:
-        read = report.from_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ()
-    return report.to_lines(read) if read else ()
+    with suppress(LmtuiError):
+        return to_lines(records.read(file, Report, title="", hint=""))
+    return ()
 
 
 def text_of(paragraphs: Iterable[Paragraph]) -> str:
