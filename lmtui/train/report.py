@@ -37,6 +37,9 @@ _AGAIN = "The figures of one held-out document:"
 _PICTURED = 240  # code points of a quotation
 _BACKTICKS = re.compile("`+")
 
+Row = tuple[str, ...]
+"""A row of a table."""
+
 Quote = Callable[[int, int], tuple[str, str]]
 """Maps a held-out document's number and a position in its ids to the text before the
 position and the text of the token there."""
@@ -106,23 +109,32 @@ def token_changes(
 
 
 def to_markdown(report: Report) -> str:
-    return "\n".join(_markdown(report)) + "\n"
+    verdict = f"**{report.verdict.sentence}** {report.verdict.because}"
+    made = (
+        f"Base: {_inline(report.base)} · method: {report.method} · steps: "
+        f"{report.steps:,}, weights kept: those of step {report.best_step:,}"
+    )
+    again = f"{_AGAIN} `{report.inspect}`" if report.inspect else ""
+    warnings = "\n>\n".join(f"> {_inline(warning)}" for warning in report.warnings)
+    parts = (
+        *(f"# {_inline(report.name)}", verdict, made, _table(*_figures(report))),
+        *(again, warnings, *_sections(report), _recalled(report)),
+    )
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def to_lines(report: Report) -> list[str]:
     """Return the verdict and the figures as lines for a terminal, safe to print."""
     lines = [report.verdict.sentence, report.verdict.because, ""]
-    rows = list(_figures(report))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        cells = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        first, *rest = cells
-        lines.append("  ".join((first.strip().ljust(widths[0]), *rest)))
+    widths = [max(map(len, column)) for column in zip(*_figures(report), strict=True)]
+    for first, *rest in _figures(report):
+        cells = (cell.rjust(n) for cell, n in zip(rest, widths[1:], strict=True))
+        lines.append("  ".join((first.ljust(widths[0]), *cells)))
     again = [f"{_AGAIN} {report.inspect}"] if report.inspect else []
     return [*lines, *again, "", *report.warnings]
 
 
-def _figures(report: Report) -> Iterator[tuple[str, str, str, str]]:
+def _figures(report: Report) -> Iterator[Row]:
     """Yield the rows of the table of figures, the head first."""
     yield "", "before", "after", "change"
     pairs = (
@@ -147,100 +159,69 @@ def _row(
     after: float,
     *,
     written: Callable[[float], str] = notation.rate,
-) -> tuple[str, str, str, str]:
+) -> Row:
     share = (after - before) / before if before else 0.0
     return name, written(before), written(after), notation.change(share)
 
 
-def _markdown(report: Report) -> Iterator[str]:
-    yield f"# {_inline(report.name)}"
-    yield ""
-    yield f"**{report.verdict.sentence}** {report.verdict.because}"
-    yield ""
-    yield (
-        f"Base: {_inline(report.base)} · method: {report.method} · steps: "
-        f"{report.steps:,}, weights kept: those of step {report.best_step:,}"
-    )
-    yield ""
-    yield from _table(list(_figures(report)))
-    yield ""
-    if report.inspect:
-        yield f"{_AGAIN} `{report.inspect}`"
-        yield ""
-    for warning in report.warnings:
-        yield f"> {_inline(warning)}"
-        yield ">"
-    yield ""
-    for title, (head, *rows) in _sections(report):
-        if rows:
-            yield f"## {title}"
-            yield ""
-            all_shown = len(rows) <= 2 * _SHOWN
-            shown = rows if all_shown else [*rows[:_SHOWN], *rows[-_SHOWN:]]
-            yield from _table([head, *shown])
-            if not all_shown:
-                yield ""
-                yield f"The first and the last {_SHOWN} of {len(rows):,}."
-            yield ""
-    yield from _recalled(report)
-
-
-def _sections(report: Report) -> Iterator[tuple[str, list[Sequence[str]]]]:
-    samples: list[Sequence[str]] = [("prompt", "before", "after")]
-    for sample in report.samples:
-        texts = (_tail(sample.prompt), sample.before, sample.now)
-        samples.append([_code(text) for text in texts])
-    yield "Continuations", samples
-    documents: list[Sequence[str]] = [
-        ("document", "tokens", "loss before", "loss after")
+def _sections(report: Report) -> Iterator[str]:
+    samples = [
+        tuple(map(_code, (_tail(sample.prompt), sample.before, sample.now)))
+        for sample in report.samples
     ]
-    for item in report.documents:
-        losses = notation.rate(item.loss_before), notation.rate(item.loss_after)
-        documents.append((_code(item.path), f"{item.tokens:,}", *losses))
-    yield "Held-out documents, the one that gained most first", documents
+    yield _section("Continuations", ("prompt", "before", "after"), samples)
+    documents = [
+        (
+            *(_code(item.path), f"{item.tokens:,}"),
+            *map(notation.rate, (item.loss_before, item.loss_after)),
+        )
+        for item in report.documents
+    ]
+    title = "Held-out documents, the one that gained most first"
+    head = ("document", "tokens", "loss before", "loss after")
+    yield _section(title, head, documents)
     for title, changes in (
         ("Tokens that gained most", report.gained),
         ("Tokens that lost most", report.lost),
     ):
-        tokens: list[Sequence[str]] = [
-            ("token", "after", "bits before", "bits after", "document")
-        ]
-        for change in changes:
-            tokens.append(
-                (
-                    _code(visible_token(change.text)),
-                    _code(_tail(change.before_it)),
-                    notation.in_bits(change.bits_before),
-                    notation.in_bits(change.bits_after),
-                    _code(change.path),
-                )
+        tokens = [
+            (
+                *(_code(visible_token(change.text)), _code(_tail(change.before_it))),
+                *map(notation.in_bits, (change.bits_before, change.bits_after)),
+                _code(change.path),
             )
-        yield title, tokens
+            for change in changes
+        ]
+        columns = ("token", "after", "bits before", "bits after", "document")
+        yield _section(title, columns, tokens)
 
 
-def _recalled(report: Report) -> Iterator[str]:
+def _section(title: str, head: Row, rows: Sequence[Row]) -> str:
+    """Return a table with its title, cut in its middle where it is long; empty without
+    rows."""
+    if not rows:
+        return ""
+    if len(rows) <= 2 * _SHOWN:
+        return f"## {title}\n\n{_table(head, *rows)}"
+    table = _table(head, *rows[:_SHOWN], *rows[-_SHOWN:])
+    return f"## {title}\n\n{table}\n\nThe first and the last {_SHOWN} of {len(rows):,}."
+
+
+def _recalled(report: Report) -> str:
     run, before = report.recalled, report.recalled_before
     if run is None:
-        return
-    yield "## Word for word"
-    yield ""
-    yield (
-        "Given the beginnings of documents it was trained on, the longest run of "
-        f"training text that it repeats is {run.tokens} tokens"
+        return ""
+    words = (
+        "## Word for word\n\nGiven the beginnings of documents it was trained on, the "
+        f"longest run of training text that it repeats is {run.tokens} tokens"
         + (f"; before the training it was {before.tokens}." if before else ".")
     )
-    yield ""
-    if run.text:
-        yield f"{_code(run.path)}: {_code(run.text)}"
-        yield ""
+    return words + (f"\n\n{_code(run.path)}: {_code(run.text)}" if run.text else "")
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    head, *body = rows
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in body:
-        yield f"| {' | '.join(row)} |"
+def _table(head: Row, *rows: Row) -> str:
+    ruled = (head, ("---",) * len(head), *rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
 
 
 def _inline(text: str) -> str:

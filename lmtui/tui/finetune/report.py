@@ -1,7 +1,4 @@
-"""The screen that shows the report of a training run.
-
-The file is read outside the event loop. Knows no training.
-"""
+"""The screen that shows the report of a training run; it knows no training."""
 
 from __future__ import annotations
 
@@ -15,13 +12,10 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import run_in_thread
 from lmtui.tui.finetune.format import home_path
 from lmtui.tui.widgets.markdown import MarkdownView
 
-READING = "Reading the report…"
 UNREAD = "The report can't be read"
 
 
@@ -41,27 +35,17 @@ as JSON beside it.
         self._path = path
 
     def compose(self) -> ComposeResult:
+        try:
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            text = f"{UNREAD}: {error.strerror}."
         with VerticalScroll(id="page"):
-            yield MarkdownView(READING)
+            yield MarkdownView(text)
         foot = f"Esc closes · {visible_line(home_path(self._path))}"
         yield Static(Content(foot), id="foot")
 
     def on_mount(self) -> None:
         self.query_one("#page").focus()
-        view = self.query_one(MarkdownView)
-        run_in_thread(
-            self._read,
-            self.call_later,
-            then=view.update,
-            failed=lambda error: view.update(str(error)),
-            bug=LmtuiError(UNREAD),
-        )
-
-    def _read(self) -> str:
-        try:
-            return self._path.read_text(encoding="utf-8", errors="replace")
-        except OSError as error:
-            raise LmtuiError(UNREAD, f"{error.strerror}.") from error
 
     def action_close(self) -> None:
         self.app.pop_screen()
