@@ -15,7 +15,6 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
@@ -195,7 +194,7 @@ def find(
 
     A file that is named is taken even if it is hidden. The root is the named folder,
     the folder of a named file, or the folder before a pattern; for several places it is
-    their common parent.
+    their common parent. A pattern passes over folders that can't be looked into.
 
     Raises:
         LmtuiError: nothing is at one of the places, or it can't be read.
@@ -203,16 +202,12 @@ def find(
     if not places:
         hint = "Name files, folders, or a pattern such as 'notes/**/*.md'."
         raise LmtuiError("no notes were named", "", hint)
-    search = _Search()
-    for path in places:
-        search.add(str(path))
-    root = Path(os.path.commonpath(search.bases))
+    named = [Path(os.path.abspath(os.path.expanduser(place))) for place in places]
+    search = _Search(frozenset(named))
+    bases = [search.add(str(x), path) for x, path in zip(places, named, strict=True)]
+    root = Path(os.path.commonpath(bases))
     files = {_name(path, root): path for path in search.files}
-    named = search.files.union(search.bases)
-    left_out = {path: why for path, why in search.left_out.items() if path not in named}
-    skips = {
-        _name(path, root): why for path, why in (left_out | search.unreadable).items()
-    }
+    skips = {_name(path, root): why for path, why in search.left_out.items()}
     skipped = tuple(Skip(name, why) for name, why in sorted(skips.items()))
     return root, dict(sorted(files.items())), skipped
 
@@ -222,116 +217,89 @@ def _name(path: Path, root: Path) -> str:
 
 
 class _Search:
-    def __init__(self) -> None:
-        self.bases: list[Path] = []
+    """The files that were found; `named` are the paths that the user gave."""
+
+    def __init__(self, named: frozenset[Path]) -> None:
+        self._named = named
         self.files: set[Path] = set()
         self.left_out: dict[Path, str] = {}
-        """The reason for each path that was left out during a search."""
-        self.unreadable: dict[Path, str] = {}
-        """The reason for each folder that can't be read."""
+        """The reason for each path that was left out."""
 
-    def add(self, pattern: str) -> None:
-        path = Path(os.path.abspath(os.path.expanduser(pattern)))
+    def add(self, place: str, path: Path) -> Path:
+        """Find the files of a place; return the folder that it was looked for in."""
         try:
-            mode = path.stat().st_mode if pattern else None
+            mode = path.stat().st_mode if place else None
         except (FileNotFoundError, NotADirectoryError):
             mode = None
         except (OSError, ValueError) as error:
-            raise _cannot_read(pattern, error) from error
+            raise _cannot_read(place, error) from error
         if mode is None:
-            self._match(pattern, path)
-        elif stat.S_ISDIR(mode):
-            self.bases.append(path)
+            return self._match(place, path)
+        if stat.S_ISDIR(mode):
             self._walk(path)
-        else:
-            self.bases.append(path.parent)
-            self.files.add(path)
+            return path
+        self.files.add(path)
+        return path.parent
 
-    def _match(self, pattern: str, path: Path) -> None:
+    def _match(self, place: str, path: Path) -> Path:
         parts = path.parts
         magic = (i for i, part in enumerate(parts) if not _MAGIC.isdisjoint(part))
         first = next(magic, len(parts))
-        base = Path(*parts[:first])
-        if not pattern or first == len(parts) or not base.is_dir():
+        base, pattern = Path(*parts[:first]), parts[first:]
+        if not (place and pattern and base.is_dir()):
             hint = "Check the path."
-            raise LmtuiError("there is no such file or folder", pattern, hint)
-        if not self._expand(base, parts[first:]):
-            hint = "Check the pattern; ** stands for folders at any depth."
-            raise LmtuiError("nothing matches the pattern", pattern, hint)
-        self.bases.append(base)
-
-    def _expand(self, base: Path, pattern: tuple[str, ...]) -> bool:
-        """Take the files that match a pattern below a folder; return whether any
-        did."""
-        matched = False
-        waiting, seen = [(base, pattern)], set[tuple[Path, int]]()
-        while waiting:
-            folder, parts = waiting.pop()
-            if (folder, len(parts)) in seen:
-                continue
-            seen.add((folder, len(parts)))
-            if not parts:
-                self._walk(folder)
-                matched = True
-                continue
-            deep, rest = parts[0] == "**", parts[1:]
-            if deep:
-                waiting.append((folder, rest))
-            for path, is_folder in self._entries(folder, "*" if deep else parts[0]):
-                if is_folder:
-                    waiting.append((path, parts if deep else rest))
-                elif not (deep or rest):
-                    self.files.add(path)
-                    matched = True
-        return matched
-
-    def _walk(self, folder: Path) -> None:
-        waiting = [folder]
-        while waiting:
-            for path, is_folder in self._entries(waiting.pop()):
-                if is_folder:
-                    waiting.append(path)
-                else:
-                    self.files.add(path)
-
-    def _entries(self, folder: Path, pattern: str = "*") -> list[tuple[Path, bool]]:
-        """Return a folder's usable entries that match, and whether each is a folder.
-
-        Entries that are left out are noted with the reason.
-        """
+            raise LmtuiError("there is no such file or folder", place, hint)
+        hidden = any(part.startswith(".") for part in pattern)
         try:
-            with os.scandir(folder) as listing:
-                entries = [e for e in listing if fnmatchcase(e.name, pattern)]
-        except OSError as error:
-            self.unreadable[folder] = f"can't be looked into ({error.strerror})"
-            return []
-        usable = []
-        for entry in entries:
-            path, is_folder = Path(entry.path), _is_folder(entry)
-            hidden = entry.name.startswith(".") and not pattern.startswith(".")
-            if why := _skip_reason(entry, is_folder=is_folder, hidden=hidden):
-                self.left_out[path] = why
+            found = sorted(base.glob(os.path.join(*pattern)))
+        except ValueError as error:  # `**` beside other characters
+            raise _cannot_read(place, error) from error
+        taken = [x for x in found if self._takes(x, base, hidden=hidden)]
+        for match in taken:
+            if match.is_dir():
+                self._walk(match)
             else:
-                usable.append((path, is_folder))
-        return usable
+                self.files.add(match)
+        if not taken:
+            hint = "Check the pattern; ** stands for folders at any depth."
+            raise LmtuiError("nothing matches the pattern", place, hint)
+        return base
+
+    def _walk(self, top: Path) -> None:
+        for folder, folders, names in os.walk(top, onerror=self._note_unreadable):
+            here = Path(folder)
+            self.files.update(p for name in names if self._takes(p := here / name))
+            folders[:] = [name for name in folders if self._takes(here / name)]
+
+    def _note_unreadable(self, error: OSError) -> None:
+        reason = f"can't be looked into ({error.strerror})"
+        self.left_out[Path(error.filename)] = reason
+
+    def _takes(
+        self, path: Path, base: Path | None = None, *, hidden: bool = False
+    ) -> bool:
+        """Return whether a path is used, and the folders between it and a base; what
+        is not is noted with its reason. With `hidden`, hidden ones are."""
+        between = [x for x in path.parents if base and x.is_relative_to(base)]
+        for each in (*reversed(between), path):
+            if each in (base, *self._named):
+                continue
+            if why := _skip_reason(each, hidden=hidden):
+                self.left_out[each] = why
+                return False
+        return True
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # for instance a link to itself
-        return False
-
-
-def _skip_reason(entry: os.DirEntry[str], *, is_folder: bool, hidden: bool) -> str:
-    """Return why an entry of a folder is left out; empty where it is not."""
-    if hidden:
+def _skip_reason(path: Path, *, hidden: bool) -> str:
+    """Return why what a folder holds is left out; empty where it is not."""
+    is_folder = path.is_dir()
+    if path.name.startswith(".") and not hidden:
         return "a hidden folder" if is_folder else "hidden"
-    if is_folder and entry.name in _NO_NOTES:
+    if is_folder and path.name in _NO_NOTES:
         return "a folder of programs, not of notes"
-    if is_folder and entry.is_symlink():
+    if is_folder and path.is_symlink():
         return "a link to a folder; name it to read it"
-    return "a backup copy" if entry.name.endswith("~") else ""
+    return "a backup copy" if path.name.endswith("~") else ""
 
 
 def _cannot_read(pattern: str, error: OSError | ValueError) -> LmtuiError:

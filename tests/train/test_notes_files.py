@@ -165,9 +165,9 @@ def test_unreadable_folder_is_skipped_with_its_reason(
     write(tmp_path, {"a.md": "", "locked/b.md": ""})
     scandir = os.scandir
 
-    def locked(folder: Path) -> object:
-        if folder.name == "locked":
-            raise PermissionError(13, "Permission denied")
+    def locked(folder: str) -> object:
+        if Path(folder).name == "locked":
+            raise PermissionError(13, "Permission denied", folder)
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", locked)
