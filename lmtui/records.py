@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _Record = TypeVar("_Record")
 
+_LONGEST = 50_000_000  # bytes of a foreign file
+
 
 def plain(record: Any) -> dict[str, Any]:
     """Return a record in JSON's types; NaN and infinity become None."""
@@ -30,9 +32,11 @@ def plain(record: Any) -> dict[str, Any]:
 
 
 def built(kind: type[_Record], values: Any) -> _Record:
-    """Return the record that `plain` returned the values of.
+    """Return the record that `plain` returned the values of, or that some JSON, as
+    bytes, holds: that may come from anywhere, and has to have the very types.
 
-    Keys that it does not have are left out: files of other versions can be read.
+    Keys that the record does not have are left out: files of other versions can be
+    read.
 
     Raises:
         ValueError: the values make no such record; it says which field is wrong.
@@ -40,8 +44,13 @@ def built(kind: type[_Record], values: Any) -> _Record:
     # Imported here: it takes a tenth of a second.
     from pydantic import ValidationError
 
+    adapter = _adapter_of(kind)
     try:
-        record: _Record = _adapter_of(kind).validate_python(values)
+        record: _Record
+        if isinstance(values, bytes):
+            record = adapter.validate_json(values, strict=True)
+        else:
+            record = adapter.validate_python(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -58,13 +67,19 @@ def _adapter(kind: type[_Record]) -> TypeAdapter[_Record]:
 _adapter_of: Callable[[Any], TypeAdapter[Any]] = cache(_adapter)
 
 
-def read(file: Path, kind: type[_Record], *, title: str, hint: str) -> _Record:
-    """Return the record that a file has as JSON.
+def read(
+    file: Path, kind: type[_Record], *, title: str, hint: str, foreign: bool = False
+) -> _Record:
+    """Return the record that a file has as JSON; a `foreign` file may come from
+    anywhere.
 
     Raises:
         LmtuiError: with this title and hint; its detail says where the file is wrong.
     """
     try:
-        return built(kind, json.loads(file.read_bytes()))
+        if foreign and file.stat().st_size > _LONGEST:
+            raise ValueError("it is too large")
+        data = file.read_bytes()
+        return built(kind, data if foreign else json.loads(data))
     except (OSError, ValueError, RecursionError) as error:
         raise LmtuiError(title, f"{file}: {error}", hint) from error

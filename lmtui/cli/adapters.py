@@ -125,8 +125,7 @@ def show_one(name: Name, json: options.Json = False) -> None:
 def merge(name: Name, out: Out, model: Model = None) -> None:
     """Merge an adapter into its model: one model, for any program.
 
-    OUT is a new folder in Hugging Face format, in float32. It is kept only if it agrees
-    with the model and the adapter side by side: no logit differs by more than 0.001.
+    OUT is a new folder in Hugging Face format, in float32.
 
     \b
     Examples:
@@ -148,8 +147,7 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
         base = load.load_base(adapter, model, on_progress=show)
         from lmtui.models.adapters.merge import write_merged
 
-        error = write_merged(base, adapter, folder, show)
-    note(f"note: no logit differs by more than {error:.1e}\n")
+        write_merged(base, adapter, folder, show)
     note(_PRIVACY)
     Output().text(f"{folder}\n")
 

@@ -134,7 +134,7 @@ def test_merge_writes_a_model(notes: Path, llama: Path, tmp_path: Path) -> None:
     # Its model can be named, and has to be the right one.
     again = tmp_path / "again"
     said = told("merge", "notes", str(again), "--model", str(llama))
-    assert "no logit differs" in said and "word for word" in said
+    assert "word for word" in said
     other = refused("merge", "notes", str(tmp_path / "x"), "--model", str(out))
     assert other.title == "this adapter was made for another model"
     assert not (tmp_path / "x").exists()

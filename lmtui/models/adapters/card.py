@@ -10,13 +10,12 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
-from lmtui import paths
-from lmtui.errors import LmtuiError
+from lmtui import paths, records
 from lmtui.notation import rate
 
 FILE = "card.json"
@@ -25,7 +24,6 @@ AdapterKind = Literal["lora", "full", "scratch"]
 """`lora`: two low-rank matrices beside each of the model's own; `full`: all weights,
 trained further; `scratch`: all weights, trained from random ones."""
 
-_LONGEST = 50_000_000  # bytes: a manifest names every training file
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -98,6 +96,22 @@ class Card:
     """The versions of the packages that were used."""
     metrics: Metrics = field(default_factory=Metrics)
 
+    def __post_init__(self) -> None:
+        datetime.fromisoformat(self.created)
+        metrics, notes = self.metrics, self.data
+        counts = [file.bytes for file in notes.files]
+        counts += metrics.best_step, metrics.steps, metrics.window
+        counts += notes.documents, notes.held_out, notes.tokens
+        if min(counts) < 0:
+            raise ValueError(f"{min(counts)} is not a count")
+        for digest in self.base.sha256:
+            if len(digest) != 64 or not set(digest) <= _HEX:
+                raise ValueError("base.sha256 is not a list of SHA-256 digests")
+        for measured in (metrics.before, metrics.after, metrics.neutral_before,
+                         metrics.neutral_after):  # fmt: skip
+            if not all(map(math.isfinite, filter(None, (measured or {}).values()))):
+                raise ValueError("a measure is not a finite number")
+
     @property
     def day(self) -> str:
         """The date of the training: `2026-07-14`."""
@@ -125,63 +139,24 @@ def write_card(folder: Path, card: Card) -> None:
     """Write the card of the adapter in `folder`, atomically.
 
     Raises:
-        ValueError: it holds an absolute path, or a number that JSON can't hold.
+        ValueError: it holds an absolute path.
     """
     for written in (card.base.spec, *(file.path for file in card.data.files)):
         if _is_a_place(written):
             raise ValueError(f"a card names no place on this machine: {written}")
-    text = json.dumps(asdict(card), allow_nan=False, indent=1)
+    text = json.dumps(records.plain(card), indent=1)
     paths.write_atomically(folder / FILE, text.encode())
 
 
 def read_card(folder: Path) -> Card | None:
     """Return the card of the adapter in `folder`; None where it has none."""
     file = folder / FILE
-    try:
-        if file.stat().st_size > _LONGEST:
-            raise ValueError("it is too large")
-        return _checked(file.read_bytes())
-    except FileNotFoundError:
+    if not file.exists():
         return None
-    except (OSError, ValueError, OverflowError, RecursionError) as error:
-        raise LmtuiError(
-            "this adapter's card can't be read",
-            f"{file}: {error}",
-            "Copy the adapter again, with all its files.",
-        ) from error
+    title = "this adapter's card can't be read"
+    hint = "Copy the adapter again, with all its files."
+    return records.read(file, Card, title=title, hint=hint, foreign=True)
 
 
 def _is_a_place(text: str) -> bool:
     return PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
-
-
-def _checked(data: bytes) -> Card:
-    """Return the card that some JSON holds.
-
-    Raises:
-        ValueError: it holds none.
-    """
-    # Imported here: it takes a tenth of a second.
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        card = TypeAdapter(Card).validate_json(data, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}".removeprefix(": ")) from None
-    datetime.fromisoformat(card.created)
-    metrics, notes = card.metrics, card.data
-    counts = [file.bytes for file in notes.files]
-    counts += metrics.best_step, metrics.steps, metrics.window
-    counts += notes.documents, notes.held_out, notes.tokens
-    if min(counts) < 0:
-        raise ValueError(f"{min(counts)} is not a count")
-    for digest in card.base.sha256:
-        if len(digest) != 64 or not set(digest) <= _HEX:
-            raise ValueError("base.sha256 is not a list of SHA-256 digests")
-    for measured in (metrics.before, metrics.after, metrics.neutral_before,
-                     metrics.neutral_after):  # fmt: skip
-        if not all(map(math.isfinite, filter(None, (measured or {}).values()))):
-            raise ValueError("a measure is not a finite number")
-    return card

@@ -16,7 +16,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -28,15 +27,7 @@ from lmtui.models.errors import offline, quiet, wrap_load_errors
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, Progress, ignore
 
-# between the logits of a merged model and of the model with the adapter
-TOLERANCE = 1e-3
-
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
-_TEXTS = (
-    "The quick brown fox jumps over the lazy dog.",
-    "def area(radius: float) -> float:\n    return 3.14159 * radius**2\n",
-    "Ça va? — 日本語, ελληνικά, 12 × 34 = 408.",
-)
 
 
 def apply_adapter(model: Any, adapter: Adapter) -> Any:
@@ -68,7 +59,17 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
 
 def merged(model: Any, adapter: Adapter) -> Any:
     """Merge the adapter into `model` and return the plain model; `model` is changed."""
-    return _merged(apply_adapter(model, adapter), adapter)
+    from peft.tuners.lora import LoraLayer
+
+    beside = apply_adapter(model, adapter)
+    try:
+        with quiet():
+            for layer in beside.modules():
+                if isinstance(layer, LoraLayer):
+                    _merge_in_float32(layer)
+            return beside.merge_and_unload().eval()
+    except ValueError as error:  # peft's safe merge found a number that is not finite
+        raise _not_finite(adapter) from error
 
 
 def with_adapter(base: LoadedModel, adapter: Adapter) -> LoadedModel:
@@ -88,31 +89,24 @@ def _delta(model: Any) -> list[Tensor]:
 
 def write_merged(
     base: LoadedModel, adapter: Adapter, out: Path, on_progress: OnProgress = ignore
-) -> float:
+) -> None:
     """Merge `base`, in float32, and the adapter, and write the model into the new
-    folder `out`, for any program, as private as the adapter. `base` is changed. Return
-    the largest difference of a logit between the written model and the model with the
-    adapter.
+    folder `out`, for any program, as private as the adapter. `base` is changed.
 
     Raises:
-        LmtuiError: `out` can't be written, the adapter doesn't fit, or the merged
-            model has other logits.
+        LmtuiError: `out` can't be written, or the adapter doesn't fit.
     """
     parent = paths.ensure_users_folder(out.parent)
     need = sum(p.numel() * p.element_size() for p in base.model.parameters())
     cache_dir.require_space(parent, need)
     on_progress(Progress(f"merging {adapter.name}"))
-    beside = apply_adapter(base.model, adapter)
-    wanted = _logits(beside, base.tokenizer)
-    model = _merged(beside, adapter)
+    model = merged(base.model, adapter)
     try:
         with paths.scratch_folder(parent) as scratch, quiet():
             made = scratch / out.name
             paths.make_folder(made)
             model.save_pretrained(made)
             base.tokenizer.save_pretrained(made)
-            on_progress(Progress("comparing it with its parts"))
-            error = _largest_error(made, wanted, base.tokenizer)
             paths.make_all_private(made)
             _fsync(made)
             os.rename(made, out)
@@ -120,7 +114,6 @@ def write_merged(
         if cache_dir.is_disk_full(failure):
             raise cache_dir.disk_full(parent, need=need) from failure
         raise paths.unwritable(parent, failure) from failure
-    return error
 
 
 def _require_fit(model: Any, adapter: Adapter) -> list[str]:
@@ -176,20 +169,6 @@ def _misfit(adapter: Adapter, why: str) -> LmtuiError:
     )
 
 
-def _merged(peft_model: Any, adapter: Adapter) -> Any:
-    from peft.tuners.lora import LoraLayer
-
-    try:
-        with quiet():
-            for layer in peft_model.modules():
-                if isinstance(layer, LoraLayer):
-                    _merge_in_float32(layer)
-            model = peft_model.merge_and_unload()
-    except ValueError as error:  # peft's safe merge found a number that is not finite
-        raise _not_finite(adapter) from error
-    return model.eval()
-
-
 def _not_finite(adapter: Adapter) -> LmtuiError:
     return LmtuiError(
         "this adapter holds numbers that are not finite",
@@ -206,38 +185,6 @@ def _merge_in_float32(layer: Any) -> None:
     base.float()
     layer.merge(safe_merge=True)
     base.to(dtype)
-
-
-@torch.inference_mode()
-def _logits(model: Any, tokenizer: Any) -> list[Tensor]:
-    """Return the logits of a few texts, [tokens, vocabulary] each."""
-    encoded = [tokenizer(text, add_special_tokens=False) for text in _TEXTS]
-    return [model(torch.tensor([each["input_ids"]])).logits[0] for each in encoded]
-
-
-def _largest_error(folder: Path, expected: list[Tensor], tokenizer: Any) -> float:
-    """Return the largest difference between the logits of the model in `folder` and
-    `expected`; refuse one above `TOLERANCE`."""
-    from transformers import AutoModelForCausalLM
-
-    with wrap_load_errors(str(folder)), offline():
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-        ).eval()
-    logits = _logits(model, tokenizer)
-    compared_logits = zip(logits, expected, strict=True)
-    error = max(float((one - other).abs().max()) for one, other in compared_logits)
-    if not error <= TOLERANCE:
-        raise LmtuiError(
-            "the merged model differs from the model with the adapter",
-            f"a logit differs by {error:.2g}, at most {TOLERANCE:g} is allowed",
-            "Nothing was written; `lmtui adapters show` tells how it was trained.",
-        )
-    return error
 
 
 def _fsync(folder: Path) -> None:

@@ -489,8 +489,7 @@ def test_merged_folder_is_a_plain_transformers_model(
 ):
     out = tmp_path / "deep" / "merged"
     adapter = folders.find("notes")
-    error = merge.write_merged(load_base(adapter), adapter, out)
-    assert 0 <= error <= 1e-3
+    merge.write_merged(load_base(adapter), adapter, out)
     model = AutoModelForCausalLM.from_pretrained(out)
     wanted = logprobs(learned.unmerged(llama_folder, notes))
     assert torch.allclose(logprobs(model.eval()), wanted, atol=1e-4)
@@ -502,21 +501,6 @@ def test_merged_folder_is_a_plain_transformers_model(
         assert str(tmp_path) not in text and str(llama_folder) not in text
     assert [path.name for path in out.parent.iterdir()] == ["merged"]
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
-
-
-def test_merged_model_with_other_logits_is_not_kept(
-    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(merge, "_merge_in_float32", lambda layer: None)
-    monkeypatch.setattr(
-        "peft.PeftModel.merge_and_unload",
-        lambda self: self.unload(),
-        raising=False,
-    )
-    adapter = folders.find("notes")
-    with pytest.raises(LmtuiError, match="differs from the model with the adapter"):
-        merge.write_merged(load_base(adapter), adapter, tmp_path / "merged")
-    assert not list(tmp_path.glob("*merged*")) and not list(tmp_path.glob(".scratch*"))
 
 
 def test_merge_without_disk_space_is_refused(
