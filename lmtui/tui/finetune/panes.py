@@ -6,7 +6,7 @@ the question whether to start; the screen handles the answer. Knows no screen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -40,13 +40,13 @@ _MEASURES: Sequence[tuple[str, str, Callable[[Eval], str]]] = (
     (*notation.PER_BYTE, lambda scored: notation.rate(scored.bits_per_byte)),
 )
 _SPEED = notation.SPEED.full
-_PACE: Sequence[tuple[str, Callable[[Step], str]]] = (
-    ("learning rate", lambda step: notation.number(step.lr, ".2e")),
-    ("gradient norm", lambda step: notation.number(step.grad_norm, ",.3f")),
-    (_SPEED, lambda step: notation.speed(step.tokens_per_second)),
-    ("tokens seen", lambda step: notation.count(step.tokens)),
-    ("memory", lambda step: size(step.memory)),
-)
+_PACE: Mapping[str, Callable[[Step], str]] = {
+    "learning rate": lambda step: notation.number(step.lr, ".2e"),
+    "gradient norm": lambda step: notation.number(step.grad_norm, ",.3f"),
+    _SPEED: lambda step: notation.speed(step.tokens_per_second),
+    "tokens seen": lambda step: notation.count(step.tokens),
+    "memory": lambda step: size(step.memory),
+}
 _AFTERWARDS = (_SPEED, "tokens seen")
 _COLUMN = 8  # width of a column in cells from which the long names fit
 NO_SAMPLES = """\
@@ -98,7 +98,7 @@ learning it, such as the questions of a conversation.
         ended."""
         facts = paragraphs("" if over else EMPTY, "quiet")
         if plan is not None:
-            facts = list(facts_of(plan))
+            facts = facts_of(plan)
         self.query_one("#facts", Paragraphs).show(facts)
         dialog = self.query_one("#question", Paragraphs)
         dialog.display = bool(question)
@@ -110,7 +110,23 @@ learning it, such as the questions of a conversation.
         left_out.show(skips_of(skipped, known=plan is not None))
 
 
-def facts_of(plan: Plan) -> Iterator[Paragraph]:
+def facts_of(plan: Plan) -> list[Paragraph]:
+    facts = [*_facts(plan), *(("!", note) for note in plan.notes)]
+    return [
+        Paragraph(
+            (
+                (pad_to(name, _LABEL), "warning" if name == "!" else "quiet"),
+                (visible_line(words), "warning" if name == "!" else ""),
+            ),
+            _LABEL,
+        )
+        for name, words in facts
+        if words
+    ]
+
+
+def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield each fact with its label; an empty one is not known."""
     in_all = plan.documents + plan.held_out_documents
     held_out = f": {plan.documents:,} to train on, {plan.held_out_documents:,} held out"
     if not plan.held_out_documents:
@@ -120,34 +136,23 @@ def facts_of(plan: Plan) -> Iterator[Paragraph]:
         part = plan.held_out_end
         end = "tenth" if part == 0.1 else percent(part)
         held_out = f"; its last {end} is held out"
-    yield _fact(
-        "read",
-        f"{counted(plan.files, 'file')}, {counted(in_all, 'document')}{held_out}",
-    )
-    left_out = "nothing"
-    if plan.skipped:
-        left_out = f"{plan.skipped:,}, listed below with the reasons"
-    yield _fact("left out", left_out)
+    files = counted(plan.files, "file")
+    yield "read", f"{files}, {counted(in_all, 'document')}{held_out}"
+    left_out = f"{plan.skipped:,}, listed below with the reasons"
+    yield "left out", left_out if plan.skipped else "nothing"
     tokens = f"{plan.tokens:,} tokens in {counted(plan.blocks, 'block')} an epoch"
     if plan.held_out_tokens:
         tokens += f"; {plan.held_out_tokens:,} held out to evaluate on"
-    yield _fact("text", tokens)
+    yield "text", tokens
     passes = f"{epochs(plan.epochs)} epochs" if plan.epochs != 1 else "1 epoch"
-    yield _fact("training", f"{counted(plan.steps, 'step')} at most, in {passes}")
+    yield "training", f"{counted(plan.steps, 'step')} at most, in {passes}"
     share = plan.trainable / plan.parameters if plan.parameters else None
-    yield _fact(
-        "weights",
-        f"{plan.trainable:,} of {plan.parameters:,} change "
-        f"({percent(share)}, {visible_line(plan.method)})",
-    )
-    if settings := _settings(plan):
-        yield _fact("settings", settings)
-    yield _fact("model", visible_line(f"{plan.base} · {plan.dtype} · {plan.device}"))
-    yield _fact("memory", f"≈ {size(plan.memory)}")
-    yield _fact("time", f"≈ {lasting(plan.seconds)}")
-    for note in plan.notes:
-        yield Paragraph(((pad_to("!", _LABEL), "warning"),
-                         (visible_line(note), "warning")), _LABEL)  # fmt: skip
+    change = f"{plan.trainable:,} of {plan.parameters:,} change"
+    yield "weights", f"{change} ({percent(share)}, {plan.method})"
+    yield "settings", _settings(plan)
+    yield "model", f"{plan.base} · {plan.dtype} · {plan.device}"
+    yield "memory", f"≈ {size(plan.memory)}"
+    yield "time", f"≈ {lasting(plan.seconds)}"
 
 
 def _settings(plan: Plan) -> str:
@@ -160,10 +165,6 @@ def _settings(plan: Plan) -> str:
     }
     return ", ".join(f"{name} {value}" for name, value in named.items()
                      if value is not None)  # fmt: skip
-
-
-def _fact(name: str, words: str) -> Paragraph:
-    return Paragraph(((pad_to(name, _LABEL), "quiet"), (words, "")), _LABEL)
 
 
 def sample_of(plan: Plan | None) -> list[Paragraph]:
@@ -290,48 +291,45 @@ the model without training; best is the checkpoint that is saved as the adapter.
         run = self._run
         if run.plan is not None and not (run.plan.held_out_documents or run.evals):
             return [[("Held-out", "name")], [(clip(_NOT_EVALUATED, width), "quiet")]]
-        columns = (
-            ("before", run.before, ""),
-            (
-                "last" if run.phase == "over" else "now",
-                run.evals[-1] if run.evals else None,
-                "",
-            ),
-            ("best", run.best, "best"),
-        )
+        last = "last" if run.phase == "over" else "now"
+        columns = {
+            "before": run.before,
+            last: run.evals[-1] if run.evals else None,
+            "best": run.best,
+        }
         longest = max(len(long) for long, _, _ in _MEASURES)
         wide = width >= longest + len(columns) * _COLUMN
-        first = max(len(long if wide else short) for long, short, _ in _MEASURES)
-        column = max(6, (width - max(first, 8)) // 3)
-        first = width - 3 * column
-        head: Line = [
-            (pad_to("Held-out", first), "name"),
-            *((f"{name:>{column}}", "quiet") for name, _, _ in columns),
-        ]
-        rows: list[Line] = [
-            [
-                (pad_to(long if wide else short, first), "quiet"),
-                *(
-                    (_right(value(figures) if figures else NONE, column), style)
-                    for _, figures, style in columns
-                ),
-            ]
+        rows = [("Held-out", list(columns))]
+        rows += [
+            (
+                long if wide else short,
+                [value(scored) if scored else NONE for scored in columns.values()],
+            )
             for long, short, value in _MEASURES
         ]
+        column = max(6, (width - max(len(name) for name, _ in rows)) // 3)
+        lines: list[Line] = [
+            [
+                (pad_to(name, width - 3 * column), "quiet" if row else "name"),
+                *(
+                    (_right(value, column), style if row else "quiet")
+                    for value, style in zip(values, ("", "", "best"), strict=True)
+                ),
+            ]
+            for row, (name, values) in enumerate(rows)
+        ]
         where = f"at step {run.best.step:,}" if run.best else ""
-        return [head, *rows, [(_right(where, width), "quiet")]]
+        return [*lines, [(_right(where, width), "quiet")]]
 
     def _pace(self, width: int) -> list[Line]:
         step, over = self._run.step, self._run.phase == "over"
-        pace = [("training loss", notation.rate(self._run.curve.last))]
-        pace += [
-            (name, value(step) if step else NONE)
-            for name, value in _PACE
-            if not over or name in _AFTERWARDS
-        ]
+        pace = {"training loss": notation.rate(self._run.curve.last)}
+        for name, value in _PACE.items():
+            if not over or name in _AFTERWARDS:
+                pace[name] = value(step) if step else NONE
         return [
             [(f"{name} ", "quiet"), (_right(value, width - len(name) - 1), "")]
-            for name, value in pace
+            for name, value in pace.items()
         ]
 
 
