@@ -294,7 +294,7 @@ def _is_at(base: Base, path: Path) -> bool:
 def _hinted(adapter: Adapter) -> source.ModelSource:
     """Return the model named by an adapter of another program, if it is on this
     machine: a foreign file must not start a download."""
-    hint = lora_config.read_lora(adapter.path).base
+    hint = lora_config.read_lora(adapter.path).base_model_name_or_path or ""
     entry = catalogue.find(hint)
     if entry and entry.is_default:
         return source.DefaultModel()

@@ -42,12 +42,12 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
         config = LoraConfig(
             task_type="CAUSAL_LM",
             target_modules=modules,
-            r=asked.rank,
-            lora_alpha=asked.alpha,  # type: ignore[arg-type]
-            rank_pattern=dict(asked.ranks),
-            alpha_pattern=dict(asked.alphas),
-            use_rslora=asked.rank_stabilised,
-            fan_in_fan_out=asked.transposed,
+            r=asked.r,
+            lora_alpha=asked.lora_alpha,  # type: ignore[arg-type]
+            rank_pattern=asked.rank_pattern,
+            alpha_pattern=asked.alpha_pattern,
+            use_rslora=asked.use_rslora,
+            fan_in_fan_out=asked.fan_in_fan_out,
         )
         return PeftModel.from_pretrained(
             model,

@@ -80,9 +80,9 @@ def pairs_of(adapter: Adapter) -> dict[str, _Pair]:
     from safetensors.torch import load_file
 
     asked = lora_config.read_lora(adapter.path)
-    if asked.ranks or asked.alphas or asked.transposed:
+    if asked.rank_pattern or asked.alpha_pattern or asked.fan_in_fan_out:
         raise UnsupportedLora("its matrices are scaled one by one")
-    root = math.sqrt(asked.rank) if asked.rank_stabilised else asked.rank
+    root = math.sqrt(asked.r) if asked.use_rslora else asked.r
     by_module: dict[str, dict[str, Tensor]] = {}
     try:
         tensors = load_file(adapter.path / lora_config.WEIGHTS)
@@ -98,7 +98,7 @@ def pairs_of(adapter: Adapter) -> dict[str, _Pair]:
         a, b = both.get("A"), both.get("B")
         if a is None or b is None or a.shape[:1] != b.shape[1:]:
             raise UnsupportedLora("its matrices don't fit each other")
-        pairs[module] = a, asked.alpha / root * b
+        pairs[module] = a, asked.lora_alpha / root * b
     return pairs
 
 

@@ -252,7 +252,7 @@ def test_model_that_a_foreign_adapter_names_is_not_followed(
     assert "is unknown" in error.title
     assert str(llama_folder) in error.detail
     with no_network(monkeypatch):
-        for named in ("someone/elses", "/etc/passwd", 7):
+        for named in ("someone/elses", "/etc/passwd"):
             edit(
                 plain / "adapter_config.json",
                 base_model_name_or_path=named,
