@@ -42,6 +42,7 @@ class TrainingRun:
     """The state of a run, as far as its events are known."""
 
     def __init__(self, earlier: Iterable[Event] = ()) -> None:
+        """`earlier` are the events up to the checkpoint that it is resumed from."""
         self.plan: Plan | None = None
         self.steps = 0
         """The planned number of steps (training may stop earlier); 0 while unknown."""
@@ -107,7 +108,9 @@ class TrainingRun:
             case Plan():
                 self.plan, self.steps = event, event.steps
             case Start():
-                self._start(event)
+                self.begun = self.started = True
+                self.steps = event.steps
+                self.resumed_from = event.resumed_from or 0
             case Step():
                 self.step = event
                 self.curve.add(event.step, event.loss)
@@ -128,19 +131,6 @@ class TrainingRun:
         if self.evals and self.evals[-1].step == scored.step:
             self.evals.pop()  # a resumed run evaluates its first step again
         self.evals.append(scored)
-
-    def _start(self, event: Start) -> None:
-        self.begun = self.started = True
-        self.steps = event.steps
-        if event.resumed_from is None:
-            return
-        self.resumed_from = first = event.resumed_from
-        self.curve.cut(first)
-        self.evals = [item for item in self.evals if item.step <= first]
-        if self.last_step > first:
-            self.step = None
-        if self.sample is not None and self.sample.step > first:
-            self.sample = None
 
     def _doing_after(self, event: Event) -> Doing | None:
         """Return the activity after an event: other events than asides end it."""

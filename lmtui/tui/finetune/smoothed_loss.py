@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 
 from lmtui.chart import bridged
 
@@ -31,10 +31,6 @@ class SmoothedLoss:
         self._steps.append(step)
         self._averages.append(EMA_WEIGHT * before + (1 - EMA_WEIGHT) * loss)
         self._sums.append(self._sums[-1] + self._smoothed(len(self._steps) - 1))
-
-    def cut(self, step: int) -> None:
-        stay = bisect_right(self._steps, step)
-        del self._steps[stay:], self._averages[stay:], self._sums[stay + 1 :]
 
     @property
     def last(self) -> float | None:

@@ -75,19 +75,6 @@ def test_smoothed_loss_columns_stay_within_the_losses(
     assert None not in columns[first:]
 
 
-@given(LOSSES, st.integers(0, 400))
-def test_cut_curve_equals_one_without_the_cut_steps(
-    losses: list[float], step: int
-) -> None:
-    curve = curve_of(losses)
-    curve.cut(step)
-    kept = curve_of(losses[:step])
-    assert (len(curve), curve.end, curve.last) == (len(kept), kept.end, kept.last)
-    for again in (curve, kept):
-        again.add(1000, 3.0)
-    assert curve.columns(1000, 64) == kept.columns(1000, 64)
-
-
 def test_smoothed_loss_skips_nan_infinity_and_late_steps() -> None:
     curve = curve_of([1.0, math.nan, math.inf, 3.0])
     curve.add(4, 9.0)
