@@ -50,8 +50,7 @@ def commit_dir(
     scratch.chmod(0o700)
     for file in scratch.iterdir():
         file.chmod(0o600)
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
+        paths.sync_file(file)
     with paths.locked_folder(folder.parent):
         if not is_complete(folder, made_by):
             _put_aside(folder)  # made by another version, or damaged
@@ -143,6 +142,13 @@ def is_disk_full(error: BaseException) -> bool:
         seen = seen.__cause__ or seen.__context__
     # Libraries in other languages only pass the message on.
     return says_disk_full(str(error))
+
+
+def unwritten(folder: Path, error: Exception, need: int | None = None) -> LmtuiError:
+    """Return the error for a file in `folder` that could not be written."""
+    if is_disk_full(error):
+        return disk_full(folder, need=need, free=free_bytes(folder))
+    return paths.unwritable(folder, error if isinstance(error, OSError) else None)
 
 
 def says_disk_full(words: str) -> bool:

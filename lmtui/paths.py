@@ -291,6 +291,11 @@ def _take_after(model: Path, file: Path) -> None:
             file.chmod(mode & 0o777)
 
 
+def sync_file(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Sync a folder after a rename, where the file system can."""
     with suppress(OSError):

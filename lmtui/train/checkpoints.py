@@ -113,8 +113,7 @@ def save_best(run: RunFolder, weights: Weights, step: int) -> None:
         cache_dir.require_space(folder, _bytes(weights.values()) + _SPARE)
         _write(weights, temporary, {"step": str(step)})
         paths.make_private(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        paths.sync_file(temporary)
         os.replace(temporary, folder / _WEIGHTS)
         paths.sync_folder(folder)
     except (OSError, SafetensorError) as error:

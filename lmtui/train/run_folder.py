@@ -224,8 +224,7 @@ def mark_complete(checkpoint: Path) -> None:
     sizes = {}
     for file in sorted(checkpoint.rglob("*")):
         if file.is_file() and file.name != COMPLETE:
-            with file.open("rb") as content:
-                os.fsync(content.fileno())
+            paths.sync_file(file)
             sizes[file.relative_to(checkpoint).as_posix()] = file.stat().st_size
     data = json.dumps(sizes, indent=1).encode("ascii")
     paths.write_atomically(checkpoint / COMPLETE, data)

