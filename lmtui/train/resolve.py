@@ -6,7 +6,6 @@ Reads what is on the disk under the request's name; writes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -99,36 +98,32 @@ def _require_same(
             )
 
 
-def nothing_to_resume(name: str = "") -> LmtuiError:
-    names = ", ".join(run.name for run in run_folder.unfinished())
-    return LmtuiError(
-        "there is nothing to resume",
-        f"{name} has no checkpoint" if name else "",
-        f"Name one of these with --name: {names}"
-        if names
-        else "Start a training: lmtui finetune NOTES.",
-    )
-
-
 def only_unfinished() -> str:
     runs = run_folder.unfinished()
-    if not runs:
-        raise nothing_to_resume()
     if len(runs) > 1:
         several = ", ".join(run.name for run in runs)
-        hint = (
-            f"Resume one of them, for example: {resume_command(runs[0].name)} "
-            f"({'; '.join(map(_interrupted, runs))})"
-        )
-        raise LmtuiError("more than one training can be resumed", several, hint)
+        raise _not_resumed("more than one training can be resumed", several)
+    if not runs:
+        raise nothing_to_resume()
     return runs[0].name
 
 
+def nothing_to_resume(name: str = "") -> LmtuiError:
+    detail = f"{name} has no checkpoint" if name else ""
+    return _not_resumed("there is nothing to resume", detail)
+
+
+def _not_resumed(title: str, detail: str) -> LmtuiError:
+    hint = "Start a training: lmtui finetune NOTES."
+    if runs := run_folder.unfinished():
+        known = "; ".join(map(_interrupted, runs))
+        hint = f"Resume one, for example: {resume_command(runs[0].name)} ({known})"
+    return LmtuiError(title, detail, hint)
+
+
 def _interrupted(run: RunFolder) -> str:
-    """Return when and where a training was interrupted: `notes: 2026-07-14 09:30, at
-    step 40`."""
-    step = f"at step {run.last_checkpoint or 0:,}"
-    with suppress(OSError):
-        when = datetime.fromtimestamp(run.events_file.stat().st_mtime)
-        step = f"{when:%Y-%m-%d %H:%M}, {step}"
-    return f"{run.name}: {step}"
+    """Return what a training can be resumed from: `notes: step 40, 2026-07-14
+    09:30`."""
+    step = run.last_checkpoint or 0
+    when = datetime.fromtimestamp(run.checkpoint(step).stat().st_mtime)
+    return f"{run.name}: step {step:,}, {when:%Y-%m-%d %H:%M}"
