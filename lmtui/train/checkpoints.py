@@ -1,7 +1,7 @@
 """Checkpoints on the disk: weights, optimiser moments, training state, best weights.
 
-Files are safetensors and JSON, so loading them can't run code. Older checkpoints are
-removed only after a new one is complete.
+Files are safetensors and JSON, so loading them can't run code. A checkpoint gets its
+name once it is complete; older ones are removed after that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lmtui import cache_dir, paths, records
 from lmtui.errors import LmtuiError
-from lmtui.train.run_folder import RunFolder, mark_complete
+from lmtui.train.run_folder import RunFolder
 
 Weights = Mapping[str, nn.Parameter]
 """The trainable weights, by name."""
@@ -59,23 +59,44 @@ def save(
     optimizer: torch.optim.Optimizer,
     state: TrainState,
 ) -> None:
-    """Save a checkpoint, then remove the older ones.
+    """Save a checkpoint, then remove the older ones. Of a step that is saved already,
+    only the state can have changed, by an evaluation.
 
     Raises:
         LmtuiError: the checkpoint can't be saved; earlier ones are unchanged.
     """
-    target = run.checkpoint(state.step)
+    parent, target = run.checkpoints_folder, run.checkpoint(state.step)
     tensors = _moments(weights, optimizer)
     need = _bytes(weights.values()) + _bytes(tensors.values())
-    with _saving(target):
-        cache_dir.require_space(run.path, need + _SPARE)
-        _write(weights, target / _WEIGHTS)
-        save_file(tensors, target / _MOMENTS)
-        (target / _STATE).write_text(json.dumps(records.plain(state)))
-        mark_complete(target)
-    for folder in run.checkpoints_folder.iterdir():
+    about = json.dumps(records.plain(state)).encode()
+    try:
+        if target.is_dir():
+            paths.write_atomically(target / _STATE, about)
+            return
+        paths.make_folder(parent)
+        with paths.scratch_folder(parent) as scratch:
+            cache_dir.require_space(parent, need + _SPARE)
+            made = scratch / "new"
+            paths.make_folder(made)
+            _write(weights, made / _WEIGHTS)
+            save_file(tensors, made / _MOMENTS)
+            (made / _STATE).write_bytes(about)
+            _put_in_place(made, target)
+    except (OSError, SafetensorError) as error:
+        raise _unsaved(target, error) from error
+    for folder in parent.iterdir():
         if folder != target:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(made: Path, target: Path) -> None:
+    """Give a checkpoint its name, once all its files are on the disk."""
+    paths.make_all_private(made)  # also the files that libraries wrote
+    for file in made.iterdir():
+        paths.sync_file(file)
+    paths.sync_folder(made)
+    os.rename(made, target)
+    paths.sync_folder(target.parent)
 
 
 def space_for(weights: Weights, *, resumed: bool) -> int:
@@ -189,19 +210,6 @@ def _like(weight: Tensor, value: Tensor) -> Tensor:
 
 def _bytes(tensors: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-@contextmanager
-def _saving(target: Path) -> Iterator[None]:
-    shutil.rmtree(target, ignore_errors=True)  # left incomplete by a killed process
-    try:
-        paths.make_folder(target)
-        yield
-    except (OSError, SafetensorError, LmtuiError) as error:
-        shutil.rmtree(target, ignore_errors=True)
-        if isinstance(error, LmtuiError):
-            raise
-        raise _unsaved(target, error) from error
 
 
 def _unsaved(folder: Path, error: Exception) -> LmtuiError:

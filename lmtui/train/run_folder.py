@@ -29,9 +29,6 @@ from lmtui.train.events import (
 )
 from lmtui.train.request import TrainRequest
 
-COMPLETE = "complete.json"
-"""The file that is written last in a checkpoint: every other file with its size."""
-
 _BEFORE = "checkpoint-"
 
 _Record = TypeVar("_Record")
@@ -68,7 +65,7 @@ class RunFolder:
         self.log_file = path / "worker.log"
         """Other output of the worker and its libraries."""
         self.checkpoints_folder = path / "checkpoints"
-        """The folder of the checkpoints, complete or not."""
+        """The folder of the checkpoints, each of which is complete."""
         self.best_folder = path / "best"
         """The folder of the best evaluation's weights."""
         self.adapter_folder = path / "adapter"
@@ -118,11 +115,11 @@ class RunFolder:
         return self.checkpoints_folder / f"{_BEFORE}{step}"
 
     def checkpoints(self) -> tuple[int, ...]:
-        """Return the steps of the complete checkpoints, in ascending order."""
+        """Return the steps of the checkpoints, in ascending order."""
         steps = (
             int(folder.name.removeprefix(_BEFORE))
             for folder in _folders(self.checkpoints_folder)
-            if folder.name.removeprefix(_BEFORE).isdecimal() and is_complete(folder)
+            if folder.name.removeprefix(_BEFORE).isdecimal()
         )
         return tuple(sorted(steps))
 
@@ -216,29 +213,6 @@ def in_use(name: str) -> LmtuiError:
         name,
         "Wait for it, stop it where it runs, or give another --name.",
     )
-
-
-def mark_complete(checkpoint: Path) -> None:
-    """Mark a checkpoint complete, once all its files are on the disk."""
-    paths.make_all_private(checkpoint)  # also the files that libraries wrote
-    sizes = {}
-    for file in sorted(checkpoint.rglob("*")):
-        if file.is_file() and file.name != COMPLETE:
-            paths.sync_file(file)
-            sizes[file.relative_to(checkpoint).as_posix()] = file.stat().st_size
-    data = json.dumps(sizes, indent=1).encode("ascii")
-    paths.write_atomically(checkpoint / COMPLETE, data)
-    paths.sync_folder(checkpoint.parent)
-
-
-def is_complete(checkpoint: Path) -> bool:
-    """Return whether all files of a checkpoint are there, with their full size."""
-    try:
-        sizes = json.loads((checkpoint / COMPLETE).read_bytes())
-        actual = [(checkpoint / name).stat().st_size for name in sizes]
-        return bool(sizes) and list(sizes.values()) == actual
-    except (OSError, ValueError, AttributeError, TypeError):
-        return False
 
 
 def _until(step: int, events: list[Event]) -> list[Event]:

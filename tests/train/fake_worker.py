@@ -24,7 +24,7 @@ from lmtui.train import events
 from lmtui.train.metrics import LossTotals
 from lmtui.train.process import Channel, run_process
 from lmtui.train.report import Report
-from lmtui.train.run_folder import Manifest, RunFolder, mark_complete
+from lmtui.train.run_folder import Manifest, RunFolder
 from lmtui.train.verdict import Verdict
 
 EVERY = 2
@@ -136,7 +136,6 @@ class Worker:
         checkpoint = self.run.checkpoint(self.step)
         checkpoint.mkdir(parents=True, exist_ok=True)
         (checkpoint / "state").write_text(str(self.step))
-        mark_complete(checkpoint)
         self.emit(events.Saved(self.step))
 
     def die(self, how: str) -> None:

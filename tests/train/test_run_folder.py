@@ -37,10 +37,7 @@ def run(home: Path) -> RunFolder:
 
 def checkpoint(run: RunFolder, step: int) -> Path:
     folder = run.checkpoint(step)
-    (folder / "deep").mkdir(parents=True)
-    (folder / "weights").write_bytes(b"w" * 9)
-    (folder / "deep" / "state").write_bytes(b"s")
-    run_folder.mark_complete(folder)
+    folder.mkdir(parents=True)
     return folder
 
 
@@ -98,19 +95,13 @@ def test_manifest_lists_changed_gone_and_new_notes(run: RunFolder) -> None:
     assert run.read_manifest() is None
 
 
-def test_only_complete_checkpoints_count(run: RunFolder) -> None:
+def test_checkpoints_are_the_folders_that_have_a_step(run: RunFolder) -> None:
     assert run.last_checkpoint is None
     checkpoint(run, 10)
     checkpoint(run, 9)
-    missing, shorter = checkpoint(run, 11), checkpoint(run, 12)
-    (missing / "deep" / "state").unlink()
-    (shorter / "weights").write_bytes(b"w")
-    (run.checkpoint(13)).mkdir()
-    (run.checkpoint(14)).mkdir()
-    (run.checkpoint(14) / run_folder.COMPLETE).write_text('{"weights"')
-    (run.checkpoint(15)).mkdir()
-    (run.checkpoint(15) / run_folder.COMPLETE).write_text("{}")
+    (run.checkpoints_folder / ".scratch-1-x" / "new").mkdir(parents=True)
     (run.checkpoints_folder / "checkpoint-x").mkdir()
+    run.checkpoint(11).write_text("a file")
     assert run.checkpoints() == (9, 10)
     assert run.last_checkpoint == 10
 
