@@ -105,6 +105,19 @@ def test_failed_save_leaves_the_older_checkpoint(
     assert checkpoints.load_best(run, trainable().weights) == 1
 
 
+def test_second_save_of_a_step_keeps_its_weights_where_they_are(
+    run: RunFolder,
+) -> None:
+    subject, optimizer = trained()
+    checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
+    evaluated = TrainState(step=2, evaluated=2, best_step=2, best_loss=0.5)
+    with little_space():
+        checkpoints.save(run, subject.weights, optimizer, evaluated)
+    fresh = trainable()
+    assert checkpoints.load(run, 2, fresh.weights, adam(fresh, 1e-2)) == evaluated
+    assert same(copied(fresh), copied(subject))
+
+
 def test_the_best_weights_replace_those_before(run: RunFolder) -> None:
     subject, _ = trained()
     checkpoints.save_best(run, trainable(seed=3).weights, 1)

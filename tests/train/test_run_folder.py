@@ -81,6 +81,16 @@ def test_broken_request_is_refused_with_a_hint(run: RunFolder, text: str) -> Non
     with pytest.raises(LmtuiError, match="can't be resumed") as caught:
         run.read_request()
     assert "--overwrite" in caught.value.hint
+    assert str(run.request_file) in caught.value.detail
+
+
+def test_error_of_a_record_names_the_field_that_is_wrong(run: RunFolder) -> None:
+    run.request_file.write_text(
+        '{"name": "n", "places": [], "settings": {"rank": "many"}}'
+    )
+    with pytest.raises(LmtuiError) as caught:
+        run.read_request()
+    assert "request.json: settings.rank: " in caught.value.detail
 
 
 def test_manifest_lists_changed_gone_and_new_notes(run: RunFolder) -> None:
