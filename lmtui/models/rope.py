@@ -36,11 +36,12 @@ def frequencies(parameters: Mapping[str, Any], head_dim: int) -> Tensor:
     plain = 1.0 / float(parameters["rope_theta"]) ** exponents
     if kind == "default":
         return plain
-    factor = float(parameters.get("factor", 1))
     if kind == "proportional":  # turns the first pairs, of those of a whole head
         share = parameters.get("partial_rotary_factor", 1)
         plain[int(share * head_dim // 2) :] = 0
-    if kind in ("linear", "proportional"):
+        return plain / float(parameters.get("factor", 1))
+    factor = float(parameters["factor"])
+    if kind == "linear":
         return plain / factor
     if kind == "yarn":
         return _yarn(parameters, plain)
