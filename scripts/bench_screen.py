@@ -25,6 +25,7 @@ from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.chat.reply import Row
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -210,9 +211,10 @@ class Bench:
             replace(before[i % len(before)], index=i, piece=f"{word} ")
             for i, word in enumerate(words)
         ]
-        chat.reply.message = conversation.regenerate(
+        grows = conversation.regenerate(
             conversation.leaf.id, model="m", settings=self.settings
         )
+        chat.reply.rows = [Row(grows)]
         await chat.parts.branch.show()
         chat.session.is_answering = True
         for i in range(0, len(steps) - 200, 100):
@@ -227,7 +229,7 @@ class Bench:
         next of its sixty moments a second is not counted."""
         chat, shown = self.chat, steps[-1].distribution
         start = time.thread_time()
-        chat.call_later(chat.reply.show_steps, steps)
+        chat.call_later(chat.reply.show_items, [(0, step) for step in steps])
         await self.until(lambda: self.panel.distribution is shown)
         await self.painted()
         taken = (time.thread_time() - start) * 1e3

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lmtui.engine.protocol import Engine, ReportCount
-from lmtui.engine.rows import RowRequest, steps_of
+from lmtui.engine.rows import RowItem, RowRequest, steps_of
 from lmtui.engine.text.drop_turns import prompt_of
 from lmtui.engine.types import (
     ChatTurn,
@@ -24,9 +24,7 @@ def run_generation(
     begin: Sequence[ChatTurn] | Prompt,
     settings: SamplingSettings,
     *,
-    prefill: str = "",
     top_n: int = 20,
-    drop_oldest: bool = False,
     thinking: bool | None = None,
 ) -> GenerationResult:
     """Generate after a conversation or a prompt; return how it ended.
@@ -37,13 +35,7 @@ def run_generation(
     Raises:
         LmtuiError: there is no room for an answer.
     """
-    prompt, left_out = prompt_of(
-        engine,
-        begin,
-        prefill=prefill,
-        thinking=thinking,
-        answer=settings.max_tokens if drop_oldest else None,
-    )
+    prompt, left_out = prompt_of(engine, begin, thinking=thinking)
     context.emit(PromptReady(prompt, left_out))
     items = engine.generate(prompt, settings, top_n=top_n, progress=_progress(context))
     for item in items:
@@ -53,30 +45,42 @@ def run_generation(
     raise AssertionError("a generation ends with its result")
 
 
-def run_versions(
+def run_replies(
     engine: Engine,
     context: Context,
-    turns: Sequence[ChatTurn],
+    begin: Sequence[ChatTurn] | Prompt,
     settings: Sequence[SamplingSettings],
     *,
+    prefill: str = "",
     drop_oldest: bool = False,
     thinking: bool | None = None,
 ) -> None:
-    """Draw versions of an answer to a conversation, one for each of the settings.
+    """Generate replies to a conversation, or after a prompt: one for each of the
+    settings.
 
     Emits what `run_generation` does before the first token, then gathers the items of
-    the versions.
+    the replies.
 
     Raises:
-        LmtuiError: there is no room for an answer.
+        LmtuiError: there is no room for an answer; a reply that is alone broke off.
     """
     longest = max(setting.max_tokens for setting in settings)
     prompt, left_out = prompt_of(
-        engine, turns, thinking=thinking, answer=longest if drop_oldest else None
+        engine,
+        begin,
+        prefill=prefill,
+        thinking=thinking,
+        answer=longest if drop_oldest else None,
     )
     context.emit(PromptReady(prompt, left_out))
-    rows = list(map(RowRequest, settings))
-    for item in engine.generate_rows(prompt, rows, progress=_progress(context)):
+    items: Iterable[RowItem]
+    if len(settings) == 1:
+        alone = engine.generate(prompt, settings[0], progress=_progress(context))
+        items = ((0, item) for item in alone)
+    else:
+        rows = list(map(RowRequest, settings))
+        items = engine.generate_rows(prompt, rows, progress=_progress(context))
+    for item in items:
         context.gather(item)
 
 

@@ -27,7 +27,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.worker.events import CountReported, PromptReady
-from lmtui.worker.generation import run_generation, run_versions
+from lmtui.worker.generation import run_generation, run_replies
 from lmtui.worker.partial_answers import (
     emit_each,
     lens_parts,
@@ -80,15 +80,16 @@ def test_a_generation_reports_from_prompt_to_end() -> None:
     ],
 )
 def test_an_answer_begins_with_its_prefill_which_is_text(start: Any, text: str) -> None:
-    (ready, *_), _ = generated(FakeWriter([ANSWER]), start, prefill="<|end|>")
-    assert ready == PromptReady(Prompt(tuple(text.encode()), text), 0)
+    reports = Reports()
+    run_replies(FakeWriter([ANSWER]), reports, start, [PLAIN], prefill="<|end|>")
+    assert reports.all[0] == PromptReady(Prompt(tuple(text.encode()), text), 0)
 
 
 def test_versions_come_as_they_are_drawn_and_a_stop_ends_them_all() -> None:
     asked = [replace(PLAIN, seed=seed) for seed in (1, 2)]
     engine, reports = FakeWriter(["a b c d", "e f g h"]), Reports()
     with cancelled_when(lambda: len(reports.all) >= 2 + 4):
-        run_versions(engine, reports, HELLO, asked)
+        run_replies(engine, reports, HELLO, asked)
     ready, _, *items = reports.all
     assert isinstance(ready, PromptReady)
     assert [row for row, item in items if isinstance(item, Step)] == [0, 1, 0, 1]

@@ -26,12 +26,14 @@ from lmtui.tui.chat.history_edit import MessageEditor
 from lmtui.tui.chat.instructions import InstructionController
 from lmtui.tui.chat.pages import stats_page
 from lmtui.tui.chat.parts import EMPTY, ChatParts
+from lmtui.tui.chat.reply import ReplyController
 from lmtui.tui.chat.sender import MessageSender
 from lmtui.tui.chat.switch import ConversationSwitcher
 from lmtui.tui.chat.tokens import TokensController
-from lmtui.tui.chat.versions import VersionsController
 from lmtui.tui.dialogs import PageScreen
 
+FEWEST, MOST = 2, 8
+"""Versions that are drawn together."""
 _SAVE = "save"
 _NO_PRESETS = "config.toml has no presets."
 _SAMPLING: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -53,12 +55,12 @@ class CommandActions:
         *,
         sender: MessageSender,
         tokens: TokensController,
-        versions: VersionsController,
+        reply: ReplyController,
     ) -> None:
         self._screen, self._session = screen, session = parts.screen, parts.session
         self._branch, self._sampler = parts.branch, parts.screen.sampler
         self._editor, self._instructions = editor, instructions
-        self._switcher = switcher
+        self._switcher, self._sender, self._reply = switcher, sender, reply
         grammars = GrammarCommands(screen, sender)
         self.table: Mapping[str, Run] = {
             "/help": lambda _: self._show_help(),
@@ -68,7 +70,7 @@ class CommandActions:
             "/preset": self._use_preset,
             "/ban": partial(ban, screen),
             "/think": self._think,
-            "/n": versions.draw,
+            "/n": self._draw_versions,
             "/fork": lambda _: self._fork_here(),
             "/undo": lambda _: editor.undo(),
             "/copy": partial(self._copy, exporter),
@@ -98,6 +100,29 @@ class CommandActions:
         self._sampler.use(settings)
         if not self._sampler.controls.region:  # which shows it
             self._screen.notify(f"{name[1:]} {argument or 'random'}", markup=False)
+
+    async def _draw_versions(self, argument: str) -> None:
+        """Draw so many versions of the answer to a text, or to the last message."""
+        number, *rest = argument.split(maxsplit=1)
+        if not number.isdecimal() or not FEWEST <= int(number) <= MOST:
+            raise CommandRefused(
+                f"{visible_line(number)} is no number from {FEWEST} to {MOST}."
+            )
+        if not self._reply.has_model:
+            raise CommandRefused("No model is loaded yet.")
+        if self._sampler.settings.temperature == 0:
+            raise CommandRefused(
+                "At temperature 0 all answers are the same; /temp changes it."
+            )
+        leaf, count = self._session.conversation.leaf, int(number)
+        if rest:
+            self._sender.send(rest[0], count=count, written=f"/n {argument}")
+        elif leaf.role == "system":
+            raise CommandRefused(
+                f"There is no message yet to answer; try /n {count} TEXT."
+            )
+        else:
+            await self._reply.answer_again(leaf, count)
 
     async def _set_system(self, text: str) -> None:
         if not text:

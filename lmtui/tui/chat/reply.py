@@ -1,21 +1,24 @@
-"""Generation of answers in the chat, one at a time.
+"""Generation of answers in the chat: one, or several to choose from.
 
-An answer begins, grows token by token, ends and can be continued; further messages
+They begin, grow token by token and end together; one can be continued. Further messages
 wait.
 """
 
 from __future__ import annotations
 
+import secrets
 from bisect import insort
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from textual.content import Content
 from textual.widgets import Static
 
 from lmtui.chat.excerpts import preview_of
 from lmtui.chat.message import ChatMessage
-from lmtui.chat.thinking import ReasoningTracker, thought_of
+from lmtui.chat.thinking import ReasoningInfo, ReasoningTracker, thought_of
+from lmtui.engine.rows import RowItem
 from lmtui.engine.types import (
     ChatTurn,
     EngineInfo,
@@ -27,22 +30,22 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
+from lmtui.tui.chat.branch_view import VERSIONS
 from lmtui.tui.chat.draft import DraftController
-from lmtui.tui.chat.numbers import last_with_candidates
+from lmtui.tui.chat.numbers import last_with_candidates, show_last_token, show_strip
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.chat.tokens import TokensController
+from lmtui.tui.chat.version_view import VersionsView
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import READING
 from lmtui.tui.widgets.probability_panel import AS_DRAWN
-from lmtui.worker.generation import run_generation
+from lmtui.worker.generation import run_replies
 from lmtui.worker.requests import Slot
 
 GenerationInput = Sequence[ChatTurn] | Prompt
-AnswerTo = Callable[[ChatMessage], Awaitable[None]]
-"""Has a message at the end of the branch answered."""
 
 # Short enough for the model and its precision beside it, at 80 columns.
 _STOPPED = "stopped · Ctrl+G more, Ctrl+R again"
@@ -56,8 +59,20 @@ _WHEN_FULL = (
 NO_NUMBERS = "The server sends the words of this answer without probabilities."
 
 
+@dataclass
+class Row:
+    """One of the answers that grow together."""
+
+    message: ChatMessage
+    thinking: ReasoningTracker | None = None
+    waited: float | None = None
+    """Seconds from sending to its first token."""
+    result: GenerationResult | None = None
+
+
 class ReplyController(Controller):
-    """Has messages answered, and holds those that wait for their turn."""
+    """Has messages answered, and holds those that wait for their turn. Of several
+    answers to one message, which are versions of each other, one is chosen."""
 
     def __init__(
         self,
@@ -72,17 +87,16 @@ class ReplyController(Controller):
         self._chat_model, self._sampler = parts.chat_model, parts.screen.sampler
         self._prompt, self._strip = parts.prompt, parts.strip
         self.queue_view = Static(id="waiting", markup=False)
+        self.versions = VersionsView(id="versions")
         self._info: EngineInfo | None = None
+        self._batches = True  # whether the model draws several answers together
         self.why_no_prefill = ""
         """Why the model can't go on with the beginning of an answer; "" if it can."""
-        self.message: ChatMessage | None = None
-        self._replaced_id: int | None = None  # the reply that it is another version of
-        self._thinking: ReasoningTracker | None = None  # of the reply
-        # Until the messages are stored.
-        self._pending_input: tuple[GenerationInput, str] | None = None
+        self.rows: list[Row] = []
+        self._replaced_id: int | None = None  # the reply that they are versions of
         self._stopped_early = False  # stopped before the engine was asked
-        self._answer_count = 0  # how many were begun
-        self._status = ""  # how far the answer is
+        self._answer_count = 0  # how often answers were begun
+        self._status = ""  # how far they are
         # Sent before there was a model or room, in this order: its number, what it
         # says, and how it was written.
         self._queue: list[tuple[int, str, str]] = []
@@ -96,9 +110,13 @@ class ReplyController(Controller):
     def status_text(self) -> str:
         return self._status if self._session.is_answering else ""
 
+    @property
+    def shows_versions(self) -> bool:
+        return self._branch.cover == VERSIONS
+
     def follow_model(self, state: ModelState) -> None:
         """Give what waits back to the prompt where there is no model to come."""
-        self._info = state.info
+        self._info, self._batches = state.info, state.capabilities.batches
         edits = state.capabilities.edits
         self.why_no_prefill = "" if edits else state.capabilities.why_not
         if state.info is not None:
@@ -106,18 +124,11 @@ class ReplyController(Controller):
         elif state.error is not None:
             self.return_queue()
 
-    # Its beginning.
+    # Their beginning.
 
-    async def add_message(
-        self,
-        text: str,
-        written: str,
-        *,
-        answer: AnswerTo | None = None,
-    ) -> None:
-        """Add a user message at the end of the branch, and have it answered, by
-        `answer` or with one reply. A last message without an answer is replaced: the
-        model is not given it."""
+    async def add_message(self, text: str, written: str, *, count: int = 1) -> None:
+        """Add a user message at the end of the branch, and have it answered. A last
+        message without an answer is replaced: the model is not given it."""
         self.claim()
         conversation = self._session.conversation
         old_leaf = conversation.path[-1]
@@ -129,31 +140,44 @@ class ReplyController(Controller):
             await self._branch.add(user_message)
         else:
             await self._branch.show()
-        await (answer or self.answer_to)(user_message)
+        await self.answer_to(user_message, count)
 
-    async def answer_to(self, user_message: ChatMessage) -> None:
+    async def answer_again(self, leaf: ChatMessage, count: int = 1) -> None:
+        """Answer the message at the end of the branch, or that which the reply there
+        answers."""
+        if leaf.role == "user":
+            await self.answer_to(leaf, count)
+        elif leaf.parent is not None:
+            user_message = self._session.conversation.node(leaf.parent)
+            await self.answer_to(user_message, count, instead=leaf)
+
+    async def answer_to(
+        self,
+        user_message: ChatMessage,
+        count: int = 1,
+        *,
+        instead: ChatMessage | None = None,
+    ) -> None:
+        """Have a message answered, with `count` versions; `instead` is the reply that
+        they are shown in place of."""
         assert self._info is not None
         self.claim()
-        self._replaced_id = None
-        self.message = self._session.conversation.reply(
-            user_message.id, model=self._info.label, settings=self._sampler.settings
-        )
-        if self._branch.view_of(user_message) is None:
-            await self._branch.show()
-        else:
+        conversation, settings = self._session.conversation, self._sampler.settings
+        if count > 1 and settings.seed is None:  # they count up from the first
+            settings = replace(settings, seed=secrets.randbits(32))
+        label = self._info.label
+        self._replaced_id = None if instead is None or instead.is_empty else instead.id
+        replies = [
+            conversation.reply(user_message.id, model=label, settings=settings)
+            for _ in range(count)
+        ]
+        conversation.choose(replies[0].id)
+        if count == 1 and instead is None and self._branch.view_of(user_message):
             self._branch.renew(user_message)
-            await self._branch.add(self.message)
-        self._start(self._chat_model.messages(user_message.id))
-
-    async def regenerate(self, reply: ChatMessage) -> None:
-        assert self._info is not None and reply.parent is not None
-        self.claim()
-        self._replaced_id = None if reply.is_empty else reply.id
-        self.message = self._session.conversation.regenerate(
-            reply.id, model=self._info.label, settings=self._sampler.settings
-        )
-        await self._branch.show()
-        self._start(self._chat_model.messages(reply.parent))
+            await self._branch.add(replies[0])
+        elif count == 1:
+            await self._branch.show()
+        await self._start(replies, self._chat_model.messages(user_message.id))
 
     async def continue_reply(
         self,
@@ -165,16 +189,15 @@ class ReplyController(Controller):
         """Go on with a reply, under the grammar that its beginning follows; one that
         the user has edited, under that of the next answers. Where it replaces another
         one, it is not kept unless the model can go on."""
-        assert self._info is not None and reply.parent is not None
         self.claim()
         prompt = reply.continuation
         if prompt is not None and self._chat_model.is_in_use(reply.model):
-            self.message = self._session.conversation.resume(
+            grows = self._session.conversation.resume(
                 reply.id, settings=self._settings_after(reply, is_edited)
             )
             self._replaced_id = replaced_id
             await self._branch.show()
-            self._start(prompt, prefill=reply.rest)
+            await self._start([grows], prompt, prefill=reply.rest)
             return
         # Another model's ids mean nothing to this one; its words do.
         words = reply.marked(reply.content)
@@ -186,7 +209,7 @@ class ReplyController(Controller):
         assert self._info is not None and reply.parent is not None
         self.claim()
         self._replaced_id = None
-        self.message = self._session.conversation.reply(
+        grows = self._session.conversation.reply(
             reply.parent,
             model=self._info.label,
             settings=self._settings_after(reply, is_edited),
@@ -194,7 +217,7 @@ class ReplyController(Controller):
         )
         await self._branch.show()
         messages = self._chat_model.messages(reply.parent)
-        self._start(messages, prefill=prefill)
+        await self._start([grows], messages, prefill=prefill)
 
     def _settings_after(self, reply: ChatMessage, is_edited: bool) -> SamplingSettings:
         settings = self._sampler.settings
@@ -207,48 +230,48 @@ class ReplyController(Controller):
         if not self._session.is_answering:
             self._session.is_answering, self._stopped_early = True, False
             self._answer_count += 1
-            self._status = ""
+            self._status, self.rows = "", []
         self._branch.hide_versions()
         self._tokens.close()
         self._draft.cancel()
         self._session.deleted = ()
 
-    def _start(self, prefix: GenerationInput, prefill: str = "") -> None:
-        self._pending_input = prefix, prefill
+    async def _start(
+        self, replies: Sequence[ChatMessage], prefix: GenerationInput, prefill: str = ""
+    ) -> None:
+        self.rows = list(map(Row, replies))
         self._chat_model.update()
         self._set_status("reading the prompt")
         panel = self._screen.panel
         if panel.distribution is None:
             panel.clear(READING)
         panel.outdate()
-        old_steps = self.message.steps if self.message else ()
-        self._strip.reset(info=self._info, before=old_steps)
-        number = self._answer_count
-
-        def generate() -> None:
-            if self._session.is_answering and self._answer_count == number:
-                self._generate()
-
+        self._strip.reset(info=self._info, before=replies[0].steps)
+        if len(replies) > 1:
+            await self.versions.begin(len(replies))
+            self._branch.show_instead(VERSIONS)
+            self.versions.focus()
+            self._show_numbers()
+        generate = partial(self._generate, self._answer_count, prefix, prefill)
         self._session.save_first(generate)
 
     def _set_status(self, status: str) -> None:
         self._status = status
         self._activity.clear_notice()
 
-    def _generate(self) -> None:
-        """The user's message is on the disk."""
-        if self._pending_input is None or self._stopped_early:
+    def _generate(self, number: int, prefix: GenerationInput, prefill: str) -> None:
+        """Ask the engine: the user's message is on the disk."""
+        if not self._session.is_answering or self._answer_count != number:
             return
-        assert self.message is not None and self.message.settings is not None
-        (prefix, prefill), self._pending_input = self._pending_input, None
-        if self._info is None:  # another model is on its way
-            self._screen.call_later(self.end_dropped)
+        if self._stopped_early or self._info is None:  # another model is on its way
+            self._screen.call_later(self._end_dropped)
             return
-        settings, thinking = self.message.settings, self._session.thinking
+        settings = [row.message.settings for row in self.rows if row.message.settings]
         drop_oldest = self._session.options.drop_oldest
+        thinking = self._session.thinking
         self._client.ask(
             Slot.GENERATE,
-            lambda engine, context: run_generation(
+            lambda engine, context: run_replies(
                 engine,
                 context,
                 prefix,
@@ -257,41 +280,63 @@ class ReplyController(Controller):
                 drop_oldest=drop_oldest,
                 thinking=thinking,
             ),
-            self._finish,
-            self._return_prompt,
-            dropped=self.end_dropped,
+            lambda _: self._end_dropped(),
+            self._fail,
+            dropped=self._end_dropped,
             batch=generation_batch(
-                self.show_steps, self._set_prompt, self._show_reading
+                self.show_items, self._set_prompt, self._show_reading
             ),
             bound=isinstance(prefix, Prompt),
         )
 
-    # Its growth.
+    # Their growth.
 
     def _set_prompt(self, prompt: Prompt, left_out: int) -> None:
-        assert self.message is not None
-        self.message = self._session.conversation.lay_out(
-            self.message.id, prompt, left_out=left_out
-        )
-        self._thinking = ReasoningTracker(self.message)
+        for row in self.rows:
+            row.message = self._session.conversation.lay_out(
+                row.message.id, prompt, left_out=left_out
+            )
+            row.thinking = ReasoningTracker(row.message)
         self._strip.read(len(prompt.ids))
 
     def _show_reading(self, done: int, total: int) -> None:
         self._set_status(f"reading the prompt {done:,}/{total:,}")
 
-    def show_steps(self, steps: tuple[Step, ...]) -> None:
-        assert self.message is not None
-        self.message = self._session.conversation.grow(self.message.id, steps)
-        thought = self._thinking.grow(self.message, steps) if self._thinking else None
+    def show_items(self, items: Sequence[RowItem]) -> None:
+        for index, row in enumerate(self.rows):
+            own = [item for at, item in items if at == index]
+            if steps := tuple(item for item in own if isinstance(item, Step)):
+                self._grow(index, row, steps)
+            for item in own:
+                if not isinstance(item, Step):
+                    self._finish(index, row, item)
         self._session.save()
-        self._strip.extend(steps)
         if self._info is not None:  # else another model is loading by now
+            all_ = " all" if len(self.rows) > 1 else ""
             queue_note = f" · {len(self._queue)} waiting" if self._queue else ""
-            self._set_status(f"answering; Esc stops{queue_note}")
-            self._screen.panel.title = "Next token"
-            self._show_last(steps)
-        if view := self._branch.view_of(self.message):
-            view.grow("".join(step.piece for step in steps), thought)
+            self._set_status(f"answering; Esc stops{all_}{queue_note}")
+        self._show_numbers()
+
+    def _grow(self, index: int, row: Row, steps: tuple[Step, ...]) -> None:
+        row.message = self._session.conversation.grow(row.message.id, steps)
+        thought = row.thinking.grow(row.message, steps) if row.thinking else None
+        if len(self.rows) == 1:
+            self._strip.extend(steps)
+            row.waited = self._strip.first_token_seconds
+            if self._info is not None:
+                self._screen.panel.title = "Next token"
+                self._show_last(steps)
+        elif row.waited is None:
+            row.waited = self._strip.seconds
+        self._draw(index, row, "".join(step.piece for step in steps), thought)
+
+    def _draw(
+        self, index: int, row: Row, piece: str, thought: ReasoningInfo | None
+    ) -> None:
+        if len(self.rows) > 1:
+            self.versions.grow(index, piece, thought)
+        elif view := self._branch.view_of(row.message):
+            view.grow(piece, thought)
 
     def _show_last(self, steps: tuple[Step, ...]) -> None:
         """Show the distribution of the last token that has one; a server may tell
@@ -302,56 +347,44 @@ class ReplyController(Controller):
         elif panel.distribution is None or panel.stale:
             panel.clear(NO_NUMBERS)
 
-    # Its end.
+    def _show_numbers(self) -> None:
+        if len(self.rows) > 1:
+            versions = [row.message for row in self.rows]
+            self.versions.show_numbers(versions, together=self._batches)
 
-    async def _finish(self, result: GenerationResult) -> None:
-        assert self.message is not None
-        self._session.is_answering = False
-        self._strip.finish(result)
-        if (seconds := self._strip.first_token_seconds) is not None:
-            result = replace(result, first_token_seconds=seconds)  # as the user did
-        self.message = self._session.conversation.finish(self.message.id, result)
-        self._session.save()
-        if self._info is not None:
-            self._activity.notice(_end_notice(result, empty=self.message.is_empty))
-            if not self.message.steps:
-                self._screen.panel.clear(NO_TOKEN)
-        if view := self._branch.view_of(self.message):
-            view.grow(result.piece, thought_of(self.message))
-        await self._show_ended(self.message)
-        if result.reason is FinishReason.CANCELLED:
-            self.return_queue()
-        else:
-            await self.send_next()
+    # Their end.
 
-    async def _show_ended(self, reply: ChatMessage) -> None:
-        """Show a reply as it is now that it has ended. An empty reply is not kept on
-        the branch: the version that it was to replace is shown again, or the message
-        stays unanswered."""
-        if reply.is_empty or reply.gone:
-            if self._replaced_id is not None:
-                self._session.conversation.choose(self._replaced_id)
-                self._session.save()
-            self._chat_model.update()
-            await self._branch.show()
+    def _finish(self, index: int, row: Row, end: GenerationResult | LmtuiError) -> None:
+        conversation = self._session.conversation
+        if isinstance(end, LmtuiError):
+            row.message = conversation.fail(row.message.id)
+            self._screen.show_error(end)
             return
-        self._branch.renew(reply)
-        if view := self._branch.view_of(reply):
-            view.complete()
-        self._draft.follow_focus()
+        if len(self.rows) == 1:
+            self._strip.finish(end)
+            row.waited = self._strip.first_token_seconds
+        if row.waited is not None:
+            end = replace(end, first_token_seconds=row.waited)  # as the user did
+        row.message, row.result = conversation.finish(row.message.id, end), end
+        self._draw(index, row, end.piece, thought_of(row.message))
+        if self._info is not None and not row.message.steps:
+            self._screen.panel.clear(NO_TOKEN)
 
-    async def _return_prompt(self, error: LmtuiError) -> None:
-        """The prompt gets the user's message back, unless the model has read it."""
-        assert self.message is not None
-        self._screen.show_error(self.with_remedies(error, self.message))
-        reply = self._session.conversation.fail(self.message.id)
-        if self._replaced_id is not None and not reply.steps:
-            reply = self._session.conversation.delete(reply.id)
-        elif reply.is_empty:
-            self.requeue(reply.parent or 0)
-        await self._break_off(reply)
+    async def _fail(self, error: LmtuiError) -> None:
+        """Break all off. The prompt gets the user's message back, unless the model has
+        read it."""
+        conversation, first = self._session.conversation, self.rows[0].message
+        self._screen.show_error(self._with_remedies(error, first))
+        for row in self.rows:
+            if row.message.state == "growing":
+                row.message = conversation.fail(row.message.id)
+                if self._replaced_id is not None and not row.message.steps:
+                    row.message = conversation.delete(row.message.id)
+        if self._replaced_id is None and not self._with_text():
+            self._requeue(first.parent or 0)
+        await self._end()
 
-    def with_remedies(self, error: LmtuiError, reply: ChatMessage) -> LmtuiError:
+    def _with_remedies(self, error: LmtuiError, reply: ChatMessage) -> LmtuiError:
         """Return the error of a reply; where the conversation has filled the context,
         with what can be done about that in the chat."""
         turns = self._session.conversation.trail(reply.id)
@@ -363,7 +396,7 @@ class ReplyController(Controller):
             return error
         return LmtuiError(error.title, error.detail, _WHEN_FULL)
 
-    def requeue(self, id_: int) -> None:
+    def _requeue(self, id_: int) -> None:
         """Have the message that was said last wait again, if it has this id."""
         last_id, written = self._last_sent
         if id_ == last_id:
@@ -371,25 +404,93 @@ class ReplyController(Controller):
             content = conversation.withdraw(id_).content
             self._queue.insert(0, (0, content, written))  # it was sent first
 
-    async def end_dropped(self) -> None:
-        if self._session.is_answering and self.message is not None:
-            await self._break_off(self._session.conversation.stop(self.message.id))
+    async def _end_dropped(self) -> None:
+        """Stop what grows no more."""
+        if not self._session.is_answering or not self.rows:
+            return
+        for row in self.rows:
+            if row.message.state == "growing":
+                row.message = self._session.conversation.stop(row.message.id)
+        await self._end()
 
-    async def _break_off(self, reply: ChatMessage) -> None:
+    def _with_text(self) -> list[int]:
+        """Return the indexes of the answers that have a text, and are kept."""
+        messages = enumerate(row.message for row in self.rows)
+        return [i for i, node in messages if not (node.is_empty or node.gone)]
+
+    async def _end(self) -> None:
+        """Show the answers as they are now that all have ended. Where none has a text,
+        the version that they were to replace is shown again, or the message stays
+        unanswered."""
+        conversation, kept = self._session.conversation, self._with_text()
         self._session.is_answering = False
-        self.message, self._pending_input = reply, None
+        self._activity.notice(self._end_notice() if self._info is not None else "")
+        if not kept and self._replaced_id is not None:
+            conversation.choose(self._replaced_id)
+        elif kept and len(self.rows) > 1:
+            self._offer(kept)
         self._session.save()
-        if self._info is not None:
-            stopped = reply.state == "stopped" and reply.is_empty
-            self._activity.notice(_STOPPED_EMPTY if stopped else "")
-        self.return_queue()
-        await self._show_ended(reply)
+        if kept and len(self.rows) == 1:
+            reply = self.rows[0].message
+            self._branch.renew(reply)
+            if view := self._branch.view_of(reply):
+                view.complete()
+            self._draft.follow_focus()
+        else:
+            self._chat_model.update()
+            await self._branch.show()
+            if not kept:
+                self._branch.hide_versions()
+        states = {row.message.state for row in self.rows}
+        if "stopped" in states or "whole" not in states:
+            self.return_queue()
+        elif not self.shows_versions:
+            await self.send_next()
+
+    def _end_notice(self) -> str:
+        row = self.rows[0]
+        if len(self.rows) > 1 and self._with_text():
+            return ""
+        if row.result is not None:
+            return _end_notice(row.result, empty=row.message.is_empty)
+        was_stopped = row.message.state == "stopped" and row.message.is_empty
+        return _STOPPED_EMPTY if was_stopped else ""
 
     def stop(self) -> bool:
         if self._session.is_answering and not self._client.stop(Slot.GENERATE):
             self._stopped_early = True
-            self._screen.call_later(self.end_dropped)
+            self._screen.call_later(self._end_dropped)
         return self._session.is_answering
+
+    # The choice among several.
+
+    def _offer(self, kept: Sequence[int]) -> None:
+        """Have the user choose one of the answers with a text."""
+        self.versions.complete()
+        self._show_numbers()
+        if self.versions.marked not in kept:
+            self.versions.mark(kept[0])
+        self._choose_marked()
+
+    def _choose_marked(self) -> None:
+        node = self.rows[self.versions.marked].message
+        self._session.conversation.choose(node.id)
+        show_strip(self._strip, node, self._info)
+        show_last_token(self._screen.panel, node)
+
+    async def show_marked(self) -> None:
+        """Put the version that was marked on the branch, once all have ended."""
+        if self.shows_versions and not self._session.is_answering:
+            self._choose_marked()
+            self._session.save()
+            await self._branch.show()
+
+    async def accept_marked(self) -> None:
+        if self._session.is_answering:
+            self._activity.notice("not all have ended yet; Esc stops all")
+            return
+        self._branch.hide_versions()
+        await self.send_next()
 
     # What waits.
 

@@ -41,7 +41,6 @@ from lmtui.tui.chat.switch import ConversationSwitcher
 from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.transcript import Transcript
 from lmtui.tui.chat.version_view import VersionsView
-from lmtui.tui.chat.versions import VersionsController
 from lmtui.tui.chat.why import ChatWhyController
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.model_state import ModelState
@@ -151,9 +150,6 @@ class ChatScreen(SamplingScreen):
         self.why = ChatWhyController(self.new_client(), parts, self.tokens)
         self.instructions = InstructionController(parts, draft)
         self.sender = MessageSender(self.new_client(), parts, self.reply)
-        self.versions = VersionsController(
-            self.new_client(), parts, self.reply, self.sender
-        )
         self.switcher = ConversationSwitcher(
             parts, draft, self.tokens, self.instructions
         )
@@ -170,18 +166,15 @@ class ChatScreen(SamplingScreen):
             self.switcher,
             sender=self.sender,
             tokens=self.tokens,
-            versions=self.versions,
+            reply=self.reply,
         )
         self.commands = SlashCommands(self.parts, self.actions.table)
         self.prompt.key_hook = self._handle_prompt_key
         self.controllers = (
             self.sampler, self.reply, self.tokens, self.instructions, self.sender,
-            self.versions, self.draft, self.parts.chat_model, self.switcher,
-            self.why,
+            self.draft, self.parts.chat_model, self.switcher, self.why,
         )  # fmt: skip
-        working = (
-            self.versions, self.reply, self.sender, self.tokens, self.draft,
-        )  # fmt: skip
+        working = self.reply, self.sender, self.tokens, self.draft
         self.activity.controllers = working
 
     def _handle_prompt_key(self, key: str) -> bool:
@@ -196,7 +189,7 @@ class ChatScreen(SamplingScreen):
             with Vertical(id="talk"):
                 yield self.transcript
                 yield self.tokens.view
-                yield self.versions.view
+                yield self.reply.versions
             with Vertical(id="side"):
                 yield self.panel
                 yield self.parts.strip
@@ -224,8 +217,7 @@ class ChatScreen(SamplingScreen):
 
     def stop_work(self) -> bool:
         sending = self.sender.stop()
-        answer = self.versions.stop() or self.reply.stop()
-        stopped = answer or self.tokens.stop() or self.reply.return_queue()
+        stopped = self.reply.stop() or self.tokens.stop() or self.reply.return_queue()
         return stopped or sending or self.stop_load()
 
     # What the widgets post.
@@ -282,11 +274,11 @@ class ChatScreen(SamplingScreen):
 
     @on(VersionsView.VersionMarked)
     async def show_marked(self) -> None:
-        await self.versions.show_marked()
+        await self.reply.show_marked()
 
     @on(VersionsView.VersionAccepted)
     async def accept_version(self) -> None:
-        await self.versions.accept()
+        await self.reply.accept_marked()
 
     @on(ProbabilityPanel.CandidatePicked)
     async def branch_at_token(self, event: ProbabilityPanel.CandidatePicked) -> None:
@@ -322,20 +314,15 @@ class ChatScreen(SamplingScreen):
         if not (self.prompt.end_edit() or self.stop_work()):
             self.tokens.close()
             self.parts.branch.hide_versions()
-        if not self.versions.is_shown:
+        if not self.reply.shows_versions:
             self.focus_text()
 
     async def action_new(self) -> None:
         await self.commands.run("/new")
 
     async def action_regenerate(self) -> None:
-        leaf = self._free_leaf()
-        if leaf is None:
-            return
-        if leaf.role == "user":
-            await self.reply.answer_to(leaf)
-        elif leaf.role == "assistant":
-            await self.reply.regenerate(leaf)
+        if (leaf := self._free_leaf()) is not None:
+            await self.reply.answer_again(leaf)
 
     async def action_go_on(self) -> None:
         leaf = self._free_leaf()
@@ -389,8 +376,8 @@ class ChatScreen(SamplingScreen):
             self.post_message(SubjectChosen(self.tokens.source_of(node)))
 
     async def action_version(self, by: int) -> None:
-        if self.versions.is_shown:
-            self.versions.view.action_mark(by)
+        if self.reply.shows_versions:
+            self.reply.versions.action_mark(by)
             return
         if await self.editor.to_version(by):
             self.parts.chat_model.update()

@@ -20,7 +20,7 @@ from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.attachments import Attachments
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.chat.prompt import as_draft, as_message
-from lmtui.tui.chat.reply import AnswerTo, ReplyController
+from lmtui.tui.chat.reply import ReplyController
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
@@ -129,23 +129,20 @@ class MessageSender(Controller):
 
     # Sending.
 
-    def send(
-        self, text: str, *, answer: AnswerTo | None = None, written: str = ""
-    ) -> None:
-        """Send a draft, with the files that it names. `answer` has it answered in
-        another way than with one reply; `written` is the draft as the prompt is to have
-        it back."""
+    def send(self, text: str, *, count: int = 1, written: str = "") -> None:
+        """Send a draft, with the files that it names, for `count` answers; `written` is
+        the draft as the prompt is to have it back."""
         written = written or text
         message, number = as_message(text), self.begin(written)
         if "@" not in message:
-            self._screen.call_later(self._add, number, message, written, answer)
+            self._screen.call_later(self._add, number, message, written, count)
             return
         folder = self.attachments.folder
         run_in_thread(
             lambda: attach(message, folder).text,
             self._screen.call_later,
             then=lambda message_with_files: self._add(
-                number, message_with_files, written, answer
+                number, message_with_files, written, count
             ),
             failed=partial(self._return_to_prompt, number, written),
             bug=LmtuiError("the files can't be read", "", "See the log."),
@@ -187,18 +184,16 @@ class MessageSender(Controller):
             self._screen.show_error(error)
             self._prompt.give_back(written)
 
-    async def _add(
-        self, number: int, message: str, written: str, answer: AnswerTo | None = None
-    ) -> None:
+    async def _add(self, number: int, message: str, written: str, count: int) -> None:
         """Add the message now, or have it wait until there is a model and nothing
         before it: one that is answered with one reply."""
         if not self.end(number):
             return
-        if answer is None:
+        if count == 1:
             self._reply.enqueue(number, message, written)
             await self._reply.send_next()
         elif self._reply.is_free(number) and not self._reply.has_queue:
-            await self._reply.add_message(message, written, answer=answer)
+            await self._reply.add_message(message, written, count=count)
         else:
             self._prompt.give_back(written)
 

@@ -1,12 +1,12 @@
 """Versions of an answer side by side while they grow, to choose one.
 
 Columns on a wide screen; else one below the other, the marked one with the most room.
-Knows no engine and no conversation.
+Knows no engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from lmtui import notation
+from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import ReasoningInfo
 from lmtui.engine.types import FinishReason
 from lmtui.text import visible
@@ -37,54 +38,48 @@ _SHORT_ENDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class VersionNumbers:
-    """Numbers of one version."""
+def _forms(name: str, node: ChatMessage) -> Forms:
+    """Return the numbers of one version, in forms of decreasing length."""
+    is_scored = all(step.logprob is not None for step in node.steps)
+    sum_ = notation.log_prob(node.logprob if is_scored else None)
+    log_prob, count = f"{notation.LOG_PROB.short} {sum_}", len(node.steps)
+    tokens, end = notation.counted(count, "token"), _end_of(node)
+    short = _SHORT_ENDS.get(end, end)
+    return (
+        (name, f"{log_prob} nats", tokens, end),
+        (name, f"{log_prob} nats", tokens, short),
+        (name, log_prob, tokens, short),
+        (name, log_prob, f"{count:,} tok", short),
+    )
 
-    name: str
-    tokens: int
-    logprob: float | None
-    """Sum over its tokens, in nats; None where it is not known."""
-    end: str
-    """How it ended, in words; `…` while it grows."""
+
+def _end_of(node: ChatMessage) -> str:
+    if node.state == "growing":
+        return "…"
+    if node.state == "failed":
+        return "broke off"
+    return node.finish.reason.words if node.finish else "stopped"
 
 
-class VersionHead(StyledLines):
-    """The numbers of one version, in as few lines as they fit."""
+class FittedText(StyledLines):
+    """A text in the longest of its forms that fits, behind a mark."""
 
-    DEFAULT_CSS = """
-    VersionHead {
-        height: 2;
-        & > .head--marked { color: $accent; text-style: bold; }
-        & > .head--quiet { color: $text-muted; }
-    }
-    """
+    def __init__(self, mark: str = "", *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.mark = mark
+        self.forms: Forms = [[""]]
+        """The text, in forms of decreasing length."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.numbers = VersionNumbers("", 0, None, "")
-        self.is_marked = False
+    def show(self, forms: Forms) -> None:
+        if forms != self.forms:
+            self.forms = forms
+            self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        style = "head--marked" if self.is_marked else "head--quiet"
-        mark = "▸" if self.is_marked else " "
-        texts = fit_best(self._forms(), width - 2, lines=max(1, height))
-        marks = [mark, *" " * (len(texts) - 1)]
-        pairs = zip(marks, texts, strict=True)
-        return [[(f"{symbol} {line}", style)] for symbol, line in pairs]
-
-    def _forms(self) -> Forms:
-        numbers = self.numbers
-        name = numbers.name
-        sum_ = f"{notation.LOG_PROB.short} {notation.log_prob(numbers.logprob)}"
-        tokens, end = notation.counted(numbers.tokens, "token"), numbers.end
-        short = _SHORT_ENDS.get(end, end)
-        return (
-            (name, f"{sum_} nats", tokens, end),
-            (name, f"{sum_} nats", tokens, short),
-            (name, sum_, tokens, short),
-            (name, sum_, f"{numbers.tokens:,} tok", short),
-        )
+        room = width - len(self.mark)
+        first, *others = fit_best(self.forms, room, lines=max(1, height))
+        indent = " " * len(self.mark)
+        return [[(self.mark + first, "")], *([(indent + line, "")] for line in others)]
 
 
 class VersionText(StreamingMarkdown):
@@ -159,7 +154,7 @@ class VersionPane(Vertical):
     def __init__(self, index: int) -> None:
         super().__init__()
         self.index = index
-        self.head = VersionHead()
+        self.head = FittedText("  ")
         self.body = VersionScroll()
 
     def compose(self) -> ComposeResult:
@@ -168,24 +163,8 @@ class VersionPane(Vertical):
 
     def mark(self, marked: bool) -> None:
         self.set_class(marked, "-marked")
-        self.head.is_marked = marked
+        self.head.mark = "▸ " if marked else "  "
         self.head.refresh()
-
-
-class VersionHint(StyledLines):
-    """The line above the versions."""
-
-    DEFAULT_CSS = """
-    VersionHint { height: 1; & > .hint--quiet { color: $quiet; } }
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.forms: Forms = [[""]]
-        """The hint, in forms of decreasing length."""
-
-    def lines(self, width: int, height: int) -> list[Line]:
-        return [[(fit_best(self.forms, width)[0], "hint--quiet")]]
 
 
 class VersionsView(Container, can_focus=True):
@@ -215,13 +194,15 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         height: 1fr;
         padding: 1 1 0 1;
         & > #panes { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
+        & > #hint { height: 1; color: $quiet; }
         & VersionPane { height: 3; }
-        & VersionPane VersionHead { height: 1; }
+        & VersionPane FittedText { height: 1; color: $text-muted; }
         & VersionPane.-marked { height: 1fr; min-height: 6; }
-        &.-columns VersionHint { margin: 0 0 1 0; }
+        & VersionPane.-marked FittedText { color: $accent; text-style: bold; }
+        &.-columns > #hint { margin: 0 0 1 0; }
         &.-columns > #panes { layout: grid; grid-gutter: 1 1; }
         &.-columns VersionPane { height: 1fr; min-height: 6; }
-        &.-columns VersionPane VersionHead { height: 2; }
+        &.-columns VersionPane FittedText { height: 2; }
     }
     """
 
@@ -238,7 +219,7 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         super().__init__(id=id)
         self.marked = 0
         """Index of the marked version."""
-        self._hint = VersionHint()
+        self._hint = FittedText(id="hint")
         self._grid = Container(id="panes")
         self._panes: list[VersionPane] = []
 
@@ -246,8 +227,8 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         yield self._hint
         yield self._grid
 
-    async def begin(self, names: Iterable[str]) -> None:
-        self._panes = [VersionPane(index) for index, _ in enumerate(names)]
+    async def begin(self, count: int) -> None:
+        self._panes = list(map(VersionPane, range(count)))
         self.marked = 0
         async with self.batch():
             await self._grid.remove_children()
@@ -265,22 +246,27 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
             rows = -(-count // max(1, width // _COLUMN))
             self._grid.styles.grid_size_columns = -(-count // rows)
 
-    def set_hint(self, *forms: Sequence[str]) -> None:
-        self._hint.forms = forms
-        self._hint.refresh()
+    def show_numbers(self, versions: Sequence[ChatMessage], *, together: bool) -> None:
+        """Show how far each version is; they are drawn `together`, or one after the
+        other."""
+        for pane, node in zip(self._panes, versions, strict=True):
+            pane.head.show(_forms(str(pane.index + 1), node))
+        count = f"{len(versions)} versions"
+        order = "together" if together else "one after the other"
+        grow = any(node.state == "growing" for node in versions)
+        keys = "Esc stops all" if grow else "Enter takes the marked one"
+        marks = "arrows mark one"
+        self._hint.show(
+            [(f"{count} {order}", marks, keys), (count, marks, keys), (count, keys)]
+        )
 
     def grow(self, index: int, piece: str, thought: ReasoningInfo | None) -> None:
         self._panes[index].body.text.extend(piece, thought)
 
-    def complete(self, index: int) -> None:
-        text = self._panes[index].body.text
-        text.update(text.text)
-
-    def count(self, index: int, numbers: VersionNumbers) -> None:
-        head = self._panes[index].head
-        if head.numbers != numbers:
-            head.numbers = numbers
-            head.refresh()
+    def complete(self) -> None:
+        """Draw the texts again, so that every block is closed."""
+        for pane in self._panes:
+            pane.body.text.update(pane.body.text.text)
 
     def mark(self, index: int) -> None:
         index = min(max(0, index), len(self._panes) - 1)

@@ -194,6 +194,11 @@ a message in focus, all of this is about that message.
     # Values and sentences.
 
     @property
+    def seconds(self) -> float:
+        """Seconds since `reset`."""
+        return self.clock() - self._started_at
+
+    @property
     def first_token_seconds(self) -> float | None:
         """Seconds from `reset` to the first token; those that were stored with an
         answer that was not streamed here."""

@@ -212,7 +212,7 @@ async def test_taken_version_has_its_prompt_and_answer_in_the_context() -> None:
     async with chat(*ANSWERS) as running:
         await running.ask("/temp 1")
         await running.ask("/n 2 Name a fruit.")
-        view = running.chat.versions.view
+        view = running.chat.reply.versions
         await running.until(lambda: "Enter takes the marked one" in running.seen)
         assert view.has_focus_within
         await running.press("right", "enter")

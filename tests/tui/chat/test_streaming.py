@@ -17,6 +17,7 @@ from textual.strip import Strip
 
 from lmtui.engine.types import SamplingSettings, Step
 from lmtui.tui.chat.message import entry_of
+from lmtui.tui.chat.reply import Row
 from lmtui.worker import throttle
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import Chat, chat
@@ -130,7 +131,7 @@ async def begun(running: Chat) -> None:
     await screen.transcript.add(entry_of(conversation, asked))
     reply = conversation.reply(asked.id, model="m", settings=SamplingSettings())
     await screen.transcript.add(entry_of(conversation, reply))
-    screen.reply.message, screen.session.is_answering = reply, True
+    screen.reply.rows, screen.session.is_answering = [Row(reply)], True
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -146,7 +147,8 @@ async def test_streaming_screen_equals_a_full_redraw(seed: int) -> None:
         while at < len(steps):
             batch = steps[at : at + random.choice([1, 2, 10, 30])]
             at += len(batch)
-            screen.call_later(screen.reply.show_steps, tuple(batch))
+            items = [(0, step) for step in batch]
+            screen.call_later(screen.reply.show_items, items)
             await running.pilot.pause(random.choice([0, 0, 0.02]))
             if random.random() < 0.15:
                 size = random.randrange(40, 130), random.randrange(12, 45)

@@ -14,6 +14,8 @@ from lmtui.chat.message import ChatMessage
 from lmtui.chat.store import Store
 from lmtui.engine.types import Capabilities
 from lmtui.errors import LmtuiError
+from lmtui.notation import counted
+from lmtui.notation import log_prob as log_prob_of
 from lmtui.tui.chat.version_view import VersionPane, VersionsView
 from lmtui.worker import throttle
 from tests.fakes import FakeEngine
@@ -81,7 +83,7 @@ def texts(running: Chat) -> list[str]:
 
 
 def ends(running: Chat) -> list[str]:
-    return [pane.head.numbers.end for pane in panes(running)]
+    return [pane.head.forms[0][-1] for pane in panes(running)]
 
 
 def versions(running: Chat) -> tuple[ChatMessage, ...]:
@@ -112,19 +114,20 @@ async def test_versions_of_a_new_message_are_stored_beside_each_other() -> None:
         seeds = [node.settings.seed for node in nodes if node.settings]
         assert seeds == [first.seed + number for number in range(4)]
         for pane, node in zip(panes(running), nodes, strict=True):
-            assert pane.head.numbers.tokens == len(node.steps)
-            assert pane.head.numbers.logprob == pytest.approx(node.logprob)
+            _, log_prob, tokens, _ = pane.head.forms[0]
+            assert tokens == counted(len(node.steps), "token")
+            assert log_prob == f"Σ log P {log_prob_of(node.logprob)} nats"
 
 
 async def test_arrows_and_enter_choose_a_version() -> None:
     async with drawing() as running:
         await running.ask("/n 3 count")
         await all_ended(running, 3)
-        assert running.chat.versions.is_shown
+        assert running.chat.reply.shows_versions
         await running.press("right", "right", "right", "left")
         assert running.chat.query_one(VersionsView).marked == 1
         await running.press("enter")
-        assert not running.chat.versions.is_shown
+        assert not running.chat.reply.shows_versions
         await running.until(lambda: running.last_text == ANSWERS[1])
         assert running.views[-1].note.startswith("2/3")
         assert running.chat.focused is running.prompt
@@ -146,7 +149,7 @@ async def test_versions_of_the_last_answer_stand_beside_it() -> None:
         await running.press("right")
         running.prompt.focus()
         await running.say("and?")
-        assert not running.chat.versions.is_shown
+        assert not running.chat.reply.shows_versions
         assert running.texts == ["count", ANSWERS[1], "and?", ANSWERS[2]]
 
 
@@ -159,16 +162,16 @@ async def test_escape_stops_all_and_each_keeps_its_text() -> None:
         assert set(ends(running)) == {"…"}
         assert running.state.startswith("answering; Esc stops all")
         await running.press("enter")
-        assert running.chat.versions.is_shown  # not all have ended
+        assert running.chat.reply.shows_versions  # not all have ended
         await running.press("escape")
         go_on.set()
         await all_ended(running, 3)
         assert texts(running) == ["a b ", "e f ", "i j "]
         assert {node.state for node in versions(running)} == {"stopped"}
         assert ends(running) == ["stopped"] * 3
-        assert running.chat.versions.is_shown
+        assert running.chat.reply.shows_versions
         await running.press("escape")
-        assert not running.chat.versions.is_shown
+        assert not running.chat.reply.shows_versions
 
 
 async def test_every_version_is_on_the_disk_while_it_grows(
@@ -202,7 +205,7 @@ async def test_stop_before_the_first_token_leaves_what_was_there() -> None:
         await running.until(reached.is_set)
         await running.press("escape")
         go_on.set()
-        await running.until(lambda: not running.chat.versions.is_shown)
+        await running.until(lambda: not running.chat.reply.shows_versions)
         assert running.last_text == "x "
         assert len(versions(running)) == 1
 
@@ -227,7 +230,7 @@ async def test_prompt_that_cannot_be_read_goes_back_to_the_field() -> None:
         await running.until(lambda: "it is broken" in running.notices)
         await running.until(lambda: running.prompt.text)
         assert running.prompt.text == "/n 2 a question"
-        assert not running.chat.versions.is_shown
+        assert not running.chat.reply.shows_versions
         assert not running.chat.session.is_answering
         assert not running.views
 
@@ -259,7 +262,7 @@ async def test_message_that_waits_is_sent_once_a_version_is_taken() -> None:
         go_on.set()
         await all_ended(running, 2)
         assert running.chat.reply.has_queue
-        running.chat.versions.view.focus()
+        running.chat.reply.versions.focus()
         await running.press("right", "enter")
         await running.until(lambda: running.last_text == "last ")
         assert running.texts == ["count", "c d ", "and then?", "last "]
