@@ -211,8 +211,8 @@ class Bench:
             replace(before[i % len(before)], index=i, piece=f"{word} ")
             for i, word in enumerate(words)
         ]
-        grows = conversation.regenerate(
-            conversation.leaf.id, model="m", settings=self.settings
+        grows = conversation.reply(
+            conversation.leaf.parent or 0, model="m", settings=self.settings
         )
         chat.reply.rows = [Row(grows)]
         await chat.parts.branch.show()

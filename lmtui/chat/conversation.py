@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Literal
 
 from lmtui.chat.message import ChatMessage, taken_back
 from lmtui.engine.types import (
@@ -116,7 +117,7 @@ class Conversation:
         on without it, and they do not grow here."""
         for id_ in self._elsewhere:
             if self._nodes[id_].state == "growing":
-                self.stop(id_)
+                self.break_off(id_, "stopped")
         self._elsewhere.clear()
 
     @property
@@ -284,22 +285,15 @@ class Conversation:
             said_before = node.role == "user" and node.content == text
             if said_before and all(reply.is_empty for reply in self.children(node.id)):
                 return self.end_at(node.id)
-        return self._adopt(ChatMessage(self._new_id, before.id, "user", text))
-
-    def withdraw(self, id_: int) -> ChatMessage:
-        """Delete the message said last; the branch ends before it."""
-        node = self._nodes[id_]
-        assert node.parent is not None
-        self._stay()
-        self._choose(node.parent, None)
-        return self._put(replace(node, gone=True))
+        return self._adopt(ChatMessage(0, before.id, "user", text))
 
     def edit(self, id_: int, text: str) -> ChatMessage:
-        """Add another wording of a user message as a sibling; the branch ends with
-        it."""
-        parent = self._nodes[id_].parent
-        assert parent is not None
-        return self._adopt(ChatMessage(self._new_id, parent, "user", text))
+        """Add a version of a message with other words. The branch ends with it; of a
+        reply, it begins with the tokens that stay, see `ChatMessage.amended`."""
+        node = self.node(id_)
+        if node.role == "assistant":
+            return self._adopt(node.amended(text))
+        return self._adopt(ChatMessage(0, node.parent, "user", text))
 
     def reword(self, id_: int, text: str) -> ChatMessage:
         """Replace the text of a user message or the system message in place.
@@ -309,16 +303,10 @@ class Conversation:
         node = replace(self.node(id_), content=text, scored=(), scored_by=None)
         return self._put(node)
 
-    def amend(self, id_: int, text: str) -> ChatMessage:
-        """Add a version of a reply with other words; see `ChatMessage.amended`."""
-        node = self.node(id_).amended(text)
-        return self._adopt(replace(node, id=self._new_id))
-
     def branch(self, id_: int, index: int, candidate: Candidate) -> ChatMessage:
         """Add a version of a reply that ends with another token; see
         `ChatMessage.branched`."""
-        node = self.node(id_).branched(index, candidate)
-        return self._adopt(replace(node, id=self._new_id))
+        return self._adopt(self.node(id_).branched(index, candidate))
 
     def undo(self) -> ChatMessage | None:
         """End the branch before the last user message, and return that message."""
@@ -326,8 +314,7 @@ class Conversation:
         if not turns:
             return None
         assert turns[-1].parent is not None
-        self._stay()
-        self._choose(turns[-1].parent, None)
+        self.end_at(turns[-1].parent)
         return turns[-1]
 
     def delete(self, id_: int) -> ChatMessage:
@@ -368,17 +355,9 @@ class Conversation:
         With a seed set, it gets one that no other version was drawn with (`unused`).
         """
         others = (self._nodes[id_] for id_ in self._children[to])
-        node = ChatMessage(self._new_id, to, "assistant", prefill, state="growing",
+        node = ChatMessage(0, to, "assistant", prefill, state="growing",
                     model=model, settings=unused(settings, model, others))  # fmt: skip
         return self._adopt(node)
-
-    def regenerate(
-        self, id_: int, *, model: str, settings: SamplingSettings
-    ) -> ChatMessage:
-        """Begin another version of a reply."""
-        parent = self.node(id_).parent
-        assert parent is not None
-        return self.reply(parent, model=model, settings=settings)
 
     def resume(self, id_: int, *, settings: SamplingSettings) -> ChatMessage:
         """Continue a reply from the end of its text.
@@ -395,7 +374,7 @@ class Conversation:
         if not self._children[id_]:
             self.choose(id_)
             return self._put(grows)
-        return self._adopt(replace(grows, id=self._new_id))
+        return self._adopt(grows)
 
     def lay_out(self, id_: int, prompt: Prompt, *, left_out: int = 0) -> ChatMessage:
         """Set the prompt that a reply is generated after.
@@ -425,18 +404,13 @@ class Conversation:
         versions of the reply, which are not on the branch."""
         node = self._put(self.node(id_).finished(finish))
         for version in taken_back(node, finish):
-            aside = replace(version, id=self._new_id)
-            self._lay(aside)
-            self._changed.add(aside.id)
+            self._add(version)
         return node
 
-    def stop(self, id_: int) -> ChatMessage:
-        """End a reply that the user stopped before the engine began."""
-        return self._put(replace(self.node(id_), state="stopped"))
-
-    def fail(self, id_: int) -> ChatMessage:
-        """Mark a reply as failed; its text so far stays."""
-        return self._put(replace(self.node(id_), state="failed"))
+    def break_off(self, id_: int, state: Literal["stopped", "failed"]) -> ChatMessage:
+        """End a reply without a result: the user stopped it before the engine began, or
+        it failed. Its text so far stays."""
+        return self._put(replace(self.node(id_), state=state))
 
     def score(
         self, id_: int, tokens: Iterable[ScoredToken], *, by: str | None = None
@@ -444,13 +418,16 @@ class Conversation:
         """Store a model's scores of a message that it did not generate."""
         return self._put(replace(self.node(id_), scored=tuple(tokens), scored_by=by))
 
-    @property
-    def _new_id(self) -> int:
-        return max(self._nodes) + 1
-
-    def _adopt(self, node: ChatMessage) -> ChatMessage:
+    def _add(self, node: ChatMessage) -> ChatMessage:
+        """Add a message under a new id, and return it."""
+        node = replace(node, id=max(self._nodes) + 1)
         self._lay(node)
         self._changed.add(node.id)
+        return node
+
+    def _adopt(self, node: ChatMessage) -> ChatMessage:
+        """Add a message under a new id, and have the branch end with it."""
+        node = self._add(node)
         self.choose(node.id)
         return node
 

@@ -132,7 +132,7 @@ class Talk:
                 yield item
         finally:
             if self._conversation.node(id_).state == "growing":
-                self._conversation.fail(id_)
+                self._conversation.break_off(id_, "failed")
                 self._keep()
 
     def close(self) -> None:

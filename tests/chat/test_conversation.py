@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -87,7 +87,7 @@ def test_unanswered_message_is_not_sent_again() -> None:
     chat = Conversation()
     asked = chat.say("one")
     reply = chat.reply(asked.id, model="m", settings=PLAIN)
-    chat.fail(reply.id)
+    chat.break_off(reply.id, "failed")
     again = chat.say("one, please")
     assert chat.messages() == (ChatTurn("user", "one, please"),)
     assert [n.id for n in chat.siblings(again.id)] == [asked.id, again.id]
@@ -96,7 +96,7 @@ def test_unanswered_message_is_not_sent_again() -> None:
 def test_repeating_an_unanswered_message_reuses_it() -> None:
     chat = Conversation()
     asked = chat.say("one")
-    chat.stop(chat.reply(asked.id, model="m", settings=PLAIN).id)
+    chat.break_off(chat.reply(asked.id, model="m", settings=PLAIN).id, "stopped")
     other = chat.say("two")
     assert chat.turns == (chat.root,)
     assert chat.say("one").id == asked.id
@@ -112,9 +112,9 @@ def test_repeating_an_unanswered_message_reuses_it() -> None:
 def test_stopped_reply_without_words_is_no_version() -> None:
     chat = Conversation()
     _, reply = exchange(chat, "one")
-    empty = chat.regenerate(reply.id, model="m", settings=PLAIN)
+    empty = chat.reply(reply.parent or 0, model="m", settings=PLAIN)
     assert len(chat.siblings(reply.id)) == 2
-    chat.stop(empty.id)
+    chat.break_off(empty.id, "stopped")
     assert chat.siblings(reply.id) == (reply,)
 
 
@@ -123,7 +123,8 @@ def test_withdrawn_message_leaves_the_branch_as_it_was() -> None:
     _, reply = exchange(chat, "one")
     exchange(chat, "two")
     chat.end_at(reply.id)
-    chat.withdraw(chat.say("three").id)
+    chat.delete(chat.say("three").id)
+    chat.end_at(reply.id)
     assert contents(chat) == ["one", "a b"]
     assert [node.content for node in chat.children(reply.id)] == ["two"]
 
@@ -131,7 +132,7 @@ def test_withdrawn_message_leaves_the_branch_as_it_was() -> None:
 def test_visiting_a_branch_is_no_change_until_something_is_said() -> None:
     chat = Conversation()
     _, first = exchange(chat, "one")
-    second = chat.regenerate(first.id, model="m", settings=PLAIN)
+    second = chat.reply(first.parent or 0, model="m", settings=PLAIN)
     chat.finish(second.id, FINISH)
     chat.take_changes()
     chat.visit(first.id)
@@ -141,14 +142,14 @@ def test_visiting_a_branch_is_no_change_until_something_is_said() -> None:
     assert chat.take_changes().chosen == {1: first.id, first.id: chat.leaf.id}
 
 
-@pytest.mark.parametrize("end", [Conversation.stop, Conversation.fail])
+@pytest.mark.parametrize("state", ["stopped", "failed"])
 def test_unfinished_reply_with_words_stays_a_turn(
-    end: Callable[[Conversation, int], ChatMessage],
+    state: Literal["stopped", "failed"],
 ) -> None:
     chat = Conversation()
     asked = chat.say("one")
     reply = chat.reply(asked.id, model="m", settings=PLAIN, prefill="a")
-    assert end(chat, reply.id).content == "a"
+    assert chat.break_off(reply.id, state).content == "a"
     assert chat.say("go on").parent == reply.id
 
 
@@ -194,7 +195,7 @@ def test_undo_ends_the_branch_before_the_last_turn() -> None:
 def test_deleted_messages_are_passed_over_and_can_be_restored() -> None:
     chat = Conversation()
     _, first = exchange(chat, "one")
-    second = chat.regenerate(first.id, model="n", settings=PLAIN)
+    second = chat.reply(first.parent or 0, model="n", settings=PLAIN)
     chat.grow(second.id, STEPS[:1])
     exchange(chat, "two")
     chat.delete(second.id)
@@ -244,7 +245,7 @@ def test_restored_refuses_messages_that_form_no_tree() -> None:
 
 def test_amended_reply_keeps_ids_up_to_the_first_change() -> None:
     chat, prompt, reply = answered_chat("It", " is", " Paris", ".")
-    amended = chat.amend(reply.id, "It is Lyon")
+    amended = chat.edit(reply.id, "It is Lyon")
     ids = (*prompt.ids, *reply.ids[:2])
     assert amended.prompt == Prompt(ids, f"{prompt.text}It is")
     assert (amended.given, amended.rest, amended.steps) == (2, " Lyon", ())
@@ -255,13 +256,13 @@ def test_amended_reply_keeps_ids_up_to_the_first_change() -> None:
     assert (read.prompt, read.given, read.rest) == (whole, 5, "")
     grown = chat.grow(amended.id, reply.steps[3:4])
     assert grown.content == "It is Lyon."
-    again = chat.amend(amended.id, "It is Lyon. Yes")
+    again = chat.edit(amended.id, "It is Lyon. Yes")
     assert again.prompt is not None and again.prompt.ids == (
         *whole.ids,
         reply.steps[3].id,
     )
     assert (again.given, again.rest) == (6, " Yes")
-    other = chat.amend(amended.id, "No")
+    other = chat.edit(amended.id, "No")
     assert (other.prompt, other.given, other.rest) == (None, 0, "")
 
 
@@ -286,7 +287,7 @@ def test_amended_reply_keeps_ids_only_behind_its_reasoning(
         *REASONED[:2], f"</think>{gap}", *REASONED[3:], after="<think>\n"
     )
     edit = text.replace("{}", gap)
-    amended = chat.amend(reply.id, edit)
+    amended = chat.edit(reply.id, edit)
     ids = amended.prompt.ids[len(prompt.ids) :] if amended.prompt else ()
     assert ids == reply.ids[:kept]
     assert amended.content == (content or "{}").replace("{}", edit)
@@ -294,9 +295,9 @@ def test_amended_reply_keeps_ids_only_behind_its_reasoning(
 
 def test_amended_unended_reasoning_goes_on_as_reasoning() -> None:
     chat, prompt, reply = answered_chat("Okay,", " the", " user", after="<think>\n")
-    other = chat.amend(reply.id, "Hmm, the user")
+    other = chat.edit(reply.id, "Hmm, the user")
     assert (other.prompt, other.rest) == (prompt, "Hmm, the user")
-    kept = chat.amend(reply.id, "Okay, we")
+    kept = chat.edit(reply.id, "Okay, we")
     assert kept.prompt is not None and kept.rest == " we"
     assert kept.prompt.ids == (*prompt.ids, reply.ids[0])
     # For another model, the text says itself that it is reasoning.
@@ -339,7 +340,7 @@ def test_an_amended_reply_without_ids_is_only_text() -> None:
     chat = Conversation()
     asked = chat.say("one")
     reply = chat.reply(asked.id, model="m", settings=PLAIN, prefill="It is")
-    amended = chat.amend(reply.id, "It was")
+    amended = chat.edit(reply.id, "It was")
     assert (amended.prompt, amended.rest, amended.content) == (None, "", "It was")
 
 
@@ -377,7 +378,7 @@ class RandomConversation(RuleBasedStateMachine):
     @rule(data=st.data())
     def regenerate(self, data: st.DataObject) -> None:
         if node := self.pick(data, "assistant"):
-            new = self.chat.regenerate(node.id, model="m", settings=PLAIN)
+            new = self.chat.reply(node.parent or 0, model="m", settings=PLAIN)
             assert self.chat.siblings(node.id)[-1] == new
 
     @rule(data=st.data(), count=st.integers(0, 3))
@@ -394,12 +395,12 @@ class RandomConversation(RuleBasedStateMachine):
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
         if node := self.pick(data, "assistant"):
-            self.chat.fail(node.id)
+            self.chat.break_off(node.id, "failed")
 
     @rule(data=st.data())
     def stop(self, data: st.DataObject) -> None:
         if node := self.pick(data, "assistant"):
-            self.chat.stop(node.id)
+            self.chat.break_off(node.id, "stopped")
 
     @rule(data=st.data())
     def resume(self, data: st.DataObject) -> None:
@@ -410,7 +411,7 @@ class RandomConversation(RuleBasedStateMachine):
     @rule(data=st.data(), text=st.text(max_size=5))
     def amend(self, data: st.DataObject, text: str) -> None:
         if node := self.pick(data, "assistant"):
-            amended = self.chat.amend(node.id, text)
+            amended = self.chat.edit(node.id, text)
             assert self.chat.leaf == amended and amended.content == text
             assert text.endswith(amended.rest)
 
@@ -553,7 +554,7 @@ def test_new_seed_settings_or_model_are_used_as_given() -> None:
 def test_seed_of_a_deleted_answer_is_skipped_of_a_failed_one_reused() -> None:
     chat = Conversation()
     to = chat.say("one").id
-    chat.fail(chat.reply(to, model="m", settings=SEEDED).id)
+    chat.break_off(chat.reply(to, model="m", settings=SEEDED).id, "failed")
     first = answered(chat, to)
     assert seed(first) == 7
     chat.delete(first.id)

@@ -114,7 +114,7 @@ def test_markdown_and_html_exports_fold_the_thinking() -> None:
 def test_markdown_holds_only_the_shown_branch() -> None:
     chat = Conversation("be brief")
     first = exchange(chat, "one")
-    chat.amend(first.id, "two")
+    chat.edit(first.id, "two")
     text = to_markdown(chat, "A\ntitle")
     assert text == (
         "# A title\n\n## System\n\nbe brief\n\n## You\n\none\n\n"

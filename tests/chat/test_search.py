@@ -103,7 +103,7 @@ def test_growing_reply_is_found_only_once_it_has_ended(tmp_path: Path) -> None:
     reply = chat.reply(asked.id, model="m", settings=PLAIN, prefill="elephant")
     store.save({"a": chat.take_changes()})
     assert found(store, "elephant") == []
-    chat.stop(reply.id)
+    chat.break_off(reply.id, "stopped")
     store.save({"a": chat.take_changes()})
     assert found(store, "elephant") == [1]
     store.close()

@@ -29,7 +29,7 @@ def keep(model: str | None) -> None:
     asked = chat.say("question")
     if model is not None:
         reply = chat.reply(asked.id, model=model, settings=SamplingSettings())
-        chat.stop(reply.id)
+        chat.break_off(reply.id, "stopped")
     store = Store(paths.chats_file())
     store.save({"a": chat.take_changes()})
     store.close()

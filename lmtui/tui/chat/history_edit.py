@@ -104,7 +104,7 @@ class MessageEditor:
         conversation = self._session.conversation
         if not ask:
             if text != node.content:
-                conversation.amend(node.id, text)
+                conversation.edit(node.id, text)
             await self.branch_changed()
             return
         old = node
@@ -116,7 +116,7 @@ class MessageEditor:
                 words = node.marked(text)
                 await self._reply.answer_with_prefill(node, words, is_edited=True)
                 return
-            node = conversation.amend(node.id, text)
+            node = conversation.edit(node.id, text)
         await self._reply.continue_reply(node, is_edited=text != old.content)
 
     async def reword_system(self, text: str) -> None:

@@ -357,7 +357,7 @@ class ReplyController(Controller):
     def _finish(self, index: int, row: Row, end: GenerationResult | LmtuiError) -> None:
         conversation = self._session.conversation
         if isinstance(end, LmtuiError):
-            row.message = conversation.fail(row.message.id)
+            row.message = conversation.break_off(row.message.id, "failed")
             self._screen.show_error(end)
             return
         if len(self.rows) == 1:
@@ -377,7 +377,7 @@ class ReplyController(Controller):
         self._screen.show_error(self._with_remedies(error, first))
         for row in self.rows:
             if row.message.state == "growing":
-                row.message = conversation.fail(row.message.id)
+                row.message = conversation.break_off(row.message.id, "failed")
                 if self._replaced_id is not None and not row.message.steps:
                     row.message = conversation.delete(row.message.id)
         if self._replaced_id is None and not self._with_text():
@@ -401,16 +401,18 @@ class ReplyController(Controller):
         last_id, written = self._last_sent
         if id_ == last_id:
             conversation = self._session.conversation
-            content = conversation.withdraw(id_).content
-            self._queue.insert(0, (0, content, written))  # it was sent first
+            withdrawn = conversation.delete(id_)
+            conversation.end_at(withdrawn.parent or 0)
+            self._queue.insert(0, (0, withdrawn.content, written))  # it was sent first
 
     async def _end_dropped(self) -> None:
         """Stop what grows no more."""
         if not self._session.is_answering or not self.rows:
             return
+        conversation = self._session.conversation
         for row in self.rows:
             if row.message.state == "growing":
-                row.message = self._session.conversation.stop(row.message.id)
+                row.message = conversation.break_off(row.message.id, "stopped")
         await self._end()
 
     def _with_text(self) -> list[int]:

@@ -116,8 +116,8 @@ def test_totals_page_shows_model_sampler_times_and_speed() -> None:
 def test_stats_page_gives_each_model_its_own_row() -> None:
     chat = Conversation()
     first = exchange(chat, "one", "It is Paris.")
-    chat.regenerate(first.id, model="other", settings=SamplingSettings())
-    chat.stop(chat.leaf.id)
+    chat.reply(first.parent or 0, model="other", settings=SamplingSettings())
+    chat.break_off(chat.leaf.id, "stopped")
     chat.choose(first.id)
     second = exchange(chat, "two", "Tōkyō 🏯", model="other")
     page = stats_page(chat, None).plain

@@ -142,7 +142,7 @@ async def test_edit_of_another_models_conversation_is_answered(file: Path) -> No
 
 async def test_version_of_another_model_is_named_as_such(file: Path) -> None:
     kept = load(file).conversation
-    other = kept.regenerate(kept.leaf.id, model="default", settings=PLAIN)
+    other = kept.reply(kept.leaf.parent or 0, model="default", settings=PLAIN)
     prompt, steps, finish = written("new", " answer")
     kept.lay_out(other.id, prompt)
     kept.grow(other.id, steps)
