@@ -23,7 +23,6 @@ from lmtui.tui.chat.commands import COMMANDS, CommandRefused, Run, line_of
 from lmtui.tui.chat.export import ChatExporter
 from lmtui.tui.chat.grammar import GRAMMARS, GrammarCommands
 from lmtui.tui.chat.history_edit import MessageEditor
-from lmtui.tui.chat.instructions import InstructionController
 from lmtui.tui.chat.pages import stats_page
 from lmtui.tui.chat.parts import EMPTY, ChatParts
 from lmtui.tui.chat.reply import ReplyController
@@ -48,7 +47,6 @@ class CommandActions:
     def __init__(
         self,
         parts: ChatParts,
-        instructions: InstructionController,
         editor: MessageEditor,
         exporter: ChatExporter,
         switcher: ConversationSwitcher,
@@ -59,7 +57,7 @@ class CommandActions:
     ) -> None:
         self._screen, self._session = screen, session = parts.screen, parts.session
         self._branch, self._sampler = parts.branch, parts.screen.sampler
-        self._editor, self._instructions = editor, instructions
+        self._editor, self._chat_model = editor, parts.chat_model
         self._switcher, self._sender, self._reply = switcher, sender, reply
         grammars = GrammarCommands(screen, sender)
         self.table: Mapping[str, Run] = {
@@ -158,7 +156,7 @@ class CommandActions:
     def _think(self, value: str) -> None:
         if (value := value or "auto") not in THINKING:
             raise CommandRefused(f"It is one of: {', '.join(THINKING)}.")
-        info = self._instructions.info
+        info = self._chat_model.info
         if info is not None and not info.switches_thinking:
             raise CommandRefused("This model's chat template has no such switch.")
         self._session.set_thinking(value)
@@ -198,7 +196,7 @@ class CommandActions:
 
     def _show_stats(self) -> None:
         if self._session.is_begun:
-            page = stats_page(self._session.conversation, self._instructions.info)
+            page = stats_page(self._session.conversation, self._chat_model.info)
             self._screen.app.push_screen(PageScreen("In numbers", page))
         else:
             self._screen.notify(EMPTY)

@@ -1,4 +1,5 @@
-"""The model that a conversation was had with, where another is in use."""
+"""The model of the conversation: who wrote its last answer, where another is in use,
+and how the one in use is asked."""
 
 from __future__ import annotations
 
@@ -6,45 +7,73 @@ from textual.content import Content
 from textual.widgets import Static
 
 from lmtui.chat.conversation import model_of
-from lmtui.engine.types import ChatTurn
+from lmtui.engine.types import ChatTurn, EngineInfo
+from lmtui.models.source import short_label
+from lmtui.text import visible_line
 from lmtui.tui.chat.session import ChatSession
 from lmtui.tui.controller import Controller
 from lmtui.tui.model_state import ModelState, shown_label
+from lmtui.tui.screen import ModelScreen
+
+_BASE_MODEL = (
+    "This is a base model: it has no chat template. A conversation is given to it as"
+    " plain lines, User: …⏎Assistant:, and it goes on with the text."
+)
+_THINKING = {None: "", True: "thinking on", False: "thinking off"}
 
 
 class ConversationModelController(Controller):
     """Names the model of the conversation; knows which of its answers the one in use
-    wrote."""
+    wrote. Says in the status line whether that is told to think, and that it has no
+    chat template."""
 
-    def __init__(self, session: ChatSession) -> None:
-        self._session = session
+    def __init__(self, screen: ModelScreen, session: ChatSession) -> None:
+        self._screen, self._session = screen, session
         self.line = Static(id="writer", markup=False)
         self._state = ModelState()
+        self._notified = ""  # label of the base model that the user was told of last
+
+    @property
+    def info(self) -> EngineInfo | None:
+        return self._state.info
 
     def follow_model(self, state: ModelState) -> None:
+        """Notify once how a base model is asked."""
         self._state = state
         self.update()
+        if state.info is None:
+            return
+        label = "" if state.info.has_template else state.info.label
+        if label and label != self._notified:
+            title = visible_line(short_label(label))
+            self._screen.notify(_BASE_MODEL, title=title, markup=False, timeout=12)
+        self._notified = label
 
     def is_in_use(self, model: str | None) -> bool:
         """Return whether a model is the one in use, which alone can go on with its ids
         and whose numbers can be set beside those of today."""
-        return self._state.info is not None and self._state.info.label == model
+        return self.info is not None and self.info.label == model
 
     def messages(self, last_id: int | None = None) -> tuple[ChatTurn, ...]:
         """Return the conversation up to a message, or the leaf, as the model in use is
         given it."""
-        info = self._state.info
-        return self._session.conversation.messages(
-            last_id, model=info.label if info else None
-        )
+        label = self.info.label if self.info else None
+        return self._session.conversation.messages(last_id, model=label)
 
     def update(self) -> None:
-        """Name the model that wrote the last answer, where another one is in use."""
-        writer, state = model_of(self._session.conversation), self._state
+        """Name the model that wrote the last answer, where another one is in use, and
+        say how the one in use is asked."""
+        writer, info = model_of(self._session.conversation), self.info
         is_other = writer is not None and not self.is_in_use(writer)
-        self.line.display = is_other and not state.loading
+        self.line.display = is_other and not self._state.loading
         if writer is not None:
             continues = "F5 chooses a model to continue it"
-            if state.info is not None:
-                continues = f"{shown_label(state.info.label)} continues it"
+            if info is not None:
+                continues = f"{shown_label(info.label)} continues it"
             self.line.update(Content(f"Written by {shown_label(writer)}; {continues}."))
+        note = ""
+        if info is not None and not info.has_template:
+            note = "base model: no chat template"
+        elif info is not None and info.switches_thinking:
+            note = _THINKING[self._session.thinking]
+        self._screen.status.note = note

@@ -28,7 +28,6 @@ from lmtui.tui.chat.conversation_model import ConversationModelController
 from lmtui.tui.chat.draft import DraftController
 from lmtui.tui.chat.export import ChatExporter
 from lmtui.tui.chat.history_edit import MessageEditor
-from lmtui.tui.chat.instructions import InstructionController
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.options import ChatOptions
 from lmtui.tui.chat.parts import BUSY, ChatParts
@@ -142,17 +141,14 @@ class ChatScreen(SamplingScreen):
             prompt,
             branch=BranchView(self, session, self.transcript),
             strip=LikelihoodStrip(id="strip"),
-            chat_model=ConversationModelController(session),
+            chat_model=ConversationModelController(self, session),
         )
         self.draft = draft = DraftController(self.new_client(), parts)
         self.tokens = TokensController(self.new_client(), parts, draft)
         self.reply = ReplyController(self.new_client(), parts, draft, self.tokens)
         self.why = ChatWhyController(self.new_client(), parts, self.tokens)
-        self.instructions = InstructionController(parts, draft)
         self.sender = MessageSender(self.new_client(), parts, self.reply)
-        self.switcher = ConversationSwitcher(
-            parts, draft, self.tokens, self.instructions
-        )
+        self.switcher = ConversationSwitcher(parts, draft, self.tokens)
         self.editor = MessageEditor(parts, self.reply, self.tokens, self.switcher)
         self.exporter = ChatExporter(parts)
         self._connect()
@@ -160,7 +156,6 @@ class ChatScreen(SamplingScreen):
     def _connect(self) -> None:
         self.actions = CommandActions(
             self.parts,
-            self.instructions,
             self.editor,
             self.exporter,
             self.switcher,
@@ -171,7 +166,7 @@ class ChatScreen(SamplingScreen):
         self.commands = SlashCommands(self.parts, self.actions.table)
         self.prompt.key_hook = self._handle_prompt_key
         self.controllers = (
-            self.sampler, self.reply, self.tokens, self.instructions, self.sender,
+            self.sampler, self.reply, self.tokens, self.sender,
             self.draft, self.parts.chat_model, self.switcher, self.why,
         )  # fmt: skip
         working = self.reply, self.sender, self.tokens, self.draft
