@@ -20,6 +20,7 @@ from lmtui.engine.grammar.text import (
 from lmtui.errors import LmtuiError
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.sender import MessageSender
+from lmtui.tui.chat.session import Sent
 from lmtui.tui.sampler import SamplingScreen
 
 _READERS: dict[str, Callable[[str], Grammar]] = {
@@ -38,12 +39,14 @@ class GrammarCommands:
 
     def __init__(self, screen: SamplingScreen, sender: MessageSender) -> None:
         self._screen, self._sampler, self._sender = screen, screen.sampler, sender
-        self._number = 0  # the last one counts, whichever has compiled first
+        self._entry: Sent | None = (
+            None  # the last one counts, whichever has compiled first
+        )
 
     def set(self, name: str, argument: str) -> None:
         """Do what one of these commands says: with `off`, answers are free again."""
         if argument == OFF:
-            self._sender.end(self._number)
+            self._sender.end(self._entry)
             self._use(None)
             self._screen.notify("The next answers follow no grammar.")
             return
@@ -54,17 +57,17 @@ class GrammarCommands:
             check_grammar(grammar)
             return grammar
 
-        self._number = number = self._sender.begin()
+        self._entry = entry = self._sender.begin()
         run_in_thread(
             read_and_compile,
             self._screen.call_later,
-            then=partial(self._use_checked, number),
-            failed=partial(self._sender.refuse, number),
+            then=partial(self._use_checked, entry),
+            failed=partial(self._sender.refuse, entry),
             bug=_BUG,
         )
 
-    def _use_checked(self, number: int, grammar: Grammar) -> None:
-        if self._sender.end(number) and number == self._number:
+    def _use_checked(self, entry: Sent, grammar: Grammar) -> None:
+        if self._sender.end(entry) and entry is self._entry:
             self._use(grammar.setting)
             self._screen.notify(f"The next answers follow this {NAMES[grammar.kind]}.")
 

@@ -7,7 +7,6 @@ wait.
 from __future__ import annotations
 
 import secrets
-from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +33,7 @@ from lmtui.tui.chat.branch_view import VERSIONS
 from lmtui.tui.chat.draft import DraftController
 from lmtui.tui.chat.numbers import last_with_candidates, show_last_token, show_strip
 from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.chat.session import Sent
 from lmtui.tui.chat.tokens import TokensController
 from lmtui.tui.chat.version_view import VersionsView
 from lmtui.tui.controller import Controller
@@ -97,10 +97,7 @@ class ReplyController(Controller):
         self._stopped_early = False  # stopped before the engine was asked
         self._answer_count = 0  # how often answers were begun
         self._status = ""  # how far they are
-        # Sent before there was a model or room, in this order: its number, what it
-        # says, and how it was written.
-        self._queue: list[tuple[int, str, str]] = []
-        self._last_sent: tuple[int, str] = (0, "")  # of the message that was said last
+        self._last_sent = 0, Sent("")  # the message that was said last, by its id
 
     @property
     def has_model(self) -> bool:
@@ -126,21 +123,21 @@ class ReplyController(Controller):
 
     # Their beginning.
 
-    async def add_message(self, text: str, written: str, *, count: int = 1) -> None:
+    async def _add_message(self, text: str, entry: Sent) -> None:
         """Add a user message at the end of the branch, and have it answered. A last
         message without an answer is replaced: the model is not given it."""
         self.claim()
         conversation = self._session.conversation
         old_leaf = conversation.path[-1]
         user_message = conversation.say(text)
-        self._last_sent = user_message.id, written
+        self._last_sent = user_message.id, entry
         if user_message.parent == old_leaf.id:
             if old_leaf.state == "growing":  # another program wrote it
                 self._branch.renew(conversation.node(old_leaf.id))
             await self._branch.add(user_message)
         else:
             await self._branch.show()
-        await self.answer_to(user_message, count)
+        await self.answer_to(user_message, entry.count)
 
     async def answer_again(self, leaf: ChatMessage, count: int = 1) -> None:
         """Answer the message at the end of the branch, or that which the reply there
@@ -313,7 +310,8 @@ class ReplyController(Controller):
         self._session.save()
         if self._info is not None:  # else another model is loading by now
             all_ = " all" if len(self.rows) > 1 else ""
-            queue_note = f" · {len(self._queue)} waiting" if self._queue else ""
+            waiting = len(self._session.waiting)
+            queue_note = f" · {waiting} waiting" if waiting else ""
             self._set_status(f"answering; Esc stops{all_}{queue_note}")
         self._show_numbers()
 
@@ -398,12 +396,11 @@ class ReplyController(Controller):
 
     def _requeue(self, id_: int) -> None:
         """Have the message that was said last wait again, if it has this id."""
-        last_id, written = self._last_sent
+        last_id, entry = self._last_sent
         if id_ == last_id:
             conversation = self._session.conversation
-            withdrawn = conversation.delete(id_)
-            conversation.end_at(withdrawn.parent or 0)
-            self._queue.insert(0, (0, withdrawn.content, written))  # it was sent first
+            conversation.end_at(conversation.delete(id_).parent or 0)
+            self._session.sent.insert(0, entry)  # it was sent first
 
     async def _end_dropped(self) -> None:
         """Stop what grows no more."""
@@ -496,57 +493,44 @@ class ReplyController(Controller):
 
     # What waits.
 
-    def return_queue(self, *, after: int = -1) -> bool:
-        """Give back to the prompt what waits, of numbers `after` one; return whether
-        anything waited."""
-        had_queue = self.has_queue
-        drafts = [written for number, _, written in self._queue if number > after]
-        self._queue = [entry for entry in self._queue if entry[0] <= after]
+    def give_back(self, entries: Sequence[Sent]) -> bool:
+        """Give what was sent back to the prompt; return whether there was any."""
+        for entry in entries:
+            self._session.sent.remove(entry)
+        drafts = [entry.written for entry in entries if entry.written]
         # What was recalled from the list of earlier prompts is there already.
         if (recalled := self._prompt.own_draft) in drafts:
             del drafts[-1 - drafts[::-1].index(recalled)]
         if drafts:
             self._prompt.give_back("\n".join(drafts))
         self._show_queue()
-        return had_queue
+        return bool(entries)
 
-    @property
-    def queued(self) -> tuple[str, ...]:
-        return tuple(written for *_, written in self._queue)
-
-    @property
-    def has_queue(self) -> bool:
-        return bool(self._queue)
-
-    def enqueue(self, number: int, message: str, draft: str) -> None:
-        insort(self._queue, (number, message, draft))
-        self._show_queue()
-
-    def is_free(self, number: int) -> bool:
-        """Return whether a message with this number has nothing before it: no model to
-        wait for, no answer, and nothing that was sent earlier and is on its way."""
-        is_first = all(number < other for other in self._session.on_the_way)
-        return bool(self._info and is_first and not self._session.is_answering)
+    def return_queue(self) -> bool:
+        return self.give_back(self._session.waiting)
 
     async def send_next(self) -> None:
-        if self._queue and self.is_free(self._queue[0][0]):
-            _, message, written = self._queue.pop(0)
+        """Add the message that was sent first, unless it has to wait."""
+        sent = self._session.sent
+        message = sent[0].message if sent else None
+        if message is None or self._info is None or self._session.is_answering:
             self._show_queue()
-            await self.add_message(message, written)
+            return
+        entry = sent.pop(0)
+        self._show_queue()
+        await self._add_message(message, entry)
 
     def recall_last_queued(self, key: str) -> bool:
         """Take the message that waits last back into the prompt at Up, where nothing is
         written; return whether the key did that."""
-        if key != "up" or self._prompt.text or not self._queue:
+        if key != "up" or self._prompt.text:
             return False
-        *_, written = self._queue.pop()
-        self._show_queue()
-        self._prompt.give_back(written)
-        return True
+        return self.give_back(self._session.waiting[-1:])
 
     def _show_queue(self) -> None:
-        self.queue_view.display = bool(self._queue)
-        lines = [f"waits · {preview_of(written)}" for written in self.queued]
+        waiting = self._session.waiting
+        self.queue_view.display = bool(waiting)
+        lines = [f"waits · {preview_of(entry.written)}" for entry in waiting]
         hint = "Up in the empty prompt takes the last one back"
         self.queue_view.update(Content(visible("\n".join([*lines, hint]))))
 

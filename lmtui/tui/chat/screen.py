@@ -206,7 +206,7 @@ class ChatScreen(SamplingScreen):
         if not self.is_mounted:
             return ""
         edit = "" if self.prompt.edited is None else self.prompt.draft
-        sent = (*self.session.on_the_way.values(), *self.reply.queued)
+        sent = (entry.written for entry in self.session.sent)
         texts = (*sent, self.prompt.own_draft, edit)
         return "\n".join(filter(None, texts))
 

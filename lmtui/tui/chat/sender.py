@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import count
 
 from lmtui.cache_dir import size
 from lmtui.chat.attachments import Attachment, attach, plain
@@ -21,6 +20,7 @@ from lmtui.tui.chat.attachments import Attachments
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.chat.prompt import as_draft, as_message
 from lmtui.tui.chat.reply import ReplyController
+from lmtui.tui.chat.session import Sent
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
@@ -44,7 +44,6 @@ class MessageSender(Controller):
         self._can_count = True  # whether the model can count tokens
         self._files: Sequence[Attachment] = ()
         self._folded: Sequence[str] = ()
-        self._numbers = count(1)  # of what is on its way
 
     def start(self) -> None:
         self._screen.call_after_refresh(self._session.recall, self._recall)
@@ -65,7 +64,7 @@ class MessageSender(Controller):
         return "reading a file or a grammar; Esc stops" if is_reading else ""
 
     def stop(self) -> bool:
-        return self._give_back()
+        return self._reply.give_back(self._session.on_the_way)
 
     # The draft.
 
@@ -132,70 +131,51 @@ class MessageSender(Controller):
     def send(self, text: str, *, count: int = 1, written: str = "") -> None:
         """Send a draft, with the files that it names, for `count` answers; `written` is
         the draft as the prompt is to have it back."""
-        written = written or text
-        message, number = as_message(text), self.begin(written)
+        message, entry = as_message(text), self.begin(written or text, count)
         if "@" not in message:
-            self._screen.call_later(self._add, number, message, written, count)
+            self._screen.call_later(self._add, entry, message)
             return
         folder = self.attachments.folder
         run_in_thread(
             lambda: attach(message, folder).text,
             self._screen.call_later,
-            then=lambda message_with_files: self._add(
-                number, message_with_files, written, count
-            ),
-            failed=partial(self._return_to_prompt, number, written),
+            then=partial(self._add, entry),
+            failed=partial(self.refuse, entry),
             bug=LmtuiError("the files can't be read", "", "See the log."),
         )
 
-    def begin(self, written: str = "") -> int:
-        """Return the number of what is on its way from now on: a message as it was
-        written, or a grammar that is to hold for those sent after it, which wait."""
-        number = next(self._numbers)
-        self._session.on_the_way[number] = written
+    def begin(self, written: str = "", count: int = 1) -> Sent:
+        """Return what is on its way from now on: a message as it was written, or a
+        grammar that is to hold for those sent after it, which wait."""
+        entry = Sent(written, count)
+        self._session.sent.append(entry)
         self._screen.activity.update()
-        return number
+        return entry
 
-    def end(self, number: int) -> bool:
+    def end(self, entry: Sent | None) -> bool:
         """Return whether it was still on its way, and not given up."""
-        was_there = self._session.on_the_way.pop(number, None) is not None
+        if was_there := entry in self._session.sent:
+            self._session.sent.remove(entry)
         self._screen.activity.update()
         self._screen.call_later(self._reply.send_next)
         return was_there
 
-    def refuse(self, number: int, error: LmtuiError) -> None:
-        """Give back to the prompt what was sent after something that can't be had."""
-        if self.end(number):
+    def refuse(self, entry: Sent, error: LmtuiError) -> None:
+        """Give back to the prompt what can't be sent: a message whose files can't be
+        read, or those that were to follow a grammar that can't be had."""
+        if entry in (sent := self._session.sent):
             self._screen.show_error(error)
-            self._reply.return_queue(after=number)
-            self._give_back(after=number)
+            is_grammar = not entry.written
+            self._reply.give_back(sent[sent.index(entry) :] if is_grammar else [entry])
+            self.end(entry)
 
-    def _give_back(self, after: int = 0) -> bool:
-        """Give back to the prompt what is on its way; return whether anything was."""
-        on_the_way = self._session.on_the_way
-        numbers = [number for number in on_the_way if number > after]
-        written = "\n".join(filter(None, map(on_the_way.pop, numbers)))
-        if written:
-            self._prompt.give_back(written)
-        return bool(numbers)
-
-    def _return_to_prompt(self, number: int, written: str, error: LmtuiError) -> None:
-        if self.end(number):
-            self._screen.show_error(error)
-            self._prompt.give_back(written)
-
-    async def _add(self, number: int, message: str, written: str, count: int) -> None:
+    async def _add(self, entry: Sent, message: str) -> None:
         """Add the message now, or have it wait until there is a model and nothing
-        before it: one that is answered with one reply."""
-        if not self.end(number):
-            return
-        if count == 1:
-            self._reply.enqueue(number, message, written)
+        before it."""
+        if entry in self._session.sent:
+            entry.message = message
+            self._screen.activity.update()
             await self._reply.send_next()
-        elif self._reply.is_free(number) and not self._reply.has_queue:
-            await self._reply.add_message(message, written, count=count)
-        else:
-            self._prompt.give_back(written)
 
 
 def _location(text: str, offset: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ the disk. Knows no model.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lmtui.chat.conversation import Conversation, ConversationDelta, new_uid
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from lmtui.chat.store import Store
 
 T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Sent:
+    """A message that was sent, or a grammar that is to hold for those sent after it."""
+
+    written: str
+    """As the prompt is to have it back; empty for a grammar."""
+    count: int = 1
+    """Answers that it is to have."""
+    message: str | None = None
+    """What it says, with its files; None until they are read."""
 
 
 class ChatSession:
@@ -48,9 +60,8 @@ class ChatSession:
         self.conversation = Conversation(system)
         self.is_answering = False
         """Whether an answer is being made, from the request to its end."""
-        self.on_the_way: dict[int, str] = {}
-        """What was sent and is not there yet, by number: messages as they were written,
-        and grammars, which have no words."""
+        self.sent: list[Sent] = []
+        """What was sent and is not in the conversation yet, in order."""
         self.deleted: tuple[int, ...] = ()
         """Messages that were deleted since something was said."""
         self.thinking_setting: str | None = None
@@ -69,6 +80,16 @@ class ChatSession:
     @property
     def is_busy(self) -> bool:
         return self.is_answering or bool(self.on_the_way)
+
+    @property
+    def on_the_way(self) -> list[Sent]:
+        """What was sent and is not there yet: files are read, or a grammar compiles."""
+        return [entry for entry in self.sent if entry.message is None]
+
+    @property
+    def waiting(self) -> list[Sent]:
+        """Messages that were sent before there was a model or room."""
+        return [entry for entry in self.sent if entry.message is not None]
 
     @property
     def meta(self) -> ConversationMeta:

@@ -137,7 +137,7 @@ async def test_escape_returns_a_waiting_message_with_its_mentions(
         await running.ask("first")
         await running.until(begun.is_set)
         await running.ask("see @notes.md and @@x ")
-        await running.until(lambda: running.chat.reply.has_queue)
+        await running.until(lambda: running.chat.session.waiting)
         await running.press("escape")
         holding_on.set()
         await running.until(lambda: running.prompt.text == "see @notes.md and @@x ")

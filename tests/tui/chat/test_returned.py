@@ -14,8 +14,13 @@ from lmtui.tui.chat import sender
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ErrorScreen
 from tests.fakes import FakeEngine
-from tests.tui.chat.chats import chat
+from tests.tui.chat.chats import Chat, chat
 from tests.tui.programs import holding
+
+
+def waiting(running: Chat) -> tuple[str, ...]:
+    """The messages that wait, as they were written."""
+    return tuple(entry.written for entry in running.chat.session.waiting)
 
 
 async def test_failed_message_returns_before_those_that_waited() -> None:
@@ -30,7 +35,7 @@ async def test_failed_message_returns_before_those_that_waited() -> None:
     async with chat(engine=engine) as running:
         for text in ("first", "second", "first"):
             await running.ask(text)
-        await running.until(lambda: running.chat.reply.queued == ("second", "first"))
+        await running.until(lambda: waiting(running) == ("second", "first"))
         go_on.set()
         await running.until(lambda: running.prompt.text)
         assert running.prompt.text == "first\nsecond\nfirst"
@@ -129,7 +134,7 @@ async def test_text_that_waits_is_part_of_what_is_unsent() -> None:
         for text in ("first", "second", "third"):
             await running.ask(text)
         running.prompt.insert("a draft")
-        await running.until(lambda: running.chat.reply.queued == ("second", "third"))
+        await running.until(lambda: waiting(running) == ("second", "third"))
         assert running.chat.unsent == "second\nthird\na draft"
         go_on.set()
         await running.idle()

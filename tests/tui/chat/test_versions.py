@@ -261,7 +261,7 @@ async def test_message_that_waits_is_sent_once_a_version_is_taken() -> None:
         await running.ask("and then?")
         go_on.set()
         await all_ended(running, 2)
-        assert running.chat.reply.has_queue
+        assert running.chat.session.waiting
         running.chat.reply.versions.focus()
         await running.press("right", "enter")
         await running.until(lambda: running.last_text == "last ")
