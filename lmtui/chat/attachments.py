@@ -7,10 +7,10 @@ names no file stays a word, unless it can only be a path; `@@` is an @.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from lmtui.errors import LmtuiError
@@ -210,30 +210,22 @@ def completions(path: str, folder: Path) -> tuple[str, ...]:
     head, slash, begun = path.rpartition("/")
     shown = f"{head}{slash}"
     try:
-        entries = list(_entries(folder / Path(shown).expanduser(), begun))
+        inside = (folder / Path(shown).expanduser()).iterdir()
+        found = sorted(
+            (not entry.is_dir(), entry.name.casefold(), entry.name)
+            for entry in islice(inside, _LOOKED_AT)
+            if _completes(entry.name, begun)
+        )
     except (OSError, RuntimeError, ValueError):
         return ()
-    entries.sort(key=lambda entry: (not entry[1], entry[0].casefold(), entry[0]))
     return tuple(
-        f"{shown}{name}{'/' if is_folder else ''}" for name, is_folder in entries
-    )[:MOST]
+        f"{shown}{name}{'' if is_file else '/'}" for is_file, _, name in found[:MOST]
+    )
 
 
-def _entries(folder: Path, begun: str) -> Iterator[tuple[str, bool]]:
-    """Yield names and whether they are folders; names that can't be typed are left
-    out."""
-    with os.scandir(folder) as entries:
-        looked_at: Iterable[tuple[int, os.DirEntry[str]]] = zip(
-            range(_LOOKED_AT), entries, strict=False
-        )
-        for _, entry in looked_at:
-            name = entry.name
-            hidden = name.startswith(".") and not begun.startswith(".")
-            if _begins(name, begun) and name.isprintable() and not hidden:
-                yield name, entry.is_dir()
-
-
-def _begins(name: str, begun: str) -> bool:
-    """Match the beginning of a name, ignoring case unless a capital letter was
-    typed."""
-    return (name if begun != begun.lower() else name.lower()).startswith(begun)
+def _completes(name: str, begun: str) -> bool:
+    """Return whether a name can be typed and begins like this, ignoring case unless a
+    capital letter was typed; a hidden one is asked for by its dot."""
+    hidden = name.startswith(".") and not begun.startswith(".")
+    begins = (name if begun != begun.lower() else name.lower()).startswith(begun)
+    return begins and name.isprintable() and not hidden

@@ -85,7 +85,6 @@ class Attachments(Vertical):
         """The folder that relative names start from."""
         self._mention: Mention | None = None
         self._dismissed_at: int | None = None  # start of the @ whose list was closed
-        self._paths: tuple[str, ...] = ()
         self._mentioned: tuple[str, ...] = ()
         self._files: tuple[Attachment, ...] = ()
 
@@ -134,10 +133,9 @@ class Attachments(Vertical):
     def _show_completions(self, mention: Mention, paths: tuple[str, ...]) -> None:
         if mention != self._mention or self._dismissed_at is not None:
             return  # the name has changed meanwhile
-        self._paths = paths
         names = self._names
         names.clear_options()
-        names.add_options(Option(_path_row(path)) for path in paths)
+        names.add_options(Option(_path_row(path), id=path) for path in paths)
         names.highlighted = 0 if paths else None
         self.set_class(paths not in ((), (mention.path,)), "-naming")
 
@@ -163,10 +161,10 @@ class Attachments(Vertical):
         self._insert_highlighted()
 
     def _insert_highlighted(self) -> None:
-        mention, index = self._mention, self._names.highlighted
-        if mention is None or index is None:
+        mention, option = self._mention, self._names.highlighted_option
+        if mention is None or option is None or option.id is None:
             return
-        path = self._paths[index]
+        path = option.id
         is_folder = path.endswith("/")  # more is to follow
         text = written(path, closed=not is_folder) + ("" if is_folder else " ")
         self._close()
