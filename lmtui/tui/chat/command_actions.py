@@ -106,8 +106,6 @@ class CommandActions:
             raise CommandRefused(
                 f"{visible_line(number)} is no number from {FEWEST} to {MOST}."
             )
-        if not self._reply.has_model:
-            raise CommandRefused("No model is loaded yet.")
         if self._sampler.settings.temperature == 0:
             raise CommandRefused(
                 "At temperature 0 all answers are the same; /temp changes it."
@@ -119,6 +117,8 @@ class CommandActions:
             raise CommandRefused(
                 f"There is no message yet to answer; try /n {count} TEXT."
             )
+        elif not self._reply.has_model:
+            raise CommandRefused("No model is loaded yet.")
         else:
             await self._reply.answer_again(leaf, count)
 

@@ -268,6 +268,29 @@ async def test_message_that_waits_is_sent_once_a_version_is_taken() -> None:
         assert running.texts == ["count", "c d ", "and then?", "last "]
 
 
+async def test_versions_wait_for_the_model_behind_what_was_sent_before() -> None:
+    go_on = Event()
+
+    def open_model(_: str) -> Any:
+        def load(_: Any) -> FakeEngine:
+            assert go_on.wait(20)
+            return FakeEngine(answers=ANSWERS)
+
+        return load
+
+    async with chat(open_model=open_model, ready=False) as running:
+        await running.ask("/temp 1")
+        await running.ask("first")
+        await running.ask("/n 2 count")
+        await running.until(lambda: "waits · /n 2 count" in running.seen)
+        assert running.chat.unsent == "first\n/n 2 count"
+        go_on.set()
+        await all_ended(running, 2)
+        assert texts(running) == ANSWERS[1:3]
+        await running.press("enter")
+        assert running.texts == ["first", ANSWERS[0], "count", ANSWERS[1]]
+
+
 async def test_a_model_that_has_no_batch_says_so() -> None:
     engine = FakeEngine(answers=ANSWERS)
     engine.capabilities = Capabilities(batches=False)  # type: ignore[misc]
