@@ -3,25 +3,29 @@ message in focus."""
 
 from __future__ import annotations
 
-from lmtui.engine.types import (
-    ChatTurn,
-    DraftScores,
-    EngineInfo,
-)
+from collections.abc import Sequence
+
+from lmtui.chat.message import ChatMessage
+from lmtui.engine.types import ChatTurn, DraftScores, EngineInfo, Step
 from lmtui.errors import LmtuiError
 from lmtui.tui.chat.branch_view import TOKENS
-from lmtui.tui.chat.numbers import show_last_token, show_strip
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
+from lmtui.tui.widgets.probability_panel import AS_DRAWN
 from lmtui.worker.requests import Slot
 
+_NOT_SCORED = "F3 shows this message as tokens, with what was expected at each."
 _ANSWERS = "What it tells of its answers appears here."
 _NOT_AS_SENT = (
     "While the message holds a file or a long pasted text, nothing is computed: it is"
     " sent with all of that."
 )
+
+
+def last_with_candidates(steps: Sequence[Step]) -> Step | None:
+    return next((s for s in reversed(steps) if s.distribution.candidates), None)
 
 
 class DraftController(Controller):
@@ -68,11 +72,29 @@ class DraftController(Controller):
         if (node := self._branch.focused()) is not None:
             self.cancel()
             self._shows_message = True
-            show_strip(self._strip, node, self._info)
-            show_last_token(self._screen.panel, node)
+            self.show_numbers(node)
             self._screen.activity.update()
         elif self._shows_message and self._screen.focused is self._prompt:
             self.ask_anew()
+
+    def show_numbers(self, node: ChatMessage) -> None:
+        """Show the stored numbers of a message, in the strip and the panel."""
+        self.show_strip(node)
+        step, panel = last_with_candidates(node.steps), self._screen.panel
+        if step is not None and not (node.given and node.scored):
+            panel.title = f"Token {step.index + 1:,}"
+            panel.show(step.distribution, chosen=step, drawn=AS_DRAWN)
+        else:
+            panel.title = "The message in focus"
+            panel.clear(_NOT_SCORED)
+
+    def show_strip(self, node: ChatMessage) -> None:
+        context, finish = None, node.finish
+        if node.prompt is not None:
+            context = len(node.prompt.ids) + len(node.steps)
+        elif finish is not None and finish.prompt_tokens:
+            context = finish.prompt_tokens + finish.tokens
+        self._strip.show(node.tokens, info=self._info, finish=finish, context=context)
 
     def follow_files(self, *, has_files: bool) -> None:
         self._has_files = has_files

@@ -30,8 +30,7 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.chat.branch_view import VERSIONS
-from lmtui.tui.chat.draft import DraftController
-from lmtui.tui.chat.numbers import last_with_candidates, show_last_token, show_strip
+from lmtui.tui.chat.draft import DraftController, last_with_candidates
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.chat.session import Sent
 from lmtui.tui.chat.tokens import TokensController
@@ -474,8 +473,7 @@ class ReplyController(Controller):
     def _choose_marked(self) -> None:
         node = self.rows[self.versions.marked].message
         self._session.conversation.choose(node.id)
-        show_strip(self._strip, node, self._info)
-        show_last_token(self._screen.panel, node)
+        self._draft.show_numbers(node)
 
     async def show_marked(self) -> None:
         """Put the version that was marked on the branch, once all have ended."""

@@ -19,7 +19,6 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.tui.chat.branch_view import TOKENS
 from lmtui.tui.chat.draft import DraftController
-from lmtui.tui.chat.numbers import show_strip
 from lmtui.tui.chat.pages import last_reply, prompt_page
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
@@ -174,7 +173,7 @@ class TokensController(Controller):
         self.message = node
         self._draft.cancel()
         self._branch.show_instead(TOKENS)
-        show_strip(self._strip, node, self._info)
+        self._draft.show_strip(node)
         self.view.show(node.tokens)
         self.view.focus()
         self.show_position(0)
