@@ -1,17 +1,16 @@
 """Find and replace in a text: words, or a regular expression, with a time limit.
 
 Matches never overlap; the first one wins. Regular expressions are those of the `regex`
-package, which releases the GIL while it matches and ends at a time limit.
+package, which ends at a time limit.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from lmtui.errors import LmtuiError
@@ -19,8 +18,8 @@ from lmtui.errors import LmtuiError
 Span = tuple[int, int]
 """Start and end, offsets in code points."""
 
-SECONDS = 1.0
-"""Time limit of a search for a regular expression."""
+SECONDS = 0.2
+"""Time limit of a search for a regular expression, which holds up the caller."""
 _ESCAPED = re.compile(r"\\.|\(\?P?[<=][^>)]*", re.DOTALL)
 """Parts of a regular expression whose capitals are not letters of the text."""
 
@@ -38,54 +37,65 @@ class Query:
     @property
     def case_matters(self) -> bool:
         words = _ESCAPED.sub("", self.words) if self.regex else self.words
-        return self.match_case or has_capital(words)
+        return self.match_case or any(map(str.isupper, words))
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    starts: Sequence[int] = ()
-    ends: Sequence[int] = ()
+    spans: Sequence[Span] = ()
+    groups: Sequence[Any] = ()
+    """Match objects of a regular expression, for templates; none for words."""
     cut_off: bool = False
     """Whether the search ended at its time limit, so that later matches are
     missing."""
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.spans)
 
-    def span(self, number: int) -> Span:
-        return self.starts[number], self.ends[number]
-
-    def spans(self) -> tuple[Span, ...]:
-        return tuple(zip(self.starts, self.ends, strict=True))
-
-    def within(self, low: int, high: int) -> tuple[Span, ...]:
+    def within(self, low: int, high: int) -> Sequence[Span]:
         """Return the spans of the matches that overlap an interval."""
-        first = bisect_right(self.ends, low)
-        end = bisect_left(self.starts, high)
-        return tuple(map(self.span, range(first, end)))
+        first = bisect_right(self.spans, low, key=itemgetter(1))
+        return self.spans[first : bisect_left(self.spans, high, key=itemgetter(0))]
 
     def at(self, position: int) -> int | None:
         """Return the number of the match that begins at an offset, else of the one that
         ends there, else None."""
-        for edges in (self.starts, self.ends):
-            number = bisect_left(edges, position)
-            if number < len(edges) and edges[number] == position:
+        for edge in (0, 1):
+            number = bisect_left(self.spans, position, key=itemgetter(edge))
+            if number < len(self) and self.spans[number][edge] == position:
                 return number
         return None
 
     def at_or_after(self, position: int) -> int | None:
         """Return the number of the first match at or after an offset, else the first of
         all."""
-        if not self.starts:
+        if not self.spans:
             return None
-        return bisect_left(self.starts, position) % len(self.starts)
+        return bisect_left(self.spans, position, key=itemgetter(0)) % len(self)
 
     def before(self, position: int) -> int | None:
         """Return the number of the last match that begins before an offset, else the
         last."""
-        if not self.starts:
-            return None
-        return (bisect_left(self.starts, position) - 1) % len(self.starts)
+        after = self.at_or_after(position)
+        return None if after is None else (after - 1) % len(self)
+
+    def replacements(self, by: str, numbers: Iterable[int]) -> list[str]:
+        r"""Return what replaces the matches with these numbers.
+
+        It is `by`; of a regular expression `by` is a template, in which `\1` and
+        `\g<name>` stand for the groups of the match.
+
+        Raises:
+            LmtuiError: the template is not valid.
+        """
+        if not self.groups:
+            return [by for _ in numbers]
+        try:
+            return [self.groups[number].expand(by) for number in numbers]
+        except IndexError:
+            raise LmtuiError("there is no such group") from None
+        except Exception as error:
+            raise _not_valid(error) from None
 
 
 def find(text: str, query: Query, seconds: float = SECONDS) -> Matches:
@@ -99,61 +109,16 @@ def find(text: str, query: Query, seconds: float = SECONDS) -> Matches:
     """
     if not query.words:
         return Matches()
+    pattern = _compiled(query)
     if not query.regex:
-        spans = [match.span() for match in _pattern_of_words(query).finditer(text)]
-        return _matches(spans)
-    spans = []
+        return Matches([match.span() for match in pattern.finditer(text)])
+    found: list[Any] = []
+    cut_off = False
     try:
-        for match in _search(text, query, seconds):
-            spans.append(match.span())
+        found.extend(pattern.finditer(text, timeout=seconds))
     except TimeoutError:
-        return _matches(spans, cut_off=True)
-    return _matches(spans)
-
-
-def has_capital(words: str) -> bool:
-    return any(character.isupper() for character in words)
-
-
-def replacements(
-    text: str, query: Query, by: str, numbers: range, seconds: float = SECONDS
-) -> list[str]:
-    r"""Return what replaces the matches with these numbers.
-
-    It is `by`; of a regular expression `by` is a template, in which `\1` and `\g<name>`
-    stand for the groups of the match.
-
-    Raises:
-        LmtuiError: the template is not valid, or the time is over.
-    """
-    if not query.regex:
-        return [by] * len(numbers)
-    if wrong := wrong_template(query, by):
-        raise LmtuiError(wrong)
-    matches = islice(_search(text, query, seconds), numbers.start, numbers.stop)
-    try:
-        return [match.expand(by) for match in matches]
-    except TimeoutError:
-        raise LmtuiError("the search takes too long") from None
-
-
-def wrong_template(query: Query, by: str) -> str:
-    """Return why `by` can't replace the matches of a regular expression; "" where it
-    can, or where the expression itself is not valid."""
-    if not query.regex:
-        return ""
-    try:
-        compiled = _compiled(query)
-    except LmtuiError:
-        return ""
-    names = {number: name for name, number in compiled.groupindex.items()}
-    groups = (names.get(number, "") for number in range(1, compiled.groups + 1))
-    same = "".join(f"(?P<{name}>)" if name else "()" for name in groups)
-    try:
-        re.compile(same).sub(by, "")
-    except (re.error, IndexError, ValueError) as error:
-        return str(getattr(error, "msg", None) or error)
-    return ""
+        cut_off = True
+    return Matches([match.span() for match in found], found, cut_off)
 
 
 def replaced(text: str, spans: Sequence[Span], texts: Sequence[str]) -> str:
@@ -167,40 +132,25 @@ def replaced(text: str, spans: Sequence[Span], texts: Sequence[str]) -> str:
     return "".join((*parts, text[end:]))
 
 
-def _matches(spans: Sequence[Span], *, cut_off: bool = False) -> Matches:
-    starts, ends = [start for start, _ in spans], [end for _, end in spans]
-    return Matches(starts, ends, cut_off)
-
-
-def _pattern_of_words(query: Query) -> re.Pattern[str]:
-    words = re.escape(query.words)
-    words = rf"(?<!\w){words}(?!\w)" if query.whole_words else words
-    return re.compile(words, re.NOFLAG if query.case_matters else re.IGNORECASE)
-
-
 def _compiled(query: Query) -> Any:
-    import regex  # imported here: most searches are for words
+    import regex  # imported here: it takes 25 ms
 
     flags = regex.MULTILINE if query.case_matters else regex.MULTILINE | regex.I
+    words = query.words if query.regex else regex.escape(query.words)
     try:
-        pattern = regex.compile(query.words, flags)
+        pattern = regex.compile(words, flags)
         if not query.whole_words:
             return pattern
         # The newline ends a comment of a verbose pattern.
-        inner = query.words + ("\n" if pattern.flags & regex.VERBOSE else "")
+        inner = words + ("\n" if pattern.flags & regex.VERBOSE else "")
         return regex.compile(rf"(?<!\w)(?:{inner})(?!\w)", flags)
     except RecursionError:
         raise LmtuiError("too many parentheses") from None
     except (regex.error, ValueError, KeyError, OverflowError) as error:
-        where = getattr(error, "pos", None)
-        reason = str(getattr(error, "msg", None) or error)
-        at = f", character {where + 1}" if isinstance(where, int) else ""
-        raise LmtuiError(reason + at) from None
+        raise _not_valid(error) from None
 
 
-def _search(text: str, query: Query, seconds: float) -> Iterator[Any]:
-    pattern, end = _compiled(query), time.monotonic() + seconds
-    for match in pattern.finditer(text, timeout=seconds, concurrent=True):
-        yield match
-        if time.monotonic() > end:
-            raise TimeoutError
+def _not_valid(error: Exception) -> LmtuiError:
+    where = getattr(error, "pos", None)
+    at = f", character {where + 1}" if isinstance(where, int) else ""
+    return LmtuiError(str(getattr(error, "msg", None) or error) + at)

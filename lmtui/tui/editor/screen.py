@@ -6,7 +6,7 @@ area posts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
-from lmtui.editing.find import replaced
+from lmtui.editing.find import Span, replaced
 from lmtui.editing.positions import offset_named
 from lmtui.tui.app_messages import SubjectChosen
 from lmtui.tui.editor.context import ContextController
@@ -99,7 +99,7 @@ scores.
         """Where the text is, also when the screen is being taken down."""
         super().__init__(panel_title=TITLE, context=lambda: editor.here)
         new_client = partial(make_client, self._deliver)
-        self._find_bar = FindBar(id="find")
+        self._find_bar = FindBar(id="find", replace_spans=self._replace_spans)
         self._prompt = LinePrompt(id="line")
         self._hint = HintLine("complete", HINT)
         self.file = FileController(
@@ -291,16 +291,12 @@ scores.
     def show_match(self, event: FindBar.MatchSelected) -> None:
         self.editor.go_to(event.start, event.end)
 
-    @on(FindBar.Replaced)
-    def replace_match(self, event: FindBar.Replaced) -> None:
-        self.editor.replace_span(event.start, event.end, event.text)
-
-    @on(FindBar.ReplacedAll)
-    def replace_matches(self, event: FindBar.ReplacedAll) -> None:
-        start, end = event.spans[0][0], event.spans[-1][1]
-        spans = [(a - start, b - start) for a, b in event.spans]
+    def _replace_spans(self, spans: Sequence[Span], texts: Sequence[str]) -> str:
+        start, end = spans[0][0], spans[-1][1]
+        inner = [(a - start, b - start) for a, b in spans]
         part = self.editor.text[start:end]
-        self.editor.replace_span(start, end, replaced(part, spans, event.texts))
+        self.editor.replace_span(start, end, replaced(part, inner, texts))
+        return self.editor.text
 
     def action_go_to_line(self) -> None:
         self._prompt.ask_location(self.editor.text)

@@ -106,7 +106,7 @@ its own branch.
             make_client, sampling, panel_title=title, sampling_for=sampling_for
         )
         self._totals = TextTotals(id="totals")
-        self._find_bar = FindBar(id="find", replaces=False)
+        self._find_bar = FindBar(id="find")
         self._hint = HintLine("inspect", HINT)
         self.document = DocumentController(
             self.new_client(),

@@ -1,8 +1,8 @@
 """The bar to find and replace words in a text.
 
-The bar is given the text and never changes it: it posts which match is selected and
-what is to be replaced. Matching is done by `lmtui.editing.find`; a regular expression,
-which may take long, is searched for on another thread. Knows no editor and no screen.
+The bar is given the text, and a function that replaces parts of it; it posts which
+match is selected. Matching is done by `lmtui.editing.find`, at once. Knows no editor
+and no screen.
 """
 
 from __future__ import annotations
@@ -20,31 +20,21 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from lmtui.editing.find import (
-    SECONDS,
-    Matches,
-    Query,
-    Span,
-    find,
-    replacements,
-    wrong_template,
-)
+from lmtui.editing.find import SECONDS, Matches, Query, Span, find
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import run_in_thread
 from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.entry_history import EntryHistory
 from lmtui.tui.widgets.line_prompt import TextField
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 NOTHING = "nothing found"
-CUT_OFF = f"The search took more than {SECONDS:.0f} second: later matches are missing."
+CUT_OFF = f"The search took more than {SECONDS} seconds: later matches are missing."
 _KEYS = "Enter next · Alt+P previous · ↑ earlier"
 _REPLACE_KEYS = "Enter one · Alt+A all"
-_BUG = LmtuiError("this search has failed", "", "See the log.")
 
-Then = Callable[[], object]
-"""Called once the matches are known."""
+Replace = Callable[[Sequence[Span], Sequence[str]], str]
+"""Replace each span of the text by its own text, in one step; return the new text."""
 
 
 class SearchOptions(StyledLines):
@@ -84,13 +74,6 @@ def option_forms(query: Query) -> tuple[tuple[str, ...], ...]:
         ),
         (f"Alt+C {case}", f"Alt+W {words}", f"Alt+R regex {regex}"),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Search:
-    text: str
-    query: Query
-    then: Then
 
 
 class FindBar(Vertical):
@@ -152,39 +135,21 @@ line; \\1 or \\g<name> in the replacement is a group of the match.
         start: int
         end: int
 
-    @dataclass
-    class Replaced(Message):
-        """The selected match is to be replaced."""
-
-        start: int
-        end: int
-        text: str
-
-    @dataclass
-    class ReplacedAll(Message):
-        """Every match is to be replaced by its own text, in one step."""
-
-        spans: Sequence[Span]
-        texts: Sequence[str]
-
     class FindBarClosed(Message):
         """The user has closed the bar."""
 
-    def __init__(self, *, id: str | None = None, replaces: bool = True) -> None:
+    def __init__(
+        self, *, id: str | None = None, replace_spans: Replace | None = None
+    ) -> None:
         super().__init__(id=id)
-        self._replaces = replaces
-        self.set_class(not replaces, "-only-finds")
+        self._replace_spans = replace_spans
+        self.set_class(replace_spans is None, "-only-finds")
         self._text = ""
         self._options = Query()
         self._matches = Matches()
         self._wrong = ""  # why the regular expression is not valid
-        self._pending_search: _Search | None = None  # whose matches are still to come
-        self._is_searching = self._is_expanding = False
-        self._queued: list[Then] = []  # for these matches, or for a replacement
         self._current: int | None = None
         self._search_from = 0  # offset at which a search for other words begins
-        # Offset of the next search, once the replacement is in the text.
-        self._next_from: int | None = None
         self._note = ""
         self._histories = {"words": EntryHistory(), "by": EntryHistory()}
 
@@ -213,36 +178,20 @@ line; \\1 or \\g<name> in the replacement is a group of the match.
             with field.prevent(Input.Changed):
                 field.value = escape(query) if self._options.regex else query
             field.forget_edits()
-        self._text, self._next_from, self._note = text, None, ""
-        self._queued.clear()
-        self._set_matches(Matches())
-
-        def end() -> None:
-            self._select_at(cursor)
-            if query and self._current is None:
-                self._select(self._matches.at_or_after(cursor))
-
-        self._search(end)
+        self._text, self._note = text, ""
+        self._search()
+        self._select_at(cursor)
+        if query and self._current is None:
+            self._select(self._matches.at_or_after(cursor))
         self.screen.set_focus(field)  # at once: what is typed next is meant for it
         field.action_select_all()
 
     def update(self, text: str, cursor: int) -> None:
-        """Take another text or cursor. After a replacement in this text, select the
-        next match."""
-        if text == self._text:
-            self._select_at(cursor)
-            return
-        self._text, next_from, self._next_from = text, self._next_from, None
-        self._set_matches(Matches())  # the others are those of the text before
-
-        def end() -> None:
-            if next_from is None:
-                self._select_at(cursor)
-            else:
-                self._search_from = next_from
-                self._select(self._matches.at_or_after(self._search_from))
-
-        self._search(end)
+        """Take another text or cursor."""
+        if text != self._text:
+            self._text = text
+            self._search()
+        self._select_at(cursor)
 
     @property
     def _find_field(self) -> TextField:
@@ -260,84 +209,36 @@ line; \\1 or \\g<name> in the replacement is a group of the match.
 
     @on(Input.Changed, "#words")
     def search_again(self) -> None:
-        self._note, self._next_from = "", None
-        self._queued.clear()
-        self._search(lambda: self._select(self._matches.at_or_after(self._search_from)))
+        self._note = ""
+        self._search()
+        self._select(self._matches.at_or_after(self._search_from))
 
-    def _search(self, then: Then) -> None:
-        search = _Search(self._text, self._query, then)
-        if search.query.regex and search.query.words:
-            self._pending_search = search
-            if not self._is_searching:
-                self._search_on_thread(search)
-            return
-        self._pending_search, self._wrong = None, ""
-        self._set_matches(find(search.text, search.query))
-        then()
-        self._run_queued()
-
-    def _search_on_thread(self, search: _Search) -> None:
-        """Search, then again for what has been asked meanwhile: one search runs at a
-        time."""
-        self._is_searching = True
-
-        def end(matches: Matches, wrong: str = "") -> None:
-            self._is_searching = False
-            if self._pending_search is None:
-                return
-            if self._pending_search is not search:
-                self._search_on_thread(self._pending_search)
-                return
-            self._pending_search, self._wrong = None, wrong
-            self._set_matches(matches)
-            search.then()
-            self._run_queued()
-
-        run_in_thread(
-            lambda: find(search.text, search.query),
-            self.call_later,
-            then=end,
-            failed=lambda error: end(Matches(), f"Not valid: {error.title}."),
-            bug=_BUG,
-        )
-
-    def _set_matches(self, matches: Matches) -> None:
-        self._matches, self._current = matches, None
-        self.post_message(self.MatchesChanged(matches))
-
-    def _when_known(self, call: Then) -> None:
-        """Do something with the matches: at once, or when they are known and the
-        replacement under way is in the text."""
-        self._queued.append(call)
-        self._run_queued()
-
-    def _run_queued(self) -> None:
-        while self._queued and not (
-            self._pending_search or self._is_expanding or self._next_from is not None
-        ):
-            self._queued.pop(0)()
+    def _search(self) -> None:
+        self._matches, self._current, self._wrong = Matches(), None, ""
+        try:
+            self._matches = find(self._text, self._query)
+        except LmtuiError as error:
+            self._wrong = f"Not valid: {error.title}."
+        self.post_message(self.MatchesChanged(self._matches))
 
     def _select_at(self, cursor: int) -> None:
         current = self._current
-        if current is None or cursor not in self._matches.span(current):
+        if current is None or cursor not in self._matches.spans[current]:
             self._current, self._search_from = self._matches.at(cursor), cursor
         self._show_count()
 
     def _select(self, number: int | None) -> None:
         self._current = number
         if number is not None:
-            self.post_message(self.MatchSelected(*self._matches.span(number)))
+            self.post_message(self.MatchSelected(*self._matches.spans[number]))
         self._show_count()
 
     def action_go(self, by: int) -> None:
         self._remember()
-        self._when_known(lambda: self._step(by))
-
-    def _step(self, by: int) -> None:
         matches, current = self._matches, self._current
         self._note = ""
         if current is not None:
-            offset, number = matches.starts[current], (current + by) % len(matches)
+            offset, number = matches.spans[current][0], (current + by) % len(matches)
             wraps = (number - current) * by <= 0 and len(matches) > 1
         else:
             offset = self._search_from
@@ -345,15 +246,14 @@ line; \\1 or \\g<name> in the replacement is a group of the match.
             if first is None:
                 self._select(None)
                 return
-            number, wraps = first, (matches.starts[first] - offset) * by < 0
-        self._search_from = matches.starts[number]
+            number = first
+            wraps = (matches.spans[first][0] - offset) * by < 0
+        self._search_from = matches.spans[number][0]
         if wraps:
             self._note = "from the top" if by > 0 else "from the end"
         self._select(number)
 
     def _show_count(self) -> None:
-        if self._pending_search is not None:
-            return  # the number of matches is not known yet
         count, current = len(self._matches), self._current
         has_query = bool(self._find_field.value)
         self.set_class(has_query and not count, "-nothing")
@@ -370,14 +270,22 @@ line; \\1 or \\g<name> in the replacement is a group of the match.
         self._show_options()
 
     def _show_options(self) -> None:
-        wrong, query = self._wrong, self._query
-        if not wrong and (template := wrong_template(query, self._replace_field.value)):
-            wrong = f"Replacement not valid: {template}."
+        wrong = self._wrong or self._wrong_template()
         if not wrong and self._matches.cut_off:
             wrong = CUT_OFF
-        self.query_one("#options", SearchOptions).show(query, wrong)
+        self.query_one("#options", SearchOptions).show(self._query, wrong)
 
     # Replacing.
+
+    def _wrong_template(self) -> str:
+        try:
+            self._replacements(range(min(1, len(self._matches))))
+        except LmtuiError as error:
+            return f"Replacement not valid: {error.title}."
+        return ""
+
+    def _replacements(self, numbers: Sequence[int]) -> list[str]:
+        return self._matches.replacements(self._replace_field.value, numbers)
 
     @on(Input.Changed, "#by")
     def check_template(self) -> None:
@@ -386,79 +294,40 @@ line; \\1 or \\g<name> in the replacement is a group of the match.
     @on(Input.Submitted)
     def submit(self, event: Input.Submitted) -> None:
         event.stop()
-        if event.input is self._find_field:
+        if event.input is self._find_field or self._current is None:
             self.action_go(1)
-        else:
-            self._remember()
-            self._when_known(self._replace_one)
+        elif not self._wrong_template():
+            self._replace_one(self._current)
 
-    def _replace_one(self) -> None:
-        if self._current is None:
-            self._step(1)
-        else:
-            number = self._current
-            start, end = self._matches.span(number)
-            self._replace(
-                range(number, number + 1),
-                lambda texts: self._post_replacement(start, end, texts),
-            )
-
-    def _post_replacement(self, start: int, end: int, texts: Sequence[str]) -> None:
+    def _replace_one(self, number: int) -> None:
         """Replace one match, and go on behind it; behind an empty one, at the next
         character."""
-        text = texts[0]
-        if text == self._text[start:end]:
-            self._step(1)
-            return
-        self._next_from = start + len(text) + (start == end)
-        self.post_message(self.Replaced(start, end, text))
-
-    def _replace(self, numbers: range, then: Callable[[Sequence[str]], object]) -> None:
-        text, query, template = self._text, self._query, self._replace_field.value
-        if not query.regex:
-            then(replacements(text, query, template, numbers))
-            return
-
-        self._is_expanding = True
-
-        def end(texts: Sequence[str]) -> None:
-            self._is_expanding = False
-            if text is self._text and query == self._query and self.is_open:
-                then(texts)
-            self._run_queued()
-
-        def fail(error: LmtuiError) -> None:
-            self._is_expanding = False
-            self._queued.clear()
-            wrong = f"Not replaced: {error.title}."
-            self.query_one("#options", SearchOptions).show(query, wrong)
-
-        run_in_thread(
-            lambda: replacements(text, query, template, numbers),
-            self.call_later,
-            then=end,
-            failed=fail,
-            bug=_BUG,
+        (start, end), (text,) = (
+            self._matches.spans[number],
+            self._replacements([number]),
         )
+        if text == self._text[start:end]:
+            self.action_go(1)
+            return
+        self._replace([(start, end)], [text])
+        self._note, self._search_from = "", start + len(text) + (start == end)
+        self._select(self._matches.at_or_after(self._search_from))
+
+    def _replace(self, spans: Sequence[Span], texts: Sequence[str]) -> None:
+        assert self._replace_spans is not None
+        self._remember()
+        self._text = self._replace_spans(spans, texts)
+        self._search()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self._replaces or action not in ("replace_all", "other")
+        return self._replace_spans is not None or action not in ("replace_all", "other")
 
     def action_replace_all(self) -> None:
-        self._remember()
-        self._when_known(self._replace_all)
-
-    def _replace_all(self) -> None:
-        spans = self._matches.spans()
-        if spans:
-            self._replace(
-                range(len(spans)), lambda texts: self._post_replacements(spans, texts)
-            )
-
-    def _post_replacements(self, spans: Sequence[Span], texts: Sequence[str]) -> None:
-        self._note = f"{len(spans):,} replaced"
-        self.post_message(self.ReplacedAll(spans, texts))
-        self._show_count()
+        spans = self._matches.spans
+        if spans and not self._wrong_template():
+            self._replace(spans, self._replacements(range(len(spans))))
+            self._note = f"{len(spans):,} replaced"
+            self._show_count()
 
     # The bar.
 
@@ -486,8 +355,6 @@ line; \\1 or \\g<name> in the replacement is a group of the match.
 
     def action_close(self) -> None:
         self._remember()
-        self._pending_search = self._next_from = None
-        self._queued.clear()
         self.remove_class("-open")
         self.post_message(self.MatchesChanged(Matches()))
         self.post_message(self.FindBarClosed())
