@@ -223,15 +223,6 @@ def open_private(path: str | Path, flags: int) -> int:
     return handle
 
 
-def require_writable(folder: Path) -> None:
-    """Check that a folder of the program can be written to, with a probe file."""
-    try:
-        with scratch_folder(ensure_folder(folder)) as scratch:
-            (scratch / "probe").write_bytes(bytes(4096))
-    except OSError as error:
-        raise unwritable(folder, error) from error
-
-
 def unwritable(folder: Path, error: OSError | None = None) -> LmtuiError:
     reason = f" ({error.strerror})" if error and error.strerror else ""
     return LmtuiError(

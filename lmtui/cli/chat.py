@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui.cli import completion, options
-from lmtui.cli.engine import engine_for, storage_error
-from lmtui.cli.errors import note
+from lmtui.cli.engine import engine_for
 from lmtui.cli.grammar import GrammarFile, Regex, Schema, grammar_setting
 from lmtui.cli.output import Output, read_system
 from lmtui.cli.screen import is_interactive, open_screen
@@ -19,7 +18,6 @@ from lmtui.config.presets import preset_named
 from lmtui.config.settings import THINKING, Origin, Settings
 from lmtui.errors import LmtuiError
 from lmtui.models.source import named
-from lmtui.text import visible
 
 if TYPE_CHECKING:
     from lmtui.chat.summary import StoredConversation
@@ -201,10 +199,7 @@ def chat(
     from lmtui.cli.generation import JsonAnswerView, TextView
     from lmtui.cli.once import Talk, answer_once
 
-    unkept = storage_error() if settings.chat.keep else None
-    engine = engine_for(ctx, settings, says_unkept=unkept is None, needs="answers")
-    if unkept is not None:
-        note(f"note: not saved: {visible(str(unkept))}\n")
+    engine = engine_for(ctx, settings, needs="answers")
     own = before.about.thinking if before and told is None else None
     output = Output()
     view = JsonAnswerView(output, top) if json else TextView(output)
@@ -213,7 +208,7 @@ def chat(
         system=request.system or begins,
         prefill=request.prefill,
         before=before,
-        keep=settings.chat.keep and unkept is None,
+        keep=settings.chat.keep,
         drop_oldest=settings.chat.drops_oldest,
         thinking=THINKING[own] if own else settings.chat.thinking_switch,
     )

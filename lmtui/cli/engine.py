@@ -7,14 +7,13 @@ opened.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from typing import TYPE_CHECKING
 
 import typer
 
-from lmtui import paths
 from lmtui.cli.errors import take_stderr
 from lmtui.config.settings import Settings, bits
 from lmtui.engine.protocol import Engine
@@ -25,61 +24,10 @@ from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.remote.address import ServerOptions, is_address
 from lmtui.models.source import ModelRef, resolve
 
+if TYPE_CHECKING:
+    from lmtui.worker.requests import Opened
+
 OpenEngine = Callable[[Settings], Engine]
-
-
-def open_local(
-    settings: Settings, *, says_unkept: bool = True, slots: int = 1
-) -> Engine:
-    """Load the model that `settings` name, with progress on stderr.
-
-    Without `says_unkept`, warnings about files that can't be cached are left out;
-    `slots` is the number of generations that can run in turns.
-    """
-    with _loading() as show:
-        heard = show if says_unkept else but_for_unkept(show)
-        return open_model(settings, settings.model_ref, heard, slots=slots)
-
-
-@contextmanager
-def _loading() -> Iterator[OnProgress]:
-    """Yield a progress listener that draws on stderr.
-
-    Libraries' messages are silenced from here on: they go to the log or nowhere.
-    """
-    from lmtui import log
-    from lmtui.cli.progress import loading_progress
-
-    log.start()
-    take_stderr()
-    hush()
-    with loading_progress() as show:
-        yield show
-
-
-def but_for_unkept(show: OnProgress) -> OnProgress:
-    """Return `show` without the warnings about files that can't be cached."""
-
-    def heard(progress: Progress) -> None:
-        if not progress.unkept:
-            show(progress)
-
-    return heard
-
-
-def storage_error() -> LmtuiError | None:
-    """Return why neither cache nor data folder is writable; None if one is.
-
-    One warning then covers both conversations and converted weights.
-    """
-    refused = None
-    for folder in (paths.cache_folder(), paths.data_folder()):
-        try:
-            paths.require_writable(folder)
-            return None
-        except LmtuiError as error:
-            refused = error
-    return refused
 
 
 def open_model(
@@ -133,16 +81,16 @@ def resolved(settings: Settings, model: str | None) -> tuple[str | None, ServerO
 
 
 def open_pair(
-    settings: Settings, other: ModelRef, on_progress: OnProgress
+    settings: Settings, ref: ModelRef, other: ModelRef, on_progress: OnProgress
 ) -> tuple[Engine, Engine]:
-    """Load the model of `settings`, and `other` to compare it with.
+    """Load the model `ref`, and `other` to compare it with.
 
-    If they differ only by an adapter, they share the weights.
+    If they are the model of `settings` and the same with another adapter, they share
+    the weights.
     """
-    own = settings.model_ref
-    if other.adapter is not None:
-        return _open_sharing(settings, own, other.adapter, on_progress)
-    first = open_model(settings, own, on_progress)
+    if other.adapter is not None and ref == settings.model_ref:
+        return _open_sharing(settings, ref, other.adapter, on_progress)
+    first = open_model(settings, ref, on_progress)
     try:
         second = open_model(settings, other, on_progress)
     except BaseException:
@@ -182,20 +130,23 @@ def _open_sharing(
         return first, second
 
 
-def open_for_comparison(
-    settings: Settings, ref: ModelRef, other: ModelRef, on_progress: OnProgress
-) -> Engine | tuple[Engine, Engine]:
-    """Load a model chosen later, and `other`, which it is compared with.
+def open_for_screen(
+    settings: Settings, ref: ModelRef, other: ModelRef | None, on_progress: OnProgress
+) -> Opened:
+    """Load the model `ref`, and `other` if it is compared with one.
 
-    If `other` can't be loaded beside it, that is reported, and the model opens alone.
+    If `other` can't be loaded beside a model that was chosen on the screen, that is
+    reported, and the model opens alone.
     """
-    own = open_model(settings, ref, on_progress)
-    try:
-        return own, open_model(settings, other, on_progress)
-    except LmtuiError as error:
-        told = f"Nothing is compared any more: {error}"
+    if other is not None:
+        try:
+            return open_pair(settings, ref, other, on_progress)
+        except LmtuiError as error:
+            if ref == settings.model_ref:
+                raise
+            told = f"Nothing is compared any more: {error}"
         on_progress(Progress(told, warning=True))
-        return own
+    return open_model(settings, ref, on_progress)
 
 
 @contextmanager
@@ -217,41 +168,65 @@ def _collector_waits() -> Iterator[None]:
 
 
 def engine_for(
+    context: typer.Context, settings: Settings, *, slots: int = 1, needs: Need = "edits"
+) -> Engine:
+    """Open the engine for a command; `slots` is the number of generations that can run
+    in turns."""
+    (engine,) = _engines(context, settings, needs, slots=slots)
+    return engine
+
+
+def engines_for(
+    context: typer.Context, settings: Settings, other: ModelRef | None
+) -> Sequence[Engine]:
+    """Open the engine for a command that scores, and one to compare it with."""
+    return _engines(context, settings, "scores", other)
+
+
+def _engines(
     context: typer.Context,
     settings: Settings,
+    needs: Need,
+    other: ModelRef | None = None,
     *,
-    says_unkept: bool = True,
     slots: int = 1,
-    needs: Need = "edits",
-) -> Engine:
-    """Open the engine for a command."""
-    own: OpenEngine = partial(open_local, says_unkept=says_unkept, slots=slots)
-    open_engine: OpenEngine = context.obj or own
-    engine = open_engine(settings)
-    context.call_on_close(engine.close)
-    return _require(engine, needs)
+) -> Sequence[Engine]:
+    """Open engines with progress on stderr, or by the function that a test passes in.
+
+    Libraries' messages are silenced from here on: they go to the log or nowhere.
+    """
+    from lmtui import log
+    from lmtui.cli.progress import loading_progress
+
+    engines: Sequence[Engine]
+    if open_engine := context.obj:
+        engines = [open_engine(settings)]
+        if other is not None:
+            compared = replace(settings, model=other.model, adapter=other.adapter)
+            engines.append(open_engine(compared))
+    else:
+        log.start()
+        take_stderr()
+        hush()
+        with loading_progress() as show:
+            own = settings.model_ref
+            engines = (
+                open_pair(settings, own, other, show)
+                if other is not None
+                else (open_model(settings, own, show, slots=slots),)
+            )
+    for engine in engines:
+        context.call_on_close(engine.close)
+    for engine in engines:
+        _require(engine, needs)
+    return engines
 
 
-def _require(engine: Engine, need: Need) -> Engine:
+def _require(engine: Engine, need: Need) -> None:
     if engine.capabilities.meets(need):
-        return engine
+        return
     from lmtui.models.remote.load import no_scores, text_only
 
     if engine.capabilities.edits:
         raise no_scores(engine.info.device)
     raise text_only()
-
-
-def engines_for(
-    context: typer.Context, settings: Settings, other: ModelRef
-) -> tuple[Engine, Engine]:
-    """Open the engine for a command, and one to compare it with."""
-    open_engine: OpenEngine = context.obj or open_local
-    if open_engine is not open_local:
-        compared = replace(settings, model=other.model, adapter=other.adapter)
-        return open_engine(settings), open_engine(compared)
-    with _loading() as show:
-        first, second = open_pair(settings, other, show)
-    context.call_on_close(first.close)
-    context.call_on_close(second.close)
-    return _require(first, "scores"), _require(second, "scores")

@@ -20,14 +20,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lmtui import paths, state
-from lmtui.cli.engine import (
-    OpenEngine,
-    but_for_unkept,
-    open_for_comparison,
-    open_model,
-    open_pair,
-    storage_error,
-)
+from lmtui.cli.engine import OpenEngine, open_for_screen
 from lmtui.cli.errors import note
 from lmtui.config import load
 from lmtui.config.settings import Settings
@@ -109,8 +102,7 @@ def open_screen(
     from lmtui.tui.app_options import AppOptions
 
     def open_model(ref: ModelRef) -> Callable[[OnProgress], Opened]:
-        talks = first == "chat" and settings.chat.keep
-        return partial(_open, settings, ref, against, open_engine, talks=talks)
+        return partial(_open, settings, ref, against, open_engine)
 
     preferences = _preferences(settings)
     _choose_colours(no_color=no_color)
@@ -276,24 +268,13 @@ def _open(
     against: ModelRef | None,
     open_engine: OpenEngine | None,
     on_progress: OnProgress,
-    *,
-    talks: bool,
 ) -> Opened:
     """Open the engine for `ref`, and one for `against` if a model is compared.
 
-    Runs on the thread that will own the engines. `talks` says whether conversations are
-    saved: if no folder is writable, the chat reports that itself, and the warnings of
-    loading are left out.
+    Runs on the thread that will own the engines.
     """
-    if talks and storage_error() is not None:
-        on_progress = but_for_unkept(on_progress)
-    if open_engine is None and against is None:
-        return open_model(settings, ref, on_progress)
     if open_engine is None:
-        assert against is not None
-        if ref != settings.model_ref:
-            return open_for_comparison(settings, ref, against, on_progress)
-        return open_pair(settings, against, on_progress)
+        return open_for_screen(settings, ref, against, on_progress)
 
     def opened(which: ModelRef) -> Engine:
         model, adapter = which.model, which.adapter

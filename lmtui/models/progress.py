@@ -22,8 +22,6 @@ class Progress:
     warning: bool = False
     """Whether this is not a step but something the user should know; `what` is the
     sentence."""
-    unkept: bool = False
-    """Whether the warning is that a result can't be cached for the next start."""
 
 
 OnProgress = Callable[[Progress], None]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from lmtui.cli import engine
 from lmtui.config.settings import Settings
@@ -19,30 +20,32 @@ from lmtui.models.source import ModelRef
 def opened(monkeypatch: pytest.MonkeyPatch, *missing: str) -> tuple[Any, list[str]]:
     """What comes of choosing `new` while `old` is compared with."""
 
-    def open_wanted(_: Settings, wanted: ModelRef, *__: Any, **___: Any) -> str:
+    def open_wanted(_: Settings, wanted: ModelRef, *__: Any, **___: Any) -> Any:
         if wanted.model in missing:
             raise LmtuiError("there is no such model", str(wanted.model))
-        return str(wanted.model)
+        info = SimpleNamespace(name=wanted.model, threads=torch.get_num_threads())
+        return SimpleNamespace(info=info, close=lambda: None)
 
     told: list[Progress] = []
     monkeypatch.setattr(engine, "open_model", open_wanted)
     chosen, other = ModelRef("new"), ModelRef("old")
-    result = engine.open_for_comparison(Settings(), chosen, other, told.append)
+    result: Any = engine.open_for_screen(Settings(), chosen, other, told.append)
     assert all(progress.warning for progress in told)
-    return result, [progress.what for progress in told]
+    engines = result if isinstance(result, tuple) else (result,)
+    return [each.info.name for each in engines], [each.what for each in told]
 
 
 def test_chosen_and_compared_model_are_both_opened(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert opened(monkeypatch) == (("new", "old"), [])
+    assert opened(monkeypatch) == (["new", "old"], [])
 
 
 def test_missing_compared_model_ends_the_comparison(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     result, (told,) = opened(monkeypatch, "old")
-    assert result == "new"
+    assert result == ["new"]
     assert told.startswith("Nothing is compared any more: there is no such model")
 
 

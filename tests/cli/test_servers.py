@@ -87,9 +87,9 @@ def test_both_models_of_a_comparison_may_be_named_servers(
     monkeypatch.setattr(loading, "load_pair", open_nothing)
     settings = load({"model": "gpu"})
     with pytest.raises(LmtuiError, match="refuses the key"):
-        engine.open_pair(settings, ModelRef("gpu"), ignore)
+        engine.open_pair(settings, settings.model_ref, ModelRef("gpu"), ignore)
     with pytest.raises(LmtuiError, match="nothing is opened"):
-        engine.open_pair(settings, ModelRef("gpu", "notes"), ignore)
+        engine.open_pair(settings, settings.model_ref, ModelRef("gpu", "notes"), ignore)
     assert opened == [gpu.url]
 
 

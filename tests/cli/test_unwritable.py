@@ -46,12 +46,8 @@ def test_verbs_work_and_warn_in_an_unwritable_home(
         assert main(verb) == 0
         written = capsys.readouterr()
         assert written.out.strip()
-        (told,) = [
-            line
-            for line in written.err.splitlines()
-            if line.startswith(("warning: ", "note: "))
-        ]
-        assert told.startswith(said)
+        lines = written.err.splitlines()
+        (told,) = [line for line in lines if line.startswith(said)]
         assert "can't be written to" in told or "the disk is full" in told
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui.cli import completion, options
-from lmtui.cli.engine import engine_for, engines_for
+from lmtui.cli.engine import engines_for
 from lmtui.cli.errors import note
 from lmtui.cli.inspect.chat_message import stored_message
 from lmtui.cli.ngram import HIGHEST_ORDER, CountedTexts, counted_texts, ngram_name
@@ -181,11 +181,8 @@ def open_models(
     for document in documents:
         if not document.text:
             note(f"note: {_shown(document)} is empty; nothing is scored\n")
-    engines: Sequence[Engine] = (
-        engines_for(context, settings, other)
-        if isinstance(other, ModelRef)
-        else (engine_for(context, settings, needs="scores"),)
-    )
+    second = other if isinstance(other, ModelRef) else None
+    engines = engines_for(context, settings, second)
     for engine in engines:
         if engine.capabilities.why_not:
             note(f"note: {engine.capabilities.why_not}\n")

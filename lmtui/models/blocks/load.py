@@ -154,7 +154,7 @@ def _tokenizer(
             try:
                 cache.convert(name, header, folder, lambda config, scratch: None)
             except NotSupported as error:
-                on_progress(Progress(str(error), warning=True, unkept=True))
+                on_progress(Progress(str(error), warning=True))
                 break
         try:
             settings = json.loads((folder / cache.GENERATION).read_bytes())
