@@ -41,16 +41,12 @@ def _from(names: Callable[[], Iterable[tuple[str, str]]]) -> Callable[[str], obj
 
 def _models() -> Iterator[tuple[str, str]]:
     from lmtui.config import load
-    from lmtui.models import catalogue, source
-    from lmtui.models.download import hub
+    from lmtui.models import catalogue, inventory
 
     for entry in catalogue.CATALOGUE:
         yield entry.name, entry.note
-    for model in hub.local_models():
-        if model.complete and catalogue.find(model.name) is None:
-            yield model.name, "on this machine"
-    for path in source.own_models():
-        yield path.name, "on this machine"
+    for item in inventory.others(inventory.inventory()):
+        yield item.name, "on this machine"
     with suppress(LmtuiError):  # settings that can't be read name no server
         for server in load.load().servers.values():
             yield server.name, "a server"

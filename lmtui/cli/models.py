@@ -7,6 +7,7 @@ seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +15,7 @@ import typer
 from lmtui import cache_dir, paths
 from lmtui.cli import completion, options
 from lmtui.cli.output import JsonEvent, Output, confirm_removal, table
-from lmtui.models import catalogue, inventory, source
+from lmtui.models import catalogue, inventory, list_rows, source
 from lmtui.notation import percent
 from lmtui.text import visible_line
 
@@ -56,11 +57,13 @@ def show_list(json: options.Json = False) -> None:
       lmtui models list
       lmtui models list --json
     """
-    output = Output()
-    items, servers = list(inventory.inventory()), options.loaded().servers.values()
-    here = {item.name.lower() for item in items if item.complete}
+    from lmtui.models import hardware, memory
+
+    output, items = Output(), list(inventory.inventory())
+    servers = options.loaded().servers.values()
+    room = memory.room(hardware.total_ram())
     if json:
-        for event in _list_events(items, here):
+        for event in _list_events(items, room):
             output.event(event)
         for server in servers:
             fact = {"name": server.name, "address": server.address}
@@ -68,10 +71,15 @@ def show_list(json: options.Json = False) -> None:
                 {"event": "server", **fact, "key_variable": server.key_variable}
             )
         return
-    output.text(_catalogue_table(here, terminal=output.is_terminal))
+    rows = [row.cells for row in list_rows.catalogue_rows(inventory.here(items), room)]
+    terminal = output.is_terminal
+    output.text(table(list_rows.HEADINGS, rows, right=(1, 2), terminal=terminal))
     output.text("\non this machine:\n")
     if items:
-        output.text(_kept_table(items, terminal=output.is_terminal))
+        rows = [(i.name, _what(i), cache_dir.size(i.bytes), str(i.path)) for i in items]
+        kept = ("NAME", "WHAT", "SIZE", "WHERE")
+        # Not wrapped: a path of two lines can't be copied.
+        output.text(table(kept, rows, right=(2,), terminal=False))
     else:
         output.text(
             "no models yet; the default model is fetched at first use, and a .gguf\n"
@@ -79,28 +87,9 @@ def show_list(json: options.Json = False) -> None:
         )
     if servers:
         output.text("\non servers:\n")
-        rows = [
-            (server.name, server.address, server.key_variable) for server in servers
-        ]
+        named = [(each.name, each.address, each.key_variable) for each in servers]
         headings = ("NAME", "ADDRESS", "VARIABLE OF THE KEY")
-        output.text(table(headings, rows, terminal=output.is_terminal))
-
-
-def _kept_table(items: Sequence[Item], *, terminal: bool) -> str:
-    """Return the table of models on this machine.
-
-    On a terminal each path has a line of its own, since a wrapped path can't be copied.
-    """
-    headings = ("NAME", "WHAT", "SIZE", "WHERE")
-    rows = [(i.name, _what(i), cache_dir.size(i.bytes), str(i.path)) for i in items]
-    if not terminal:
-        return table(headings, rows, right=(2,), terminal=False)
-    short = table(headings[:-1], [row[:-1] for row in rows], right=(2,), terminal=False)
-    first, *lines = short.splitlines()
-    told = [first]
-    for line, row in zip(lines, rows, strict=True):
-        told += (line, f"  {visible_line(row[-1])}")
-    return "\n".join(told) + "\n"
+        output.text(table(headings, named, terminal=terminal))
 
 
 @app.command("show")
@@ -148,7 +137,7 @@ def fetch(name: Name = "default") -> None:
       lmtui models fetch qwen3.5-2b
     """
     from lmtui.cli.progress import loading_progress
-    from lmtui.models import load, source
+    from lmtui.models import load
 
     model_source = source.resolve(name)
     with loading_progress() as show:
@@ -201,18 +190,10 @@ def _what(item: Item) -> str:
     return words[item.kind] if item.complete else f"{words[item.kind]}, incomplete"
 
 
-def _catalogue_table(here: set[str], *, terminal: bool) -> str:
-    from lmtui.models import hardware, list_rows, memory
+def _list_events(items: Sequence[Item], room: int) -> Iterator[JsonEvent]:
+    from lmtui.models import describe
 
-    listed = list_rows.catalogue_rows(here, memory.room(hardware.total_ram()))
-    rows = [row.cells for row in listed]
-    return table(list_rows.HEADINGS, rows, right=(1, 2), terminal=terminal)
-
-
-def _list_events(items: list[Item], here: set[str]) -> Iterator[JsonEvent]:
-    from lmtui.models import describe, hardware, list_rows, memory
-
-    room = memory.room(hardware.total_ram())
+    here = inventory.here(items)
     for entry in catalogue.CATALOGUE:
         yield {
             "event": "entry",
@@ -222,5 +203,4 @@ def _list_events(items: list[Item], here: set[str]) -> Iterator[JsonEvent]:
             "here": list_rows.is_installed(entry, here),
         }
     for item in items:
-        fact = {"name": item.name, "kind": item.kind, "path": str(item.path)}
-        yield {"event": "local", **fact, "bytes": item.bytes, "complete": item.complete}
+        yield {"event": "local", **asdict(item), "path": str(item.path)}

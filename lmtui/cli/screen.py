@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from lmtui.engine.protocol import Engine
     from lmtui.learn.instrument import Material
     from lmtui.learn.lesson import Lesson
-    from lmtui.models.list_rows import ListedModel
     from lmtui.models.progress import OnProgress
     from lmtui.models.source import ModelRef
     from lmtui.tui.app import LmtuiApp
@@ -97,7 +96,7 @@ def open_screen(
     """
     gc.disable()  # until the first frame: collections take a tenth of the time to it
     from lmtui import log
-    from lmtui.models import hardware, list_rows, memory
+    from lmtui.models import hardware, inventory, list_rows, memory
     from lmtui.tui.app import LmtuiApp
     from lmtui.tui.app_options import AppOptions
 
@@ -105,6 +104,7 @@ def open_screen(
         return partial(_open, settings, ref, against, open_engine)
 
     preferences = _preferences(settings)
+    servers = {each.name: each.address for each in settings.servers.values()}
     _choose_colours(no_color=no_color)
     log.start()
     options = AppOptions(
@@ -112,11 +112,11 @@ def open_screen(
         ref=settings.model_ref,
         sampling=settings.sampling,
         sampling_for=settings.sampling_for,
-        list_models=partial(_list_models, settings),
+        list_models=partial(inventory.rows, servers),
         better_than_default=list_rows.better_than_default(
             memory.room(hardware.total_ram())
         ),
-        servers={server.name: server.address for server in settings.servers.values()},
+        servers=servers,
         recent_files=state.recent_files,
         preferences=preferences,
         chats_file=paths.chats_file() if settings.chat.keep else None,
@@ -249,17 +249,6 @@ def _choose_colours(*, no_color: bool) -> None:
         os.environ["NO_COLOR"] = "1"
     else:
         os.environ.pop("NO_COLOR", None)
-
-
-def _list_models(settings: Settings) -> list[ListedModel]:
-    """Return all models that can be chosen; reads the disk."""
-    from lmtui.models import inventory, list_rows
-
-    servers = settings.servers.values()
-    return [
-        *inventory.rows(),
-        *(list_rows.server_row(server.name, server.address) for server in servers),
-    ]
 
 
 def _open(

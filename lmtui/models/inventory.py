@@ -6,7 +6,7 @@ put into the folder of models, which is never removed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,25 +88,35 @@ def _bytes_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def rows() -> list[ListedModel]:
-    """Return rows for the catalogue, the other models on this machine, and the
-    adapters, without unusable ones."""
-    items = [item for item in inventory() if item.complete]
-    here = {item.name.lower() for item in items}
-    others = [
-        ListedModel(item.name, note=f"on this machine, {cache_dir.size(item.bytes)}")
-        for item in items
-        if item.kind == "own"
-        or (item.kind == "hub" and catalogue.find(item.name) is None)
-    ]
-    learned = [
-        list_rows.adapter_row(adapter)
-        for adapter in folders.listed()
-        if not adapter.problem
-    ]
+def here(items: Iterable[Item]) -> set[str]:
+    """Return the names, in lower case, of the items that can be used as they are."""
+    return {item.name.lower() for item in items if item.complete}
+
+
+def others(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items that can be used and that the catalogue does not list."""
+    for item in items:
+        unlisted = item.kind == "hub" and catalogue.find(item.name) is None
+        if item.complete and (unlisted or item.kind == "own"):
+            yield item
+
+
+def rows(servers: Mapping[str, str]) -> list[ListedModel]:
+    """Return rows for the catalogue, the other models on this machine, the usable
+    adapters, and the servers (addresses by name)."""
+    items = list(inventory())
     room = memory.room(hardware.total_ram(), hardware.gpu_memory())
-    known = list_rows.catalogue_rows(here, room)
-    return [*known, *others, *learned]
+    return [
+        *list_rows.catalogue_rows(here(items), room),
+        *(
+            ListedModel(
+                item.name, note=f"on this machine, {cache_dir.size(item.bytes)}"
+            )
+            for item in others(items)
+        ),
+        *(list_rows.adapter_row(each) for each in folders.listed() if not each.problem),
+        *(list_rows.server_row(name, address) for name, address in servers.items()),
+    ]
 
 
 def items_of(model_source: source.ModelSource) -> list[Item]:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.cli import engine, history, screen
+from lmtui.cli import engine, history
 from lmtui.cli.chat import with_own_model
 from lmtui.config.load import load
 from lmtui.config.settings import Server, Settings
 from lmtui.errors import LmtuiError
-from lmtui.models import catalogue
+from lmtui.models import catalogue, inventory
 from lmtui.models import load as loading
 from lmtui.models.progress import ignore
 from lmtui.models.remote.address import KEY_VARIABLE
@@ -162,7 +162,8 @@ def test_conversation_never_chooses_a_server_by_its_models_name(gpu: Scripted) -
 
 
 def test_models_screen_lists_the_named_servers(gpu: Scripted) -> None:
-    row = screen._list_models(load())[-1]
+    servers = {each.name: each.address for each in load().servers.values()}
+    row = inventory.rows(servers)[-1]
     assert (row.name, row.address, row.model_ref) == ("gpu", gpu.url, ModelRef("gpu"))
     assert not gpu.asked
 

@@ -60,7 +60,7 @@ def test_models_put_into_the_folder_of_models_are_listed_and_known_by_name(
     found = {item.name: item for item in inventory.inventory()}
     assert found.keys() == {"MyLlama", "plain.gguf"}
     assert found["plain.gguf"].bytes == llama_gguf.stat().st_size
-    assert {"MyLlama", "plain.gguf"} <= {row.name for row in inventory.rows()}
+    assert {"MyLlama", "plain.gguf"} <= {row.name for row in inventory.rows({})}
     for name in ("MyLlama", "plain.gguf", "plain"):
         assert inventory.is_local(ModelRef(name))
         assert load(name, device="cpu").name == name

@@ -467,7 +467,7 @@ def test_broken_adapter_does_not_stop_the_list(notes: Path, llama_folder: Path):
     assert (found["all"].is_whole, found["notes"].is_whole) == (True, False)
     assert found["broken"].problem == "this folder does not contain an adapter"
     assert found["notes"].base == llama_folder.name and found["notes"].bytes > 1000
-    rows = {row.name: row for row in inventory.rows()}
+    rows = {row.name: row for row in inventory.rows({})}
     assert "+ broken" not in rows
     assert rows["+ notes"].model_ref == ModelRef(adapter="notes")
     assert "held-out loss 3.210 → 2.870" in rows["+ notes"].note
