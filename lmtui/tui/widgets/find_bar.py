@@ -20,7 +20,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from lmtui.editing.find import SECONDS, Matches, Query, Span, find
+from lmtui.editing.find import Matches, Query, Span, find
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import clip, fit_best
@@ -29,7 +29,7 @@ from lmtui.tui.widgets.line_prompt import TextField
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 NOTHING = "nothing found"
-CUT_OFF = f"The search took more than {SECONDS} seconds: later matches are missing."
+CUT_OFF = "The search came to its time limit: later matches are missing."
 _KEYS = "Enter next · Alt+P previous · ↑ earlier"
 _REPLACE_KEYS = "Enter one · Alt+A all"
 
