@@ -38,11 +38,11 @@ from transformers import TextIteratorStreamer
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.generation.prompt_lookup import PromptLookup
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.kernels import cpu_features

@@ -20,12 +20,12 @@ from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.search import search
 from lmtui.chat.store import Store
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Distribution,
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

@@ -24,7 +24,11 @@ from textual.pilot import Pilot
 
 from lmtui.editing import text_file
 from lmtui.engine.document.suggestion import SuggestionRules
-from lmtui.engine.types import GenerationResult, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    GenerationResult,
+    Step,
+)
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions

@@ -105,7 +105,8 @@ def anonymous():
 import torch, transformers
 from transformers import AutoModelForCausalLM
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import Prompt, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import Prompt
 idle, start = anonymous(), time.perf_counter()
 engine = LocalEngine.open(sys.argv[1], device="cpu", quantize="auto")
 prompt = Prompt(tuple(range(100, 132)), "")

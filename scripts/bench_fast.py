@@ -27,7 +27,11 @@ from lmtui.engine.generation.prompt_lookup import PromptLookup
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.draw import draw
 from lmtui.engine.sampling.logits_store import LogitsStore, distribution
-from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Prompt,
+    Step,
+)
 from lmtui.models.download import default_model
 from lmtui.models.load import load
 

@@ -21,8 +21,8 @@ from bench_tools import measured_by
 from textual.pilot import Pilot
 
 from lmtui.engine.lens import LensColumn
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.scoring.passages import DocumentSpan
-from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef, Quantize
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions

@@ -34,7 +34,8 @@ _OPENING = """
 import json, sys, time
 start = time.perf_counter()
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import Prompt, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import Prompt
 
 def private():
     lines = open("/proc/self/smaps_rollup").read().splitlines()

@@ -20,7 +20,7 @@ from bench_serve import in_process, ours
 from bench_tools import compare, row
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.models.load import load
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.connection import Connection

@@ -24,8 +24,8 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.draw import draw
 from lmtui.engine.sampling.vocabulary_search import VocabularyIndex
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.token_ids import Ids, ids_array
-from lmtui.engine.types import SamplingSettings
 
 CONTEXT = 2048
 """Tokens that the penalties and DRY look back on."""

@@ -20,7 +20,11 @@ from typing import Any, NoReturn
 
 from textual.pilot import Pilot
 
-from lmtui.engine.types import GenerationResult, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    GenerationResult,
+    Step,
+)
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions

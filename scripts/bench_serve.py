@@ -25,7 +25,11 @@ from bench_fast import llama_python
 from bench_tools import compare, row
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Prompt,
+    Step,
+)
 
 CLIENTS = 8
 PROMPTS = 100

@@ -27,7 +27,8 @@ from lmtui.engine.document.suggestion import (
     SuggestionRules,
 )
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import GenerationResult, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import GenerationResult
 from lmtui.tui.editor.text_area import first_line, first_word
 
 PLACES = 250

@@ -19,7 +19,7 @@ from bench_documents import cut, prose
 from bench_tools import compare, measured_by, row
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.kernels import cpu_features
 from lmtui.models.loaded_model import LoadedModel
 

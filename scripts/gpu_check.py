@@ -29,7 +29,11 @@ from bench_fast import analysis
 from bench_tools import compare
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Prompt,
+    Step,
+)
 from lmtui.errors import LmtuiError
 from lmtui.models import accelerator, memory
 from lmtui.models.download import default_model

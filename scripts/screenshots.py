@@ -29,7 +29,7 @@ from lmtui import paths
 from lmtui.cli.screen import read_lesson
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.models.download import default_model
 from lmtui.models.progress import OnProgress
 from lmtui.models.remote.address import ServerOptions

@@ -16,7 +16,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import itemgetter
 
-from lmtui.engine.types import Mark, SamplingSettings, StageEffect
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Mark,
+    StageEffect,
+)
 
 Answer = str | Sequence[str | bytes]
 """A text, cut into words, or the very tokens."""

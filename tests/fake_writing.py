@@ -24,13 +24,13 @@ from lmtui.engine.document.types import (
     ScoredSpan,
 )
 from lmtui.engine.protocol import ReportCount
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Candidate,
     Capabilities,
     Distribution,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

@@ -20,6 +20,7 @@ from lmtui.engine import token_bias
 from lmtui.engine.lens import LensColumn, LensRow
 from lmtui.engine.protocol import ReportCount
 from lmtui.engine.rows import RowItem, RowRequest
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.common_prefix import common_prefix_len
 from lmtui.engine.text.detokenizer import TextStream
 from lmtui.engine.types import (
@@ -36,7 +37,6 @@ from lmtui.engine.types import (
     Mark,
     Prompt,
     RankedCandidate,
-    SamplingSettings,
     ScoredPrompt,
     ScoredToken,
     Step,

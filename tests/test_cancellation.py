@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from lmtui import cancellation
 from lmtui.cancellation import cancelled_when
-from lmtui.engine.types import FinishReason, GenerationResult, Prompt, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    FinishReason,
+    GenerationResult,
+    Prompt,
+)
 from lmtui.errors import Cancelled
 from tests.engine import tiny
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
     Distribution,
     FinishReason,
     GenerationResult,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError

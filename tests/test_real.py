@@ -18,11 +18,11 @@ from lmtui.cli.main import main
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.generation.prompt_lookup import PromptLookup
 from lmtui.engine.sampling.recommended import recommended
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
     GenerationResult,
-    SamplingSettings,
     ScoredToken,
     Step,
 )

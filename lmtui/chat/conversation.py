@@ -14,12 +14,12 @@ from itertools import pairwise
 from typing import Literal
 
 from lmtui.chat.message import ChatMessage, taken_back
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     ScoredToken,
     Step,
 )

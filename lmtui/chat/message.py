@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.thinking import MARKS, ReasoningSpan, opens, thinking_in
 from lmtui.engine.types import (
     Candidate,
@@ -19,7 +20,6 @@ from lmtui.engine.types import (
     GenerationResult,
     Prompt,
     Role,
-    SamplingSettings,
     ScoredToken,
     Step,
 )

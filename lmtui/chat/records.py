@@ -24,12 +24,12 @@ from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage, MessageState
 from lmtui.chat.summary import ConversationMeta, Count, Time
 from lmtui.chat.tokens import Record, TokenColumns, Whole
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
     Prompt,
     Role,
-    SamplingSettings,
 )
 from lmtui.errors import LmtuiError
 from lmtui.text import safe_json

@@ -36,7 +36,8 @@ from lmtui.editing.context_files import read_context
 from lmtui.editing.text_file import TextFile, split_ending
 from lmtui.engine.document.types import ContextFile, ContextPart
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import EngineInfo, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ from lmtui.cli.output import (
 from lmtui.engine import token_bias
 from lmtui.engine.protocol import Engine
 from lmtui.engine.sampling.stages import chain_of
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     EngineInfo,
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.text import visible_line

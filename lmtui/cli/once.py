@@ -28,11 +28,11 @@ from lmtui.cli.output import (
 )
 from lmtui.cli.progress import meter
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.drop_turns import dropped, fitted
 from lmtui.engine.types import (
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

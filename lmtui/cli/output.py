@@ -20,11 +20,11 @@ import typer
 
 from lmtui.cli.errors import note, output_failed
 from lmtui.engine.lens import LensRow
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.scoring.totals import perplexity, typicality
 from lmtui.engine.types import (
     Candidate,
     EngineInfo,
-    SamplingSettings,
     ScoredToken,
     Step,
 )

@@ -16,7 +16,8 @@ from typing import Any, Literal, cast, get_args
 from lmtui import setting_field as declared
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.sampling.recommended import NAMES, recommended
-from lmtui.engine.types import EngineInfo, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import (
     DIALECTS,

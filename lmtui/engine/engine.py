@@ -24,6 +24,7 @@ from lmtui.engine.lens import LensColumn
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount
 from lmtui.engine.rows import RowItem, RowRequest, one_after_another
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.scoring.draft_scorer import DraftScorer
 from lmtui.engine.scoring.layer_scores import LensText, lens_columns
 from lmtui.engine.scoring.prompt_scores import score_prompts, target_logprob
@@ -42,7 +43,6 @@ from lmtui.engine.types import (
     Encoding,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     ScoredPrompt,
     ScoredToken,
     Step,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.rows import RowItem, RowRequest
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     BosRule,
     Capabilities,
@@ -25,7 +26,6 @@ from lmtui.engine.types import (
     EngineInfo,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     ScoredPrompt,
     ScoredToken,
     Step,

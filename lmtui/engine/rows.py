@@ -9,7 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lmtui import cancellation
-from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    FinishReason,
+    GenerationResult,
+    Step,
+)
 from lmtui.errors import Cancelled, LmtuiError
 
 

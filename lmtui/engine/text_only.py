@@ -22,6 +22,7 @@ from lmtui.engine.backend import NO_STATES
 from lmtui.engine.rows import RowItem, RowRequest, one_after_another
 from lmtui.engine.sampling.listed_rows import entropy_range
 from lmtui.engine.sampling.logits_store import new_handle
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.servers.settings import (
     require_applied,
     switched_off,
@@ -39,7 +40,6 @@ from lmtui.engine.types import (
     GenerationResult,
     Prompt,
     RankedCandidate,
-    SamplingSettings,
     Step,
     TokenMatches,
 )

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 
 _RAW = SamplingSettings(temperature=0)  # raw log-probabilities are read, none drawn
 

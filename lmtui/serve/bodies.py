@@ -15,7 +15,11 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
-from lmtui.engine.types import ChatTurn, Role, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    ChatTurn,
+    Role,
+)
 from lmtui.errors import LmtuiError
 from lmtui.serve.grammars import GrammarBody
 from lmtui.serve.sampling_fields import Id, SamplingFields, with_own_names

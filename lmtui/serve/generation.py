@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     ScoredPrompt,
     ScoredToken,
     Step,

@@ -13,10 +13,10 @@ from typing import Any
 
 from lmtui.engine.document.types import ContextFile
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.detokenizer import TextStream
 from lmtui.engine.types import (
     GenerationResult,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

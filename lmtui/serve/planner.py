@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import EngineInfo, Prompt, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    EngineInfo,
+    Prompt,
+)
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.wire import LOGIT_BYTES
 from lmtui.serve.bodies import (

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Encoding,
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
 )
 from lmtui.errors import Cancelled
 from lmtui.train.dataset import Example

@@ -8,7 +8,7 @@ from typing import Literal
 
 from textual.message import Message
 
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.models.source import ModelRef
 from lmtui.tui.inspect_source import InspectSource
 

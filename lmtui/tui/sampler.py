@@ -14,7 +14,11 @@ from textual.binding import Binding, BindingType
 from lmtui.config.settings import Preset
 from lmtui.engine import token_bias
 from lmtui.engine.sampling.recommended import NAMES, SamplingFor, recommended
-from lmtui.engine.types import Candidate, Distribution, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Candidate,
+    Distribution,
+)
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller

@@ -33,10 +33,10 @@ from lmtui.analysis.attribution import (
     pieces_of,
 )
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Candidate,
     Distribution,
-    SamplingSettings,
     ScoredToken,
 )
 from lmtui.errors import LmtuiError

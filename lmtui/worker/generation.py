@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from lmtui.engine.protocol import Engine, ReportCount
 from lmtui.engine.rows import RowItem, RowRequest, steps_of
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.drop_turns import prompt_of
 from lmtui.engine.types import (
     ChatTurn,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.worker.events import CountReported, PromptReady

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
-from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import ScoredToken
 from tests.chat.test_message import answer
 
 PLAIN = SamplingSettings()

@@ -14,12 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.records import node_of, row_of
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,
     FinishReason,
     Prompt,
-    SamplingSettings,
     ScoredToken,
 )
 from tests.chat.test_message import answer

@@ -19,7 +19,8 @@ from lmtui.chat.records import from_json, to_json
 from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.config.settings import THINKING
-from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.partial import EntropyRange, RankAbove
 from lmtui.text import visible_flow

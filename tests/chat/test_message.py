@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from lmtui.chat.message import ChatMessage, taken_back
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
     TakenBack,
 )

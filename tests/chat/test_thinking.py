@@ -19,7 +19,11 @@ from lmtui.chat.thinking import (
     answer_of,
     thought_of,
 )
-from lmtui.engine.types import FinishReason, Prompt, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    FinishReason,
+    Prompt,
+)
 from tests.chat.test_message import EMPTY, answer
 
 TOKENS = ("<think>", "\n", "so", " so", "\n", "</think>", "\n\n", "It", " is.")

@@ -15,7 +15,13 @@ from lmtui.chat.store import Store
 from lmtui.cli.generation import JsonAnswerView, TextView
 from lmtui.cli.once import Talk, answer, read_request
 from lmtui.cli.output import Output
-from lmtui.engine.types import Candidate, ChatTurn, Distribution, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Candidate,
+    ChatTurn,
+    Distribution,
+    Step,
+)
 from tests.cli.program import begun, run, run_in_terminal, stored_texts
 from tests.engine import tiny
 from tests.fakes import END, FakeEngine

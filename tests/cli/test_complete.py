@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lmtui.config.settings import item, names
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from tests.cli import program
 from tests.cli.program import Result
 from tests.engine import tiny

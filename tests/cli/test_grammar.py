@@ -10,7 +10,7 @@ import pytest
 from jsonschema import validate
 
 from lmtui.engine.grammar.text import LONGEST
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from tests.cli.program import run
 from tests.cli.test_complete import run as complete
 

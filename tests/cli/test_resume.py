@@ -12,7 +12,7 @@ import pytest
 from lmtui import paths
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from tests.cli.program import Result, run
 
 pytestmark = pytest.mark.usefixtures("home")

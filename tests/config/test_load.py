@@ -10,7 +10,7 @@ import pytest
 from lmtui.config import settings as fields
 from lmtui.config.load import load, remember
 from lmtui.config.settings import Origin, Settings
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.train.settings import TrainSettings

@@ -12,7 +12,7 @@ from lmtui.config.load import load
 from lmtui.config.presets import preset_named
 from lmtui.config.settings import Preset, Settings
 from lmtui.config.settings_file import SettingsFile
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 
 PIRATE = Preset("pirate", "You are a pirate.", {"temperature": 1.0, "top_k": 5})

@@ -12,7 +12,8 @@ from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.rows import steps_of
 from lmtui.engine.sampling.chain import SamplerChain
 from lmtui.engine.sampling.logits_store import LogitsStore
-from lmtui.engine.types import SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import Step
 
 SAMPLER: Any = SimpleNamespace(
     chain=SamplerChain,

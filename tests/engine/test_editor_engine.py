@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import GenerationResult, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    GenerationResult,
+    Step,
+)
 from tests.engine import tiny
 from tests.engine.document import test_fill_in_the_middle as test_infill
 from tests.engine.test_prefix_cache import counted

@@ -18,11 +18,11 @@ from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

@@ -11,11 +11,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

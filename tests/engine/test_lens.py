@@ -18,9 +18,10 @@ from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.scoring.layer_scores import LensText, lens_columns
 from lmtui.engine.scoring.score import score_rows
-from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.engine.types import ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import tiny

@@ -25,8 +25,8 @@ from lmtui.engine.sampling.effects import stage_effects
 from lmtui.engine.sampling.ranks import to_cpu
 from lmtui.engine.sampling.sampled import SampledDistribution
 from lmtui.engine.sampling.stages import BY_NAME, STAGES
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.token_ids import GrowingIds, ids_array
-from lmtui.engine.types import SamplingSettings
 from tests.engine import tiny
 
 OFF = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)

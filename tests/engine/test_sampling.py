@@ -26,7 +26,7 @@ from lmtui.engine.sampling.chain import filter_logits
 from lmtui.engine.sampling.draw import draw, draw_many
 from lmtui.engine.sampling.ranks import entropy, rank
 from lmtui.engine.sampling.stages import STAGES
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 
 SIZE = 300

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.logits_store import StoredLogits
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.scoring.score import rows_of
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_ids import ids_array
-from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 
 NEAR = 1e-6

@@ -18,12 +18,12 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.open import open_served
 from lmtui.engine.protocol import Engine
 from lmtui.engine.rows import RowRequest
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text_only import ChatPrompt, TextOnlyEngine, pieces_of
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
     GenerationResult,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

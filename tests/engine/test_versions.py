@@ -16,11 +16,11 @@ from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.generation.answer_row import AnswerRow
 from lmtui.engine.rows import RowItem, RowRequest, one_after_another
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError

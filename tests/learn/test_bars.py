@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lmtui import notation
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.learn.figure_lines import figure_text
 from lmtui.learn.instruments.bars import BarsInstrument
 from lmtui.text import visible_token

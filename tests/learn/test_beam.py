@@ -12,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Prompt,
+    Step,
+)
 from lmtui.learn.beam import Hypothesis, beam_search
 from lmtui.learn.loops import find_loop
 from tests.engine import tiny

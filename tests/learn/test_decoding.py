@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 
 from lmtui import notation
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Prompt,
+    Step,
+)
 from lmtui.learn.beam import beam_search
 from lmtui.learn.figure import ShadedText, Table
 from lmtui.learn.instrument import Measurement

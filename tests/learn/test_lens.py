@@ -8,7 +8,8 @@ import pytest
 
 from lmtui import notation
 from lmtui.engine.lens import LensColumn, LensRow
-from lmtui.engine.types import Candidate, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import Candidate
 from lmtui.learn.instruments.lens import LensInstrument, answer_layer
 from tests.engine.tiny import engine
 from tests.learn.instruments import answer, made

@@ -18,7 +18,7 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.sampling.chain import filter_logits
 from lmtui.engine.sampling.draw import draw as draw_one
 from lmtui.engine.sampling.draw import draw_many
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.learn.instruments.softmax import TEMPERATURES, SoftmaxInstrument, draw
 from tests.engine import tiny
 from tests.fakes import FakeEngine

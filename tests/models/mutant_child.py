@@ -36,7 +36,11 @@ def attempt(place: Path, *, chats: bool) -> None:
     """Open a model in the way of a verb, read a text and go on; or import an
     adapter."""
     from lmtui.engine.engine import LocalEngine
-    from lmtui.engine.types import ChatTurn, Prompt, SamplingSettings
+    from lmtui.engine.sampling_settings import SamplingSettings
+    from lmtui.engine.types import (
+        ChatTurn,
+        Prompt,
+    )
     from lmtui.models.adapters.import_adapter import import_adapter
 
     if place.stem == "adapter":

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import ChatTurn, Prompt, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    ChatTurn,
+    Prompt,
+)
 from lmtui.errors import LmtuiError
 from lmtui.models import template_renderer
 from tests.models import tiny

@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.serve.app import Api
 from lmtui.serve.guard import Access, Guard
 from lmtui.serve.limits import Limits

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import validate
 
 from lmtui.engine.grammar.text import LONGEST, Grammar, rules_of
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.serve.bodies import CompletionBody, read_body
 from tests.engine import tiny
 from tests.fake_writing import FakeWriter

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.scoring.raw_logits import from_bytes
-from lmtui.engine.types import Prompt, SamplingSettings
+from lmtui.engine.types import Prompt
 from lmtui.serve.limits import Limits
 from tests.engine import tiny
 from tests.serve.serving import Served, serving

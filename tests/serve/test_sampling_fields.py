@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lmtui.engine.sampling.stages import STAGES
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.serve.bodies import CompletionBody, InfillBody, read_body
 from tests.fake_writing import FakeWriter

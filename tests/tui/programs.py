@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from lmtui.chat.conversation import ChatMessage
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.models.list_rows import ListedModel
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp

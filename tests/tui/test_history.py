@@ -20,7 +20,7 @@ from lmtui.chat.message import ChatMessage
 from lmtui.chat.search import Excerpt, Hit
 from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationSummary, StoredConversation
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui.chat.message import note_of
 from lmtui.tui.chat.options import ChatOptions

@@ -13,7 +13,7 @@ from textual.widgets import OptionList
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat.store import ConversationChosen

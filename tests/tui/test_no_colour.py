@@ -10,7 +10,8 @@ from rich.segment import Segment
 from textual.widget import Widget
 from textual.widgets.option_list import Option
 
-from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import ScoredToken
 from lmtui.surprisal_scale import BOUNDS
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip

@@ -13,7 +13,7 @@ from threading import Event
 
 import pytest
 
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions

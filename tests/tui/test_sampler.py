@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from lmtui.engine.types import SamplingSettings, SeenRepeat, StageEffect
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    SeenRepeat,
+    StageEffect,
+)
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from tests.tui.chat.chats import chat

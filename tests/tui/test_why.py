@@ -23,7 +23,12 @@ from lmtui.analysis.attribution import (
 )
 from lmtui.chat.attachments import quoted
 from lmtui.engine.document.types import ContextFile
-from lmtui.engine.types import Capabilities, ChatTurn, Prompt, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Capabilities,
+    ChatTurn,
+    Prompt,
+)
 from lmtui.errors import LmtuiError
 from lmtui.notation import chance, difference, surprisal
 from lmtui.surprisal_scale import SIGNED

@@ -11,6 +11,7 @@ import pytest
 from lmtui.cancellation import cancelled_when, never
 from lmtui.engine.document.types import ProofreadPart
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.scoring.passages import (
     DocumentSpan,
     TextInContext,
@@ -22,7 +23,6 @@ from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError

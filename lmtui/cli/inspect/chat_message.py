@@ -11,8 +11,13 @@ from dataclasses import dataclass
 
 from lmtui.cli import history
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.detokenizer import spans_of
-from lmtui.engine.types import ChatTurn, Encoding, SamplingSettings, Step
+from lmtui.engine.types import (
+    ChatTurn,
+    Encoding,
+    Step,
+)
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 

@@ -18,8 +18,13 @@ from lmtui.cli.inspect.rows import Column, Rows
 from lmtui.cli.output import Output, adapter_field
 from lmtui.cli.progress import meter
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.common_prefix import common_prefix_len
-from lmtui.engine.types import BosRule, Encoding, SamplingSettings, ScoredToken
+from lmtui.engine.types import (
+    BosRule,
+    Encoding,
+    ScoredToken,
+)
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.text import visible_token

@@ -33,11 +33,11 @@ from lmtui.engine.rows import steps_of
 from lmtui.engine.sampling.chain import filter_logits
 from lmtui.engine.sampling.draw import draw
 from lmtui.engine.sampling.sampled import SampledDistribution
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.servers.draws import require_drawable
 from lmtui.engine.types import (
     Distribution,
     GenerationResult,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

@@ -40,11 +40,11 @@ from lmtui.engine.generation.sampler import Sampler
 from lmtui.engine.info import capabilities_of
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.engine.text.tokenizer import TextTokenizer
 from lmtui.engine.types import (
     GenerationResult,
-    SamplingSettings,
     Step,
 )
 from lmtui.engine.windows import Windows

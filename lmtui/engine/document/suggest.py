@@ -9,7 +9,12 @@ from collections.abc import Callable
 
 from lmtui.engine.document.suggestion import SuggestionBuilder, SuggestionRules
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    FinishReason,
+    GenerationResult,
+    Step,
+)
 from lmtui.errors import Cancelled
 
 

@@ -25,13 +25,13 @@ from lmtui.engine.grammar.matcher import GrammarStuck
 from lmtui.engine.sampling.chain import DrawConditions, NothingLeft
 from lmtui.engine.sampling.draw import draw, uniform
 from lmtui.engine.sampling.logits_store import LogitsView, StoredLogits, distribution
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.servers.draws import DrawnToken, DrawOptions
 from lmtui.engine.text.detokenizer import TextStream
 from lmtui.engine.token_ids import GrowingIds
 from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import Cancelled

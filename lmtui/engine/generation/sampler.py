@@ -19,6 +19,7 @@ from lmtui.engine.grammar.vocabulary import GrammarVocabulary
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.logits_store import LogitsStore, distribution
 from lmtui.engine.sampling.vocabulary_search import VocabularyIndex, search
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.servers.draws import (
     effective_settings,
     follows_grammar,
@@ -26,7 +27,11 @@ from lmtui.engine.servers.draws import (
 )
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.token_ids import Ids, ids_array
-from lmtui.engine.types import Distribution, Prompt, SamplingSettings, TokenMatches
+from lmtui.engine.types import (
+    Distribution,
+    Prompt,
+    TokenMatches,
+)
 
 
 class Sampler:

@@ -40,9 +40,10 @@ from lmtui.engine.sampling.ranks import (
 )
 from lmtui.engine.sampling.sampled import Band, Changes, SampledDistribution
 from lmtui.engine.sampling.stages import BY_NAME, active_stages
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.softmax import log_total
 from lmtui.engine.token_ids import Ids
-from lmtui.engine.types import Mark, SamplingSettings
+from lmtui.engine.types import Mark
 from lmtui.errors import LmtuiError
 
 _NO_IDS = np.zeros(0, dtype=np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 
 from lmtui.engine.sampling.ranked_tokens import FIRST_LOOK, Probs, RankedTokens
 from lmtui.engine.sampling.ranks import standard_deviation
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 
 
 def count_top_p(probs: Probs, top_p: float) -> int:

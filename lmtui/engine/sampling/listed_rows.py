@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.sampling.stages import active_stages
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.partial import EntropyRange, Rank, RankAbove
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from lmtui.engine.types import EngineInfo, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 
 SamplingFor = Callable[[EngineInfo], SamplingSettings]

@@ -11,11 +11,11 @@ from itertools import islice
 
 from lmtui import cancellation
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     BosRule,
     ChatTurn,
     Encoding,
-    SamplingSettings,
     ScoredToken,
 )
 from lmtui.engine.windows import Windows

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from lmtui.engine.backend import AnyBackend
 from lmtui.engine.sampling.stages import STAGES, active_stages, come_in_order
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.servers.settings import require_applied, without_idle_stages
 from lmtui.engine.text.thinking import opens
-from lmtui.engine.types import Prompt, SamplingSettings
+from lmtui.engine.types import Prompt
 from lmtui.errors import LmtuiError
 
 

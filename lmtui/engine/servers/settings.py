@@ -15,7 +15,7 @@ from lmtui.engine.sampling.stages import (
     active_stages,
     come_in_order,
 )
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 
 _OF_STAGE: Mapping[str, tuple[str, ...]] = {

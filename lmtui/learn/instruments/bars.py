@@ -7,7 +7,11 @@ from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import Distribution, RankedCandidate, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Distribution,
+    RankedCandidate,
+)
 from lmtui.learn.figure import Figure, Words, bars
 from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import (

@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 
 from lmtui import notation
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Distribution,
     FinishReason,
     Prompt,
-    SamplingSettings,
     ScoredToken,
     Step,
 )

@@ -12,7 +12,12 @@ from typing import ClassVar
 from lmtui import notation
 from lmtui.engine.document.words import spans_of_words
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import Candidate, Encoding, SamplingSettings, ScoredToken
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Candidate,
+    Encoding,
+    ScoredToken,
+)
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Action, Measurement, Options

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import Candidate, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import Candidate
 from lmtui.learn.chi_square import ChiSquare, chi_square
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Action, Material, Measurement, Options

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Distribution,
     Encoding,
-    SamplingSettings,
     ScoredToken,
     Step,
 )

@@ -18,13 +18,13 @@ from lmtui.chat.excerpts import preview_of
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import ReasoningInfo, ReasoningTracker, thought_of
 from lmtui.engine.rows import RowItem
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
     EngineInfo,
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

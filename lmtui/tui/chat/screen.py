@@ -18,7 +18,7 @@ from textual.widgets import OptionList, TextArea
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.summary import StoredConversation
 from lmtui.engine.sampling.recommended import SamplingFor
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.tui.app_messages import SubjectChosen
 from lmtui.tui.chat.attachments import Attachments
 from lmtui.tui.chat.branch_view import BranchView

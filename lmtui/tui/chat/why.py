@@ -12,8 +12,9 @@ from lmtui.analysis.attribution import Attribution, Effect, Source
 from lmtui.chat.attachments import files_in
 from lmtui.chat.message import ChatMessage
 from lmtui.engine.protocol import Engine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.detokenizer import spelled
-from lmtui.engine.types import Encoding, SamplingSettings
+from lmtui.engine.types import Encoding
 from lmtui.tui.chat.parts import BUSY, EMPTY, ChatParts
 from lmtui.tui.chat.tokens import TokensController
 from lmtui.tui.engine.client import EngineClient

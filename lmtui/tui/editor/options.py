@@ -12,7 +12,7 @@ from lmtui.editing.text_file import TextFile
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.document.types import ContextFile
 from lmtui.engine.sampling.recommended import SamplingFor
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)

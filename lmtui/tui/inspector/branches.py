@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from lmtui.analysis.branches import ROOT
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Candidate,
     Distribution,
@@ -17,7 +18,6 @@ from lmtui.engine.types import (
     GenerationResult,
     Prompt,
     RankedCandidate,
-    SamplingSettings,
     ScoredToken,
     Step,
 )

@@ -19,7 +19,7 @@ from lmtui.analysis.branches import ROOT, as_scored
 from lmtui.analysis.scored_document import MOST
 from lmtui.analysis.summary import Totals
 from lmtui.engine.sampling.recommended import SamplingFor
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector.branch_list import BranchListController

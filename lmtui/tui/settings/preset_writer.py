@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmtui.config.settings import SAMPLING, Preset, item, names
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.app_messages import PresetNamed

@@ -12,7 +12,8 @@ from rich.cells import cell_len
 
 from lmtui import notation
 from lmtui.engine.sampling.stages import BY_NAME, FIXED, STAGES, active_stages
-from lmtui.engine.types import SamplingSettings, StageEffect
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import StageEffect
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.sampler_fields import (

@@ -18,7 +18,8 @@ from textual.geometry import Offset, Size
 from textual.message import Message
 from textual.reactive import reactive
 
-from lmtui.engine.types import SamplingSettings, StageEffect
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import StageEffect
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.widgets import sampler_chain

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lmtui.config.values import written
 from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.sampling.stages import BY_NAME, Control
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import Texts, value_text
 

@@ -16,8 +16,12 @@ from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.detokenizer import spans_of
-from lmtui.engine.types import GenerationResult, SamplingSettings, Step
+from lmtui.engine.types import (
+    GenerationResult,
+    Step,
+)
 from lmtui.models.load import load
 from tests.cli.program import run, run_in_terminal
 from tests.models import tiny

@@ -15,12 +15,12 @@ from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.backends.remote import LmtuiServerBackend
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError

@@ -22,8 +22,13 @@ from lmtui.engine.document.suggestion import (
     SuggestionRules,
 )
 from lmtui.engine.document.types import CursorContext
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.detokenizer import Vocabulary
-from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
+from lmtui.engine.types import (
+    FinishReason,
+    GenerationResult,
+    Step,
+)
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import tiny
 from tests.engine.document import test_fill_in_the_middle as test_infill

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lmtui.engine.document.context_files import context_ids, shares
 from lmtui.engine.document.fill_in_the_middle import file_separator
 from lmtui.engine.document.types import ContextFile
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from tests.engine import tiny
 from tests.engine.document.test_fill_in_the_middle import tokenizer
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

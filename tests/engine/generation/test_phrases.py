@@ -15,11 +15,11 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.generation import phrases
 from lmtui.engine.generation.phrases import MOST_RETURNS, PhraseGuard
 from lmtui.engine.rows import RowRequest, steps_of
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from tests.engine import tiny

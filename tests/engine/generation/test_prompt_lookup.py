@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.generation.prompt_lookup import PromptLookup
-from lmtui.engine.types import GenerationResult, Prompt, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    GenerationResult,
+    Prompt,
+    Step,
+)
 from tests.engine import tiny
 from tests.engine.test_prefix_cache import counted
 from tests.examples import examples

@@ -21,7 +21,7 @@ from lmtui.engine.sampling.listed_rows import (
 )
 from lmtui.engine.sampling.logits_store import StoredLogits
 from lmtui.engine.sampling.stages import STAGES
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.models.remote.dialects import VLLM
 from lmtui.partial import RankAbove
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.logits_store import LogitsStore, StoredLogits
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.token_ids import Ids, ids_array
-from lmtui.engine.types import SamplingSettings
 
 
 def recomputed(context: Ids) -> Tensor:

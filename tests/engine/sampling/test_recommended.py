@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lmtui.config.load import load
 from lmtui.engine.sampling.recommended import NAMES, recommended
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.models import catalogue
 from lmtui.models.recommended import recommended_for
 

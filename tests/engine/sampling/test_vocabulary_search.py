@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from tests.engine import tiny
 
 PLAIN = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmtui.engine.types import ChatTurn, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from tests.byte_level import SPECIALS
 from tests.engine import tiny

@@ -12,11 +12,11 @@ from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.scoring.prompt_scores import score_prompts
 from lmtui.engine.types import (
     GenerationResult,
     Prompt,
-    SamplingSettings,
     ScoredPrompt,
     Step,
 )

@@ -14,12 +14,12 @@ from transformers import PreTrainedTokenizerFast
 
 from lmtui.chat.conversation import Conversation
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.engine.types import (
     ChatTurn,
     GenerationResult,
     Prompt,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError

@@ -13,7 +13,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import Prompt, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import Prompt
 from lmtui.errors import LmtuiError
 from lmtui.kernels import compiler
 from lmtui.models import memory

@@ -18,7 +18,11 @@ import torch
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.sampling.stages import STAGES, stages_of
-from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Prompt,
+    Step,
+)
 
 Json = dict[str, Any]
 

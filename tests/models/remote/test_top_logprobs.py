@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote.address import ServerOptions

@@ -13,7 +13,13 @@ from lmtui.chat.conversation import Conversation
 from lmtui.chat.records import from_json, to_json
 from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
-from lmtui.engine.types import Capabilities, ChatTurn, Prompt, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Capabilities,
+    ChatTurn,
+    Prompt,
+    Step,
+)
 from lmtui.tui.inspect_source import InspectSource
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import chat

@@ -11,7 +11,7 @@ from textual.widgets import OptionList
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.notation import log_prob, perplexity, rate
 from lmtui.tui.chat.pages import stats_page, totals_page
 from lmtui.tui.chat.screen import ChatScreen

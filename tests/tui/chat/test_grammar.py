@@ -13,7 +13,7 @@ import pytest
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.grammar.compile import check_grammar
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui.chat import grammar
 from tests.engine import tiny

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from lmtui.config.load import load
 from lmtui.config.settings import Settings
-from lmtui.engine.types import EngineInfo, SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import EngineInfo
 from lmtui.models.source import ModelRef
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import Chat, chat

@@ -15,7 +15,8 @@ from textual.geometry import Size
 from textual.screen import Screen
 from textual.strip import Strip
 
-from lmtui.engine.types import SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import Step
 from lmtui.tui.chat.message import entry_of
 from lmtui.tui.chat.reply import Row
 from lmtui.worker import throttle

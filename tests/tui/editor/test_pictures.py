@@ -15,7 +15,8 @@ import pytest
 
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.document.types import Correction, ProofreadPart
-from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import ScoredToken
 from lmtui.notation import LN2
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions

@@ -17,7 +17,13 @@ from typing import Any
 import pytest
 from textual.app import App
 
-from lmtui.engine.types import ChatTurn, FinishReason, Prompt, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    ChatTurn,
+    FinishReason,
+    Prompt,
+    Step,
+)
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.tui.engine.batches import generation_batch, longest_text

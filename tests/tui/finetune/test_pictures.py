@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lmtui.editing.text_file import TextFile
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.train.events import Doing, End, Event, Failed, Skip, Warned
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from lmtui.analysis.branches import ROOT
-from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    Prompt,
+    Step,
+)
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.inspect_source import InspectSource, KnownTokens

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from textual.screen import ModalScreen
 
-from lmtui.engine.types import SamplingSettings, TokenMatches
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import TokenMatches
 from lmtui.models.source import ModelRef
 from lmtui.notation import NONE, log_prob
 from lmtui.surprisal_scale import MEASURES

@@ -10,7 +10,7 @@ import pytest
 from lmtui.config.load import load
 from lmtui.config.settings import names
 from lmtui.config.settings_file import SettingsFile
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.preferences import Preferences

@@ -15,7 +15,7 @@ from lmtui.config.load import load
 from lmtui.config.settings import Preset, item, items
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.config.values import written
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import SettingValue
 from lmtui.tui.chat.prompt import PromptField

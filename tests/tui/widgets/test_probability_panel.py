@@ -13,12 +13,12 @@ from rich.cells import cell_len
 from textual.message import Message
 
 from lmtui.chart import bar
+from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,
     Distribution,
     Mark,
-    SamplingSettings,
     Step,
 )
 from lmtui.notation import likely

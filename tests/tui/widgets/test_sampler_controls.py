@@ -11,7 +11,11 @@ from textual import events
 from textual.pilot import Pilot
 
 from lmtui.engine.sampling.stages import STAGES
-from lmtui.engine.types import SamplingSettings, SeenRepeat, StageEffect
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    SeenRepeat,
+    StageEffect,
+)
 from lmtui.errors import LmtuiError
 from lmtui.tui.widgets import sampler_fields
 from lmtui.tui.widgets.sampler_chain import LABELS, moved, rows_of, switched

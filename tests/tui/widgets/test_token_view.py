@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmtui.engine.types import SamplingSettings, ScoredToken, Step
+from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.engine.types import (
+    ScoredToken,
+    Step,
+)
 from lmtui.text import bytes_text
 from lmtui.tui.widgets.token_cursor import TokenText
 from lmtui.tui.widgets.token_lines import pieces_of, wrap
