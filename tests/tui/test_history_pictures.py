@@ -74,12 +74,12 @@ def rivers() -> Conversation:
     exchange(chat, "And a longer one?", "The Danube.")
     exchange(chat, "Longer still?", "The Volga, at 3,531 km.")
     chat.choose(first.id)
-    chat.amend(first.id, "The Elbe.\nIt is 1,094 km long.")
+    chat.edit(first.id, "The Elbe.\nIt is 1,094 km long.")
     exchange(chat, "ドナウ川はどのくらい長いですか?", "2,850 km です。")
     chat.edit(1, "Name a [bold]long\x1b[31m river[/nope].")
     asked = chat.leaf
     reply = chat.reply(asked.id, model="fake", settings=SamplingSettings())
-    chat.stop(reply.id)
+    chat.break_off(reply.id, "stopped")
     chat.choose(first.id)
     return chat
 
