@@ -16,7 +16,7 @@ README = Path(__file__).parent.parent / "README.md"
 @pytest.mark.real
 def test_readme_python_example_runs(default_home: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    assert len([line for line in code.splitlines() if line]) == 10
+    assert len([line for line in code.splitlines() if line]) == 11
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

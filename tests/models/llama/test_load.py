@@ -195,7 +195,8 @@ def test_the_next_start_needs_no_transformers(
     code = (
         "import sys\n"
         "from lmtui.engine.engine import LocalEngine\n"
-        "from lmtui.engine.types import ChatTurn, SamplingSettings\n"
+        "from lmtui.engine.sampling_settings import SamplingSettings\n"
+        "from lmtui.engine.types import ChatTurn\n"
         f"engine = LocalEngine.open({str(q8)!r}, device='cpu', quantize='auto')\n"
         "prompt = engine.prompt([ChatTurn('user', 'the fox')])\n"
         "list(engine.generate(prompt, SamplingSettings(max_tokens=5)))\n"
