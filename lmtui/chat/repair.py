@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from lmtui import paths
 from lmtui.chat.database import Damaged, connected
 from lmtui.chat.records import node_of
-from lmtui.chat.store import Store, describe, summary_of
+from lmtui.chat.store import Store, copies, describe, summary_of
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted
 
@@ -99,12 +99,6 @@ class RepairedStore:
         if self._store is not None:
             self._store.close()
         self._store = None
-
-
-def copies(file: Path) -> tuple[Path, Path]:
-    """Return where the last copy of a file is, and the one before."""
-    last, before = (file.with_name(f"{file.name}.copy-{n}") for n in (1, 2))
-    return last, before
 
 
 def back_up(store: Store) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,6 +32,12 @@ UNDO = 24 * 3600.0
 """Seconds for which a deleted conversation can be restored."""
 
 ConversationFlag = Literal["pinned", "deleted"]
+
+
+def copies(file: Path) -> tuple[Path, Path]:
+    """Return where the last daily copy of a file is, and the one before."""
+    last, before = (file.with_name(f"{file.name}.copy-{n}") for n in (1, 2))
+    return last, before
 
 
 class Store(Database):
@@ -117,14 +124,22 @@ class Store(Database):
         with self.writing() as connection:
             _require(connection, id_, deleted=True)
             connection.execute("DELETE FROM conversation WHERE id = ?", (id_,))
+        self._remove_copies()
 
     def purge(self) -> None:
         """Remove conversations that were deleted more than a day ago."""
         with self.writing() as connection:
-            connection.execute(
+            gone = connection.execute(
                 "DELETE FROM conversation WHERE deleted AND updated < ?",
                 (time.time() - UNDO,),
-            )
+            ).rowcount
+        if gone:
+            self._remove_copies()
+
+    def _remove_copies(self) -> None:
+        """Remove the copies of the file, which still have what was removed from it."""
+        for copy in copies(self.file):
+            copy.unlink(missing_ok=True)
 
     def listed(self, *, limit: int = -1, title: str = "") -> list[ConversationSummary]:
         """Return the conversations, pinned ones first, then by last use; `title` holds

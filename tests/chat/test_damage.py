@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any
 import pytest
 
 from lmtui.chat.conversation import Conversation, ConversationDelta
-from lmtui.chat.repair import RepairedStore, Salvaged, back_up, copies, replaced
+from lmtui.chat.repair import RepairedStore, Salvaged, back_up, replaced
 from lmtui.chat.search import search
-from lmtui.chat.store import Store
+from lmtui.chat.store import UNDO, Store, copies
 from lmtui.chat.writer import (
     ConversationWriter,
     FileReplaced,
@@ -149,8 +150,8 @@ def test_store_survives_the_loss_of_any_page(
 def test_copy_gives_back_what_a_damaged_file_lost(whole: Path, tmp_path: Path) -> None:
     file = damaged(tmp_path / "one", whole.read_bytes())
     with closing(Store(file)) as store:
-        back_up(store)
         store.remove(2)
+        back_up(store)
         chat = Conversation()
         exchange(chat, *NEW)
         store.save({"new": chat.take_changes()})
@@ -174,7 +175,7 @@ def test_copy_is_made_once_a_day_of_a_whole_file_only(
     with closing(Store(file)) as store:
         back_up(store)
         first = last.read_bytes()
-        store.remove(1)
+        store.rename(1, "another title")
         back_up(store)
         assert last.read_bytes() == first and not before.exists()
         os.utime(last, (0, 0))
@@ -189,7 +190,27 @@ def test_copy_is_made_once_a_day_of_a_whole_file_only(
         assert before.read_bytes() == first
     assert not list(file.parent.glob("*copy-new*"))
     with closing(Store(last)) as copy:
-        assert copy.count() == COUNT - 1
+        assert copy.load(1).about.title == "another title"
+
+
+def test_what_is_removed_permanently_is_in_no_copy(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = damaged(tmp_path / "one", whole.read_bytes())
+    last, before = copies(file)
+    with closing(Store(file)) as store:
+        before.touch()
+        back_up(store)
+        store.purge()
+        assert last.exists() and before.exists()  # nothing was removed
+        store.remove(1)
+        assert not last.exists() and not before.exists()
+        store.mark(2, "deleted", True)
+        back_up(store)
+        later = time.time() + UNDO + 1
+        monkeypatch.setattr(time, "time", lambda: later)
+        store.purge()
+        assert not last.exists()
 
 
 def test_program_makes_a_copy(tmp_path: Path) -> None:
