@@ -92,7 +92,7 @@ def totals_of(summary: Summary) -> dict[str, str]:
     return {
         "tokens": tokens,
         **{label.full: known[label.full] for label in labels},
-        "model": model_name(summary.info),
+        "model": model_line(summary),
     }
 
 
@@ -118,6 +118,14 @@ def comparison_of(
         "difference": difference,
         "models": " · ".join(map(visible_line, labels)),
     }
+
+
+def model_line(summary: Summary) -> str:
+    """Return the name of a model, and for a file whether it began with BOS."""
+    name = model_name(summary.info)
+    if summary.stored is not None:
+        return name
+    return f"{name}, {'with' if summary.bos else 'without'} BOS"
 
 
 def model_name(info: EngineInfo) -> str:

@@ -105,7 +105,9 @@ def score(
     settings = texts.exact_settings(ctx)
     other = texts.other_model(settings, against, against_adapter, ngram_text)
     if pairs:
-        texts.require_one(pairs=True, against=other, window=window or stride)
+        for flag, value in {"against": against, "against_adapter": against_adapter,
+                            "window": window, "stride": stride}.items():  # fmt: skip
+            texts.require_one(pairs=True, **{flag: value})
         named = texts.read_texts(files or [])
         _write_pairs(ctx, settings, named, bos, as_json=json, tsv=tsv)
         return
@@ -250,9 +252,11 @@ class _Totals:
             return
         fields: dict[str, Any] = {NAME: name}
         for summary, before in zip(row.summaries, ("", "other_"), strict=False):
+            # JSON has these two only where they are not 0; here each row has a cell.
+            numbers = {"rewritten": 0, "unlisted": 0, **summary_fields(summary)}
             fields |= {
                 f"{before}{field}": value
-                for field, value in summary_fields(summary).items()
+                for field, value in numbers.items()
                 if not isinstance(value, dict | list)
             }
         if row.comparison:

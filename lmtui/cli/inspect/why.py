@@ -85,7 +85,8 @@ def why(
       lmtui why draft.txt 3:14 --html why.html
     """
     texts.require_one(json=json, tsv=tsv, html=html)
-    texts.require_one(html=html, against=against or against_adapter)
+    texts.require_one(html=html, against=against)
+    texts.require_one(html=html, against_adapter=against_adapter)
     if by == "turn" and chat is None:
         hint = "Add --chat ID, or name other parts."
         raise LmtuiError("only a conversation has turns", "", hint)

@@ -54,13 +54,11 @@ def word_writer(json: bool, tsv: bool, *, many: bool, two: bool) -> WriteScores:
         if json:
             JsonRows(output).row(scores.row())
         if is_table:
-            from lmtui.cli.inspect.plain import model_name  # few outputs need Rich
+            from lmtui.cli.inspect.plain import model_line  # few outputs need Rich
 
             written = own_words, other_words
             for words, summary in zip(written, scores.row().summaries, strict=False):
-                bos = "with" if summary.bos else "without"
-                model = f"{model_name(summary.info)}, {bos} BOS"
-                output.text(f"\n{_totals(words)}\n{model}\n")
+                output.text(f"\n{_totals(words)}\n{model_line(summary)}\n")
             output.text("\n" * many)
 
     return write

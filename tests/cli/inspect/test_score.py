@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, normalizers
 
+from lmtui.engine.engine import LocalEngine
 from tests.cli.program import run, run_in_terminal
+from tests.models import tiny
 
 TEXTS = {"b.txt": "one two three, four", "a.txt": "Brücke 橋\n", "c.txt": "x"}
 OTHER = {"models": {"other": {"seed": 5, "name": "other"}}}
@@ -97,6 +100,38 @@ def test_tsv_has_the_numbers_of_json(files: list[str]) -> None:
                 assert line[name] == ""
             else:
                 assert float(line[name]) == pytest.approx(row[name], abs=1e-5)
+
+
+def test_every_row_of_tsv_has_the_same_cells(tmp_path: Path) -> None:
+    """JSON says of rewritten characters only where there are any."""
+    folder = tiny.save_llama(tmp_path / "model")
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.normalizer = normalizers.NFC()
+    backend.save(str(folder / "tokenizer.json"))
+    for name, text in (("a.txt", "plain text"), ("b.txt", "cafe\u0301 x")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    names = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
+    engine = LocalEngine.open(str(folder), device="cpu")
+    *rows, _ = run("score", "--json", *names, engine=engine).events
+    assert [row.get("rewritten") for row in rows] == [None, 2]
+    told = io.StringIO(run("score", "--tsv", *names, engine=engine).out)
+    for line, row in zip(csv.DictReader(told, delimiter="\t"), rows, strict=False):
+        assert int(line["rewritten"]) == row.get("rewritten", 0)
+        assert None not in line and None not in line.values()
+        assert line["precision"] == row["precision"]
+        assert int(line["bytes"]) == row["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (["--stride", "8"], "--pairs and --stride exclude each other"),
+        (["--against-adapter", "x"], "--pairs and --against-adapter exclude"),
+    ],
+)
+def test_flags_are_refused_by_their_own_names(flags: list[str], error: str) -> None:
+    done = run("score", "-", "--pairs", *flags, stdin="a\tb")
+    assert (done.code, done.out) == (2, "") and error in done.err
 
 
 def test_columns_that_there_are_not_are_refused(files: list[str]) -> None:
