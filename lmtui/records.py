@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lmtui.errors import LmtuiError
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
 _Record = TypeVar("_Record")
 
@@ -52,10 +52,15 @@ def built(kind: type[_Record], values: Any) -> _Record:
         else:
             record = adapter.validate_python(values)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}".removeprefix(": ")) from None
+        raise ValueError(words_of(error)) from None
     return record
+
+
+def words_of(error: ValidationError) -> str:
+    """Return the first field that is wrong, and why."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}".removeprefix(": ")
 
 
 def _adapter(kind: type[_Record]) -> TypeAdapter[_Record]:

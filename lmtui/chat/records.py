@@ -32,6 +32,7 @@ from lmtui.engine.types import (
     Role,
 )
 from lmtui.errors import LmtuiError
+from lmtui.records import words_of
 from lmtui.text import safe_json
 
 FORMAT, VERSION = "conversation", 1
@@ -274,8 +275,7 @@ def from_json(line: str) -> tuple[Conversation, ConversationMeta]:
                 f"version {first['input']}, this program knows {VERSION}",
                 "Update lmtui.",
             ) from None
-        where = ".".join(map(str, first["loc"]))
-        raise _broken(f"{where}: {first['msg']}" if where else first["msg"]) from error
+        raise _broken(words_of(error)) from error
     except ValueError as error:
         raise _broken(str(error)) from error
     meta = {

@@ -39,9 +39,8 @@ class GrammarCommands:
 
     def __init__(self, screen: SamplingScreen, sender: MessageSender) -> None:
         self._screen, self._sampler, self._sender = screen, screen.sampler, sender
-        self._entry: Sent | None = (
-            None  # the last one counts, whichever has compiled first
-        )
+        # The last one counts, whichever has compiled first.
+        self._entry: Sent | None = None
 
     def set(self, name: str, argument: str) -> None:
         """Do what one of these commands says: with `off`, answers are free again."""
