@@ -29,10 +29,6 @@ class Controller:
         model before.
         """
 
-    def resume(self) -> None:
-        """Ask anew what a request of another screen displaced: this one is in front
-        again."""
-
     @property
     def status_text(self) -> str:
         """Work of the model for this controller now, in a few words; else empty."""

@@ -73,8 +73,6 @@ class ModelScreen(Screen[None]):
         self.focus_text()
 
     def on_screen_resume(self) -> None:
-        for controller in self.controllers:
-            controller.resume()
         self.activity.update()
 
     def focus_text(self) -> None:

@@ -37,7 +37,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A request was given up without a result: stopped, or displaced by a newer one."""
+    """A request has no result: it was stopped, or another model is loaded."""
 
     id: int
 

@@ -1,8 +1,8 @@
-"""Queue of requests for the worker, with one slot for each kind.
+"""Queue of requests for the worker: the most urgent is taken first.
 
-The newest request of a slot replaces the older one; the most urgent slot is taken
-first. The queue also knows the running request, so a stop can't be lost between waiting
-and running. Knows no engine.
+Of equally urgent ones the newest goes first: the user looks at it. The queue also knows
+the running request, so a stop can't be lost between waiting and running. Knows no
+engine.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from lmtui.worker.requests import EngineRequest, Slot
 
 
 class RequestQueue:
-    """Thread-safe queue with one slot for each kind of request."""
+    """Thread-safe queue of requests, each of which waits until it is taken, stopped, or
+    displaced by a load."""
 
     def __init__(self) -> None:
         self._changed = Condition()
-        self._waiting: dict[Slot, EngineRequest] = {}
+        self._waiting: dict[int, EngineRequest] = {}  # by id
         self._running: EngineRequest | None = None
         self._closed = False
 
@@ -34,22 +35,18 @@ class RequestQueue:
         with self._changed:
             if self._closed or (request.bound and self._loading()):
                 return [request]
-            displaced = self._make_room(request)
-            self._waiting[request.slot] = request
+            displaced = self._make_room() if request.slot is Slot.LOAD else []
+            self._waiting[request.id] = request
             self._changed.notify_all()
             return displaced
 
     def _loading(self) -> bool:
-        running = self._running
-        return Slot.LOAD in self._waiting or (
-            running is not None and running.slot is Slot.LOAD
-        )
+        requests = (*self._waiting.values(), self._running)
+        return any(request and request.slot is Slot.LOAD for request in requests)
 
-    def _make_room(self, request: EngineRequest) -> list[EngineRequest]:
-        if request.slot is not Slot.LOAD:
-            before = self._waiting.pop(request.slot, None)
-            return [before] if before else []
-        # The other requests were meant for the model that is replaced.
+    def _make_room(self) -> list[EngineRequest]:
+        """Stop what runs and take out what waits: they were meant for the model that is
+        replaced."""
         displaced = list(self._waiting.values())
         self._waiting.clear()
         if self._running:
@@ -57,13 +54,12 @@ class RequestQueue:
         return displaced
 
     def put_back(self, request: EngineRequest) -> bool:
-        """Queue an interrupted request again, unless it was stopped or a newer one of
-        its slot came; return whether it is queued."""
+        """Queue an interrupted request again, unless it was stopped; return whether it
+        is queued."""
         with self._changed:
-            gone = self._closed or request.flag.is_set()
-            if gone or request.slot in self._waiting:
+            if self._closed or request.flag.is_set():
                 return False
-            self._waiting[request.slot] = request
+            self._waiting[request.id] = request
             return True
 
     def take(self) -> EngineRequest | None:
@@ -74,8 +70,8 @@ class RequestQueue:
             self._changed.wait_for(lambda: self._closed or self._waiting)
             if self._closed:
                 return None
-            self._running = self._waiting.pop(min(self._waiting))
-            return self._running
+            self._running = min(self._waiting.values(), key=_urgency)
+            return self._waiting.pop(self._running.id)
 
     def done(self) -> None:
         """Mark the running request as answered, before the worker takes the next."""
@@ -85,17 +81,21 @@ class RequestQueue:
     def take_preview(self) -> EngineRequest | None:
         """Take a waiting preview or search, if any, to be answered during the running
         request."""
-        for slot in (Slot.PREVIEW, Slot.SEARCH):
-            # Without the lock at first: this is asked after every token.
-            if slot in self._waiting:
-                with self._changed:
-                    return self._waiting.pop(slot, None)
-        return None
+        if not self._waiting:  # without the lock: this is asked after every token
+            return None
+        with self._changed:
+            first = min(self._waiting.values(), key=_urgency, default=None)
+            if first is None or first.slot not in (Slot.PREVIEW, Slot.SEARCH):
+                return None
+            return self._waiting.pop(first.id)
 
     def has_higher_priority(self, request: EngineRequest) -> bool:
-        """Whether a more urgent request waits, or a newer one of the same slot."""
+        """Whether a more urgent request waits."""
+        if not self._waiting:  # without the lock: this is asked between layers
+            return False
         with self._changed:
-            return any(slot <= request.slot for slot in self._waiting)
+            first = min(map(_urgency, self._waiting.values()), default=None)
+            return first is not None and first < _urgency(request)
 
     def stop(self, id_: int) -> EngineRequest | None:
         """End a request: set the flag of a running one; take out and return a waiting
@@ -105,10 +105,7 @@ class RequestQueue:
             if running is not None and running.id == id_:
                 running.flag.set()
                 return None
-            for slot, request in self._waiting.items():
-                if request.id == id_:
-                    return self._waiting.pop(slot)
-            return None
+            return self._waiting.pop(id_, None)
 
     def close(self) -> None:
         """Take no more requests, drop those that wait, and stop the running one."""
@@ -118,3 +115,8 @@ class RequestQueue:
             if self._running:
                 self._running.flag.set()
             self._changed.notify_all()
+
+
+def _urgency(request: EngineRequest) -> tuple[Slot, int]:
+    """Smaller for what is taken first."""
+    return request.slot, -request.id

@@ -26,8 +26,7 @@ Reply = Callable[[Event], object]
 
 
 class Slot(IntEnum):
-    """Slots of the queue, the most urgent first. Each holds one request: a newer one
-    takes the place of an older one that waits."""
+    """Kinds of requests, the most urgent first. A client has one of each at a time."""
 
     LOAD = 0
     PREVIEW = 1

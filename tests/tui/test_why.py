@@ -475,17 +475,6 @@ async def test_chat_goes_to_a_token_of_the_answer() -> None:
         await running.until(lambda: running.tokens.index == 0)
 
 
-async def test_panel_that_the_page_displaced_is_asked_for_again() -> None:
-    engine = FakeEngine(["one two three"], name="default")
-    async with chat(engine=engine, asked="go") as running:
-        await opened(running)
-        running.panel.outdate(0)
-        await running.until(lambda: running.panel.stale)
-        await done(running, "w")
-        await running.press("escape")
-        await running.until(lambda: not running.panel.stale)
-
-
 async def test_message_in_focus_is_asked_about_as_a_whole() -> None:
     engine = FakeEngine(["one two three"], name="default")
     async with chat(engine=engine, asked="go there") as running:

@@ -57,12 +57,6 @@ class DraftController(Controller):
         self._why_not = "" if edits else f"{state.capabilities.why_not} {_ANSWERS}"
         self.ask()
 
-    def resume(self) -> None:
-        panel = self._screen.panel
-        outdated = panel.stale or panel.distribution is None
-        if outdated and not self._client.is_pending(Slot.LOOK):
-            self.ask()
-
     def follow_focus(self) -> None:
         """Show the numbers of the message in focus; in the prompt, those of the
         draft. An answer that is being made, tokens and versions are shown in any
@@ -136,7 +130,6 @@ class DraftController(Controller):
             ),
             self._show,
             self._show_failed,
-            dropped=self._ask_if_current,
         )
         if panel.distribution is None:
             self._screen.activity.clear_notice()
@@ -150,11 +143,6 @@ class DraftController(Controller):
             return self._chat_model.messages(conversation.turns[-1].id)
         node = conversation.node(edited)
         return self._chat_model.messages(node.parent) if node.role == "user" else None
-
-    def _ask_if_current(self) -> None:
-        """A request of a screen in front of this one may have come between."""
-        if self._screen.is_current:
-            self.ask()
 
     def _show(self, scores: DraftScores) -> None:
         panel = self._screen.panel

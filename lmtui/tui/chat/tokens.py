@@ -77,10 +77,6 @@ class TokensController(Controller):
         if state.info is not None and self.close():
             self._screen.focus_text()
 
-    def resume(self) -> None:
-        if self.is_shown and self._screen.panel.stale:
-            self.show_position(self.view.index)
-
     def stop(self) -> bool:
         stopped = self._client.cancel(Slot.SCORE)
         self._screen.activity.update()
@@ -149,7 +145,6 @@ class TokensController(Controller):
             score_parts(passage),
             partial(self._store_scores, node.id),
             self._show_score_failed,
-            dropped=self._screen.activity.update,
             bound=isinstance(passage, TokensInContext),
         )
         self._screen.activity.clear_notice()

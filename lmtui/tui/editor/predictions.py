@@ -56,11 +56,6 @@ class PredictionController(Controller):
         self.prediction = None
         self._panel.title = TITLE
 
-    def resume(self) -> None:
-        outdated = self._panel.stale or self._panel.distribution is None
-        if outdated and not self.is_asking:
-            self.ask()
-
     def ask(self) -> None:
         if not self._has_model:
             return
@@ -71,13 +66,7 @@ class PredictionController(Controller):
             lambda engine, _: engine.document.predict_at(text, cursor, top_n=_ROWS),
             self._show,
             self._show_failed,
-            dropped=self._ask_if_current,
         )
-
-    def _ask_if_current(self) -> None:
-        """A request of a screen in front of this one may have come between."""
-        if self._screen.is_current:
-            self.ask()
 
     def _show(self, prediction: CursorPrediction) -> None:
         self.prediction = prediction

@@ -101,10 +101,6 @@ class ScoreController(Controller):
         self.text.forget()
         self._editor.set_heat(())
 
-    def resume(self) -> None:
-        """Score on, where a dialog's own request took the place of the scoring."""
-        self.score_when_idle()
-
     def stop(self) -> bool:
         """Stop scoring, until the text changes or its scores are asked for."""
         is_edited = self.text.text != self._editor.text  # the edit is on its way
@@ -180,7 +176,6 @@ class ScoreController(Controller):
                 emit_each(lambda engine: engine.document.score_span(text, *part)),
                 lambda _: end(),
                 lambda error: self._halt(visible_line(error.title)),
-                dropped=self._activity.update,
                 batch=lambda spans: self._add_scores(*spans),
             )
         self._activity.update()

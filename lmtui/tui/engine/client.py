@@ -39,8 +39,8 @@ class EngineClient:
     An older one is stopped, and nothing more comes of it or of a cancelled one. So
     nobody else has to ask whether an answer is still wanted.
 
-    The queue holds one request of each slot for the whole program; `Slot` has their
-    order. What is less urgent is interrupted and runs again later, from its beginning.
+    What is less urgent than another client's request, or as urgent and older, is
+    interrupted and runs again later, from its beginning; `Slot` has the order.
     """
 
     def __init__(self, worker: EngineWorker, deliver: Deliver) -> None:
@@ -59,13 +59,13 @@ class EngineClient:
         bound: bool = False,
         other: bool = False,
     ) -> None:
-        """Queue a request, in place of the one of its slot.
+        """Queue a request, in place of this client's one of its slot.
 
         `run` is called on the worker's thread, so what it uses of a screen is read
         before. The request ends with one call of `then` with what `run` returned, of
-        `failed`, or of `dropped`: it was stopped, or another client's request took its
-        place. `batch` takes what it reports before that. `bound` and `other` are those
-        of `EngineRequest`.
+        `failed`, or of `dropped`: it was stopped, or another model is loaded. `batch`
+        takes what it reports before that. `bound` and `other` are those of
+        `EngineRequest`.
         """
 
         def handle(event: Event) -> object:

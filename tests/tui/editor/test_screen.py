@@ -771,7 +771,7 @@ async def test_cancelled_leaving_does_not_leave_after_a_slow_save(
             assert not writer.running.app._exit
 
 
-async def test_prediction_displaced_by_another_screen_is_asked_again(
+async def test_prediction_comes_whatever_another_screen_asks(
     tmp_path: Path,
 ) -> None:
     go_on = Event()
@@ -789,7 +789,7 @@ async def test_prediction_displaced_by_another_screen_is_asked_again(
         await writer.type("x")
         app = writer.running.app
         other = app.make_client(app.call_later)
-        for _ in range(2):  # the first one runs; what comes after it is dropped
+        for _ in range(2):
             await writer.type("y")
             other.ask(Slot.LOOK, lambda *_: None, lambda _: None)
         go_on.set()
