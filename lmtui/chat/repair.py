@@ -7,12 +7,11 @@ programs that find the damage, one repairs it and the other waits. Knows no scre
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -129,25 +128,24 @@ def replaced(file: Path) -> Salvaged | None:
     Raises:
         LmtuiError: the store can't be opened or replaced.
     """
-    with _alone(file):
-        if _is_whole(file):
-            return None
-        # The new file is complete before the damaged one is moved, so that a killed
-        # program leaves everything as it was.
-        new = file.with_name(f"{file.name}.new")
-        _remove(new)
-        try:
+    new = file.with_name(f"{file.name}.new")
+    try:
+        with paths.locked_folder(file.parent), ExitStack() as stack:
+            if _is_whole(file):
+                return None
+            # The new file is complete before the damaged one is moved, so that a killed
+            # program leaves everything as it was.
+            _remove(new)
+            stack.callback(_remove, new)
             with closing(Store(new)) as store:
                 copied = _salvage(file, store)
                 sql = "SELECT messages FROM conversation WHERE deleted = 0"
                 lengths = [row["messages"] for row in store.rows(sql)]
             aside = _put_aside(file)
             os.replace(new, file)
-        except OSError as error:
-            raise paths.unwritable(file.parent, error) from error
-        finally:
-            _remove(new)
-        return Salvaged(aside, len(lengths), sum(lengths), copied)
+    except OSError as error:
+        raise paths.unwritable(file.parent, error) from error
+    return Salvaged(aside, len(lengths), sum(lengths), copied)
 
 
 def _remove(file: Path) -> None:
@@ -171,22 +169,6 @@ def _is_whole(file: Path) -> bool:
             return bool(said == "ok")
     except Damaged:
         return False
-
-
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Hold the lock that keeps other programs from repairing at the same time."""
-    lock = file.with_name(f"{file.name}.lock")
-    try:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise paths.unwritable(file.parent, error) from error
-    try:
-        with suppress(OSError):  # the file system has no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _put_aside(file: Path) -> Path:

@@ -141,17 +141,11 @@ class Store(Database):
         for copy in copies(self.file):
             copy.unlink(missing_ok=True)
 
-    def listed(self, *, limit: int = -1, title: str = "") -> list[ConversationSummary]:
-        """Return the conversations, pinned ones first, then by last use; `title` holds
-        words that the title must contain."""
-        where, values = "deleted = 0", list[Any]()
-        for word in title.split():
-            where += " AND title LIKE ? ESCAPE '\\'"
-            values.append(f"%{_literal(word)}%")
+    def listed(self, *, limit: int = -1) -> list[ConversationSummary]:
+        """Return the conversations, pinned ones first, then by last use."""
         rows = self.rows(
-            f"SELECT * FROM conversation WHERE {where}"
+            "SELECT * FROM conversation WHERE deleted = 0"
             " ORDER BY pinned DESC, touched DESC LIMIT ?",
-            *values,
             limit,
         )
         return [summary_of(row) for row in rows]
@@ -296,11 +290,6 @@ def summary_of(row: sqlite3.Row | Mapping[str, Any]) -> ConversationSummary:
         return _SUMMARIES.validate_python({name: row[name] for name in names})
     except ValidationError as error:
         raise Damaged(f"the row of conversation {row['id']}") from error
-
-
-def _literal(word: str) -> str:
-    """Escape a word's wildcards for LIKE."""
-    return "".join(f"\\{c}" if c in "\\%_" else c for c in word)
 
 
 def conversation_of(rows: Sequence[sqlite3.Row]) -> Conversation:
