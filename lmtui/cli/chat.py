@@ -12,7 +12,7 @@ import typer
 from lmtui.cli import completion, options
 from lmtui.cli.engine import engine_for
 from lmtui.cli.grammar import GrammarFile, Regex, Schema, grammar_setting
-from lmtui.cli.output import Output, read_system
+from lmtui.cli.output import Output, read_system, require_text
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.config.presets import preset_named
 from lmtui.config.settings import THINKING, Origin, Settings
@@ -171,9 +171,10 @@ def chat(
     settings, begins = under(given, preset)
     on_screen = once is None and not json and not prefill and is_interactive()
     if not on_screen:
-        from lmtui.cli.once import read_request
+        from lmtui.cli.once import read_prompt
 
-        request = read_request(once, system=system, prefill=prefill)
+        text = read_prompt(once)
+    system, prefill = read_system(system) or begins, require_text(prefill, "--prefill")
     before = None
     if resume:
         from lmtui.cli.history import load
@@ -181,7 +182,6 @@ def chat(
         before = load(resume)
     settings, missing = with_own_model(settings, before)
     if on_screen:
-        system = read_system(system) or begins
         if before is not None and system:
             before.conversation.reword(0, system)
         open_screen(
@@ -204,9 +204,9 @@ def chat(
     output = Output()
     view = JsonAnswerView(output, top) if json else TextView(output)
     talk = Talk(
-        request.text,
-        system=request.system or begins,
-        prefill=request.prefill,
+        text,
+        system=system,
+        prefill=prefill,
         before=before,
         keep=settings.chat.keep,
         drop_oldest=settings.chat.drops_oldest,

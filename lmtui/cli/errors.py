@@ -65,23 +65,43 @@ def cancel_on_interrupt() -> Iterator[None]:
 def guarded(work: Callable[[], None]) -> int:
     """Run `work` and return the exit code; an error is written to stderr."""
     try:
-        with panics_as_errors():
-            work()
+        code = _code_of(work)
         flush_or_raise(sys.stdout)
-        return DONE
-    except typer.Exit as end:
-        return _flushed(end.exit_code)
+        return code
     except BrokenPipeError:
         silence(sys.stdout)
         return CLOSED
-    except (KeyboardInterrupt, Cancelled, typer.Abort):
-        return _flushed(STOPPED)
     except LmtuiError as error:
         silence_unless_open(sys.stdout)
         print_error(error)
         return USER
+
+
+def _code_of(work: Callable[[], None]) -> int:
+    """Run `work` and return the exit code; a bug is reported.
+
+    Raises:
+        LmtuiError: it fails, is called in a wrong way, or the system has a limit.
+        BrokenPipeError: the reader closed the pipe.
+    """
+    try:
+        with panics_as_errors():
+            work()
+        return DONE
+    except typer.Exit as end:
+        return end.exit_code
+    except (KeyboardInterrupt, Cancelled, typer.Abort):
+        return STOPPED
+    except (BrokenPipeError, LmtuiError):
+        raise
     except Exception as error:
-        return _flushed(_foreign(error))
+        known = explained(error) or system_limit(error)
+        if known is None:
+            return _bug(error)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(known.title)
+            return DONE
+        raise known from error
 
 
 def leave(code: int) -> NoReturn:
@@ -94,32 +114,6 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         silence_unless_open(stream)
     os._exit(code)
-
-
-def _flushed(code: int) -> int:
-    """Flush stdout and return `code`, or the exit code of a failed flush."""
-    try:
-        flush_or_raise(sys.stdout)
-    except BrokenPipeError:
-        silence(sys.stdout)
-        return CLOSED
-    except LmtuiError as error:
-        silence(sys.stdout)
-        print_error(error)
-        return USER
-    return code
-
-
-def _foreign(error: Exception) -> int:
-    """Report a usage error, a limit of the system, or else a bug; return the exit
-    code."""
-    if (known := explained(error) or system_limit(error)) is None:
-        return _bug(error)
-    if type(error).__name__ == "NoArgsIsHelpError":
-        typer.echo(known.title)
-        return DONE
-    print_error(known)
-    return USER
 
 
 def _bug(error: Exception) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -19,22 +19,12 @@ from lmtui.chat.excerpts import copy_title
 from lmtui.chat.message import ChatMessage
 from lmtui.cli.errors import cancel_on_interrupt, note
 from lmtui.cli.generation import AnswerView, applied, seeded, write
-from lmtui.cli.output import (
-    STDIN,
-    read_stdin,
-    read_system,
-    require_text,
-    stdin_is_terminal,
-)
+from lmtui.cli.output import STDIN, read_stdin, require_text, stdin_is_terminal
 from lmtui.cli.progress import meter
 from lmtui.engine.protocol import Engine
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.drop_turns import dropped, fitted
-from lmtui.engine.types import (
-    GenerationResult,
-    Prompt,
-    Step,
-)
+from lmtui.engine.types import GenerationResult, Prompt, Step
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 
@@ -181,15 +171,8 @@ class Talk:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    text: str
-    system: str = ""
-    prefill: str = ""
-
-
-def read_request(once: str | None, *, system: str, prefill: str) -> ChatRequest:
-    """Return the request from the command line and stdin.
+def read_prompt(once: str | None) -> str:
+    """Return the prompt from the command line or stdin.
 
     `@FILE` attaches files in an argument only: text from stdin may be anyone's.
     """
@@ -203,7 +186,7 @@ def read_request(once: str | None, *, system: str, prefill: str) -> ChatRequest:
         text = attach(require_text(once, "--once"), Path()).text
     if not text.strip():
         raise LmtuiError("the prompt is empty", "", "Give it some text to answer.")
-    return ChatRequest(text, read_system(system), require_text(prefill, "--prefill"))
+    return text
 
 
 def answer_once(

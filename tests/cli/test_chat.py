@@ -13,7 +13,7 @@ from lmtui import paths
 from lmtui.chat.attachments import attach
 from lmtui.chat.store import Store
 from lmtui.cli.generation import JsonAnswerView, TextView
-from lmtui.cli.once import Talk, answer, read_request
+from lmtui.cli.once import Talk, answer, read_prompt
 from lmtui.cli.output import Output
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
@@ -63,16 +63,14 @@ def test_mentioned_file_is_attached_to_the_prompt(
     (tmp_path / "notes.md").write_text("Rain at ten.\n", encoding="utf-8")
     (tmp_path / "two words.md").write_text("Sun at one.", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-
-    def asked(text: str) -> str:
-        return read_request(text, system="", prefill="").text
-
     rain = "```md notes.md\nRain at ten.\n```"
-    assert asked("Sum up @notes.md.") == f"Sum up notes.md.\n\n{rain}"
-    assert asked('@"two words.md"?').endswith("```md two words.md\nSun at one.\n```")
-    assert asked("@@notes.md and @someone") == "@notes.md and @someone"
+    assert read_prompt("Sum up @notes.md.") == f"Sum up notes.md.\n\n{rain}"
+    assert read_prompt('@"two words.md"?').endswith(
+        "```md two words.md\nSun at one.\n```"
+    )
+    assert read_prompt("@@notes.md and @someone") == "@notes.md and @someone"
     # As the screen does it.
-    assert asked("@notes.md") == attach("@notes.md", tmp_path).text
+    assert read_prompt("@notes.md") == attach("@notes.md", tmp_path).text
     done = run("chat", "--once", f"@{tmp_path}/notes.md", "--json", script=PARIS)
     assert b"Rain at ten." in bytes(done.events[0]["prompt_ids"])
 
