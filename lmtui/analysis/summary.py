@@ -204,13 +204,22 @@ class Summary:
     drops."""
 
 
-def summary_fields(summary: Summary) -> dict[str, Any]:
-    totals, info = summary.totals, summary.info
+def model_names(info: EngineInfo) -> dict[str, Any]:
     return {
         "model": info.model,
         **({"adapter": info.adapter} if info.adapter else {}),
-        "precision": info.precision,
-        "dtype": info.dtype,
+    }
+
+
+def model_fields(info: EngineInfo) -> dict[str, Any]:
+    """Return the fields that say which model computed something, and how."""
+    return {**model_names(info), "precision": info.precision, "dtype": info.dtype}
+
+
+def summary_fields(summary: Summary) -> dict[str, Any]:
+    totals = summary.totals
+    return {
+        **model_fields(summary.info),
         "tokens": totals.tokens,
         "scored": totals.scored,
         "logprob": totals.logprob,

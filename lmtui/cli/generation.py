@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lmtui.analysis.summary import model_fields
 from lmtui.cli.errors import STOPPED, note
 from lmtui.cli.output import (
     Output,
-    adapter_field,
     drawn_rows,
     grammar_fields,
     sampling_fields,
@@ -166,10 +166,7 @@ def start_event(
     """
     return {
         "event": "start",
-        "model": info.model,
-        **adapter_field(info),
-        "precision": info.precision,
-        "dtype": info.dtype,
+        **model_fields(info),
         "device": info.device,
         "prompt_ids": None if prompt_ids is None else list(prompt_ids),
         **begun,

@@ -22,12 +22,7 @@ from lmtui.cli.errors import note, output_failed
 from lmtui.engine.lens import LensRow
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.scoring.totals import perplexity, typicality
-from lmtui.engine.types import (
-    Candidate,
-    EngineInfo,
-    ScoredToken,
-    Step,
-)
+from lmtui.engine.types import Candidate, ScoredToken, Step
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource, not_utf8, read_file, read_text
 from lmtui.partial import EntropyRange, RankAbove, exact_entropy, exact_rank
@@ -122,11 +117,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
-
-
-def adapter_field(info: EngineInfo) -> JsonEvent:
-    """Return the field for the adapter, or no field without one."""
-    return {"adapter": info.adapter} if info.adapter else {}
 
 
 def sampling_fields(sampling: SamplingSettings) -> JsonEvent:

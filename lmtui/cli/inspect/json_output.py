@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lmtui.analysis.compare import ComparedSpan, PlacedToken
-from lmtui.analysis.summary import summary_fields
+from lmtui.analysis.summary import model_names, summary_fields
 from lmtui.cli.inspect.text_scores import ScoredRow, TextScores
-from lmtui.cli.output import JsonEvent, Output, adapter_field, score_fields, scored_rows
+from lmtui.cli.output import JsonEvent, Output, score_fields, scored_rows
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.types import Candidate
 
@@ -21,31 +21,20 @@ def write_tokens(output: Output, top_n: int, scores: TextScores) -> None:
     for piece in scores.pieces():
         for event in _piece_events(piece, top_n):
             output.event(event)
-    JsonRows(output).row(scores.row())
+    write_totals(output, scores.row())
 
 
-class JsonRows:
-    """Writer of the summary of each text, and of the total."""
-
-    def __init__(self, output: Output, *, unread: int = 0) -> None:
-        self._output = output
-        self._unread = unread
-
-    def row(self, row: ScoredRow) -> None:
-        self._write("summary", {"file": row.document.name}, row)
-
-    def total(self, row: ScoredRow, files: int) -> None:
-        counts = {"files": files, "unread": self._unread}
-        self._write("total", counts, row)
-
-    def _write(self, event: str, about: JsonEvent, row: ScoredRow) -> None:
-        for summary in row.summaries:
-            fields = summary_fields(summary)
-            self._output.event({"event": event, **about, **fields})
-        if row.comparison:
-            named = {name: about[name] for name in about if name != "unread"}
-            compared = comparison_fields(row)
-            self._output.event({"event": "comparison", **named, **compared})
+def write_totals(
+    output: Output, row: ScoredRow, event: str = "summary", **about: object
+) -> None:
+    """Write the totals of a text by each model, and their difference; `about` says what
+    the totals are of, where that is no text."""
+    about = about or {"file": row.document.name}
+    for summary in row.summaries:
+        output.event({"event": event, **about, **summary_fields(summary)})
+    if row.comparison:
+        about.pop("unread", None)
+        output.event({"event": "comparison", **about, **comparison_fields(row)})
 
 
 def lens_event(placed: PlacedToken, column: LensColumn, top_n: int) -> JsonEvent:
@@ -113,14 +102,11 @@ def _scores(placed: PlacedToken, top_n: int) -> JsonEvent:
 def comparison_fields(row: ScoredRow) -> JsonEvent:
     assert row.other and row.comparison
     own, other = row.own.info, row.other.info
-    named = {f"other_{name}": value for name, value in adapter_field(other).items()}
     comparison = row.comparison
     own_sums, other_sums = comparison.sums()
     return {
-        "model": own.model,
-        **adapter_field(own),
-        "other_model": other.model,
-        **named,
+        **model_names(own),
+        **{f"other_{name}": value for name, value in model_names(other).items()},
         "unit": comparison.unit,
         "compared": comparison.compared,
         "logprob": comparison.logprob,

@@ -10,7 +10,7 @@ from lmtui import cancellation
 from lmtui.cli import options
 from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.inspect import texts
-from lmtui.cli.inspect.json_output import JsonRows, lens_event
+from lmtui.cli.inspect.json_output import lens_event, write_totals
 from lmtui.cli.inspect.text_scores import ModelScores, Rules, ScoredRow
 from lmtui.cli.output import Output
 from lmtui.cli.progress import meter
@@ -67,4 +67,4 @@ def write_layers(
             for placed, column in scores.columns():
                 shown.pause()
                 output.event(lens_event(placed, column, rules.top))
-        JsonRows(output).row(ScoredRow(document, scores.summary()))
+        write_totals(output, ScoredRow(document, scores.summary()))

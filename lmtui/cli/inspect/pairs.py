@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from lmtui import cancellation, notation
+from lmtui.analysis.summary import model_fields
 from lmtui.cli.errors import cancel_on_interrupt, note
-from lmtui.cli.inspect.rows import Column, Rows
-from lmtui.cli.output import Output, adapter_field
+from lmtui.cli.inspect.rows import Column, Form, Rows
+from lmtui.cli.output import Output
 from lmtui.cli.progress import meter
 from lmtui.engine.protocol import Engine
 from lmtui.engine.sampling_settings import SamplingSettings
@@ -76,9 +77,7 @@ def write_pairs(
     name: str,
     pairs: Sequence[Pair],
     bos: BosRule,
-    *,
-    as_json: bool,
-    tsv: bool,
+    form: Form,
 ) -> None:
     """Score the pairs of a file, and write a row for each, then the accuracy.
 
@@ -88,7 +87,7 @@ def write_pairs(
     """
     output, results = Output(), list[bool | None]()
     heading = "first difference: good | bad"
-    writer = Rows("pair", _COLUMNS, heading, json=as_json, tsv=tsv)
+    writer = Rows("pair", _COLUMNS, heading, form)
     with (
         cancel_on_interrupt(),
         meter("scoring", unit="pairs") as shown,
@@ -102,12 +101,11 @@ def write_pairs(
             writer.write(row, " | ".join(tokens))
     correct, compared = results.count(True), len(results) - results.count(None)
     accuracy, info = correct / compared if compared else None, engine.info
-    if as_json:
-        about = {"event": "summary", "file": name, "model": info.model}
-        about |= {**adapter_field(info), "precision": info.precision}
+    if form == "json":
+        about = {"event": "summary", "file": name, **model_fields(info)}
         counts = {"pairs": len(results), "compared": compared, "correct": correct}
-        output.event(about | {"dtype": info.dtype, **counts, "accuracy": accuracy})
-    elif not tsv:
+        output.event({**about, **counts, "accuracy": accuracy})
+    elif form == "table":
         from lmtui.cli.inspect.plain import model_name  # few outputs need Rich
 
         output.text(

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from shutil import get_terminal_size
-from typing import Any
+from typing import Any, Literal
 
 from lmtui.cli.output import Output
 from lmtui.text import visible_line
 
 _SHORTEST = 12  # cells of a name on a terminal
 
+Form = Literal["table", "json", "tsv"]
 Other = Mapping[str, Any] | None
 """Fields of a row that another model has, by their names."""
 
@@ -41,13 +42,11 @@ class Rows:
         event: str,
         columns: Sequence[Column],
         name: str,
-        *,
-        json: bool = False,
-        tsv: bool = False,
+        form: Form,
     ) -> None:
         """`event` is what JSON calls a row, `name` the heading of its last cell."""
         self._event, self._columns, self._name = event, columns, name
-        self._json, self._tsv = json, tsv
+        self.form = form
         self._output = Output()
         self._begun = False
 
@@ -55,7 +54,7 @@ class Rows:
         """Write a row, the value of a dataclass; `name` is its last cell in the table,
         and `more` are fields before its own elsewhere. `other` are the fields that
         another model has for it, None for what it has not."""
-        if not (self._json or self._tsv):
+        if self.form == "table":
             self._in_table(row, name, other)
             return
         fields = {**more, **{field: getattr(row, field) for field in row.__slots__}}
@@ -64,7 +63,7 @@ class Rows:
 
     def fields(self, fields: Mapping[str, Any]) -> None:
         """Write a row of JSON or tab-separated values."""
-        if self._json:
+        if self.form == "json":
             self._output.event({"event": self._event, **fields})
             return
         if not self._begun:

@@ -10,9 +10,9 @@ import typer
 from lmtui import notation
 from lmtui.analysis.summary import summary_fields
 from lmtui.cli import options
-from lmtui.cli.errors import DONE, USER, print_error
+from lmtui.cli.errors import DONE, USER, cancel_on_interrupt, print_error
 from lmtui.cli.inspect import texts
-from lmtui.cli.inspect.json_output import JsonRows
+from lmtui.cli.inspect.json_output import write_totals
 from lmtui.cli.inspect.pairs import read_pairs, write_pairs
 from lmtui.cli.inspect.rows import Column, Rows
 from lmtui.cli.inspect.text_scores import (
@@ -21,14 +21,12 @@ from lmtui.cli.inspect.text_scores import (
     TextScores,
     merged,
     score_each,
-    score_together,
 )
 from lmtui.cli.inspect.words import word_writer
 from lmtui.cli.ngram import CountedTexts
 from lmtui.cli.output import STDIN, Output
-from lmtui.config.settings import Settings
+from lmtui.cli.progress import meter
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import BosRule
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 
@@ -55,7 +53,6 @@ Pairs = Annotated[
         "first, with a tab between them, or JSON as BLiMP has.",
     ),
 ]
-Tsv = Annotated[bool, typer.Option("--tsv", help="Write tab-separated values.")]
 Sort = Annotated[
     str | None,
     typer.Option(
@@ -73,7 +70,7 @@ def score(
     words: Words = False,
     pairs: Pairs = False,
     json: options.Json = False,
-    tsv: Tsv = False,
+    tsv: texts.Tsv = False,
     sort: Sort = None,
     window: texts.Window = None,
     stride: texts.Stride = None,
@@ -100,7 +97,7 @@ def score(
       lmtui score adjunct_island.jsonl --pairs --bos yes
       lmtui score notes/*.md --json --window 1024 --stride 256
     """
-    texts.require_one(json=json, tsv=tsv)
+    form = texts.form_of(json=json, tsv=tsv)
     texts.require_one(words=words, pairs=pairs, sort=sort)
     settings = texts.exact_settings(ctx)
     other = texts.other_model(settings, against, against_adapter, ngram_text)
@@ -108,38 +105,28 @@ def score(
         for flag, value in {"against": against, "against_adapter": against_adapter,
                             "window": window, "stride": stride}.items():  # fmt: skip
             texts.require_one(pairs=True, **{flag: value})
-        named = texts.read_texts(files or [])
-        _write_pairs(ctx, settings, named, bos, as_json=json, tsv=tsv)
+        listed = [
+            (text.name, read_pairs(text)) for text in texts.read_texts(files or [])
+        ]
+        (engine,), _ = texts.open_models(ctx, settings, [])
+        for name, found in listed:
+            write_pairs(engine, name, found, bos, form)
         return
     if words and isinstance(other, CountedTexts):
         hint = "Name another model, or leave it out."
         raise LmtuiError("counting gives tokens alone", against or "", hint)
-    key = sort_key(sort, AGAINST if other else ALONE)
+    columns = AGAINST if other else ALONE
+    key = sort_key(sort, columns)
     documents, unread = _readable(files or [])
     engines, ngrams = texts.open_models(ctx, settings, documents, other)
     rules = Rules(window=window, stride=stride, bos=bos, ngrams=ngrams)
     if words:
-        write = word_writer(json, tsv, many=len(documents) > 1, two=len(engines) > 1)
+        write = word_writer(form, many=len(documents) > 1, two=len(engines) > 1)
         score_each(engines, documents, rules, write)
     else:
-        writer = _Totals(json, tsv, two=bool(other), unread=unread)
-        write_rows(engines, documents, rules, writer, key)
+        rows = Rows("text", columns, NAME, form)
+        write_rows(engines, documents, rules, rows=rows, key=key, unread=unread)
     raise typer.Exit(USER if unread else DONE)
-
-
-def _write_pairs(
-    context: typer.Context,
-    settings: Settings,
-    documents: Sequence[TextSource],
-    bos: BosRule,
-    *,
-    as_json: bool,
-    tsv: bool,
-) -> None:
-    listed = [(each.name, read_pairs(each)) for each in documents]
-    (engine,), _ = texts.open_models(context, settings, [])
-    for name, pairs in listed:
-        write_pairs(engine, name, pairs, bos, as_json=as_json, tsv=tsv)
 
 
 def _readable(names: Sequence[str]) -> tuple[list[TextSource], int]:
@@ -226,75 +213,75 @@ def sort_key(column: str | None, columns: Sequence[Column]) -> SortKey | None:
     return key
 
 
-class _Totals:
-    """Writer of the totals of each text, and of all together."""
-
-    def __init__(self, json: bool, tsv: bool, *, two: bool, unread: int) -> None:
-        self._json = JsonRows(Output(), unread=unread) if json else None
-        self._is_tsv = tsv
-        self._rows = Rows("text", AGAINST if two else ALONE, NAME, tsv=tsv)
-
-    def row(self, row: ScoredRow) -> None:
-        if self._json:
-            self._json.row(row)
-        else:
-            self._write(row, row.document.name)
-
-    def total(self, row: ScoredRow, files: int) -> None:
-        if self._json:
-            self._json.total(row, files)
-        elif files > 1:
-            self._write(row, f"total of {files}")
-
-    def _write(self, row: ScoredRow, name: str) -> None:
-        if not self._is_tsv:
-            self._rows.write(row, name)
-            return
-        fields: dict[str, Any] = {NAME: name}
-        for summary, before in zip(row.summaries, ("", "other_"), strict=False):
-            # JSON has these two only where they are not 0; here each row has a cell.
-            numbers = {"rewritten": 0, "unlisted": 0, **summary_fields(summary)}
-            fields |= {
-                f"{before}{field}": value
-                for field, value in numbers.items()
-                if not isinstance(value, dict | list)
-            }
-        if row.comparison:
-            fields["gain"] = row.comparison.bits
-        self._rows.fields(fields)
-
-
 def write_rows(
     engines: Sequence[Engine],
     documents: Sequence[TextSource],
     rules: Rules,
-    writer: _Totals,
+    *,
+    rows: Rows,
     key: SortKey | None,
+    unread: int,
 ) -> None:
-    """Score each document into a row, and all into a total.
+    """Write the totals of each document, sorted by `key` or as they are scored, and of
+    all together; `unread` files could not be read.
 
     Raises:
         LmtuiError: the rules can't be applied with this model.
         Cancelled: Ctrl-C was pressed; the rows of complete texts were written.
     """
-    unsorted: list[ScoredRow] = []
-    total: ScoredRow | None = None
+    unsorted, total, before = list[ScoredRow](), None, 0
+    whole = sum(len(document.text) for document in documents)
 
-    def add(scores: TextScores) -> None:
-        nonlocal total
+    def scored(document: TextSource) -> ScoredRow:
+        size = len(document.text)
+
+        def report(done: int, tokens: int) -> None:
+            shown(before + size * done // max(tokens, 1), whole)
+
+        scores = TextScores(engines, document, rules, report, lambda: None)
         for _ in scores.pieces():
             pass  # its totals are counted
-        row = scores.row()
-        total = merged(total, row)
-        if key:
-            unsorted.append(row)
-        else:
-            writer.row(row)
+        return scores.row()
 
     try:
-        score_together(engines, documents, rules, add)
+        with cancel_on_interrupt(), meter("scoring", unit="characters") as shown:
+            for document in documents:
+                row = scored(document)
+                total, before = merged(total, row), before + len(document.text)
+                if key:
+                    unsorted.append(row)
+                else:
+                    _write(rows, row, document.name)
     finally:
         for row in sorted(unsorted, key=key) if key else ():
-            writer.row(row)
-    if total:
-        writer.total(total, len(documents))
+            _write(rows, row, row.document.name)
+    files = len(documents)
+    if total and (files > 1 or rows.form == "json"):
+        about = {"files": files, "unread": unread}
+        _write(rows, total, f"total of {files}", "total", **about)
+
+
+def _write(
+    rows: Rows, row: ScoredRow, name: str, event: str = "summary", **about: object
+) -> None:
+    if rows.form == "json":
+        write_totals(Output(), row, event, **about)
+    elif rows.form == "tsv":
+        rows.fields(_fields(row, name))
+    else:
+        rows.write(row, name)
+
+
+def _fields(row: ScoredRow, name: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {NAME: name}
+    for summary, before in zip(row.summaries, ("", "other_"), strict=False):
+        # JSON has these two only where they are not 0; here each row has a cell.
+        numbers = {"rewritten": 0, "unlisted": 0, **summary_fields(summary)}
+        fields |= {
+            f"{before}{field}": value
+            for field, value in numbers.items()
+            if not isinstance(value, dict | list)
+        }
+    if row.comparison:
+        fields["gain"] = row.comparison.bits
+    return fields

@@ -280,25 +280,3 @@ def score_each(
     for document in documents:
         with cancel_on_interrupt(), meter("scoring") as shown:
             write(TextScores(engines, document, rules, shown, shown.pause))
-
-
-def score_together(
-    engines: Sequence[Engine],
-    documents: Sequence[TextSource],
-    rules: Rules,
-    write: WriteScores,
-) -> None:
-    """Score each document into `write`, which writes at most a row, with one meter for
-    all of them; raises as `score_each`."""
-    whole, before = sum(len(document.text) for document in documents), 0
-    with cancel_on_interrupt(), meter("scoring", unit="characters") as shown:
-        for document in documents:
-            size = len(document.text)
-
-            def report(
-                done: int, tokens: int, before: int = before, size: int = size
-            ) -> None:
-                shown(before + size * done // max(tokens, 1), whole)
-
-            write(TextScores(engines, document, rules, report, lambda: None))
-            before += size

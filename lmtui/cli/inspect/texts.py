@@ -12,6 +12,7 @@ from lmtui.cli import completion, options
 from lmtui.cli.engine import engines_for
 from lmtui.cli.errors import note
 from lmtui.cli.inspect.chat_message import stored_message
+from lmtui.cli.inspect.rows import Form
 from lmtui.cli.ngram import HIGHEST_ORDER, CountedTexts, counted_texts, ngram_name
 from lmtui.cli.output import STDIN, read_document, stdin_is_terminal
 from lmtui.config.settings import Settings, bits
@@ -70,6 +71,7 @@ Bos = Annotated[
     BosRule,
     typer.Option(help="Begin with the BOS token; auto follows the tokenizer."),
 ]
+Tsv = Annotated[bool, typer.Option("--tsv", help="Write tab-separated values.")]
 Html = Annotated[
     str | None,
     typer.Option(
@@ -112,6 +114,12 @@ def require_one(**flags: object) -> None:
         raise LmtuiError(
             f"{names[0]} and {names[1]} exclude each other", "", "Give one of them."
         )
+
+
+def form_of(*, json: bool, tsv: bool, html: str | None = None) -> Form:
+    """Return the form of the output; only one may be asked for."""
+    require_one(json=json, tsv=tsv, html=html)
+    return "json" if json else "tsv" if tsv else "table"
 
 
 def exact_settings(context: typer.Context) -> Settings:

@@ -19,16 +19,17 @@ from lmtui.analysis.attribution import (
     Effect,
     Granularity,
 )
+from lmtui.analysis.summary import model_fields
 from lmtui.chat.attachments import files_in
 from lmtui.cli import options
 from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.inspect import texts
 from lmtui.cli.inspect.chat_message import StoredMessageText
 from lmtui.cli.inspect.html_output import HtmlPage, require_writable_file
-from lmtui.cli.inspect.rows import Column, Rows
+from lmtui.cli.inspect.rows import Column, Form, Rows
 from lmtui.cli.inspect.text_scores import ModelScores, Rules, score_each
 from lmtui.cli.ngram import CountedTexts
-from lmtui.cli.output import Output, adapter_field
+from lmtui.cli.output import Output
 from lmtui.cli.progress import meter
 from lmtui.editing.positions import offset_of, parsed
 from lmtui.engine.protocol import Engine
@@ -51,7 +52,6 @@ Target = Annotated[
     ),
 ]
 By = Annotated[Granularity, typer.Option(help="The parts that are left out.")]
-Tsv = Annotated[bool, typer.Option("--tsv", help="Write tab-separated values.")]
 
 
 @options.with_settings(*options.MODEL)
@@ -63,7 +63,7 @@ def why(
     message: texts.Number = None,
     by: By = "word",
     json: options.Json = False,
-    tsv: Tsv = False,
+    tsv: texts.Tsv = False,
     html: texts.Html = None,
     bos: texts.Bos = "auto",
     against: texts.Against = None,
@@ -84,7 +84,7 @@ def why(
       lmtui why --chat last 1:1 --by turn
       lmtui why draft.txt 3:14 --html why.html
     """
-    texts.require_one(json=json, tsv=tsv, html=html)
+    form = texts.form_of(json=json, tsv=tsv, html=html)
     texts.require_one(html=html, against=against)
     texts.require_one(html=html, against_adapter=against_adapter)
     if by == "turn" and chat is None:
@@ -105,7 +105,7 @@ def why(
     page = HtmlPage(document, target, top_n=_PAGE_TOP) if target else None
     engines, _ = texts.open_models(ctx, settings, [document], other)
     rules = Rules(bos=bos, top=_PAGE_TOP * bool(page))
-    write_why(engines, document, span, rules, by, json=json, tsv=tsv, page=page)
+    write_why(engines, document, span, rules, by, form=form, page=page)
     if page:
         score_each(engines, [document], rules, page.add)
         page.write()
@@ -129,9 +129,8 @@ def write_why(
     rules: Rules,
     by: Granularity,
     *,
-    json: bool,
-    tsv: bool,
-    page: HtmlPage | None = None,
+    form: Form,
+    page: HtmlPage | None,
 ) -> None:
     """Write the effects of the parts before a place on one model, and on another beside
     it, then the target's probability: all, as they are computed, or in a table the
@@ -149,7 +148,7 @@ def write_why(
             hint = "Name a later place, or give it a context by --bos yes."
             raise LmtuiError("there is nothing before the target", "", hint)
         columns = _columns(subject, two=len(engines) > 1)
-        writer = Rows("unit", columns, by, json=json, tsv=tsv)
+        writer = Rows("unit", columns, by, form)
 
         def report() -> None:
             shown(len(others) + len(effects), sum(each.planned for each in subjects))
@@ -165,15 +164,15 @@ def write_why(
                 effects.append(effect)
                 if same := others.get(_named(subject, effect)):
                     both[effect] = same
-                if json or tsv:
+                if form != "table":
                     shown.pause()
                     origin = _origin(subject, effect)
                     writer.write(effect, "", beside(effect), **origin)
         if page:
             page.explain(subject, effects, by)
-        elif json:
+        elif form == "json":
             output.event(_summary(document, subjects, by))
-        elif not tsv:
+        elif form == "table":
             listed, hidden = subject.listed(effects, both)
             shown.pause()
             for effect in listed:
@@ -245,10 +244,8 @@ def _summary(
     for subject, before in zip(subjects, ("", "other_"), strict=False):
         info = subject.engine.info
         fields = {
+            **model_fields(info),
             "model": short_label(info.model),
-            **adapter_field(info),
-            "precision": info.precision,
-            "dtype": info.dtype,
             "logprob": subject.logprob,
             "logprob_without_all": subject.logprob_without_all,
         }

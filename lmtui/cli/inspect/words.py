@@ -11,8 +11,8 @@ from operator import attrgetter, itemgetter
 
 from lmtui import notation
 from lmtui.analysis.words import Word
-from lmtui.cli.inspect.json_output import JsonRows
-from lmtui.cli.inspect.rows import Column, Rows
+from lmtui.cli.inspect.json_output import write_totals
+from lmtui.cli.inspect.rows import Column, Form, Rows
 from lmtui.cli.inspect.text_scores import TextScores, WriteScores
 from lmtui.cli.output import Output
 from lmtui.text import visible_line
@@ -31,18 +31,18 @@ _COLUMNS = (
 _OTHER = Column("other", 8, notation.surprisal, itemgetter("logprob"), is_other=True)
 
 
-def word_writer(json: bool, tsv: bool, *, many: bool, two: bool) -> WriteScores:
+def word_writer(form: Form, *, many: bool, two: bool) -> WriteScores:
     """Return what writes the words of a text while it is scored, by `two` models side
     by side, and then their totals, in JSON those of its tokens; of `many` texts, a
     table names each."""
     output = Output()
     columns = (*_COLUMNS, _OTHER) if two else _COLUMNS
-    rows = Rows("word", columns, "word", json=json, tsv=tsv)
+    rows = Rows("word", columns, "word", form)
     fields = _FIELDS if two else ()
 
     def write(scores: TextScores) -> None:
-        is_table, name = not (json or tsv), scores.document.name
-        if is_table and many:
+        name = scores.document.name
+        if form == "table" and many:
             output.text(f"{visible_line(name)}\n")
         own_words, other_words = [], []
         for word, beside in scores.words():
@@ -51,9 +51,9 @@ def word_writer(json: bool, tsv: bool, *, many: bool, two: bool) -> WriteScores:
             own_words.append(word)
             if beside:
                 other_words.append(beside)
-        if json:
-            JsonRows(output).row(scores.row())
-        if is_table:
+        if form == "json":
+            write_totals(output, scores.row())
+        if form == "table":
             from lmtui.cli.inspect.plain import model_line  # few outputs need Rich
 
             written = own_words, other_words

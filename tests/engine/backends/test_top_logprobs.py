@@ -508,7 +508,7 @@ def test_pairs_have_their_numbers_over_a_server(
     file.write_text("the cat sat\tthe cat sits")
     for engine in both(Vllm):
         pairs = read_pairs(read_file(str(file)))
-        write_pairs(engine, "-", pairs, "no", as_json=True, tsv=False)
+        write_pairs(engine, "-", pairs, "no", "json")
     own, _, there, _ = map(json.loads, capsys.readouterr().out.splitlines())
     for name in ("logprob_good", "logprob_bad", "difference"):
         assert there[name] == pytest.approx(own[name], abs=1e-3)
