@@ -251,6 +251,7 @@ def write_rows(
                 if key:
                     unsorted.append(row)
                 else:
+                    shown.clear()
                     _write(rows, row, document.name)
     finally:
         for row in sorted(unsorted, key=key) if key else ():

@@ -7,14 +7,20 @@ import io
 import json
 import math
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, normalizers
 
+from lmtui.cli.inspect import score
+from lmtui.cli.inspect.rows import Rows
+from lmtui.cli.inspect.text_scores import Rules
 from lmtui.engine.engine import LocalEngine
+from lmtui.files import TextSource
 from tests.cli.program import run, run_in_terminal
+from tests.engine import tiny as small
 from tests.models import tiny
 
 TEXTS = {"b.txt": "one two three, four", "a.txt": "Brücke 橋\n", "c.txt": "x"}
@@ -49,6 +55,28 @@ def test_summary_has_a_row_per_file_and_a_total(files: list[str]) -> None:
     assert cells(done.out, "perplexity")[2] == "–"
     assert max(map(len, done.out.splitlines()[:1])) <= 80
     assert len(run("score", files[0]).out.splitlines()) == 2
+
+
+def test_the_bar_is_erased_before_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal, both stand in the same line."""
+    seen: list[str] = []
+
+    class Bar:
+        def __call__(self, done: int, whole: int) -> None:
+            seen.append("bar")
+
+        def clear(self) -> None:
+            seen.append("clear")
+
+    monkeypatch.setattr(score, "meter", lambda *_, **__: nullcontext(Bar()))
+    monkeypatch.setattr(score, "_write", lambda *row, **_: seen.append(row[2]))
+    texts = [TextSource(name, text) for name, text in TEXTS.items()]
+    rows = Rows("text", score.ALONE, "file", "table")
+    engine = small.engine()
+    score.write_rows([engine], texts, Rules(), rows=rows, key=None, unread=0)
+    assert "bar" in seen
+    written = [each for name in TEXTS for each in ("clear", name)]
+    assert [each for each in seen if each != "bar"] == [*written, "total of 3"]
 
 
 def test_the_total_is_weighted_by_tokens(files: list[str]) -> None:
