@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 from lmtui.errors import LmtuiError
-from lmtui.models.gguf.header import GgufHeader, GgufValue, read_array
+from lmtui.models.gguf.header import GgufHeader, read_array
 
 _FACTORS = "rope_freqs.weight"
 """By what each RoPE frequency is divided: Llama 3's scaling."""
@@ -32,9 +32,8 @@ _WINDOWS_KNOWN = ("gemma2", "gemma3", "gemma4", "gpt-oss", "lfm2", "olmo2", "qwe
 
 def amend_config(config: Any, header: GgufHeader) -> None:
     """Put a file's windows and RoPE scaling into a configuration of transformers."""
-    fields = _Fields(config, header)
-    fields.amend_windows()
-    fields.amend_rope()
+    _amend_windows(config, header)
+    _amend_rope(config, header)
 
 
 def require_scaled(config: Any, header: GgufHeader) -> None:
@@ -58,127 +57,117 @@ def _rope_of(config: Any) -> dict[str, Any]:
     return dict(known.get("full_attention", known))
 
 
-class _Fields:
-    def __init__(self, config: Any, header: GgufHeader) -> None:
-        self._config, self._header = config, header
+def _number(header: GgufHeader, name: str) -> float | None:
+    value = header.field(name)
+    return float(value) if isinstance(value, int | float) else None
 
-    def _value(self, name: str) -> GgufValue | None:
-        return self._header.values.get(f"{self._header.architecture}.{name}")
 
-    def _number(self, name: str) -> float | None:
-        value = self._value(name)
-        return float(value) if isinstance(value, int | float) else None
+def _amend_windows(config: Any, header: GgufHeader) -> None:
+    architecture = header.architecture
+    pattern = read_array(header, f"{architecture}.attention.sliding_window_pattern")
+    if pattern and len(pattern) == config.num_hidden_layers:
+        kinds = ("full_attention", "sliding_attention")
+        config.layer_types = [kinds[bool(slides)] for slides in pattern]
+    if architecture in _WINDOWS_KNOWN or not hasattr(config, "sliding_window"):
+        return
+    window = header.field("attention.sliding_window")
+    # Without the field there is no window, whatever is usual for the architecture.
+    config.sliding_window = window if isinstance(window, int) and window else None
+    if getattr(config, "layer_types", None) and not pattern:
+        kind = "sliding_attention" if config.sliding_window else "full_attention"
+        config.layer_types = [kind] * config.num_hidden_layers
+    if hasattr(config, "use_sliding_window"):
+        config.use_sliding_window = config.sliding_window is not None
 
-    def amend_windows(self) -> None:
-        config, architecture = self._config, self._header.architecture
-        pattern = read_array(
-            self._header, f"{architecture}.attention.sliding_window_pattern"
-        )
-        if pattern and len(pattern) == config.num_hidden_layers:
-            kinds = ("full_attention", "sliding_attention")
-            config.layer_types = [kinds[bool(slides)] for slides in pattern]
-        if architecture in _WINDOWS_KNOWN or not hasattr(config, "sliding_window"):
-            return
-        window = self._value("attention.sliding_window")
-        # Without the field there is no window, whatever is usual for the architecture.
-        config.sliding_window = window if isinstance(window, int) and window else None
-        if getattr(config, "layer_types", None) and not pattern:
-            kind = "sliding_attention" if config.sliding_window else "full_attention"
-            config.layer_types = [kind] * config.num_hidden_layers
-        if hasattr(config, "use_sliding_window"):
-            config.use_sliding_window = config.sliding_window is not None
 
-    def amend_rope(self) -> None:
-        if not getattr(self._config, "rope_parameters", None):
-            return
-        scaled = {**self._turned_part(), **(self._scaling() or {})}
-        if not scaled:
-            return
-        rope = _rope_of(self._config) | scaled
-        known = self._config.rope_parameters
-        if "full_attention" in known:
-            self._config.rope_parameters = {**known, "full_attention": rope}
-        else:
-            self._config.rope_parameters = rope
+def _amend_rope(config: Any, header: GgufHeader) -> None:
+    known, rope = config.rope_parameters, _rope_of(config)
+    rope |= {**_turned_part(rope, header), **_scaling(config, header)}
+    if "full_attention" in known:
+        rope = {**known, "full_attention": rope}
+    config.rope_parameters = rope
 
-    def _turned_part(self) -> dict[str, Any]:
-        """Return the share of each head that RoPE turns, where it is not all of it."""
-        turned, head = self._value("rope.dimension_count"), self._head()
-        if not isinstance(turned, int) or not head or turned == head:
-            return {}
-        if "partial_rotary_factor" not in _rope_of(self._config):
-            why = f"it turns {turned:,} of {head:,} dimensions of a head"
-            raise _unknown_scaling(self._header, why)
-        return {"partial_rotary_factor": turned / head}
 
-    def _head(self) -> int | None:
-        width, heads = (
-            self._value("embedding_length"),
-            self._value("attention.head_count"),
-        )
-        known = self._value("attention.key_length")
-        if isinstance(known, int):
-            return known
-        whole = isinstance(width, int) and isinstance(heads, int) and heads
-        return int(width or 0) // int(heads or 1) if whole else None
+def _turned_part(rope: dict[str, Any], header: GgufHeader) -> dict[str, Any]:
+    """Return the share of each head that RoPE turns, where it is not all of it."""
+    turned, head = header.field("rope.dimension_count"), _head(header)
+    if not isinstance(turned, int) or turned == head:
+        return {}
+    if "partial_rotary_factor" not in rope:
+        why = f"it turns {turned:,} of {head:,} dimensions of a head"
+        raise _unknown_scaling(header, why)
+    return {"partial_rotary_factor": turned / head}
 
-    def _scaling(self) -> dict[str, Any] | None:
-        kind = self._value("rope.scaling.type")
-        if _LONG in self._header.shapes:
-            return self._longrope()
-        if kind in (None, "none"):
-            known = _rope_of(self._config).get("rope_type", "default")
-            if _FACTORS in self._header.shapes and known == "default":
-                return self._llama3()
-            factor = self._number("rope.scale_linear")
-            linear = factor and factor != 1
-            return {"rope_type": "linear", "factor": factor} if linear else None
-        factor = self._number("rope.scaling.factor")
-        if kind not in ("linear", "yarn") or not factor:
-            raise _unknown_scaling(self._header, f"its scaling is {kind!r:.40}")
-        if kind == "linear":
-            return {"rope_type": "linear", "factor": factor}
-        scaling: dict[str, Any] = {"rope_type": "yarn", "factor": factor}
-        if (before := self._number("rope.scaling.original_context_length")) is not None:
-            scaling["original_max_position_embeddings"] = int(before)
-        for field, name in _YARN.items():
-            if (value := self._number(f"rope.scaling.{field}")) is not None:
-                scaling[name] = value
-        if (sharpens := self._number("rope.scaling.attn_factor")) is not None:
-            # There a multiple of YaRN's own factor, here all of it.
-            scaling["attention_factor"] = sharpens * (1 + 0.1 * math.log(factor))
-        return scaling
 
-    def _llama3(self) -> dict[str, Any] | None:
-        """Return the parameters of Llama 3 that give the file's factors; None where
-        none do."""
-        import torch
+def _head(header: GgufHeader) -> int:
+    """Return the dimensions of a head; the header is checked to have them."""
+    known, width = (
+        header.field(name) for name in ("attention.key_length", "embedding_length")
+    )
+    return int(known or width // header.field("attention.head_count"))
 
-        from lmtui.models.gguf.tensors import GgufTensors
-        from lmtui.models.rope import frequencies
 
-        wanted, head = GgufTensors(self._header).floats(_FACTORS), self._head()
-        if head is None or wanted.shape != (head // 2,):
-            return None
-        scaling = {**_LLAMA_3, "factor": float(wanted.max())}
-        plain = {"rope_theta": self._config.rope_parameters["rope_theta"]}
-        factors = frequencies(plain, head) / frequencies(plain | scaling, head)
-        return scaling if torch.allclose(factors, wanted, rtol=1e-3) else None
+def _scaling(config: Any, header: GgufHeader) -> dict[str, Any]:
+    """Return the parameters that scale RoPE; none where nothing does."""
+    kind = header.field("rope.scaling.type")
+    if _LONG in header.shapes:
+        return _longrope(config, header)
+    if kind in (None, "none"):
+        known = _rope_of(config).get("rope_type", "default")
+        if _FACTORS in header.shapes and known == "default":
+            return _llama3(config, header)
+        factor = _number(header, "rope.scale_linear")
+        linear = factor and factor != 1
+        return {"rope_type": "linear", "factor": factor} if linear else {}
+    factor = _number(header, "rope.scaling.factor")
+    if kind not in ("linear", "yarn") or not factor:
+        raise _unknown_scaling(header, f"its scaling is {kind!r:.40}")
+    if kind == "linear":
+        return {"rope_type": "linear", "factor": factor}
+    scaling: dict[str, Any] = {"rope_type": "yarn", "factor": factor}
+    before = _number(header, "rope.scaling.original_context_length")
+    if before is not None:
+        scaling["original_max_position_embeddings"] = int(before)
+    for field, name in _YARN.items():
+        if (value := _number(header, f"rope.scaling.{field}")) is not None:
+            scaling[name] = value
+    if (sharpens := _number(header, "rope.scaling.attn_factor")) is not None:
+        # There a multiple of YaRN's own factor, here all of it.
+        scaling["attention_factor"] = sharpens * (1 + 0.1 * math.log(factor))
+    return scaling
 
-    def _longrope(self) -> dict[str, Any]:
-        from lmtui.models.gguf.tensors import GgufTensors
 
-        tensors = GgufTensors(self._header)
-        before = self._number("rope.scaling.original_context_length")
-        scaling: dict[str, Any] = {
-            "rope_type": "longrope",
-            "long_factor": tensors.floats(_LONG).tolist(),
-            "short_factor": tensors.floats(_SHORT).tolist(),
-        }
-        if (factor := self._number("rope.scaling.attn_factor")) is not None:
-            scaling["attention_factor"] = factor
-        if before is not None:
-            scaling["original_max_position_embeddings"] = int(before)
-            if hasattr(self._config, "original_max_position_embeddings"):
-                self._config.original_max_position_embeddings = int(before)
-        return scaling
+def _llama3(config: Any, header: GgufHeader) -> dict[str, Any]:
+    """Return the parameters of Llama 3 that give the file's factors; none where none
+    do."""
+    import torch
+
+    from lmtui.models.gguf.tensors import GgufTensors
+    from lmtui.models.rope import frequencies
+
+    wanted, head = GgufTensors(header).floats(_FACTORS), _head(header)
+    if wanted.shape != (head // 2,):
+        return {}
+    scaling = {**_LLAMA_3, "factor": float(wanted.max())}
+    plain = {"rope_theta": config.rope_parameters["rope_theta"]}
+    factors = frequencies(plain, head) / frequencies(plain | scaling, head)
+    return scaling if torch.allclose(factors, wanted, rtol=1e-3) else {}
+
+
+def _longrope(config: Any, header: GgufHeader) -> dict[str, Any]:
+    from lmtui.models.gguf.tensors import GgufTensors
+
+    tensors = GgufTensors(header)
+    before = _number(header, "rope.scaling.original_context_length")
+    scaling: dict[str, Any] = {
+        "rope_type": "longrope",
+        "long_factor": tensors.floats(_LONG).tolist(),
+        "short_factor": tensors.floats(_SHORT).tolist(),
+    }
+    if (factor := _number(header, "rope.scaling.attn_factor")) is not None:
+        scaling["attention_factor"] = factor
+    if before is not None:
+        scaling["original_max_position_embeddings"] = int(before)
+        if hasattr(config, "original_max_position_embeddings"):
+            config.original_max_position_embeddings = int(before)
+    return scaling

@@ -181,14 +181,12 @@ class _Numbers:
             self._require("tokenizer.ggml.tokens", tokens.count, fits, words)
 
     def _value(self, name: str) -> int | float | None:
-        whole = f"{self._header.architecture}.{name}"
-        value = self._header.pairs.get(whole)
-        # an array has one number for each layer
-        if value is None or isinstance(value, GgufArray):
-            return None
-        if isinstance(value, bool | str) or not math.isfinite(value):
+        value = self._header.field(name)
+        if isinstance(value, bool | str) or not math.isfinite(value or 0):
+            whole = f"{self._header.architecture}.{name}"
             raise self._contradiction(whole, value, "a number")
-        return value
+        number: int | float | None = value
+        return number
 
     def _size(self, name: str) -> int | None:
         value = self._value(f"attention.{name}")

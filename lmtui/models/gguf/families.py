@@ -15,7 +15,7 @@ from typing import Any
 
 from lmtui.errors import LmtuiError
 from lmtui.models.gguf.config import amend_config
-from lmtui.models.gguf.header import GgufHeader, GgufValue, read_array
+from lmtui.models.gguf.header import GgufHeader, read_array
 
 _THETA = 10_000.0  # where a file has none
 _LAYERS_27B = 62  # of the Gemma 3 whose attention is scaled in another way
@@ -38,8 +38,8 @@ class GgufFields:
         self.header = header
         self.shapes = header.shapes
 
-    def get(self, name: str, default: Any = None) -> GgufValue | Any:
-        return self.header.values.get(f"{self.header.architecture}.{name}", default)
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.header.field(name, default)
 
     def __getitem__(self, name: str) -> Any:
         """Return a field.

@@ -94,6 +94,10 @@ class GgufHeader:
         """The family of models that it belongs to: `llama`, `qwen3`, …"""
         return str(self.values.get("general.architecture", "unknown"))
 
+    def field(self, name: str, default: Any = None) -> Any:
+        """Return a value that the architecture has, no array, by its name there."""
+        return self.values.get(f"{self.architecture}.{name}", default)
+
     @property
     def name(self) -> str:
         """The name in the header, or the file's."""
@@ -101,7 +105,7 @@ class GgufHeader:
 
     @property
     def context(self) -> int | None:
-        value = self.values.get(f"{self.architecture}.context_length")
+        value = self.field("context_length")
         return value if isinstance(value, int) else None
 
     @property
