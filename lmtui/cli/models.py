@@ -22,7 +22,7 @@ from lmtui.text import visible_line
 if TYPE_CHECKING:
     from lmtui.engine.text.text_facts import TextFact
     from lmtui.models.describe import ModelFact
-    from lmtui.models.inventory import Item
+    from lmtui.models.download.hub import StoredModel
 
 app = options.group(
     "List, show, fetch and remove models.",
@@ -180,7 +180,7 @@ def _say(key: str, value: ModelFact | TextFact) -> str:
     return cache_dir.size(value) if key in ("bytes", "download") else f"{value:,}"
 
 
-def _what(item: Item) -> str:
+def _what(item: StoredModel) -> str:
     words = {
         "default": "default model",
         "hub": "Hub",
@@ -190,7 +190,7 @@ def _what(item: Item) -> str:
     return words[item.kind] if item.complete else f"{words[item.kind]}, incomplete"
 
 
-def _list_events(items: Sequence[Item], room: int) -> Iterator[JsonEvent]:
+def _list_events(items: Sequence[StoredModel], room: int) -> Iterator[JsonEvent]:
     from lmtui.models import describe
 
     here = inventory.here(items)

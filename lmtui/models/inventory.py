@@ -7,9 +7,7 @@ put into the folder of models, which is never removed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
@@ -24,6 +22,7 @@ from lmtui.models import (
 )
 from lmtui.models.adapters import folders
 from lmtui.models.download import default_model, hub
+from lmtui.models.download.hub import StoredModel
 from lmtui.models.list_rows import ListedModel
 from lmtui.models.source import ModelRef
 
@@ -54,33 +53,18 @@ def missing_model(label: str, hint: str) -> LmtuiError:
     return LmtuiError(title, label, hint)
 
 
-StoredKind = Literal["default", "hub", "packed", "own"]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    name: str
-    """The value for `--model`; for a copy, the name of the GGUF file."""
-    kind: StoredKind
-    path: Path
-    bytes: int
-    complete: bool = True
-    """Whether it can be used as it is."""
-
-
-def inventory() -> Iterator[Item]:
+def inventory() -> Iterator[StoredModel]:
     """Yield everything that lmtui keeps of models, and the user's own in the folder of
     models."""
     if default_model.is_fetched():
         file = default_model.default_file()
-        yield Item(catalogue.DEFAULT, "default", file, default_model.FILE_BYTES)
-    for model in hub.local_models():
-        yield Item(model.name, "hub", model.path, model.bytes, model.complete)
+        yield StoredModel(catalogue.DEFAULT, "default", file, default_model.FILE_BYTES)
+    yield from hub.local_models()
     for own in source.own_models():
         if own != default_model.default_file():
-            yield Item(own.name, "own", own, _bytes_of(own))
+            yield StoredModel(own.name, "own", own, _bytes_of(own))
     for folder, name, taken in cache_dir.folders(cache_dir.packed()):
-        yield Item(name, "packed", folder, taken)
+        yield StoredModel(name, "packed", folder, taken)
 
 
 def _bytes_of(path: Path) -> int:
@@ -88,12 +72,12 @@ def _bytes_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def here(items: Iterable[Item]) -> set[str]:
+def here(items: Iterable[StoredModel]) -> set[str]:
     """Return the names, in lower case, of the items that can be used as they are."""
     return {item.name.lower() for item in items if item.complete}
 
 
-def others(items: Iterable[Item]) -> Iterator[Item]:
+def others(items: Iterable[StoredModel]) -> Iterator[StoredModel]:
     """Yield the items that can be used and that the catalogue does not list."""
     for item in items:
         unlisted = item.kind == "hub" and catalogue.find(item.name) is None
@@ -119,7 +103,7 @@ def rows(servers: Mapping[str, str]) -> list[ListedModel]:
     ]
 
 
-def items_of(model_source: source.ModelSource) -> list[Item]:
+def items_of(model_source: source.ModelSource) -> list[StoredModel]:
     """Return the items of the model `model_source`, which can be removed."""
     path = describe.path_of(model_source)
     items = [item for item in inventory() if _belongs(item, model_source, path)]
@@ -138,7 +122,7 @@ def items_of(model_source: source.ModelSource) -> list[Item]:
     return items
 
 
-def remove(item: Item) -> None:
+def remove(item: StoredModel) -> None:
     if item.kind == "hub" and item.path.is_file():
         hub.remove_file(item.path)
         return
@@ -150,7 +134,9 @@ def remove(item: Item) -> None:
     hub.remove_folder(item.path, roots)
 
 
-def _belongs(item: Item, model_source: source.ModelSource, path: Path | None) -> bool:
+def _belongs(
+    item: StoredModel, model_source: source.ModelSource, path: Path | None
+) -> bool:
     """Return whether an item is the model at `path`, or was made from it."""
     if item.kind == "own":
         return False
@@ -165,5 +151,5 @@ def _belongs(item: Item, model_source: source.ModelSource, path: Path | None) ->
     return item.kind != "default" and item.name.lower() == model_source.hub_id.lower()
 
 
-def _is_copy_of(item: Item, digest: str) -> bool:
+def _is_copy_of(item: StoredModel, digest: str) -> bool:
     return item.kind == "packed" and item.path.name.startswith(digest)

@@ -6,7 +6,7 @@ needed: most errors come before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ from lmtui.models.errors import (
 )
 from lmtui.models.gguf.config_check import read_gguf_model, require_whole
 from lmtui.models.gguf.header import GgufHeader
-from lmtui.models.hardware import Precision
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.model_info import facts_of
 from lmtui.models.progress import OnProgress, Progress, ignore
@@ -37,19 +36,6 @@ from lmtui.models.tokenizer_json import library_tokenizer
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True)
-class _Plan:
-    name: str
-    device: torch.device
-    dtype: torch.dtype
-    precision: Precision
-    on_progress: OnProgress
-
-    @property
-    def dtype_name(self) -> str:
-        return str(self.dtype).removeprefix("torch.")
 
 
 def load(
@@ -221,27 +207,32 @@ def _load(name: str, path: Path, how: LoadOptions) -> LoadedModel:
 
 def _load_exact(name: str, path: Path, how: LoadOptions, count: int) -> LoadedModel:
     looked = read_gguf_model(path) if path.is_file() else read_model(path)
-    plan = _plan(name, looked, how)
+    stored = _gguf_dtype(looked) if isinstance(looked, GgufHeader) else looked.dtype
+    device = hardware.choose_device(how.device)
+    dtype = hardware.choose_dtype(how.dtype, device, stored)
+    precision = hardware.precision_of(dtype, device, stored)
     if isinstance(looked, GgufHeader):
         require_whole(looked)
         from lmtui.models.blocks.load import load_unpacked
 
         asked = how.dtype != "auto"
         loaded = load_unpacked(
-            name, looked, plan.device, plan.dtype, how.on_progress, holds=asked
+            name, looked, device, dtype, how.on_progress, holds=asked
         )
-        return replace(loaded, precision=plan.precision)
-    model, tokenizer, folder = _load_folder(looked, plan)
+        return replace(loaded, precision=precision)
+    _require_loadable(looked, device, dtype)
+    how.on_progress(Progress(f"loading {short_label(name)}"))
+    model, tokenizer = _load_folder(looked, dtype)
     with wrap_load_errors(str(path)):
         facts_of(model)  # these can be nonsense, too, and raise
     return LoadedModel(
-        model=model.to(plan.device).eval(),
+        model=model.to(device).eval(),
         tokenizer=tokenizer,
-        name=plan.name,
-        folder=folder,
-        device=plan.device,
-        dtype=plan.dtype,
-        precision=plan.precision,
+        name=name,
+        folder=path,
+        device=device,
+        dtype=dtype,
+        precision=precision,
         threads=count,
     )
 
@@ -267,18 +258,6 @@ def _start_torch(threads: int | None) -> int:
     return count
 
 
-def _plan(name: str, checkpoint: ModelFolder | GgufHeader, how: LoadOptions) -> _Plan:
-    stored = (
-        checkpoint.dtype
-        if isinstance(checkpoint, ModelFolder)
-        else _gguf_dtype(checkpoint)
-    )
-    chosen = hardware.choose_device(how.device)
-    computed = hardware.choose_dtype(how.dtype, chosen, stored)
-    precision = hardware.precision_of(computed, chosen, stored)
-    return _Plan(name, chosen, computed, precision, how.on_progress)
-
-
 def _gguf_dtype(header: GgufHeader) -> str:
     """Return the dtype of a GGUF file; F32 for a quantised one, which float32 loses
     nothing of."""
@@ -286,18 +265,19 @@ def _gguf_dtype(header: GgufHeader) -> str:
     return main if main in ("F16", "BF16") else "F32"
 
 
-def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
+def _require_loadable(
+    files: ModelFolder, device: torch.device, dtype: torch.dtype
+) -> None:
+    if not has_tokenizer(files.path):
+        raise _no_tokenizer(files.path)
+    refuse_other_kinds(files.config, files.path)
+    name_of_dtype = str(dtype).removeprefix("torch.")
+    have = hardware.available_memory(device)
+    memory.require_memory(files.parameters, name_of_dtype, have, where=str(device))
+
+
+def _load_folder(files: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:
     folder = files.path
-    if not has_tokenizer(folder):
-        raise _no_tokenizer(folder)
-    refuse_other_kinds(files.config, folder)
-    memory.require_memory(
-        files.parameters,
-        plan.dtype_name,
-        hardware.available_memory(plan.device),
-        where=str(plan.device),
-    )
-    plan.on_progress(Progress(f"loading {short_label(plan.name)}"))
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with wrap_load_errors(str(folder)), quiet(), offline(), without_labels():
@@ -311,7 +291,7 @@ def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
-            dtype=plan.dtype,
+            dtype=dtype,
             output_loading_info=True,
             local_files_only=True,
             use_safetensors=True,
@@ -319,7 +299,7 @@ def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
         )
     refuse_incomplete(info, folder)
     refuse_leftover(files, info.get("unexpected_keys") or ())
-    return model, _require_fast_tokenizer(tokenizer, folder), folder
+    return model, _require_fast_tokenizer(tokenizer, folder)
 
 
 def _require_fast_tokenizer(tokenizer: Any, path: Path) -> Any:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lmtui import cache_dir, paths
 from lmtui.errors import Cancelled, LmtuiError
@@ -49,11 +49,14 @@ _PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class LocalModel:
+class StoredModel:
+    """A model on this machine."""
+
     name: str
-    """The value for `--model`: `owner/name`, or `owner/name:file.gguf`."""
+    """The value for `--model`; for a copy, the name of the GGUF file."""
+    kind: Literal["default", "hub", "packed", "own"]
     path: Path
-    """The folder that holds all snapshots of the repository, or the GGUF file."""
+    """The file or the folder; of a repository, the one that holds all snapshots."""
     bytes: int
     """The size on disk."""
     complete: bool = True
@@ -135,7 +138,7 @@ def fetch_tokenizer(hub_id: str, on_progress: OnProgress = ignore) -> Path:
     return folder
 
 
-def local_models() -> Iterator[LocalModel]:
+def local_models() -> Iterator[StoredModel]:
     """Yield every language model of the Hub with files here, complete or not."""
     for cache in caches():
         for folder in sorted(cache.glob("models--*--*")):
@@ -144,13 +147,14 @@ def local_models() -> Iterator[LocalModel]:
                 lambda item: _is_gguf_model(item[0]), _gguf_files(folder).items()
             )
             models = [
-                LocalModel(f"{hub_id}:{name}", path, path.stat().st_size)
+                StoredModel(f"{hub_id}:{name}", "hub", path, path.stat().st_size)
                 for name, path in files
             ]
             yield from models
             complete = _complete(folder) is not None
             if complete or not (models or _is_something_else(folder)):
-                yield LocalModel(hub_id, folder, _snapshot_size(folder), complete)
+                size = _snapshot_size(folder)
+                yield StoredModel(hub_id, "hub", folder, size, complete)
 
 
 def remove_folder(folder: Path, roots: tuple[Path, ...]) -> None:
