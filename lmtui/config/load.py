@@ -25,7 +25,7 @@ from lmtui.config.settings import (
     item,
     items,
 )
-from lmtui.config.values import not_a, parsed, typed
+from lmtui.config.values import errors_in, not_a, parsed, typed
 from lmtui.models.remote.address import KEY_VARIABLE
 from lmtui.setting_field import KINDS, SettingValue
 
@@ -50,8 +50,9 @@ def load(
     file = file or paths.config_file()
     table = toml_file.read(file)
     variables = os.environ if environment is None else environment
-    keys = _keys(table.pop(KEYS, {}), file)
-    own_presets = presets_in(table.get(PRESETS, {}), file)
+    with errors_in(file):
+        keys = _keys(table.pop(KEYS, {}))
+        own_presets = presets_in(table.get(PRESETS, {}))
     own_servers = servers.servers_in(table.get(SERVERS, {}), file)
     others = {server.key_variable for server in own_servers.values()} | _NOT_SETTINGS
     warnings = (*_unknown_keys(table, file), *_misspelt(variables, others))
@@ -70,12 +71,11 @@ def load(
         origins={name: origin for name, (_, origin) in found.items()},
         warnings=warnings,
     )
-    return own.changed(
-        {
-            name: typed(name, value, "" if origin.source == "flag" else origin.where)
-            for name, (value, origin) in found.items()
-        }
-    )
+    values = {}
+    for name, (value, origin) in found.items():
+        with errors_in("" if origin.source == "flag" else origin.where):
+            values[name] = typed(name, value)
+    return own.changed(values)
 
 
 def remember(name: str, value: str, *, file: Path | None = None) -> None:
@@ -122,15 +122,15 @@ def _misspelt(environment: Mapping[str, str], others: Set[str]) -> Iterable[str]
             yield f"unknown variable {written}: did you mean {close[0]}?"
 
 
-def _keys(table: object, file: Path) -> Mapping[str, str]:
+def _keys(table: object) -> Mapping[str, str]:
     """Return the table of key bindings; `chat.stop` may be written with or without
     quotes."""
     if not isinstance(table, dict):
-        raise not_a("a table", KEYS, table, file, hint=_KEYS)
+        raise not_a("a table", KEYS, table, hint=_KEYS)
     keys = dict(_leaves(table))
     for name, value in keys.items():
         if not isinstance(value, str):
-            raise not_a(KINDS[str], f"{KEYS}.{name}", value, file, hint=_KEYS)
+            raise not_a(KINDS[str], f"{KEYS}.{name}", value, hint=_KEYS)
     return keys
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from pathlib import Path
 
 from lmtui.config.settings import KEYS, PRESETS, SYSTEM, Preset, check_name
 from lmtui.config.values import not_a, typed
@@ -15,11 +14,11 @@ _TABLE = 'Write [presets.pirate], for example, and below it system = "…".'
 _SYSTEM = "The system prompt of the preset; in quotes, or in three for several lines."
 
 
-def presets_in(table: object, file: Path) -> dict[str, Preset]:
+def presets_in(table: object) -> dict[str, Preset]:
     """Parse the table `presets` of the file."""
     if not isinstance(table, dict):
-        raise not_a("a table", PRESETS, table, file, hint=_TABLE)
-    return {name: _preset(name, said, file) for name, said in table.items()}
+        raise not_a("a table", PRESETS, table, hint=_TABLE)
+    return {name: _preset(name, said) for name, said in table.items()}
 
 
 def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
@@ -36,16 +35,16 @@ def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
     raise LmtuiError("there is no preset of that name", name, hint)
 
 
-def _preset(name: str, said: object, file: Path) -> Preset:
+def _preset(name: str, said: object) -> Preset:
     key = f"{PRESETS}.{name}"
     if not isinstance(said, dict):
-        raise not_a("a table", key, said, file, hint=_TABLE)
-    check_name(name, where=file)
+        raise not_a("a table", key, said, hint=_TABLE)
+    check_name(name)
     system = said.get(SYSTEM)
     if not isinstance(system, str | None):
-        raise not_a(KINDS[str], f"{key}.{SYSTEM}", system, file, hint=_SYSTEM)
+        raise not_a(KINDS[str], f"{key}.{SYSTEM}", system, hint=_SYSTEM)
     sampling = {
-        own: typed(own, value, file, shown=f"{key}.{own}")
+        own: typed(own, value, shown=f"{key}.{own}")
         for own, value in said.items()
         if own in KEYS and own != SYSTEM
     }

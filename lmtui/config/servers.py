@@ -20,7 +20,7 @@ from lmtui.config.settings import (
     items,
     names,
 )
-from lmtui.config.values import typed
+from lmtui.config.values import errors_in, typed
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import KEY_VARIABLE, is_address, parse
 
@@ -42,11 +42,8 @@ def servers_in(table: object, file: Path) -> dict[str, Server]:
         raise _no_table(SERVERS, str(file))
     servers = {}
     for name, said in table.items():
-        try:
+        with errors_in(f"{SERVERS}.{name} of {file}"):
             servers[name] = _server(name, said)
-        except LmtuiError as error:
-            detail = f"{error.detail} in {SERVERS}.{name} of {file}".strip()
-            raise LmtuiError(error.title, detail, error.hint) from None
     return servers
 
 
@@ -102,6 +99,4 @@ def _values(said: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
     for setting in map(item, names(REMOTE)):
         own = setting.own_name
         if own in said:
-            value = typed(setting.name, said[own], own, shown=own)
-            setting.check(value)
-            yield own, value
+            yield own, typed(setting.name, said[own], shown=own)

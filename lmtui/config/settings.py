@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from lmtui import setting_field as declared
@@ -163,9 +162,8 @@ class Preset:
         return replace(settings, **self.sampling)
 
 
-def check_name(name: str, *, where: str | Path = "") -> None:
-    """Refuse a name that could not be typed to select the preset; `where` is the file
-    that has it."""
+def check_name(name: str) -> None:
+    """Refuse a name that could not be typed to select the preset."""
     if not name.strip():
         title, hint = "a preset needs a name", "Give it a name, such as pirate."
     elif len(name) > LONGEST_NAME:
@@ -176,7 +174,7 @@ def check_name(name: str, *, where: str | Path = "") -> None:
         hint = "Use visible characters, without spaces at its ends."
     else:
         return
-    raise LmtuiError(title, f"{name!r} in {where}" if where else repr(name), hint)
+    raise LmtuiError(title, repr(name), hint)
 
 
 SettingOrigin = Literal["flag", "environment", "file", "model", "default"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lmtui.config.settings import item
@@ -14,18 +16,24 @@ from lmtui.setting_field import KINDS, SettingValue
 _YES_OR_NO = {"true": True, "1": True, "false": False, "0": False}
 
 
-def not_a(
-    what: str, key: str, value: object, where: str | Path, *, hint: str
-) -> LmtuiError:
-    """Return the error for a value of the wrong type; `where` is empty where the user
-    knows the place."""
-    place = f" in {where}" if where else ""
-    return LmtuiError(f"{key} is not {what}", f"{value!r}{place}", hint)
+@contextmanager
+def errors_in(place: str | Path) -> Iterator[None]:
+    """Let an error of the block say where the value stands; `place` is empty where the
+    user knows that."""
+    try:
+        yield
+    except LmtuiError as error:
+        if not place:
+            raise
+        detail = f"{error.detail} in {place}".strip()
+        raise LmtuiError(error.title, detail, error.hint) from None
 
 
-def typed(
-    name: str, value: object, where: str | Path, *, shown: str = ""
-) -> SettingValue:
+def not_a(what: str, key: str, value: object, *, hint: str) -> LmtuiError:
+    return LmtuiError(f"{key} is not {what}", repr(value), hint)
+
+
+def typed(name: str, value: object, *, shown: str = "") -> SettingValue:
     """Return a TOML value in the setting's type; an integer is accepted as a float.
     `shown` is the setting's name in errors, where that is not its key.
 
@@ -39,12 +47,8 @@ def typed(
         value = tuple(value)
     if type(value) is not setting.kind:
         hint = setting.declaration.hint or setting.declaration.meaning
-        raise not_a(KINDS[setting.kind], shown or setting.key, value, where, hint=hint)
-    try:
-        setting.check(value, shown=shown)
-    except LmtuiError as error:
-        detail = f"{error.detail} in {where}" if where else error.detail
-        raise LmtuiError(error.title, detail.strip(), error.hint) from None
+        raise not_a(KINDS[setting.kind], shown or setting.key, value, hint=hint)
+    setting.check(value, shown=shown)
     return value
 
 
@@ -74,4 +78,4 @@ def written(name: str, text: str) -> SettingValue:
     unset."""
     if not text.strip() and item(name).field.default is None:
         return None
-    return typed(name, parsed(name, text), "")
+    return typed(name, parsed(name, text))
