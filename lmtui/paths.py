@@ -18,6 +18,7 @@ from pathlib import Path
 
 import platformdirs
 
+from lmtui import processes
 from lmtui.errors import LmtuiError
 
 APP = "lmtui"
@@ -317,20 +318,10 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     call.
     """
     for stale in parent.glob(".scratch-*-*"):
-        if not _alive(stale.name.split("-")[1]):
+        if processes.started(int(stale.name.split("-")[1])) is None:
             shutil.rmtree(stale, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".scratch-{os.getpid()}-"))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, PermissionError):
-        return True
-    return True

@@ -172,26 +172,20 @@ def engine_for(
 ) -> Engine:
     """Open the engine for a command; `slots` is the number of generations that can run
     in turns."""
-    (engine,) = _engines(context, settings, needs, slots=slots)
+    (engine,) = engines_for(context, settings, slots=slots, needs=needs)
     return engine
 
 
 def engines_for(
-    context: typer.Context, settings: Settings, other: ModelRef | None
-) -> Sequence[Engine]:
-    """Open the engine for a command that scores, and one to compare it with."""
-    return _engines(context, settings, "scores", other)
-
-
-def _engines(
     context: typer.Context,
     settings: Settings,
-    needs: Need,
     other: ModelRef | None = None,
     *,
     slots: int = 1,
+    needs: Need = "scores",
 ) -> Sequence[Engine]:
-    """Open engines with progress on stderr, or by the function that a test passes in.
+    """Open the engine for a command, and perhaps one to compare it with: with progress
+    on stderr, or by the function that a test passes in.
 
     Libraries' messages are silenced from here on: they go to the log or nowhere.
     """

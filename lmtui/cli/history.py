@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
+from operator import methodcaller
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -165,9 +166,13 @@ def import_files(
     Examples:
       lmtui history import everything.jsonl
     """
+    from lmtui.chat.records import from_json
+
     output = Output()
     for name in files:
-        imports = read_conversations(name)
+        # A message may contain a NUL, which JSON escapes.
+        text = read_document(name).text.removeprefix("\ufeff")
+        imports = [from_json(line) for line in text.split("\n") if line]
         for id_, (conversation, meta) in zip(_added(imports), imports, strict=True):
             said = len(conversation.nodes) - 1
             if json:
@@ -181,14 +186,6 @@ def import_files(
 
 def _added(imports: list[tuple[Conversation, ConversationMeta]]) -> list[int]:
     return use(lambda store: [store.add(new_uid(), *each) for each in imports])
-
-
-def read_conversations(name: str) -> list[tuple[Conversation, ConversationMeta]]:
-    from lmtui.chat.records import from_json
-
-    # A message may contain a NUL, which JSON escapes.
-    text = read_document(name).text.removeprefix("\ufeff")
-    return [from_json(line) for line in text.split("\n") if line]
 
 
 def _all_lines() -> Iterator[str]:
@@ -336,16 +333,13 @@ def delete(
     """
     # All are loaded first: an unknown id fails before anything is deleted.
     chosen = [load(chosen_id).about for chosen_id in which]
+    rows = {about.id: f"{about.id}  {visible_line(about.title)}" for about in chosen}
     if not yes:
-        rows = ((a.id, visible_line(a.title), a.messages) for a in chosen)
-        confirm_removal("".join(f"{id_}  {t}  {n:,} messages\n" for id_, t, n in rows))
-
-    def remove(id_: int) -> None:
-        use(lambda store: store.remove(id_))
-
-    for about in chosen:
-        remove(about.id)
-        Output().text(f"deleted {about.id}  {visible_line(about.title)}\n")
+        counts = ((rows[each.id], each.messages) for each in chosen)
+        confirm_removal("".join(f"{row}  {n:,} messages\n" for row, n in counts))
+    for id_, row in rows.items():
+        use(methodcaller("remove", id_))
+        Output().text(f"deleted {row}\n")
 
 
 def _table(summaries: list[ConversationSummary], *, terminal: bool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,7 @@ def model_digest(path: Path, on_progress: OnProgress = ignore) -> str:
 def files_with(digest: str) -> Iterator[Path]:
     """Yield the unchanged files that are cached with this digest."""
     for name, entry in _load().items():
-        same = isinstance(entry, dict) and entry.get("sha256") == digest
-        if same and entry.get("stamp") == _stamp(Path(name)):
+        if _unchanged(entry, Path(name)) == digest:
             yield Path(name)
 
 
@@ -75,10 +74,13 @@ def recall(path: Path) -> str | None:
     """Return the cached digest of `path`, or None where it is unknown or has
     changed."""
     entry = _load().get(str(path.resolve()))
-    if isinstance(entry, dict) and entry.get("stamp") == _stamp(path):
-        digest = entry.get("sha256")
-        return digest if isinstance(digest, str) else None
-    return None
+    return entry and _unchanged(entry, path)
+
+
+def _unchanged(entry: Mapping[str, Any], path: Path) -> str | None:
+    """Return the digest of an entry of the cache, if it is that of the file as it is
+    now."""
+    return entry["sha256"] if entry["stamp"] == _stamp(path) else None
 
 
 def remember(path: Path, digest: str) -> None:
