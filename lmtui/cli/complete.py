@@ -27,7 +27,7 @@ from lmtui.cli.generation import (
     write,
 )
 from lmtui.cli.grammar import GrammarFile, Regex, Schema, grammar_setting
-from lmtui.cli.output import STDIN, Output, read_stdin
+from lmtui.cli.output import STDIN, JsonEvent, Output, read_stdin
 from lmtui.cli.progress import meter
 from lmtui.cli.screen import is_interactive, keys_from_terminal, open_screen
 from lmtui.config.settings import Settings
@@ -132,10 +132,11 @@ def complete(
         return
     text, cursor = read_text(file, at)
     context = read_context(with_ or (), Path(file))
-    engine, rows = engine_for(ctx, settings), top if json else None
+    engine, output = engine_for(ctx, settings), Output()
     sampling = replace(sampling_of(settings, engine.info), grammar=follows)
     read = text, cursor, read_first(engine, context, file)
-    raise typer.Exit(go_on(engine, sampling, *read, single_line=single_line, top=rows))
+    view = JsonAnswerView(output, top) if json else TextView(output)
+    raise typer.Exit(go_on(engine, sampling, *read, single_line=single_line, view=view))
 
 
 def read_first(
@@ -240,16 +241,13 @@ def go_on(
     parts: Sequence[ContextPart],
     *,
     single_line: bool,
-    top: int | None,
+    view: AnswerView,
 ) -> int:
-    """Write the continuation; return the exit code.
+    """Write the continuation into `view`; return the exit code.
 
-    It is JSON with `top` alternatives a token, or text where `top` is None. Nothing is
-    written before the first item arrives: if there is nothing to continue, stdout stays
-    empty. `parts` are what the model has read before the text.
+    Nothing is written before the first item arrives: if there is nothing to continue,
+    stdout stays empty. `parts` are what the model has read before the text.
     """
-    output = Output()
-    view: AnswerView = TextView(output) if top is None else JsonAnswerView(output, top)
     with cancel_on_interrupt(), meter("reading the text") as progress:
         items = engine.document.complete(
             text,
@@ -261,12 +259,14 @@ def go_on(
         )
         first = next(items)
         progress.clear()
-        sampling = applied(engine, first, sampling)
-        if top is not None:
-            read = engine.document.completion_context(text, cursor, sampling)
+        used = applied(engine, first, sampling)
+
+        def start() -> JsonEvent:
+            read = engine.document.completion_context(text, cursor, used)
             begun = {"typed": read.typed.decode("utf-8", "replace")}
-            event = start_event(engine.info, read.ids, begun, sampling)
-            if parts:
-                event["with"] = [asdict(part) for part in parts]
-            output.event(event)
+            event = start_event(engine.info, read.ids, begun, used)
+            others = [asdict(part) for part in parts]
+            return {**event, "with": others} if others else event
+
+        view.start("", start)
         return write(first, items, view)

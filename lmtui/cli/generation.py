@@ -6,13 +6,14 @@ Knows neither the request's origin nor the engine.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from lmtui.analysis.summary import model_fields
 from lmtui.cli.errors import STOPPED, note
 from lmtui.cli.output import (
+    JsonEvent,
     Output,
     drawn_rows,
     grammar_fields,
@@ -27,7 +28,6 @@ from lmtui.engine.types import (
     EngineInfo,
     FinishReason,
     GenerationResult,
-    Prompt,
     Step,
 )
 from lmtui.text import visible_line
@@ -87,13 +87,8 @@ class TextView:
     def __init__(self, output: Output) -> None:
         self._output = output
 
-    def start(
-        self,
-        info: EngineInfo,
-        prompt: Prompt,
-        prefill: str,
-        sampling: SamplingSettings,
-    ) -> None:
+    def start(self, prefill: str, event: Callable[[], JsonEvent]) -> None:
+        """Begin with the prefill; `event` returns the first line of JSON."""
         self._output.text(prefill)
 
     def token(self, step: Step) -> None:
@@ -113,17 +108,10 @@ class JsonAnswerView:
         self.top = top_n
         self._has_ids = True  # a server that is only talked with tells none
 
-    def start(
-        self,
-        info: EngineInfo,
-        prompt: Prompt,
-        prefill: str,
-        sampling: SamplingSettings,
-    ) -> None:
-        begun = {"prefill": prefill}
-        self._has_ids = bool(prompt.ids)
-        ids = prompt.ids if self._has_ids else None
-        self._output.event(start_event(info, ids, begun, sampling))
+    def start(self, prefill: str, event: Callable[[], JsonEvent]) -> None:
+        first = event()
+        self._has_ids = first["prompt_ids"] is not None
+        self._output.event(first)
 
     def token(self, step: Step) -> None:
         rows = drawn_rows(step.distribution.candidates[: self.top])
@@ -159,7 +147,7 @@ def start_event(
     prompt_ids: Sequence[int] | None,
     begun: Mapping[str, str],
     sampling: SamplingSettings,
-) -> dict[str, Any]:
+) -> JsonEvent:
     """Return the first line of a generation.
 
     `begun` is the part of the text that was given: the prefill, or a half-typed word.
@@ -175,7 +163,7 @@ def start_event(
     }
 
 
-def end_event(finish: GenerationResult) -> dict[str, Any]:
+def end_event(finish: GenerationResult) -> JsonEvent:
     untold = not finish.tokens and finish.first_token_seconds is not None
     return {
         "event": "end",

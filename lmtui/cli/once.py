@@ -18,7 +18,7 @@ from lmtui.chat.conversation import Conversation, new_uid
 from lmtui.chat.excerpts import copy_title
 from lmtui.chat.message import ChatMessage
 from lmtui.cli.errors import cancel_on_interrupt, note
-from lmtui.cli.generation import AnswerView, applied, seeded, write
+from lmtui.cli.generation import AnswerView, applied, seeded, start_event, write
 from lmtui.cli.output import STDIN, read_stdin, require_text, stdin_is_terminal
 from lmtui.cli.progress import meter
 from lmtui.engine.protocol import Engine
@@ -229,5 +229,7 @@ def answer(
             first = next(items)
             progress.clear()
             used = applied(engine, first, sampling)
-            view.start(engine.info, prompt, talk.prefill, used)
+            begun = {"prefill": talk.prefill}
+            start = partial(start_event, engine.info, prompt.ids or None, begun, used)
+            view.start(talk.prefill, start)
             return write(first, items, view)
