@@ -30,12 +30,10 @@ class WeightFile:
 
     path: Path
     bytes: int
-    parameters: dict[str, int]
-    """The number of weights by dtype: `F32`, `BF16`, …"""
     shapes: dict[str, tuple[int, ...]]
     """The shape of each tensor, by name."""
     dtypes: dict[str, str]
-    """The dtype of each tensor, by name."""
+    """The dtype of each tensor, by name: `F32`, `BF16`, …"""
 
 
 def read_weight_file(path: Path) -> WeightFile:
@@ -58,10 +56,7 @@ def read_weight_file(path: Path) -> WeightFile:
         raise _damaged(path, error.strerror or str(error)) from error
     except SafetensorError as error:
         raise _damaged(path, f"{error}") from error
-    parameters: Counter[str] = Counter()
-    for name, shape in shapes.items():
-        parameters[dtypes[name]] += math.prod(shape)
-    return WeightFile(path, size, dict(parameters), shapes, dtypes)
+    return WeightFile(path, size, shapes, dtypes)
 
 
 def _damaged(path: Path, why: str) -> LmtuiError:
@@ -87,7 +82,8 @@ class ModelFolder:
         """The number of weights by dtype."""
         counts: Counter[str] = Counter()
         for file in self.weights:
-            counts.update(file.parameters)
+            for name, shape in file.shapes.items():
+                counts[file.dtypes[name]] += math.prod(shape)
         return dict(counts)
 
     @property

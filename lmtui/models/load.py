@@ -207,10 +207,9 @@ def _load(name: str, path: Path, how: LoadOptions) -> LoadedModel:
 
 def _load_exact(name: str, path: Path, how: LoadOptions, count: int) -> LoadedModel:
     looked = read_gguf_model(path) if path.is_file() else read_model(path)
-    stored = _gguf_dtype(looked) if isinstance(looked, GgufHeader) else looked.dtype
     device = hardware.choose_device(how.device)
-    dtype = hardware.choose_dtype(how.dtype, device, stored)
-    precision = hardware.precision_of(dtype, device, stored)
+    dtype = hardware.choose_dtype(how.dtype, device, looked.dtype)
+    precision = hardware.precision_of(dtype, device, looked.dtype)
     if isinstance(looked, GgufHeader):
         require_whole(looked)
         from lmtui.models.blocks.load import load_unpacked
@@ -256,13 +255,6 @@ def _start_torch(threads: int | None) -> int:
 
     torch.set_num_threads(count)
     return count
-
-
-def _gguf_dtype(header: GgufHeader) -> str:
-    """Return the dtype of a GGUF file; F32 for a quantised one, which float32 loses
-    nothing of."""
-    main = next(iter(header.by_type), "F32")
-    return main if main in ("F16", "BF16") else "F32"
 
 
 def _require_loadable(

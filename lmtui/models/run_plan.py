@@ -7,7 +7,7 @@ from pathlib import Path
 from lmtui.cache_dir import size
 from lmtui.kernels.gguf_formats import FORMATS
 from lmtui.models import hardware, memory
-from lmtui.models.checkpoint import FLOATS, ModelFolder, read_folder
+from lmtui.models.checkpoint import ModelFolder, read_folder
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.source import Quantize
 
@@ -23,13 +23,9 @@ def plan_for(
     if target.type == "cuda" and (dtype, quantize) == ("auto", "auto"):
         dtype = reason_on_gpu(target, path).dtype
     files = read_folder(path) if path.is_dir() else read_gguf_header(path)
-    if isinstance(files, GgufHeader):
-        stored = next(iter(files.by_type), "F32")
-    else:
-        stored = files.dtype
+    stored = files.dtype
     if target.type != "cpu" or dtype != "auto" or quantize == "none":
-        floats = stored if stored in FLOATS else "F32"
-        computed = str(hardware.choose_dtype(dtype, target, floats))
+        computed = str(hardware.choose_dtype(dtype, target, stored))
         computed = computed.removeprefix("torch.")
         exact = (str(target), dtype, computed) == ("cpu", "auto", "float32")
         held = not exact or not isinstance(files, GgufHeader)
@@ -69,8 +65,7 @@ def _by_transformers(header: GgufHeader, why: str) -> tuple[str, str]:
     """Return how a file runs that the Llama backend does not run."""
     from lmtui.models.llama.load import why_no_blocks
 
-    stored = next(iter(header.by_type), "F32")
-    if stored in ("F32", "F64") or why_no_blocks():
+    if header.dtype in ("F32", "F64") or why_no_blocks():
         return _loaded(header, "exact: in float32", "float32", f", since {why}")
     others = [name for name in header.by_type if name not in FORMATS]
     apart = f", but {', '.join(others)} unpacked" if others else ""

@@ -50,9 +50,8 @@ def load_in_blocks(
         LmtuiError: the file can't be used.
     """
     family_of(header)
-    stored = next(iter(header.by_type))
-    if stored in ("F32", "F64"):
-        raise NotSupported(f"its weights are {stored}, not quantised")
+    if header.dtype in ("F32", "F64"):
+        raise NotSupported(f"its weights are {header.dtype}, not quantised")
     if why := why_no_blocks():
         raise NotSupported(why)
     have = hardware.available_ram()
@@ -60,7 +59,7 @@ def load_in_blocks(
     kernel, cpu = _kernel(name, header, on_progress), torch.device("cpu")
     placement = Placement(Weights.BLOCKS, kernel, torch.float32, cpu)
     loaded = _load(name, header, placement, on_progress)
-    loaded.model.number_format = stored
+    loaded.model.number_format = header.dtype
     return replace(loaded, precision="fast", in_blocks=True)
 
 
@@ -83,8 +82,7 @@ def load_unpacked(
         kernel = None if why_no_blocks() else _kernel(name, header, on_progress)
     have, count = hardware.available_ram(), header.parameters
     holds |= device.type != "cpu" or dtype != torch.float32
-    stored = next(iter(header.by_type))
-    if kernel and not (holds or memory.fits_unpacked(count, stored, have)):
+    if kernel and not (holds or memory.fits_unpacked(count, header.dtype, have)):
         memory.require_mapped(header.parameters, header.bytes, have)
         placement = Placement(Weights.PER_PRODUCT, kernel, dtype, device)
         loaded = _load(name, header, placement, on_progress)

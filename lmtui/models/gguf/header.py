@@ -126,6 +126,11 @@ class GgufHeader:
         return dict(counts.most_common())
 
     @property
+    def dtype(self) -> str:
+        """The type that most weights are stored in."""
+        return next(iter(self.by_type), "F32")
+
+    @property
     def quantisation(self) -> str:
         """The types of its weights, the most used first: `Q4_1, Q6_K, F32`."""
         return ", ".join(self.by_type)
