@@ -36,6 +36,10 @@ def _folder(name: str, platform_folder: Callable[[str], Path]) -> Path:
     return root / name if root else platform_folder(APP)
 
 
+def _beside_data(name: str) -> Path:
+    return (home() or platformdirs.user_data_path(APP)) / name
+
+
 def config_file() -> Path:
     """Return the path of `config.toml`, which need not exist."""
     root = home()
@@ -50,20 +54,18 @@ def themes_folder() -> Path:
 def models_folder() -> Path:
     """Return the folder of downloaded models; no cache, since cleaners may empty
     that."""
-    return _folder("models", lambda app: platformdirs.user_data_path(app) / "models")
+    return _beside_data("models")
 
 
 def adapters_folder() -> Path:
     """Return the folder of adapters, one folder each."""
-    return _folder(
-        "adapters", lambda app: platformdirs.user_data_path(app) / "adapters"
-    )
+    return _beside_data("adapters")
 
 
 def runs_folder() -> Path:
     """Return the folder of training runs; beside the adapters, so that a rename moves a
     result there."""
-    return _folder("runs", lambda app: platformdirs.user_data_path(app) / "runs")
+    return _beside_data("runs")
 
 
 def data_folder() -> Path:

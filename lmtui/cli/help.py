@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lmtui.cli import completion
 from lmtui.cli.output import Output, table
 from lmtui.errors import LmtuiError
 
@@ -19,16 +20,12 @@ def topics() -> dict[str, Traversable]:
     return {name: named[name] for name in sorted(named)}
 
 
-def completions(incomplete: str) -> list[str]:
-    return [name for name in topics() if name.startswith(incomplete)]
-
-
 Topic = Annotated[
     str | None,
     typer.Argument(
         metavar="TOPIC",
         help="A name from the list.",
-        autocompletion=completions,
+        autocompletion=completion.values(tuple(topics())),
     ),
 ]
 
