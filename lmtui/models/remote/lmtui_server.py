@@ -124,8 +124,7 @@ class LmtuiServerModel:
         with checked(self.connection, "its scores"):
             choice = answer["choices"][0]
             rows, entropies = choice["prompt_logprobs"], choice["prompt_entropies"]
-            # Earlier versions send none.
-            varentropies = choice.get("prompt_varentropies", [None] * len(ids))
+            varentropies = choice["prompt_varentropies"]
             if not len(rows) == len(entropies) == len(varentropies) == len(ids):
                 raise ValueError(f"{len(rows)} scores of {len(ids)} tokens")
             columns = zip(ids, rows, entropies, varentropies, strict=True)

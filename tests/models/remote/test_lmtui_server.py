@@ -98,6 +98,7 @@ def scored(
     choice = {
         "prompt_logprobs": [None, row],
         "prompt_entropies": [None, entropy],
+        "prompt_varentropies": [None, None],
         **more,
     }
 
