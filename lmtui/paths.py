@@ -18,7 +18,6 @@ from pathlib import Path
 
 import platformdirs
 
-from lmtui import processes
 from lmtui.errors import LmtuiError
 
 APP = "lmtui"
@@ -319,8 +318,10 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     Its name has the process id: the folders of killed processes are removed by the next
     call.
     """
+    import psutil  # imported here: few runs need it
+
     for stale in parent.glob(".scratch-*-*"):
-        if processes.started(int(stale.name.split("-")[1])) is None:
+        if not psutil.pid_exists(int(stale.name.split("-")[1])):
             shutil.rmtree(stale, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".scratch-{os.getpid()}-"))
     try:

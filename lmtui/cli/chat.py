@@ -12,7 +12,7 @@ import typer
 from lmtui.cli import completion, options
 from lmtui.cli.engine import engine_for
 from lmtui.cli.grammar import GrammarFile, Regex, Schema, grammar_setting
-from lmtui.cli.output import Output, read_system, require_text
+from lmtui.cli.output import read_system, require_text
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.config.presets import preset_named
 from lmtui.config.settings import THINKING, Origin, Settings
@@ -196,13 +196,11 @@ def chat(
         return
     if missing is not None:
         raise missing
-    from lmtui.cli.generation import JsonAnswerView, TextView
+    from lmtui.cli.generation import view_of
     from lmtui.cli.once import Talk, answer_once
 
     engine = engine_for(ctx, settings, needs="answers")
     own = before.about.thinking if before and told is None else None
-    output = Output()
-    view = JsonAnswerView(output, top) if json else TextView(output)
     talk = Talk(
         text,
         system=system,
@@ -216,7 +214,7 @@ def chat(
         engine,
         talk,
         settings.sampling_for(engine.info),
-        view=view,
+        view=view_of(json=json, top=top),
         switches=think is not None,
     )
     raise typer.Exit(code)

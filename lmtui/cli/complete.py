@@ -19,15 +19,14 @@ from lmtui.cli.engine import engine_for
 from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.generation import (
     AnswerView,
-    JsonAnswerView,
-    TextView,
     applied,
     seeded,
     start_event,
+    view_of,
     write,
 )
 from lmtui.cli.grammar import GrammarFile, Regex, Schema, grammar_setting
-from lmtui.cli.output import STDIN, JsonEvent, Output, read_stdin
+from lmtui.cli.output import STDIN, JsonEvent, read_stdin
 from lmtui.cli.progress import meter
 from lmtui.cli.screen import is_interactive, keys_from_terminal, open_screen
 from lmtui.config.settings import Settings
@@ -132,10 +131,9 @@ def complete(
         return
     text, cursor = read_text(file, at)
     context = read_context(with_ or (), Path(file))
-    engine, output = engine_for(ctx, settings), Output()
+    engine, view = engine_for(ctx, settings), view_of(json=json, top=top)
     sampling = replace(sampling_of(settings, engine.info), grammar=follows)
     read = text, cursor, read_first(engine, context, file)
-    view = JsonAnswerView(output, top) if json else TextView(output)
     raise typer.Exit(go_on(engine, sampling, *read, single_line=single_line, view=view))
 
 

@@ -142,6 +142,11 @@ AnswerView = TextView | JsonAnswerView
 it needs for each token."""
 
 
+def view_of(*, json: bool, top: int) -> AnswerView:
+    output = Output()
+    return JsonAnswerView(output, top) if json else TextView(output)
+
+
 def start_event(
     info: EngineInfo,
     prompt_ids: Sequence[int] | None,

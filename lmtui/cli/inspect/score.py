@@ -14,7 +14,7 @@ from lmtui.cli.errors import DONE, USER, cancel_on_interrupt, print_error
 from lmtui.cli.inspect import texts
 from lmtui.cli.inspect.json_output import write_totals
 from lmtui.cli.inspect.pairs import read_pairs, write_pairs
-from lmtui.cli.inspect.rows import Column, Rows
+from lmtui.cli.inspect.rows import Column, Form, Rows
 from lmtui.cli.inspect.text_scores import (
     Rules,
     ScoredRow,
@@ -23,10 +23,11 @@ from lmtui.cli.inspect.text_scores import (
     score_each,
 )
 from lmtui.cli.inspect.words import word_writer
-from lmtui.cli.ngram import CountedTexts
 from lmtui.cli.output import STDIN, Output
 from lmtui.cli.progress import meter
+from lmtui.config.settings import Settings
 from lmtui.engine.protocol import Engine
+from lmtui.engine.types import BosRule
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 
@@ -105,16 +106,10 @@ def score(
         for flag, value in {"against": against, "against_adapter": against_adapter,
                             "window": window, "stride": stride}.items():  # fmt: skip
             texts.require_one(pairs=True, **{flag: value})
-        listed = [
-            (text.name, read_pairs(text)) for text in texts.read_texts(files or [])
-        ]
-        (engine,), _ = texts.open_models(ctx, settings, [])
-        for name, found in listed:
-            write_pairs(engine, name, found, bos, form)
+        _write_pairs(ctx, settings, texts.read_texts(files or []), bos, form)
         return
-    if words and isinstance(other, CountedTexts):
-        hint = "Name another model, or leave it out."
-        raise LmtuiError("counting gives tokens alone", against or "", hint)
+    if words:
+        texts.refuse_counted(other)
     columns = AGAINST if other else ALONE
     key = sort_key(sort, columns)
     documents, unread = _readable(files or [])
@@ -127,6 +122,19 @@ def score(
         rows = Rows("text", columns, NAME, form)
         write_rows(engines, documents, rules, rows=rows, key=key, unread=unread)
     raise typer.Exit(USER if unread else DONE)
+
+
+def _write_pairs(
+    context: typer.Context,
+    settings: Settings,
+    documents: Sequence[TextSource],
+    bos: BosRule,
+    form: Form,
+) -> None:
+    listed = [(each.name, read_pairs(each)) for each in documents]
+    (engine,), _ = texts.open_models(context, settings, [])
+    for name, pairs in listed:
+        write_pairs(engine, name, pairs, bos, form)
 
 
 def _readable(names: Sequence[str]) -> tuple[list[TextSource], int]:

@@ -178,6 +178,13 @@ def other_model(
     return ModelRef(model) if model else None
 
 
+def refuse_counted(other: Other) -> None:
+    if isinstance(other, CountedTexts):
+        hint = "Name another model, or leave it out."
+        title = "counting gives tokens alone"
+        raise LmtuiError(title, ngram_name(other.order), hint)
+
+
 def open_models(
     context: typer.Context,
     settings: Settings,

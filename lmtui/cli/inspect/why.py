@@ -28,7 +28,6 @@ from lmtui.cli.inspect.chat_message import StoredMessageText
 from lmtui.cli.inspect.html_output import HtmlPage, require_writable_file
 from lmtui.cli.inspect.rows import Column, Form, Rows
 from lmtui.cli.inspect.text_scores import ModelScores, Rules, score_each
-from lmtui.cli.ngram import CountedTexts
 from lmtui.cli.output import Output
 from lmtui.cli.progress import meter
 from lmtui.editing.positions import offset_of, parsed
@@ -97,9 +96,7 @@ def why(
     target = None if html is None else require_writable_file(html)
     settings = texts.exact_settings(ctx)
     other = texts.other_model(settings, against, against_adapter)
-    if isinstance(other, CountedTexts):
-        hint = "Name another model, or leave it out."
-        raise LmtuiError("counting gives tokens alone", against or "", hint)
+    texts.refuse_counted(other)
     document = texts.one_text(files[0] if files else None, chat, message)
     span = target_span(document.text, where)
     page = HtmlPage(document, target, top_n=_PAGE_TOP) if target else None
