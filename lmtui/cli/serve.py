@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from threading import Event as Flag
+from queue import Queue
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -140,19 +140,12 @@ def _opened(ctx: typer.Context, settings: Settings, worker: EngineWorker) -> Eng
     """Open the engine on the worker's thread, and wait for it."""
     from lmtui.worker.events import Answer, Failed
 
-    ended, events = Flag(), list[Answer | Failed]()
-
-    def reply(event: Event) -> None:
-        if not isinstance(event, Answer | Failed):
-            return
-        events.append(event)
-        ended.set()
-
+    events: Queue[Event] = Queue()
     slots = settings.serving.parallel + 1  # one for short requests
     open_engine = partial(engine_for, ctx, settings, slots=slots)
-    worker.load(lambda _: open_engine(), reply)
-    ended.wait()
-    answer = events[0]
+    worker.load(lambda _: open_engine(), events.put)
+    while not isinstance(answer := events.get(), Answer | Failed):
+        pass
     if isinstance(answer, Failed):
         raise answer.error
     info: EngineInfo = answer.value.info

@@ -1,4 +1,5 @@
-"""Answers of completions and chat completions, as a whole or in parts of a stream.
+"""Answers of completions and chat completions, as a whole or in parts of a stream, in
+the shapes of OpenAI's API, and of vLLM's where OpenAI has none.
 
 Both are made of the same choices: a part holds what one event adds, the whole what all
 of them do. Knows no engine and no HTTP.
@@ -6,32 +7,28 @@ of them do. Knows no engine and no HTTP.
 
 from __future__ import annotations
 
+import codecs
+import math
+import secrets
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from lmtui.engine.types import (
+    Candidate,
+    GenerationResult,
+    ScoredToken,
+    Step,
+)
 from lmtui.errors import Unavailable
-from lmtui.serve.bodies import ChatBody, CompletionBody, GenerationBody
-from lmtui.serve.generation import (
-    AnswerEnd,
-    AnswerStep,
-    GenerationEvent,
-    GenerationRequest,
-    PromptRead,
-)
-from lmtui.serve.shapes import (
-    BROKEN_OFF,
-    FINISH,
-    Counts,
-    Head,
-    Json,
-    LegacyLogprobs,
-    Names,
-    Row,
-    chat_logprobs,
-    prompt_logprobs,
-    row_of,
-)
+from lmtui.models.remote.wire import IMPOSSIBLE
+from lmtui.partial import exact_entropy, exact_rank
+from lmtui.serve.bodies import CompletionBody, GenerationBody
+from lmtui.serve.generation import GenerationEvent, GenerationRequest, PromptRead
+from lmtui.serve.shapes import BROKEN_OFF, FINISH, Counts, Json
+
+Token = ScoredToken | Step
 
 
 @dataclass(slots=True)
@@ -39,188 +36,254 @@ class Part:
     """What an event adds to an answer, or all of them together."""
 
     text: str = ""
-    rows: list[Row] = field(default_factory=list)
-    """Its tokens; of a prompt, those that are echoed."""
-    ids: list[int] = field(default_factory=list)
-    """The generated tokens alone."""
+    tokens: list[Token] = field(default_factory=list)
+    """Of a prompt, those that are echoed."""
     reason: str | None = None
     """Why the answer ended, if it has."""
 
+    @property
+    def ids(self) -> list[int]:
+        """The generated tokens alone."""
+        return [token.id for token in self.tokens if isinstance(token, Step)]
+
     def add(self, other: Part) -> None:
         self.text += other.text
-        self.rows += other.rows
-        self.ids += other.ids
+        self.tokens += other.tokens
         self.reason = other.reason or self.reason
 
 
 class Answers(ABC):
+    kind: str
+    chunk_kind: str
+    """The `object` of a response, and of the parts of a stream."""
+    prefix: str
+    """Of a response's `id`."""
     announces = False
     """Whether a stream has a part before the first token."""
 
     def __init__(
-        self,
-        body: GenerationBody,
-        request: GenerationRequest,
-        head: Head,
-        *,
-        logprobs: bool,
+        self, body: GenerationBody, request: GenerationRequest, model: str
     ) -> None:
-        """`logprobs` tells whether those of the tokens are part of the answers."""
-        self.body, self.request, self.head = body, request, head
-        self._logprobs = logprobs
-        self.names = Names(body.return_tokens_as_token_ids)
+        self.body, self.request = body, request
+        self._head = {
+            "id": f"{self.prefix}-{secrets.token_hex(12)}",
+            "object": self.chunk_kind if body.stream else self.kind,
+            "created": int(time.time()),
+            "model": model,
+        }
         self.counts = Counts(prompt=request.prompt_tokens)
-        self._whole = [Part() for _ in range(len(request.prompts) * self._each)]
-        self._prompt_rows: dict[int, list[Row]] = {}
-        self._echoes = isinstance(body, CompletionBody) and body.echo
-        self._ended: set[int] = set()
-
-    @property
-    def _each(self) -> int:
-        """Choices to each prompt; one where it is only scored."""
-        return max(1, self.request.answers)
-
-    def take(self, event: GenerationEvent) -> None:
-        for index, part in self._parts(event):
-            self._whole[index].add(part)
+        self._each = max(1, request.answers)  # choices to each prompt
+        self._wholes = [Part() for _ in range(len(request.prompts) * self._each)]
+        self._scored: dict[int, Sequence[ScoredToken]] = {}
+        """The scores of the prompts, where they are asked for."""
 
     def _parts(self, event: GenerationEvent) -> Iterator[tuple[int, Part]]:
-        if isinstance(event, AnswerStep):
+        index, item = event
+        if isinstance(item, PromptRead):
+            yield from self._read(index, item)
+        elif isinstance(item, Step):
             self.counts.generated += 1
-            row = row_of(event.step, self.request.top_n)
-            yield event.index, Part(event.step.piece, [row], [row.id])
-        elif isinstance(event, AnswerEnd):
-            result = event.result
-            if (first := result.first_token_seconds) is not None:
-                self.counts.later += result.tokens - 1
-                self.counts.seconds += result.prompt_seconds + result.seconds - first
-            yield (
-                event.index,
-                Part(event.result.piece, reason=FINISH[event.result.reason]),
-            )
+            yield index, Part(item.piece, [item])
         else:
-            yield from self._read(event)
+            self._count(item)
+            yield index, Part(item.piece, reason=FINISH[item.reason])
 
-    def _read(self, event: PromptRead) -> Iterator[tuple[int, Part]]:
-        self.counts.cached += event.cached
-        top_n = self.body.prompt_logprobs
-        if top_n is not None:
-            count = (self.request.scores or 0) if top_n < 0 else top_n
-            rows = [row_of(token, count) for token in event.tokens]
-            self._prompt_rows[event.index] = rows
-        first = event.index * self._each
-        for index in range(first, first + self._each):
-            echo = Part()
-            if self._echoes:
-                echo.text = self.request.prompts[event.index].text
-                top_n = self.request.top_n
-                echo.rows = [row_of(token, top_n) for token in event.tokens]
-            if self.request.answers == 0:
-                echo.reason = "length"
+    def _count(self, result: GenerationResult) -> None:
+        if (first := result.first_token_seconds) is not None:
+            self.counts.later += result.tokens - 1
+            self.counts.seconds += result.prompt_seconds + result.seconds - first
+
+    def _read(self, prompt: int, read: PromptRead) -> Iterator[tuple[int, Part]]:
+        self.counts.cached += read.cached
+        self._scored[prompt] = read.tokens
+        for index in range(prompt * self._each, (prompt + 1) * self._each):
+            echo = Part(reason=None if self.request.answers else "length")
+            if isinstance(self.body, CompletionBody) and self.body.echo:
+                echo.text = self.request.prompts[prompt].text
+                echo.tokens = list(read.tokens)
             yield index, echo
 
-    def whole(self) -> Json:
+    def whole(self, events: Iterable[GenerationEvent]) -> Json:
         """Return the response.
 
         Raises:
             Unavailable: it was broken off before there was anything, or where scores
                 are asked for: lists that are too short would be taken for whole ones.
         """
-        ended = [part.reason not in (None, BROKEN_OFF) for part in self._whole]
-        nothing = not any(ended) and not any(part.ids for part in self._whole)
+        for event in events:
+            for index, part in self._parts(event):
+                self._wholes[index].add(part)
+        ended = [part.reason not in (None, BROKEN_OFF) for part in self._wholes]
+        nothing = not any(ended) and not any(part.ids for part in self._wholes)
         if nothing or (self.request.scores is not None and not all(ended)):
             raise Unavailable("the server is ending")
-        for part in self._whole:
+        for part in self._wholes:
             part.reason = part.reason or BROKEN_OFF
         choices = [
             self._choice(index, part, whole=True)
-            for index, part in enumerate(self._whole)
+            for index, part in enumerate(self._wholes)
         ]
-        return self.head.around(choices, usage=self.counts.usage)
+        return self._head | {"choices": choices, "usage": self.counts.usage}
 
     def streamed(self, event: GenerationEvent) -> Iterator[Json]:
         """Yield the parts of the stream that an event makes."""
-        begins = isinstance(event, PromptRead)
+        begins = isinstance(event[1], PromptRead)
         for index, part in self._parts(event):
-            if part.reason:
-                self._ended.add(index)
-            shown = part.ids and self._logprobs
+            self._wholes[index].reason = part.reason
+            shown = part.ids and self.request.top_n is not None
             announced = begins and self.announces
             ids = self.body.return_token_ids and (part.ids or begins)
             if part.text or part.reason or shown or announced or ids:
-                yield self.head.around([self._choice(index, part, begins=begins)])
+                choice = self._choice(index, part, begins=begins)
+                yield self._head | {"choices": [choice]}
 
     def stream_end(self) -> Iterator[Json]:
         """Yield the last parts of a stream: the ends of answers that were broken off,
         and the counts, if they are asked for."""
-        for index in sorted({*range(len(self._whole))} - self._ended):
-            end = Part(reason=BROKEN_OFF)
-            yield self.head.around([self._choice(index, end)])
+        for index, part in enumerate(self._wholes):
+            if part.reason is None:
+                end = self._choice(index, Part(reason=BROKEN_OFF))
+                yield self._head | {"choices": [end]}
         if self.body.stream_options.include_usage:
-            yield self.head.around([], usage=self.counts.usage)
+            yield self._head | {"choices": [], "usage": self.counts.usage}
 
-    @abstractmethod
     def _choice(
         self, index: int, part: Part, *, whole: bool = False, begins: bool = False
     ) -> Json:
         """Return a part of an answer, or the whole of it, as JSON."""
-
-    def _tokens(self, index: int, part: Part, *, with_prompt: bool) -> Json:
-        """Return vLLM's fields of a choice, as far as they are asked for."""
-        prompt = index // self._each
-        fields: Json = {}
+        shown = self.request.top_n is not None and (part.tokens or whole)
+        choice: Json = {
+            "index": index,
+            **self._text(part, whole=whole, begins=begins),
+            "logprobs": self._logprobs(index, part.tokens) if shown else None,
+            "finish_reason": part.reason,
+        }
+        # vLLM's fields, as far as they are asked for.
+        first = whole or begins
         if self.body.return_token_ids:
-            fields["token_ids"] = part.ids
-            if with_prompt:
-                fields["prompt_token_ids"] = list(self.request.prompts[prompt].ids)
-        if with_prompt and self.body.prompt_logprobs is not None:
-            rows = self._prompt_rows.get(prompt, [])
-            fields["prompt_logprobs"] = prompt_logprobs(rows, self.names)
+            choice["token_ids"] = part.ids
+            if first:
+                prompt = self.request.prompts[index // self._each]
+                choice["prompt_token_ids"] = list(prompt.ids)
+        if first and self.body.prompt_logprobs is not None:
+            tokens = self._scored.get(index // self._each, ())
+            choice["prompt_logprobs"] = list(map(self._ranks, tokens))
             if self.body.return_entropies:
-                fields["prompt_entropies"] = [row.entropy for row in rows]
-                fields["prompt_varentropies"] = [row.varentropy for row in rows]
-        return fields
+                entropies = [exact_entropy(token.entropy) for token in tokens]
+                choice["prompt_entropies"] = entropies
+                choice["prompt_varentropies"] = [token.varentropy for token in tokens]
+        return choice
+
+    @abstractmethod
+    def _text(self, part: Part, *, whole: bool, begins: bool) -> Json:
+        """Return the field of a choice that has the text."""
+
+    @abstractmethod
+    def _logprobs(self, index: int, tokens: Sequence[Token]) -> Json:
+        """Return the `logprobs` of a choice."""
+
+    # Tokens.
+
+    def _name(self, token: Token | Candidate) -> str:
+        """Return a token's text; bytes that are no text, as `bytes:\\xe3\\x81`; by its
+        id, which no two tokens share, where that is asked for."""
+        if self.body.return_tokens_as_token_ids:
+            return f"token_id:{token.id}"
+        try:
+            return token.bytes.decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.bytes)
+
+    def _top(self, token: Token) -> Sequence[Candidate]:
+        top = token.distribution.candidates if isinstance(token, Step) else token.top
+        return top[: self.request.top_n]
+
+    def _ranks(self, token: ScoredToken) -> Json | None:
+        """Return an entry of vLLM's `prompt_logprobs`: by id, the actual token and the
+        most probable ones."""
+        if token.logprob is None:
+            return None
+        entry = {str(token.id): self._ranked(token, exact_rank(token.rank))}
+        count = self.body.prompt_logprobs
+        for rank, candidate in enumerate(
+            token.top[: None if count == -1 else count], 1
+        ):
+            entry.setdefault(str(candidate.id), self._ranked(candidate, rank))
+        return entry
+
+    def _ranked(self, token: Token | Candidate, rank: int | None) -> Json:
+        return {
+            "logprob": _number(token.logprob),
+            "rank": rank,
+            "decoded_token": self._name(token),
+        }
 
 
 class CompletionAnswers(Answers):
-    def __init__(
-        self, body: CompletionBody, request: GenerationRequest, head: Head
-    ) -> None:
-        super().__init__(body, request, head, logprobs=body.logprobs is not None)
-        self._legacy = [LegacyLogprobs(self.names) for _ in self._whole]
+    kind = chunk_kind = "text_completion"
+    prefix = "cmpl"
 
-    def _choice(
-        self, index: int, part: Part, *, whole: bool = False, begins: bool = False
-    ) -> Json:
-        shown = self._logprobs and (part.rows or whole)
+    def __init__(
+        self, body: CompletionBody, request: GenerationRequest, model: str
+    ) -> None:
+        super().__init__(body, request, model)
+        # Where the next token of a choice begins in its text.
+        self._offsets = [0] * len(self._wholes)
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = [decoder("replace") for _ in self._wholes]
+
+    def _text(self, part: Part, **_: object) -> Json:
+        return {"text": part.text}
+
+    def _logprobs(self, index: int, tokens: Sequence[Token]) -> Json:
+        offsets = []
+        for token in tokens:
+            offsets.append(self._offsets[index])
+            self._offsets[index] += len(self._decoders[index].decode(token.bytes))
         return {
-            "index": index,
-            "text": part.text,
-            "logprobs": self._legacy[index].of(part.rows) if shown else None,
-            "finish_reason": part.reason,
-            **self._tokens(index, part, with_prompt=whole or begins),
+            "tokens": list(map(self._name, tokens)),
+            "token_logprobs": [_number(token.logprob) for token in tokens],
+            "top_logprobs": list(map(self._listed, tokens)),
+            "text_offset": offsets,
         }
+
+    def _listed(self, token: Token) -> Json | None:
+        if token.logprob is None:
+            return None
+        # The actual token is listed, too, where it is not among the first.
+        return {self._name(t): _number(t.logprob) for t in (token, *self._top(token))}
 
 
 class ChatAnswers(Answers):
+    kind, chunk_kind = "chat.completion", "chat.completion.chunk"
+    prefix = "chatcmpl"
     announces = True
 
-    def __init__(self, body: ChatBody, request: GenerationRequest, head: Head) -> None:
-        super().__init__(body, request, head, logprobs=body.logprobs)
+    def _text(self, part: Part, *, whole: bool, begins: bool) -> Json:
+        first = whole or begins
+        said: Json = {"role": "assistant"} if first else {}
+        if part.text or first:
+            said["content"] = part.text
+        return {"message": said | {"refusal": None}} if whole else {"delta": said}
 
-    def _choice(
-        self, index: int, part: Part, *, whole: bool = False, begins: bool = False
-    ) -> Json:
-        said: Json = {"content": part.text} if part.text or whole or begins else {}
-        if whole or begins:
-            said = {"role": "assistant", **said}
-        if whole:
-            said["refusal"] = None
-        shown = self._logprobs and (part.rows or whole)
+    def _logprobs(self, index: int, tokens: Sequence[Token]) -> Json:
+        content = [
+            self._entry(token)
+            | {"top_logprobs": list(map(self._entry, self._top(token)))}
+            for token in tokens
+        ]
+        return {"content": content, "refusal": None}
+
+    def _entry(self, token: Token | Candidate) -> Json:
         return {
-            "index": index,
-            ("message" if whole else "delta"): said,
-            "logprobs": chat_logprobs(part.rows, self.names) if shown else None,
-            "finish_reason": part.reason,
-            **self._tokens(index, part, with_prompt=whole or begins),
+            "token": self._name(token),
+            "logprob": _number(token.logprob),
+            "bytes": list(token.bytes),
         }
+
+
+def _number(logprob: float | None) -> float | None:
+    """Return a logprob as JSON can hold it."""
+    if logprob is None or math.isfinite(logprob):
+        return logprob
+    return IMPOSSIBLE

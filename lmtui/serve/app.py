@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -22,9 +23,11 @@ from starlette.routing import Route
 from lmtui import __version__, log
 from lmtui.engine.grammar.compile import check_grammar
 from lmtui.engine.protocol import Engine
+from lmtui.engine.types import Step
 from lmtui.errors import BugError, LmtuiError, Unavailable
 from lmtui.serve.answers import Answers, ChatAnswers, CompletionAnswers
 from lmtui.serve.bodies import (
+    Body,
     ChatBody,
     CompletionBody,
     DetokenizeBody,
@@ -36,12 +39,9 @@ from lmtui.serve.bodies import (
     read_body,
 )
 from lmtui.serve.generation import (
-    AnswerStep,
     GenerationEvent,
-    GenerationRequest,
     PromptRead,
     drawing_steps,
-    generation_steps,
     logits_steps,
 )
 from lmtui.serve.grammars import GrammarBody
@@ -49,7 +49,7 @@ from lmtui.serve.infill import SLOT, Infiller, InfillResult
 from lmtui.serve.metrics import TEXT_FORMAT, Metrics
 from lmtui.serve.planner import Planner, PromptTooLong
 from lmtui.serve.scheduler import Scheduler, Steps, Task
-from lmtui.serve.shapes import Counts, Head, Json, failure, shortened
+from lmtui.serve.shapes import Counts, Json, failure, shortened
 
 T = TypeVar("T")
 
@@ -149,55 +149,35 @@ class Api:
         }
 
     async def completions(self, request: Request) -> Response:
-        body = read_body(CompletionBody, await request.body())
-        self._require_model(body.model)
-        await self._check_grammar(body)
+        body = await self._read(request, CompletionBody)
         plan = await self._call(lambda engine: self._planner.completion(body, engine))
-        head = Head.new("cmpl", "text_completion", self.model)
-        return await self._answered(request, plan, CompletionAnswers(body, plan, head))
+        return await self._answered(request, CompletionAnswers(body, plan, self.model))
 
     async def chat(self, request: Request) -> Response:
-        body = read_body(ChatBody, await request.body())
-        self._require_model(body.model)
-        await self._check_grammar(body)
+        body = await self._read(request, ChatBody)
         plan = await self._call(lambda engine: self._planner.chat(body, engine))
-        kind = "chat.completion.chunk" if body.stream else "chat.completion"
-        head = Head.new("chatcmpl", kind, self.model)
-        return await self._answered(request, plan, ChatAnswers(body, plan, head))
+        return await self._answered(request, ChatAnswers(body, plan, self.model))
 
     async def tokenize(self, request: Request) -> Response:
         """`POST /tokenize`: a text, or a conversation as the model would read it."""
         data = await request.body()
+        body: TokenizeBody | TokenizeChatBody
         if _has_messages(data):
-            chat = read_body(TokenizeChatBody, data)
-            prompt = await self._call(lambda e: self._planner.conversation(chat, e))
-            return await self._tokens(prompt.ids, strings=chat.return_token_strs)
-        body = read_body(TokenizeBody, data)
-        self._planner.require_short([body.prompt])
+            body = read_body(TokenizeChatBody, data)
+        else:
+            body = read_body(TokenizeBody, data)
 
-        def read(engine: Engine) -> tuple[int, ...]:
-            encoding = engine.encode(
-                body.prompt, bos="auto" if body.add_special_tokens else "no"
-            )
-            return (*encoding.prefix, *encoding.ids)
-
-        return await self._tokens(
-            await self._call(read), strings=body.return_token_strs
-        )
-
-    async def _tokens(self, ids: tuple[int, ...], *, strings: bool) -> Response:
-        texts = None
-        if strings:
-            tokens = await self._call(lambda engine: engine.describe_tokens(ids))
-            texts = [token.text for token in tokens]
-        return JSONResponse(
-            {
+        def read(engine: Engine) -> Json:
+            ids = self._planner.tokenized(body, engine).ids
+            tokens = engine.describe_tokens(ids) if body.return_token_strs else None
+            return {
                 "count": len(ids),
                 "max_model_len": self._planner.info.context,
                 "tokens": list(ids),
-                "token_strs": texts,
+                "token_strs": tokens and [token.text for token in tokens],
             }
-        )
+
+        return JSONResponse(await self._call(read))
 
     async def detokenize(self, request: Request) -> Response:
         body = read_body(DetokenizeBody, await request.body())
@@ -216,18 +196,16 @@ class Api:
 
     async def logits(self, request: Request) -> Response:
         """`POST /logits`: the raw logits after the last tokens of some prompts."""
-        body = read_body(LogitsBody, await request.body())
-        self._require_model(body.model)
-        self._planner.require_logits(body.prompts, body.last_tokens)
+        body = await self._read(request, LogitsBody)
+        expected = self._planner.logits_bytes(body.prompts, body.last_tokens)
         request.state.counts = Counts(prompt=sum(map(len, body.prompts)))
         blocks = self._events(
             request,
-            lambda put: logits_steps(body.prompts, body.last_tokens, put),
+            lambda put: partial(logits_steps, body.prompts, body.last_tokens, put),
             prompt=tuple(body.prompts[0]),
             tokens=request.state.counts.prompt,
         )
         parts = [block async for block in blocks]
-        expected = self._planner.logits_bytes(body.prompts, body.last_tokens)
         if sum(map(len, parts)) != expected:
             raise Unavailable("the server is ending")
         return Response(b"".join(parts), media_type="application/octet-stream")
@@ -235,13 +213,12 @@ class Api:
     async def draw(self, request: Request) -> Response:
         """`POST /draw`: the tokens of an answer, each with the raw logits that it was
         drawn from, as they come."""
-        body = read_body(DrawBody, await request.body())
-        self._require_model(body.model)
+        body = await self._read(request, DrawBody)
         plan = self._planner.draw(body)
         counts = request.state.counts = Counts(prompt=plan.prompt_tokens)
         events = self._events(
             request,
-            lambda put: drawing_steps(plan, body.drawn, put),
+            lambda put: partial(drawing_steps, plan, body.drawn, put),
             prompt=plan.prompts[0].ids,
             tokens=plan.tokens,
         )
@@ -285,10 +262,14 @@ class Api:
         request.state.counts = result.counts
         return JSONResponse(result.response(self.model, body.response_fields))
 
-    async def _check_grammar(self, body: GrammarBody) -> None:
-        """Compile the grammar of a request while others are answered."""
-        if body.follows is not None:
-            await asyncio.to_thread(check_grammar, body.follows)
+    async def _read(self, request: Request, kind: type[Body]) -> Body:
+        """Read a body for the model that is served; its grammar, if it has one, is
+        compiled while others are answered."""
+        body = read_body(kind, await request.body())
+        self._require_model(body.model)
+        if isinstance(body, GrammarBody) and (grammar := body.follows) is not None:
+            await asyncio.to_thread(check_grammar, grammar)
+        return body
 
     def _require_model(self, name: str | None) -> None:
         if name and name != self.model:
@@ -321,13 +302,11 @@ class Api:
             raise Unavailable("the server is ending")
         return answers[0]
 
-    async def _answered(
-        self, request: Request, plan: GenerationRequest, answers: Answers
-    ) -> Response:
-        request.state.counts = answers.counts
+    async def _answered(self, request: Request, answers: Answers) -> Response:
+        request.state.counts, plan = answers.counts, answers.request
         events: AsyncGenerator[GenerationEvent] = self._events(
             request,
-            lambda put: generation_steps(plan, put),
+            lambda put: partial(plan.steps, put),
             prompt=plan.prompts[0].ids,
             tokens=plan.tokens,
         )
@@ -339,13 +318,8 @@ class Api:
             )
         whole = [*begun, *[event async for event in events]]
 
-        def respond() -> Response:
-            for event in whole:
-                answers.take(event)
-            return JSONResponse(answers.whole())
-
         # A long list of logprobs takes a while, in which others are answered.
-        return await asyncio.to_thread(respond)
+        return await asyncio.to_thread(lambda: JSONResponse(answers.whole(whole)))
 
     async def _events(
         self,
@@ -421,9 +395,9 @@ def _size(event: Any) -> int:
     match event:
         case bytes() | str():
             return len(event)
-        case AnswerStep(step=step):
+        case _, Step() as step:
             return _ROW_BYTES * (1 + len(step.distribution.candidates))
-        case PromptRead(tokens=tokens):
+        case _, PromptRead(tokens=tokens):
             return _ROW_BYTES * sum(1 + len(token.top) for token in tokens)
     return 0
 

@@ -191,11 +191,6 @@ class CompletionBody(GenerationBody):
     echo: bool = False
     add_special_tokens: bool = True
 
-    @property
-    def top_logprobs(self) -> int | None:
-        """How many tokens are listed for each; None for no logprobs at all."""
-        return self.logprobs
-
     def prompts(self) -> list[str] | list[list[int]]:
         """Return the prompts, one or more, as texts or as ids."""
         if isinstance(self.prompt, str):

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from lmtui.serve.generation import AnswerEnd, AnswerStep, GenerationEvent, PromptRead
+from lmtui.engine.types import GenerationResult, Step
+from lmtui.serve.generation import GenerationEvent, PromptRead
 from lmtui.serve.shapes import FINISH
 
 TEXT_FORMAT = "text/plain; version=0.0.4"
@@ -30,12 +31,12 @@ class Metrics:
 
     def count(self, event: GenerationEvent) -> None:
         match event:
-            case PromptRead(size=size):
+            case _, PromptRead(size=size):
                 self._totals[_READ] += size
-            case AnswerStep():
+            case _, Step():
                 self._totals[_MADE] += 1
-            case AnswerEnd(result=result):
-                self._ends[FINISH[result.reason]] += 1
+            case _, GenerationResult(reason=reason):
+                self._ends[FINISH[reason]] += 1
 
     def text(self, model: str, *, running: int, waiting: int) -> str:
         """Return all values; `running` and `waiting` are the requests of now."""

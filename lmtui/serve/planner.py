@@ -5,8 +5,7 @@ Everything that can be refused is refused here, before the engine begins. Knows 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from lmtui.engine.protocol import Engine
@@ -23,12 +22,11 @@ from lmtui.serve.bodies import (
     ConversationBody,
     DrawBody,
     GenerationBody,
+    TokenizeBody,
+    TokenizeChatBody,
 )
 from lmtui.serve.generation import GenerationRequest
 from lmtui.serve.limits import Limits
-from lmtui.serve.shapes import shortened
-
-_ID = re.compile(r"[0-9]{1,9}")
 
 
 class PromptTooLong(LmtuiError):
@@ -87,8 +85,19 @@ class Planner:
         prefill = turns.pop().content if body.continue_final_message else ""
         return engine.prompt(turns, prefill=prefill, thinking=thinking)
 
+    def tokenized(
+        self, body: TokenizeBody | TokenizeChatBody, engine: Engine
+    ) -> Prompt:
+        if isinstance(body, TokenizeChatBody):
+            return self.conversation(body, engine)
+        self.require_short([body.prompt])
+        return self._read(body.prompt, body, engine)
+
     def _read(
-        self, prompt: str | Sequence[int], body: CompletionBody, engine: Engine
+        self,
+        prompt: str | Sequence[int],
+        body: CompletionBody | TokenizeBody,
+        engine: Engine,
     ) -> Prompt:
         if isinstance(prompt, str):
             bos = "auto" if body.add_special_tokens else "no"
@@ -107,25 +116,24 @@ class Planner:
         _require_most("characters", texts, self.limits.text)
         _require_most("tokens", sum(ids), self.limits.ids)
 
-    def require_ids(self, ids: Sequence[int]) -> None:
+    def require_ids(self, ids: Iterable[int]) -> None:
         size = self.info.vocabulary
         if wrong := [token for token in ids if token >= size]:
             detail = f"{wrong[0]:,}; the vocabulary has {size:,} tokens"
             raise LmtuiError("there is no token with this id", detail)
 
     def logits_bytes(self, prompts: Sequence[Sequence[int]], keep: int) -> int:
-        """Return the size of the raw logits after the last `keep` tokens of each."""
-        rows = sum(min(keep, len(ids)) for ids in prompts)
-        return rows * self.info.vocabulary * LOGIT_BYTES
-
-    def require_logits(self, prompts: Sequence[Sequence[int]], keep: int) -> None:
+        """Return the size of the raw logits after the last `keep` tokens of each, which
+        can be given."""
         self._require_few(prompts, 1)
         self.require_short(prompts)
         self._require_fits(max(map(len, prompts)), self.info.context)
         for ids in prompts:
             self.require_ids(ids)
-        size = self.logits_bytes(prompts, keep)
+        rows = sum(min(keep, len(ids)) for ids in prompts)
+        size = rows * self.info.vocabulary * LOGIT_BYTES
         _require_most("bytes of logits", size, self.limits.logits)
+        return size
 
     def _require_few(self, prompts: Sequence[object], answers: int) -> None:
         if not prompts:
@@ -156,6 +164,8 @@ class Planner:
         sizes = [len(prompt.ids) for prompt in prompts]
         if 0 in sizes:
             raise LmtuiError("a prompt is empty")
+        _require_most("biases", len(body.logit_bias), self.limits.biases)
+        self.require_ids(body.biases)
         answers = 0 if body.max_tokens == 0 else body.n
         self._require_fits(max(sizes), self.info.context - (1 if answers else 0))
         request = GenerationRequest(
@@ -163,11 +173,11 @@ class Planner:
             body.settings(self.settings),
             answers,
             scores,
-            top or 0,
-            self._biases(body.biases),
+            top,
+            body.biases,
         )
         _require_most("prompt tokens", request.prompt_tokens, self.limits.ids)
-        _require_most("logprobs", self._rows(request, top), self.limits.rows)
+        _require_most("logprobs", self._rows(request), self.limits.rows)
         return request
 
     def _with_stops(self, prompt: Prompt, body: GenerationBody) -> Prompt:
@@ -196,27 +206,17 @@ class Planner:
                 "Shorten the prompt.",
             )
 
-    def _rows(self, request: GenerationRequest, top: int | None) -> int:
+    def _rows(self, request: GenerationRequest) -> int:
         """Return how many logprobs the response may hold."""
         scored = 0 if request.scores is None else request.scores + 1
         rows = scored * request.prompt_tokens * max(1, request.answers)
-        if top is None:
+        if request.top_n is None:
             return rows
         for prompt in request.prompts:
             room = self.info.context - len(prompt.ids)
             made = request.answers * min(request.settings.max_tokens, room)
-            rows += made * (top + 1)
+            rows += made * (request.top_n + 1)
         return rows
-
-    def _biases(self, given: Sequence[tuple[str, float]]) -> dict[int, float]:
-        _require_most("biases", len(given), self.limits.biases)
-        biases: dict[int, float] = {}
-        for name, bias in given:
-            if not _ID.fullmatch(name):
-                raise LmtuiError("logit_bias has a key that is no id", shortened(name))
-            biases[int(name)] = biases.get(int(name), 0.0) + bias
-        self.require_ids(list(biases))
-        return biases
 
 
 def _require_most(what: str, asked: int, most: int) -> None:

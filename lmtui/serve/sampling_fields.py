@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -24,6 +26,7 @@ Bias = Annotated[float, Field(ge=-100, le=100)] | Literal[False]
 """What is added to the logit of a token; false for a ban."""
 _Pair = Annotated[tuple[Id, Bias], Field(strict=False)]  # strict takes no list
 
+_ID = re.compile(r"[0-9]{1,9}")
 _SAME: Mapping[str, str] = {
     "repeat_penalty": "repetition_penalty",
     "typ_p": "typical_p",
@@ -76,11 +79,15 @@ class SamplingFields(BaseModel):
     logit_bias: dict[str, Bias] | list[_Pair] = Field(default_factory=dict)
 
     @property
-    def biases(self) -> list[tuple[str, float]]:
-        """The bias by the id of a token, as it was written; -inf for a ban."""
-        given = self.logit_bias
-        pairs = given.items() if isinstance(given, dict) else given
-        return [(str(name), -math.inf if v is False else v) for name, v in pairs]
+    def biases(self) -> dict[int, float]:
+        """The bias by the id of a token; -inf for a ban."""
+        given, biases = self.logit_bias, defaultdict[int, float](float)
+        for name, bias in given.items() if isinstance(given, dict) else given:
+            if not _ID.fullmatch(str(name)):
+                name = shortened(str(name))
+                raise LmtuiError("logit_bias has a key that is no id", name)
+            biases[int(name)] += -math.inf if bias is False else bias
+        return biases
 
     def settings(self, default: SamplingSettings) -> SamplingSettings:
         given = {name: getattr(self, name) for name in _NUMBERS}
