@@ -47,10 +47,7 @@ def commit_dir(
     files = {file.name: file.stat().st_size for file in scratch.iterdir()}
     note = {"format": _FORMAT, "source": source, **made_by, "files": files}
     (scratch / _NOTE).write_text(json.dumps(note, indent=1))
-    scratch.chmod(0o700)
-    for file in scratch.iterdir():
-        file.chmod(0o600)
-        paths.sync_file(file)
+    paths.seal(scratch)
     with paths.locked_folder(folder.parent):
         if not is_complete(folder, made_by):
             _put_aside(folder)  # made by another version, or damaged

@@ -284,6 +284,19 @@ def _take_after(model: Path, file: Path) -> None:
             file.chmod(mode & 0o777)
 
 
+def seal(folder: Path) -> None:
+    """Make a new folder private and write its files to the disk, before it gets its
+    name.
+
+    Raises:
+        OSError: a file can't be written.
+    """
+    make_all_private(folder)  # also the files that libraries wrote
+    for file in folder.iterdir():
+        sync_file(file)
+    sync_folder(folder)
+
+
 def sync_file(file: Path) -> None:
     with file.open("rb") as written:
         os.fsync(written.fileno())

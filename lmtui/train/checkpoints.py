@@ -81,22 +81,14 @@ def save(
             _write(weights, made / _WEIGHTS)
             save_file(tensors, made / _MOMENTS)
             (made / _STATE).write_bytes(about)
-            _put_in_place(made, target)
+            paths.seal(made)
+            os.rename(made, target)
+            paths.sync_folder(parent)
     except (OSError, SafetensorError) as error:
         raise _unsaved(target, error) from error
     for folder in parent.iterdir():
         if folder != target:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _put_in_place(made: Path, target: Path) -> None:
-    """Give a checkpoint its name, once all its files are on the disk."""
-    paths.make_all_private(made)  # also the files that libraries wrote
-    for file in made.iterdir():
-        paths.sync_file(file)
-    paths.sync_folder(made)
-    os.rename(made, target)
-    paths.sync_folder(target.parent)
 
 
 def space_for(weights: Weights, *, resumed: bool) -> int:

@@ -69,9 +69,7 @@ def save_adapter(
         lines = "".join(events.to_json(event) + "\n" for event in lasting)
         (folder / "events.jsonl").write_text(lines, encoding="utf-8")
         card.write_card(folder, adapter_card)
-        paths.make_all_private(folder)
-        for file in folder.iterdir():
-            paths.sync_file(file)
+        paths.seal(folder)
         _move_into_place(folder, request)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder, ignore_errors=True)

@@ -244,8 +244,8 @@ def test_training_killed_at_any_step_reaches_the_same_weights(
 SAVING = "lmtui.train.checkpoints"
 POINTS = (
     Mishap("lmtui.paths", "write_atomically", 2),  # nothing is saved yet
-    Mishap(SAVING, "_put_in_place", 1),  # the first checkpoint is not complete
-    Mishap(SAVING, "_put_in_place", 3),
+    Mishap("lmtui.paths", "seal", 1),  # the first checkpoint is not complete
+    Mishap("lmtui.paths", "seal", 3),
     Mishap(SAVING, "save_file", 5),  # between two files of one
     Mishap(SAVING, "save_best", 2),
     Mishap("shutil", "rmtree", 9),  # while an older one is removed

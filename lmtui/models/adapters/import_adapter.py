@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -46,7 +46,22 @@ def import_adapter(path: Path, name: str) -> Adapter:
             f"{path}: it holds no .safetensors file, only links or other formats",
             "Copy it with its links followed, and import the copy.",
         )
-    _put(files, target)
+    parent = paths.ensure_folder(target.parent)
+    need = sum(file.stat().st_size for file in files)
+    cache_dir.require_space(parent, need)
+    with paths.scratch_folder(parent) as scratch:
+        made = scratch / name
+        try:
+            paths.make_folder(made)
+            for file in files:
+                shutil.copyfile(file, made / file.name)
+            paths.seal(made)
+        except OSError as error:
+            raise cache_dir.unwritten(parent, error, need) from error
+        if folders.read(made).kind == "lora":
+            lora_config.read_lora(made)
+        os.rename(made, target)
+    paths.sync_folder(parent)
     return folders.read(target)
 
 
@@ -57,32 +72,3 @@ def _parts(folder: Path) -> Iterator[Path]:
         is_part = any(fnmatchcase(file.name, pattern) for pattern in _PARTS)
         if is_part and file.is_file() and not file.is_symlink():
             yield file
-
-
-def _put(files: Sequence[Path], target: Path) -> None:
-    """Copy files into a folder, check the adapter there, and move it to `target`."""
-    parent = paths.ensure_folder(target.parent)
-    need = sum(file.stat().st_size for file in files)
-    cache_dir.require_space(parent, need)
-    with paths.scratch_folder(parent) as scratch:
-        made = scratch / target.name
-        try:
-            paths.make_folder(made)
-            for file in files:
-                _copy(file, made / file.name)
-        except OSError as error:
-            raise cache_dir.unwritten(parent, error, need) from error
-        if folders.read(made).kind == "lora":
-            lora_config.read_lora(made)
-        os.rename(made, target)
-    paths.sync_folder(parent)
-
-
-def _copy(file: Path, target: Path) -> None:
-    with (
-        file.open("rb") as source,
-        open(target, "xb", opener=paths.open_private) as copy,
-    ):
-        shutil.copyfileobj(source, copy)
-        copy.flush()
-        os.fsync(copy.fileno())

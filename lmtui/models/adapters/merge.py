@@ -107,9 +107,7 @@ def write_merged(
             paths.make_folder(made)
             model.save_pretrained(made)
             base.tokenizer.save_pretrained(made)
-            paths.make_all_private(made)
-            for file in made.iterdir():
-                paths.sync_file(file)
+            paths.seal(made)
             os.rename(made, out)
     except OSError as failure:
         raise cache_dir.unwritten(parent, failure, need) from failure
