@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,22 +34,17 @@ app = options.group(
     "lmtui chat --adapter notes",
 )
 
+
+def _name(words: str) -> Any:
+    return typer.Argument(
+        metavar="NAME", help=words, autocompletion=completion.adapters
+    )
+
+
 Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        help="A name from `lmtui adapters list`, or an adapter's folder.",
-        autocompletion=completion.adapters,
-    ),
+    str, _name("A name from `lmtui adapters list`, or an adapter's folder.")
 ]
-AdapterName = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        help="A name from `lmtui adapters list`.",
-        autocompletion=completion.adapters,
-    ),
-]
+AdapterName = Annotated[str, _name("A name from `lmtui adapters list`.")]
 Out = Annotated[
     Path,
     typer.Argument(metavar="OUT", help="A path that does not exist yet."),
