@@ -7,9 +7,7 @@ shows what stands in its stead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from lmtui.config.settings import (
     LONGEST_NAME,
@@ -59,7 +57,12 @@ def _server(name: str, said: object) -> Server:
         )
     variable = _variable(said.get(KEY, KEY_VARIABLE))
     address = _address(said.get(ADDRESS), variable)
-    return Server(name, address, variable, dict(_values(said)))
+    values = {
+        own: typed(setting.name, said[own], shown=own)
+        for setting in map(item, names(REMOTE))
+        if (own := setting.own_name) in said
+    }
+    return Server(name, address, variable, values)
 
 
 def _no_table(name: str, detail: str) -> LmtuiError:
@@ -93,10 +96,3 @@ def _address(address: object, variable: str) -> str:
         raise LmtuiError("the server has no http address", said, hint)
     parse(address, key_variable=variable)
     return address.strip()
-
-
-def _values(said: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
-    for setting in map(item, names(REMOTE)):
-        own = setting.own_name
-        if own in said:
-            yield own, typed(setting.name, said[own], shown=own)
