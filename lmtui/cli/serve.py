@@ -17,7 +17,7 @@ from lmtui.cli.errors import note
 from lmtui.config.settings import Settings, names
 from lmtui.errors import LmtuiError
 from lmtui.models import source
-from lmtui.models.remote.address import KEY_VARIABLE, require_sendable
+from lmtui.models.remote.address import KEY_VARIABLE, is_loopback, require_sendable
 from lmtui.text import visible
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _access(
     settings: Settings, key_file: Path | None, hosts: list[str], origins: list[str]
 ) -> Access:
     """Return who may ask."""
-    from lmtui.serve.guard import Access, is_loopback
+    from lmtui.serve.guard import Access
 
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if key_file is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import re
 import time
 from collections.abc import Callable, Collection
@@ -19,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lmtui.models.remote.address import is_loopback
 from lmtui.serve.limits import Limits
 from lmtui.serve.shapes import Counts, failure, shortened
 from lmtui.text import visible
@@ -30,16 +30,6 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]*)?", re.ASCII)
 _ABSOLUTE = re.compile(rb"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 """A request target with the server's name in it, as proxies are sent it."""
 _CLOSE = {"Connection": "close"}
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is one of this machine alone."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from threading import Event, Thread
 import pytest
 
 from lmtui.errors import LmtuiError
-from lmtui.serve.guard import Access, is_loopback
+from lmtui.models.remote.address import is_loopback
+from lmtui.serve.guard import Access
 from lmtui.serve.limits import Limits
 from lmtui.serve.server import listen
 from tests.fake_writing import FakeWriter

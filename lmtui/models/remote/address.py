@@ -77,7 +77,7 @@ def parse(spec: str, *, key_variable: str = KEY_VARIABLE) -> Address:
     return Address(
         f"{scheme}://{host}{path}",
         host,
-        is_loopback=_is_loopback(parts.hostname),
+        is_loopback=is_loopback(parts.hostname),
         is_encrypted=scheme == "https",
         model=unquote(parts.fragment),
     )
@@ -93,7 +93,8 @@ def require_sendable(key: str, source: str) -> None:
         )
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Return whether a host name or address is one of this machine alone."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
