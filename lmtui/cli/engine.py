@@ -48,9 +48,15 @@ def open_model(
     with _collector_waits():
         load_torch_libraries()
         # Imported here: it takes most of a second.
-        if model and is_address(model) and not ref.adapter:
+        if model and is_address(model):
             from lmtui.engine.open import open_served
 
+            if ref.adapter:
+                raise LmtuiError(
+                    "an adapter can't be added to a model on a server",
+                    ref.adapter,
+                    "Start the server with it: lmtui serve --adapter NAME.",
+                )
             context = settings.context
             return open_served(
                 model, server, context=context, slots=slots, on_progress=on_progress
@@ -66,7 +72,6 @@ def open_model(
             threads=settings.threads,
             context=settings.context,
             slots=slots,
-            server=server,
             on_progress=on_progress,
         )
 

@@ -51,7 +51,6 @@ from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, ignore
-from lmtui.models.remote.address import ServerOptions
 from lmtui.models.source import Quantize
 
 
@@ -113,14 +112,12 @@ class LocalEngine:
         threads: int | None = None,
         context: int | None = None,
         slots: int = 1,
-        server: ServerOptions = ServerOptions(),
         on_progress: OnProgress = ignore,
     ) -> LocalEngine:
         """Load a model: the default one, or the one that `spec` names.
 
-        `spec` is a catalogue name, a folder, a `.gguf` file, a Hub id or the address of
-        a server, which is used as `server` says. `adapter` is the name or the folder of
-        one trained for that model.
+        `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id. `adapter` is
+        the name or the folder of one trained for that model.
 
         Raises:
             LmtuiError: the model can't be found, fetched or loaded here.
@@ -132,7 +129,6 @@ class LocalEngine:
             dtype=dtype,
             quantize=quantize,
             threads=threads,
-            server=server,
             on_progress=on_progress,
         )
         return cls(loaded, context=context, slots=slots)

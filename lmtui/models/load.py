@@ -30,7 +30,6 @@ from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.model_info import facts_of
 from lmtui.models.progress import OnProgress, Progress, ignore
-from lmtui.models.remote.address import ServerOptions, is_address
 from lmtui.models.source import Quantize, short_label
 from lmtui.models.tokenizer_json import library_tokenizer
 
@@ -46,11 +45,10 @@ def load(
     dtype: str = "auto",
     quantize: Quantize = "none",
     threads: int | None = None,
-    server: ServerOptions = ServerOptions(),
     on_progress: OnProgress = ignore,
 ) -> LoadedModel:
     """Load the model that `spec` names, with an adapter. None is the adapter's base
-    model, or else the default model. `server` is for the address of one.
+    model, or else the default model.
 
     Downloads it first where necessary. While it loads, no library uses the network,
     prints, or runs code that came with a model.
@@ -60,17 +58,6 @@ def load(
             can't be fetched or used here.
     """
     how = LoadOptions(device, dtype, quantize, threads, on_progress)
-    if spec and is_address(spec):
-        from lmtui.models.remote.load import load_remote, with_ids
-
-        if adapter:
-            raise LmtuiError(
-                "an adapter can't be added to a model on a server",
-                adapter,
-                "Start the server with it: lmtui serve --adapter NAME.",
-            )
-        _start_torch(threads)
-        return with_ids(load_remote(spec, on_progress, server))
     return _load_wanted(spec, adapter, how)
 
 

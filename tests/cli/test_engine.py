@@ -76,3 +76,10 @@ def test_loaded_objects_are_exempt_from_collection_before_it_goes_on(
         engine.open_model(Settings(), ModelRef("a/model"), lambda _: None)
     loaded = ["disable", "open", "freeze", "enable"]
     assert calls == [call for call in loaded if call != "freeze" or not fails]
+
+
+def test_adapter_belongs_to_the_server() -> None:
+    ref = ModelRef("http://127.0.0.1:1/v1", "notes")
+    with pytest.raises(LmtuiError, match="an adapter can't be added") as caught:
+        engine.open_model(Settings(), ref, lambda _: None)
+    assert "lmtui serve --adapter" in caught.value.hint

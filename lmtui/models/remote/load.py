@@ -65,13 +65,6 @@ def no_scores(server: str) -> LmtuiError:
     )
 
 
-def with_ids(model: LoadedModel | OpenAiModel) -> LoadedModel:
-    """Return a model that is used by its token ids."""
-    if isinstance(model, OpenAiModel):
-        raise text_only()
-    return model
-
-
 def connection_to(server_address: Address, server: ServerOptions) -> Connection:
     """Return a connection with the key from the server's variable."""
     variable = server.key_variable

@@ -15,6 +15,7 @@ from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.backends.remote import LmtuiServerBackend
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.open import open_served
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
@@ -24,7 +25,6 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError
-from lmtui.models.load import load
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import lmtui_server
 from lmtui.models.remote.address import parse
@@ -43,7 +43,9 @@ TEXT = "the cat sat on the mat and the dog sat on the log, naïve façade"
 
 
 def opened(served: Served) -> LocalEngine:
-    return LocalEngine(load(f"http://127.0.0.1:{served.port}/v1"))
+    engine = open_served(f"http://127.0.0.1:{served.port}/v1")
+    assert isinstance(engine, LocalEngine)
+    return engine
 
 
 @contextmanager
@@ -211,12 +213,6 @@ def test_rows_that_are_no_distribution_are_an_error() -> None:
         model = LmtuiServerModel(connection, "tiny", facts, "float32", "cpu")
         with pytest.raises(LmtuiError):
             LmtuiServerBackend(model).logits([1])
-
-
-def test_adapter_belongs_to_the_server() -> None:
-    with pytest.raises(LmtuiError, match="an adapter can't be added") as caught:
-        load("http://127.0.0.1:1/v1", adapter="notes")
-    assert "lmtui serve --adapter" in caught.value.hint
 
 
 def test_answer_that_a_server_cuts_short_broke_off() -> None:

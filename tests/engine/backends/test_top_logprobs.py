@@ -20,6 +20,7 @@ from lmtui.cli.inspect.pairs import read_pairs, write_pairs
 from lmtui.cli.output import score_fields
 from lmtui.engine.backends.top_logprobs import TopLogprobsBackend
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.open import open_served
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
@@ -30,7 +31,6 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.files import read_file
-from lmtui.models.load import load
 from lmtui.models.remote import load as remote_load
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.dialects import DIALECTS as TABLE
@@ -70,6 +70,12 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+def opened_at(url: str, server: ServerOptions = ServerOptions()) -> LocalEngine:
+    engine = open_served(url, server)
+    assert isinstance(engine, LocalEngine)
+    return engine
+
+
 @pytest.fixture(scope="module")
 def both(tokenizer: str) -> Iterator[Both]:
     """A tiny model, and the same one behind a server of a kind, each opened once."""
@@ -81,7 +87,7 @@ def both(tokenizer: str) -> Iterator[Both]:
         ) -> tuple[LocalEngine, LocalEngine]:
             url, _ = stack.enter_context(foreign(kind, tiny.engine("llama")))
             server = ServerOptions(tokenizer=tokenizer)
-            there = LocalEngine(load(f"{url}#{name}" if name else url, server=server))
+            there = opened_at(f"{url}#{name}" if name else url, server)
             assert isinstance(there.backend, TopLogprobsBackend)
             return tiny.engine("llama"), there
 
@@ -348,7 +354,7 @@ def test_wrong_tokenizer_is_refused(tmp_path: Path) -> None:
         foreign(LlamaServer, tiny.engine("llama")) as (url, _),
         pytest.raises(LmtuiError, match="not the tokenizer"),
     ):
-        load(url, server=ServerOptions(tokenizer=str(tmp_path)))
+        open_served(url, ServerOptions(tokenizer=str(tmp_path)))
 
 
 class Coarse(Vllm):
@@ -377,7 +383,7 @@ def test_text_longer_than_the_context_of_a_server_is_scored_in_windows(
 ) -> None:
     here = tiny.engine("llama", context=48)
     with foreign(Vllm, here) as (url, _):
-        there = LocalEngine(load(url, server=ServerOptions(tokenizer=tokenizer)))
+        there = opened_at(url, ServerOptions(tokenizer=tokenizer))
         # A request draws a token behind its prompt.
         assert there.info.context == 47
         ids = here.encode(TEXT * 2).ids[:70]
@@ -407,7 +413,7 @@ def test_adapter_has_the_tokenizer_of_its_parent(tokenizer: str) -> None:
             return told
 
     with foreign(Here, tiny.engine("llama")) as (url, _):
-        there = LocalEngine(load(f"{url}#tuned"))
+        there = opened_at(f"{url}#tuned")
     assert isinstance(there.backend, TopLogprobsBackend)
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.models.load import load
-from lmtui.models.progress import Progress
+from lmtui.models.progress import Progress, ignore
 from lmtui.models.remote.address import KEY_VARIABLE, ServerOptions
 from lmtui.models.remote.load import load_remote
 from tests.models.remote.scripted import answer, scripted
@@ -40,7 +39,7 @@ def test_texts_that_are_not_encrypted_are_announced_each_time(
 def test_encrypted_texts_are_announced_once_per_host(home: Path) -> None:
     one, other = "https://0.0.0.0:1", "https://0.0.0.0:2"
     with pytest.raises(LmtuiError):  # nobody hears it
-        load(one)
+        load_remote(one, ignore, ServerOptions())
     assert warnings(one) == ["Texts are sent to 0.0.0.0:1."]
     assert warnings(f"{one}/v1#model") == []
     assert len(warnings(other)) == 1
@@ -66,7 +65,7 @@ def test_key_comes_from_the_servers_own_variable(
         scripted([answer(b"", "401 No")]) as served,
         pytest.raises(LmtuiError, match="refuses the key") as caught,
     ):
-        load(served.url, server=ServerOptions("GPU_KEY"))
+        load_remote(served.url, ignore, ServerOptions("GPU_KEY"))
     (asked,) = served.asked
     assert b"Bearer secret" in asked and b"another" not in asked
     assert "GPU_KEY" in caught.value.hint and "secret" not in str(caught.value)
@@ -77,5 +76,5 @@ def test_no_other_key_is_sent_where_the_servers_variable_is_unset(
 ) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "another")
     with scripted([answer(b"{}")]) as served, pytest.raises(LmtuiError):
-        load(served.url, server=ServerOptions("GPU_KEY"))
+        load_remote(served.url, ignore, ServerOptions("GPU_KEY"))
     assert b"authorization" not in served.asked[0].lower()

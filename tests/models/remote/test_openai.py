@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from lmtui.errors import LmtuiError
-from lmtui.models.load import load
 from lmtui.models.progress import Progress
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.load import load_remote
@@ -281,12 +280,3 @@ def test_ignored_settings_are_named() -> None:
     (said,) = warnings(listed(), *refusals, ONE)
     assert "top p, top k, min p, repetition penalty, seed" in said
     assert "control tokens" in said
-
-
-def test_model_without_ids_is_refused_where_they_are_needed() -> None:
-    with (
-        scripted([listed(), *[ONE] * 8]) as served,
-        pytest.raises(LmtuiError, match="a text can't be used here") as caught,
-    ):
-        load(served.url, server=ServerOptions(tokenizer="here"))
-    assert "--tokenizer" not in caught.value.hint
