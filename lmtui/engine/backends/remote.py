@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -21,10 +20,9 @@ from lmtui.engine.backend import (
     no_layer_states,
 )
 from lmtui.engine.backends.ids_cache import IdsKVCache
-from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.scoring.raw_logits import from_bytes
 from lmtui.engine.scoring.score import TokenScore
-from lmtui.engine.servers.draws import DrawnToken, DrawOptions
+from lmtui.engine.servers.draws import DrawnToken
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_tree import Tree
 from lmtui.models.remote.dialects import DrawSettings
@@ -33,18 +31,6 @@ from lmtui.models.remote.wire import LOGIT_BYTES
 
 _CHUNK = 512  # prompt tokens of one request: progress is seen between two
 _RESPONSE_BYTES = 1 << 24  # of the logits of one response
-
-
-def draw_settings(options: DrawOptions) -> DrawSettings:
-    """Return what a server is told of a generation."""
-    settings = options.settings
-    grammar = None if settings.grammar is None else grammar_of(settings.grammar)
-    return {field.name: getattr(settings, field.name) for field in fields(settings)} | {
-        "seed": options.seed,
-        "max_tokens": options.limit,
-        "logit_bias": options.bias,
-        "grammar": grammar and (grammar.kind, grammar.text),
-    }
 
 
 class ServerBackend(ABC):
@@ -142,7 +128,7 @@ class LmtuiServerBackend(ServerBackend):
             if index >= skip:
                 yield TokenScore(logprob, rank, entropy, top, varentropy=varentropy)
 
-    def draw(self, ids: Sequence[int], options: DrawOptions) -> Generator[DrawnToken]:
-        for token, row in self._model.draw(ids, draw_settings(options)):
+    def draw(self, ids: Sequence[int], settings: DrawSettings) -> Generator[DrawnToken]:
+        for token, row in self._model.draw(ids, settings):
             logits = float_logits(from_bytes(row, self._vocabulary)[0])
             yield DrawnToken(token, float(log_softmax(logits)[token]), logits)

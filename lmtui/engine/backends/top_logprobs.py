@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from lmtui import cancellation
-from lmtui.engine.backends.remote import ServerBackend, draw_settings
+from lmtui.engine.backends.remote import ServerBackend
 from lmtui.engine.sampling.listed_rows import entropy_range, filled
 from lmtui.engine.scoring.score import TokenScore
-from lmtui.engine.servers.draws import DrawnToken, DrawOptions
+from lmtui.engine.servers.draws import DrawnToken
 from lmtui.errors import LmtuiError
+from lmtui.models.remote.dialects import DrawSettings
 from lmtui.models.remote.load import no_scores
 from lmtui.models.remote.top_logprobs import (
     PromptToken,
@@ -92,8 +93,8 @@ class TopLogprobsBackend(ServerBackend):
         if not self.scores_prompts:
             raise no_scores(self._model.server.name)
 
-    def draw(self, ids: Sequence[int], options: DrawOptions) -> Generator[DrawnToken]:
-        for token in self._model.draw(ids, draw_settings(options)):
+    def draw(self, ids: Sequence[int], settings: DrawSettings) -> Generator[DrawnToken]:
+        for token in self._model.draw(ids, settings):
             logits = self._filled([token.row])[0]
             yield DrawnToken(token.id, token.logprob, logits)
 

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -22,11 +22,12 @@ from lmtui.engine.generation.phrases import BeforeToken, PhraseGuard
 from lmtui.engine.generation.sampler import Sampler
 from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.grammar.matcher import GrammarStuck
+from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.sampling.chain import DrawConditions, NothingLeft
 from lmtui.engine.sampling.draw import draw, uniform
 from lmtui.engine.sampling.logits_store import LogitsView, StoredLogits, distribution
 from lmtui.engine.sampling_settings import SamplingSettings
-from lmtui.engine.servers.draws import DrawnToken, DrawOptions
+from lmtui.engine.servers.draws import DrawnToken
 from lmtui.engine.text.detokenizer import TextStream
 from lmtui.engine.token_ids import GrowingIds
 from lmtui.engine.types import (
@@ -35,6 +36,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import Cancelled
+from lmtui.models.remote.dialects import DrawSettings
 from lmtui.partial import Rank
 
 
@@ -184,11 +186,17 @@ class AnswerRow:
             self._guard.go_back()  # a phrase that begins here has to stay
         return opened
 
-    def server_options(self) -> DrawOptions:
+    def server_settings(self) -> DrawSettings:
         """Return what a server is told that draws the rest."""
         self.random.manual_seed(self._seed)  # as the server does
-        bias = self._chain.all_bias(self._bias)
-        return DrawOptions(self._chain.settings, self._seed, self.room, bias)
+        settings = self._chain.settings
+        grammar = None if settings.grammar is None else grammar_of(settings.grammar)
+        return asdict(settings) | {
+            "seed": self._seed,
+            "max_tokens": self.room,
+            "logit_bias": self._chain.all_bias(self._bias),
+            "grammar": grammar and (grammar.kind, grammar.text),
+        }
 
     def follow_server(self, token: DrawnToken) -> Step:
         if not self._logprobs:

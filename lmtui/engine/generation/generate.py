@@ -137,7 +137,7 @@ def _follow_server(
     server: DrawingBackend, row: AnswerRow
 ) -> Iterator[Step | GenerationResult]:
     reason = FinishReason.STOP  # the server sends no more
-    with closing(server.draw(list(row.ids), row.server_options())) as drawn:
+    with closing(server.draw(list(row.ids), row.server_settings())) as drawn:
         try:
             for token in drawn:
                 step = row.follow_server(token)

@@ -5,7 +5,7 @@ Knows no decode loop.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ from lmtui.engine.servers.settings import require_applied, without_idle_stages
 from lmtui.engine.text.thinking import opens
 from lmtui.engine.types import Prompt
 from lmtui.errors import LmtuiError
+from lmtui.models.remote.dialects import DrawSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,6 @@ class DrawnToken:
     """Natural log, full vocabulary, as in `Candidate`."""
     logits: Tensor
     """Logits [V] of the position it was drawn at."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrawOptions:
-    """What a server is told of a generation."""
-
-    settings: SamplingSettings
-    seed: int
-    limit: int
-    """Most tokens."""
-    bias: Mapping[int, float]
-    """Added to the logits of tokens; -inf for a ban."""
 
 
 @runtime_checkable
@@ -55,7 +44,7 @@ class DrawingBackend(Protocol):
     def takes(self) -> frozenset[str]:
         """Names of the sampling settings that it draws with."""
 
-    def draw(self, ids: Sequence[int], options: DrawOptions) -> Generator[DrawnToken]:
+    def draw(self, ids: Sequence[int], settings: DrawSettings) -> Generator[DrawnToken]:
         """Yield the tokens after `ids` until the server ends the answer."""
 
 
