@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lmtui import paths
 from lmtui.errors import LmtuiError
 
 if TYPE_CHECKING:
@@ -70,6 +71,15 @@ def _adapter(kind: type[_Record]) -> TypeAdapter[_Record]:
 
 
 _adapter_of: Callable[[Any], TypeAdapter[Any]] = cache(_adapter)
+
+
+def write(file: Path, record: Any) -> None:
+    """Write a record to a file, completely or not at all.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    paths.write_atomically(file, json.dumps(plain(record), indent=1).encode())
 
 
 def read(

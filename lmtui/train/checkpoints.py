@@ -68,10 +68,9 @@ def save(
     parent, target = run.checkpoints_folder, run.checkpoint(state.step)
     tensors = _moments(weights, optimizer)
     need = _bytes(weights.values()) + _bytes(tensors.values())
-    about = json.dumps(records.plain(state)).encode()
     try:
         if target.is_dir():
-            paths.write_atomically(target / _STATE, about)
+            records.write(target / _STATE, state)
             return
         paths.make_folder(parent)
         with paths.scratch_folder(parent) as scratch:
@@ -80,7 +79,7 @@ def save(
             paths.make_folder(made)
             _write(weights, made / _WEIGHTS)
             save_file(tensors, made / _MOMENTS)
-            (made / _STATE).write_bytes(about)
+            records.write(made / _STATE, state)
             paths.seal(made)
             os.rename(made, target)
             paths.sync_folder(parent)

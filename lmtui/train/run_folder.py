@@ -7,7 +7,6 @@ worker nor its observers, and no weights.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -104,8 +103,7 @@ class RunFolder:
     def write(self, file: Path, record: object) -> None:
         folder = paths.ensure_folder(self.path)
         try:
-            data = json.dumps(records.plain(record), indent=1).encode("ascii")
-            paths.write_atomically(file, data)
+            records.write(file, record)
         except OSError as error:
             raise paths.unwritable(folder, error) from error
 

@@ -6,7 +6,6 @@ folder is removed after that. Knows no steps.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import asdict
@@ -63,12 +62,11 @@ def save_adapter(
                 model.module.save_pretrained(folder)
             model.loaded.tokenizer.save_pretrained(folder)
         (folder / "report.md").write_text(to_markdown(report), encoding="utf-8")
-        figures = json.dumps(records.plain(report), indent=1)
-        (folder / "report.json").write_text(figures, encoding="ascii")
+        records.write(folder / "report.json", report)
         lasting = (event for event in run.history() if isinstance(event, _LASTING))
         lines = "".join(events.to_json(event) + "\n" for event in lasting)
         (folder / "events.jsonl").write_text(lines, encoding="utf-8")
-        card.write_card(folder, adapter_card)
+        records.write(folder / card.FILE, adapter_card)
         paths.seal(folder)
         _move_into_place(folder, request)
     except (OSError, SafetensorError) as error:

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from lmtui import paths
+from lmtui import paths, records
 from lmtui.models import source
 from lmtui.models.adapters import folders
 from lmtui.models.adapters.card import (
@@ -20,7 +20,6 @@ from lmtui.models.adapters.card import (
     Data,
     DataFile,
     Metrics,
-    write_card,
 )
 from tests.models import tiny
 
@@ -68,7 +67,7 @@ def base_named(spec: Path) -> Base:
 def keep_lora(name: str, weights: Path, base: Path) -> Path:
     """The adapter of `save_lora` in the folder of adapters, as one for `base`."""
     folder = Path(shutil.copytree(weights, paths.adapters_folder() / name))
-    write_card(folder, card_of(name, base_named(base)))
+    records.write(folder / "card.json", card_of(name, base_named(base)))
     return folder
 
 
@@ -80,7 +79,7 @@ def keep_whole(name: str, base: Path, kind: AdapterKind = "full") -> Path:
         weights.data *= 1.01
     model.save_pretrained(folder)
     tiny.tokenizer().save_pretrained(folder)
-    write_card(folder, card_of(name, base_named(base), kind))
+    records.write(folder / "card.json", card_of(name, base_named(base), kind))
     return folder
 
 

@@ -1,21 +1,20 @@
-"""Adapter cards: `card.json` in an adapter's folder, its fields, reading and writing.
+"""Adapter cards: `card.json` in an adapter's folder, its fields, and reading.
 
-A card may come from anywhere: every field that is read is checked. No absolute path is
-written into one.
+A card may come from anywhere: every field that is read is checked. No absolute path
+stands in one.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, Literal
 
-from lmtui import paths, records
+from lmtui import records
 from lmtui.notation import rate
 
 FILE = "card.json"
@@ -135,19 +134,6 @@ def inspect_command(name: str, kind: AdapterKind, window: int) -> str:
     return f"lmtui inspect FILE {how} {shlex.quote(name)} {windows}"
 
 
-def write_card(folder: Path, card: Card) -> None:
-    """Write the card of the adapter in `folder`, atomically.
-
-    Raises:
-        ValueError: it holds an absolute path.
-    """
-    for written in (card.base.spec, *(file.path for file in card.data.files)):
-        if _is_a_place(written):
-            raise ValueError(f"a card names no place on this machine: {written}")
-    text = json.dumps(records.plain(card), indent=1)
-    paths.write_atomically(folder / FILE, text.encode())
-
-
 def read_card(folder: Path) -> Card | None:
     """Return the card of the adapter in `folder`; None where it has none."""
     file = folder / FILE
@@ -156,7 +142,3 @@ def read_card(folder: Path) -> Card | None:
     title = "this adapter's card can't be read"
     hint = "Copy the adapter again, with all its files."
     return records.read(file, Card, title=title, hint=hint, foreign=True)
-
-
-def _is_a_place(text: str) -> bool:
-    return PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()

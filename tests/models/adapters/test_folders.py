@@ -20,11 +20,11 @@ from transformers import (
     GPT2LMHeadModel,
 )
 
-from lmtui import paths
+from lmtui import paths, records
 from lmtui.errors import LmtuiError
 from lmtui.models import digests, inventory, source
 from lmtui.models.adapters import folders, merge
-from lmtui.models.adapters.card import Base, DataFile, read_card, write_card
+from lmtui.models.adapters.card import Base, read_card
 from lmtui.models.adapters.lora_config import read_lora
 from lmtui.models.load import load, load_base
 from lmtui.models.progress import Progress
@@ -182,7 +182,7 @@ def test_model_for_finds_default_catalogue_and_hub_models(lora: Path):
          source.HubModel("gpt2", "openai-community/gpt2")),
         (Base("a/b", "a/b", ("0" * 64,)), source.HubModel("a/b", "a/b")),
     ]:  # fmt: skip
-        write_card(folder, learned.card_of("notes", base))
+        records.write(folder / "card.json", learned.card_of("notes", base))
         assert folders.model_for(folders.find("notes")) == wanted
 
 
@@ -206,7 +206,9 @@ def test_mismatched_model_is_refused_without_fetching(
         for spec in ("gpt2", "someone/elses", "default"):
             error = refused(spec, adapter="notes")
             assert error.title == "this adapter was made for another model"
-        write_card(notes, learned.card_of("notes", Base("a", "a/b", ("0" * 64,))))
+        records.write(
+            notes / "card.json", learned.card_of("notes", Base("a", "a/b", ("0" * 64,)))
+        )
         assert "Hub can't be reached" in refused("a/b", adapter="notes").title
         assert "Hub can't be reached" in refused(adapter="notes").title
 
@@ -364,25 +366,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_card_is_read_as_it_was_written(tmp_path: Path):
     card = learned.card_of("notes", Base("a", "owner/a", ("0" * 64,)))
-    write_card(tmp_path, card)
+    records.write(tmp_path / "card.json", card)
     assert read_card(tmp_path) == card
     assert card.held_out == "3.210 → 2.870" and card.day == "2026-07-14"
     assert os.stat(tmp_path / "card.json").st_mode & 0o077 == 0
-
-
-def test_a_card_names_no_place_on_this_machine(tmp_path: Path):
-    from dataclasses import replace
-
-    card = learned.card_of("notes", Base("a", "a", ("0" * 64,)))
-    for place in ("/home/me/a.md", "C:\\notes\\a.md"):
-        files = (DataFile(place, "0" * 64, 1),)
-        for wrong in (
-            replace(card, base=replace(card.base, spec=place)),
-            replace(card, data=replace(card.data, files=files)),
-        ):
-            with pytest.raises(ValueError, match="no place"):
-                write_card(tmp_path, wrong)
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
