@@ -29,7 +29,7 @@ _TOKENIZER_BYTES = 1 << 27
 _ENTRY_BYTES = 1 << 12  # of one logprob in JSON, at the most
 
 
-Score = tuple[float, int, float, float | None, tuple[tuple[int, float], ...]]
+Score = tuple[float, int, float, float, tuple[tuple[int, float], ...]]
 """Log-probability, rank, entropy and varentropy of a token, and (id, logprob) of the
 most probable tokens there, by (-logprob, id)."""
 
@@ -135,11 +135,9 @@ class LmtuiServerModel:
         logprobs = {int(i): checks.logprob(told["logprob"]) for i, told in row.items()}
         ranked = sorted(logprobs.items(), key=lambda pair: (-pair[1], pair[0]))
         rank = checks.count(row[str(token)]["rank"], self.facts.vocabulary)
-        entropy, varentropy = (None if n is None else float(n) for n in moments)
-        if entropy is None or not 0 <= entropy < math.inf:
-            raise ValueError(f"an entropy of {entropy}")
-        if varentropy is not None and not 0 <= varentropy < math.inf:
-            raise ValueError(f"a varentropy of {varentropy}")
+        entropy, varentropy = map(float, moments)
+        if not (0 <= entropy < math.inf and 0 <= varentropy < math.inf):
+            raise ValueError(f"an entropy of {entropy}, a varentropy of {varentropy}")
         return logprobs[token], rank, entropy, varentropy, tuple(ranked[:top_n])
 
 

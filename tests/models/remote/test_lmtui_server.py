@@ -98,7 +98,7 @@ def scored(
     choice = {
         "prompt_logprobs": [None, row],
         "prompt_entropies": [None, entropy],
-        "prompt_varentropies": [None, None],
+        "prompt_varentropies": [None, 0.5],
         **more,
     }
 
@@ -115,9 +115,7 @@ def entry(logprob: object, rank: object = 1) -> dict[str, object]:
 
 def test_scores_are_those_of_the_rows() -> None:
     rows = {"2": entry(-2.0, 2), "3": entry(-1.0)}
-    assert scored(rows) == [(-2.0, 2, 1.5, None, ((3, -1.0),))]
-    [(_, _, *moments, _)] = scored(rows, prompt_varentropies=[None, 0.5])
-    assert moments == [1.5, 0.5]
+    assert scored(rows) == [(-2.0, 2, 1.5, 0.5, ((3, -1.0),))]
     [(impossible, *_)] = scored({"2": entry(-9999.0, 5)})
     assert impossible == -math.inf
 
