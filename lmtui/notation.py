@@ -8,6 +8,7 @@ for data (JSON, CSV).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lmtui.partial import Entropy, EntropyRange, Rank, RankAbove
@@ -270,3 +271,12 @@ def location(text: str, offset: int) -> str:
     """Format an offset in code points as LINE:COL, both from 1."""
     line = text.count("\n", 0, offset) + 1
     return f"{line}:{offset - text.rfind(chr(10), 0, offset)}"
+
+
+MEASURES: Mapping[str, tuple[Label, Callable[[float | None], str]]] = {
+    "loss": (LOSS, rate),
+    "perplexity": (PERPLEXITY, perplexity),
+    "bits_per_byte": (PER_BYTE, rate),
+}
+"""What a text costs a model, by the names of the fields that have it: the label, and
+the function that formats it."""

@@ -24,7 +24,7 @@ from lmtui.notation import counted
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
-    from lmtui.models.adapters.card import Card, CardMetrics, Data
+    from lmtui.models.adapters.card import Card, Data
     from lmtui.models.adapters.folders import Adapter
 
 app = options.group(
@@ -63,11 +63,6 @@ _PRIVACY = (
     "those to whom you would give the notes.\n"
 )
 _KINDS = {"lora": "LoRA", "full": "all weights", "scratch": "from scratch"}
-_FIGURES = {
-    "loss": notation.LOSS.full,
-    "perplexity": notation.PERPLEXITY.full,
-    "bits_per_byte": notation.PER_BYTE.full,
-}
 
 
 @app.command("list")
@@ -271,21 +266,15 @@ def _named(card: Card) -> str:
     return f"{named}, SHA-256 {first}…"
 
 
-def _figures(card: Card) -> Iterator[tuple[str, str, str]]:
+def _figures(card: Card) -> Iterator[tuple[str, ...]]:
     """Yield (metric, before, after) for the held-out notes and a neutral text."""
     metrics = card.metrics
     for what, before, after in (
         ("notes", metrics.before, metrics.after),
         ("neutral text", metrics.neutral_before, metrics.neutral_after),
     ):
-        for key, name in _FIGURES.items():
-            pair = _number(before, key), _number(after, key)
-            if any(pair):
-                yield (f"{what}: {name}", *pair)
-
-
-def _number(figures: CardMetrics | None, key: str) -> str:
-    value = (figures or {}).get(key)
-    if value is None:
-        return ""
-    return notation.perplexity(value) if key == "perplexity" else notation.rate(value)
+        for key, (label, written) in notation.MEASURES.items():
+            values = [(figures or {}).get(key) for figures in (before, after)]
+            if any(value is not None for value in values):
+                cells = ("" if value is None else written(value) for value in values)
+                yield (f"{what}: {label.full}", *cells)

@@ -144,24 +144,12 @@ def _figures(report: Report) -> Iterator[Row]:
     for what, before, after in pairs:
         if before is None or after is None:
             continue
-        yield _row(f"{what}: {notation.LOSS.full}", before.loss, after.loss)
-        if before.perplexity is not None and after.perplexity is not None:
-            name = f"{what}: {notation.PERPLEXITY.full}"
-            values = before.perplexity, after.perplexity
-            yield _row(name, *values, written=notation.perplexity)
-        values = before.bits_per_byte, after.bits_per_byte
-        yield _row(f"{what}: {notation.PER_BYTE.full}", *values)
-
-
-def _row(
-    name: str,
-    before: float,
-    after: float,
-    *,
-    written: Callable[[float], str] = notation.rate,
-) -> Row:
-    share = (after - before) / before if before else 0.0
-    return name, written(before), written(after), notation.change(share)
+        for field, (label, written) in notation.MEASURES.items():
+            old, new = getattr(before, field), getattr(after, field)
+            if old is None or new is None:
+                continue
+            share = notation.change((new - old) / old if old else 0.0)
+            yield f"{what}: {label.full}", written(old), written(new), share
 
 
 def _sections(report: Report) -> Iterator[str]:

@@ -17,7 +17,7 @@ from lmtui import notation
 from lmtui.cache_dir import size
 from lmtui.notation import NONE, counted, lasting, percent
 from lmtui.text import visible, visible_line
-from lmtui.train.events import Eval, Plan, Sample, Skip, Step
+from lmtui.train.events import Plan, Sample, Skip, Step
 from lmtui.tui.finetune.format import epochs
 from lmtui.tui.finetune.run import TrainingRun
 from lmtui.tui.widgets.cells import clip, fit_best, pad_to
@@ -34,11 +34,6 @@ _LABEL = 11  # cells
 
 _BAR = (8, 48)  # least and most cells
 _NOT_EVALUATED = "Nothing is held out to evaluate on."
-_MEASURES: Sequence[tuple[str, str, Callable[[Eval], str]]] = (
-    (*notation.LOSS, lambda scored: notation.rate(scored.loss)),
-    (*notation.PERPLEXITY, lambda scored: notation.perplexity(scored.perplexity)),
-    (*notation.PER_BYTE, lambda scored: notation.rate(scored.bits_per_byte)),
-)
 _SPEED = notation.SPEED.full
 _PACE: Mapping[str, Callable[[Step], str]] = {
     "learning rate": lambda step: notation.number(step.lr, ".2e"),
@@ -297,15 +292,19 @@ the model without training; best is the checkpoint that is saved as the adapter.
             last: run.evals[-1] if run.evals else None,
             "best": run.best,
         }
-        longest = max(len(long) for long, _, _ in _MEASURES)
+        measures = notation.MEASURES
+        longest = max(len(label.full) for label, _ in measures.values())
         wide = width >= longest + len(columns) * _COLUMN
         rows = [("Held-out", list(columns))]
         rows += [
             (
-                long if wide else short,
-                [value(scored) if scored else NONE for scored in columns.values()],
+                label.full if wide else label.short,
+                [
+                    written(getattr(scored, field)) if scored else NONE
+                    for scored in columns.values()
+                ],
             )
-            for long, short, value in _MEASURES
+            for field, (label, written) in measures.items()
         ]
         column = max(6, (width - max(len(name) for name, _ in rows)) // 3)
         lines: list[Line] = [
