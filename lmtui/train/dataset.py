@@ -87,6 +87,10 @@ def pack(examples: Sequence[Example], length: int, pad: int) -> tuple[Block, ...
     )
 
 
+MaskedTokens = tuple[list[int], list[bool]]
+"""Ids, and for each whether its loss counts."""
+
+
 class _Encoder:
     def __init__(self, tokenizer: Any) -> None:
         self._writer = PromptBuilder(tokenizer)
@@ -98,9 +102,9 @@ class _Encoder:
             case str(text):
                 ids, trained = self._text(text)
             case Completion() as row:
-                ids, trained = completion(row, self._writer, self._ending)
+                ids, trained = self._completion(row)
             case messages:
-                ids, trained = conversation(messages, self._writer, self._ending)
+                ids, trained = self._conversation(messages)
         return Example(document.path, tuple(ids), tuple(trained))
 
     def _text(self, text: str) -> MaskedTokens:
@@ -108,59 +112,48 @@ class _Encoder:
         ids = [*prefix, *self._text_ids(text), *self._ending]
         return ids, [False] * len(prefix) + [True] * (len(ids) - len(prefix))
 
+    def _completion(self, row: Completion) -> MaskedTokens:
+        """Return a prompt, its completion and the ending as one text.
+
+        The loss counts for the completion, the ending, and a token that belongs to both
+        parts.
+        """
+        encoding = self._writer.document(row.prompt + row.completion, "auto")
+        given = len(row.prompt)
+        trained = [False] * len(encoding.prefix)
+        trained += [end > given for _, end in encoding.spans]
+        ids = [*encoding.prefix, *encoding.ids, *self._ending]
+        return ids, trained + [True] * len(self._ending)
+
+    def _conversation(self, messages: Sequence[ChatTurn]) -> MaskedTokens:
+        """Return a conversation up to its last answer as the model reads it, with the
+        ending.
+
+        The loss counts for the answers, each with the token that ends its turn. Where
+        turns have no such token, it also counts for the ending, which otherwise only
+        separates documents.
+
+        Raises:
+            LmtuiError: the model's template refuses it, or shows no answer as it is.
+        """
+        last = max(i for i, m in enumerate(messages, 1) if m.role == "assistant")
+        ids, answers = self._writer.render_with_answer_spans(messages[:last])
+        if not answers:
+            raise LmtuiError("the model's chat template hides the answers")
+        trained = [False] * len(ids)
+        for first, behind in answers:
+            trained[first:behind] = [True] * (behind - first)
+        if ids[-len(self._ending) :] != list(self._ending):
+            ids += self._ending
+            trained += [self._writer.turn_end is None] * len(self._ending)
+        return ids, trained
+
 
 def _ending(writer: PromptBuilder) -> tuple[int, ...]:
     """Return the ids that end a document: one token, or a gap of ordinary text."""
     if writer.document_end is not None:
         return (writer.document_end,)
     return writer.document(_GAP, "no").ids
-
-
-MaskedTokens = tuple[list[int], list[bool]]
-"""Ids, and for each whether its loss counts."""
-
-
-def conversation(
-    messages: Sequence[ChatTurn], writer: PromptBuilder, ending: Sequence[int]
-) -> MaskedTokens:
-    """Return a conversation up to its last answer as the model reads it, with `ending`.
-
-    The loss counts for the answers, each with the token that ends its turn. Where turns
-    have no such token, it also counts for `ending`; otherwise `ending` only separates
-    documents.
-
-    Raises:
-        LmtuiError: the model's template refuses it, or shows no answer as it is.
-    """
-    answered = [
-        i for i, message in enumerate(messages, 1) if message.role == "assistant"
-    ]
-    ids, answers = writer.render_with_answer_spans(messages[: answered[-1]])
-    if not answers:
-        raise LmtuiError("the model's chat template hides the answers")
-    trained = [False] * len(ids)
-    for first, behind in answers:
-        trained[first:behind] = [True] * (behind - first)
-    if ids[-len(ending) :] != list(ending):
-        ids += ending
-        trained += [writer.turn_end is None] * len(ending)
-    return ids, trained
-
-
-def completion(
-    row: Completion, writer: PromptBuilder, ending: Sequence[int]
-) -> MaskedTokens:
-    """Return a prompt, its completion and `ending` as one text.
-
-    The loss counts for the completion, `ending`, and a token that belongs to both
-    parts.
-    """
-    encoding = writer.document(row.prompt + row.completion, "auto")
-    given = len(row.prompt)
-    trained = [False] * len(encoding.prefix)
-    trained += [end > given for _, end in encoding.spans]
-    ids = [*encoding.prefix, *encoding.ids, *ending]
-    return ids, trained + [True] * len(ending)
 
 
 @dataclass(frozen=True)
