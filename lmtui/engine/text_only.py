@@ -132,7 +132,8 @@ class TextOnlyEngine:
                 "the server draws the answer itself",
                 "Switch the grammar off, or use a model on this machine.",
             )
-        sent = self._sent_settings(settings)
+        # It was said at the loading that the server draws without some.
+        sent = switched_off(without_idle_stages(settings), self._model.ignores)
         require_applied(sent, self._model.takes)
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
         messages = [
@@ -191,12 +192,6 @@ class TextOnlyEngine:
             seed=settings["seed"],
             first_token_seconds=first - started if made else None,
         )
-
-    def _sent_settings(self, settings: SamplingSettings) -> SamplingSettings:
-        """Return the settings that the server draws with: it was said at the loading
-        that it draws without some."""
-        settings = without_idle_stages(settings)
-        return switched_off(settings, self._model.ignores)
 
     def _end(self, reason: str | None) -> FinishReason | None:
         if reason is None:

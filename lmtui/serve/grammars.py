@@ -81,8 +81,10 @@ class GrammarBody(BaseModel):
             yield own
         given = self.structured_outputs or StructuredOutputs()
         for schema in (given.value, self.guided_json, self.json_schema):
-            if schema is not None:
-                yield _schema(schema)
+            if isinstance(schema, str):
+                yield Grammar("schema", schema)
+            elif schema is not None:
+                yield Grammar.of_schema(schema)
         for regex in (given.regex, self.guided_regex):
             if regex is not None:
                 yield Grammar("regex", regex)
@@ -95,12 +97,6 @@ class GrammarBody(BaseModel):
                 yield rules_of(rules)
         if given.json_object:
             yield Grammar.of_schema(_ANY_OBJECT)
-
-
-def _schema(value: str | SchemaValue) -> Grammar:
-    if isinstance(value, str):
-        return Grammar("schema", value)
-    return Grammar.of_schema(value)
 
 
 def one_of(choices: list[str]) -> Grammar:

@@ -12,8 +12,8 @@ import math
 import weakref
 from collections.abc import (
     AsyncGenerator,
+    Awaitable,
     Callable,
-    Coroutine,
     Generator,
     Iterator,
 )
@@ -117,7 +117,7 @@ class Connection:
         streamed = self._streamed(path, body, cut, size)
         patience = math.inf  # a long prompt takes minutes; its answer goes on
         try:
-            while (part := self._wait(_next(streamed), patience)) is not None:
+            while (part := self._wait(anext(streamed, None), patience)) is not None:
                 yield part
                 patience = _PATIENCE
         finally:
@@ -141,7 +141,7 @@ class Connection:
             "Check the address, or say what the server is with --dialect.",
         )
 
-    def _wait(self, request: Coroutine[Any, Any, T], patience: float = math.inf) -> T:
+    def _wait(self, request: Awaitable[T], patience: float = math.inf) -> T:
         async def watched() -> T:
             task = asyncio.ensure_future(request)
             deadline = self._loop.time() + patience
@@ -278,10 +278,6 @@ def _cut_records(data: bytearray, size: int) -> list[bytes]:
     records = [bytes(data[start : start + size]) for start in range(0, end, size)]
     del data[:end]
     return records
-
-
-async def _next(parts: AsyncGenerator[bytes, None]) -> bytes | None:
-    return await anext(parts, None)
 
 
 def _words(data: bytes) -> str:
