@@ -48,7 +48,8 @@ SERVERS = "servers"
 SYSTEM = "system"
 KEYS = (SYSTEM, *(item.name for item in fields(SamplingSettings)))
 LONGEST_NAME = 40
-_NEAREST: tuple[SettingOrigin, ...] = ("flag", "environment", "file", "default")
+_GIVEN: tuple[SettingOrigin, ...] = ("flag", "environment")
+_NEAREST: tuple[SettingOrigin, ...] = (*_GIVEN, "file", "default")
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,8 +343,8 @@ class Settings:
 
     def server_of(self, spec: str | None) -> tuple[str | None, ServerOptions]:
         """Return a value of `--model` with the name of a server replaced by its
-        address, and how that server is used. A server with no table of its own is used
-        as the section `remote` says.
+        address, and how that server is used: as its table says, or else the section
+        `remote`; a flag or a variable overrides both.
 
         Raises:
             LmtuiError: it is an address that can't be used.
@@ -351,9 +352,16 @@ class Settings:
         spec = spec.strip() if spec else spec
         server = self.servers.get(spec or "")
         if server is not None:
-            return server.address, self.options_of(server)
-        server = self._server_at(spec) if spec and is_address(spec) else None
-        return spec, self.options_of(server)
+            spec = server.address
+        elif spec and is_address(spec):
+            server = self._server_at(spec)
+        own = {} if server is None else server.values
+        values: dict[str, Any] = {}
+        for name in names(REMOTE):
+            key, is_given = item(name).own_name, self.origin(name).source in _GIVEN
+            values[key] = own[key] if key in own and not is_given else self.value(name)
+        variable = KEY_VARIABLE if server is None else server.key_variable
+        return spec, ServerOptions(variable, **values)
 
     def _server_at(self, address: str) -> Server | None:
         """Return the declared server at an address: the one for its model, or else the
@@ -363,20 +371,6 @@ class Settings:
         there = [name for name in at if at[name].url == wanted.url]
         there.sort(key=lambda name: at[name] != wanted)
         return self.servers[there[0]] if there else None
-
-    def options_of(self, server: Server | None) -> ServerOptions:
-        """Return how a server is used. Its table overrides the section `remote` of the
-        file, and a flag or a variable overrides both."""
-        values: dict[str, Any] = {
-            item(name).own_name: self.value(name) for name in names(REMOTE)
-        }
-        inside = {} if server is None else server.values
-        for name, value in inside.items():
-            origin = self.origin(f"{REMOTE}_{name}")
-            if origin.source not in ("flag", "environment"):
-                values[name] = value
-        variable = KEY_VARIABLE if server is None else server.key_variable
-        return ServerOptions(variable, **values)
 
 
 def bits(settings: Settings, *, exact: bool = False) -> Quantize:
