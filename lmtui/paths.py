@@ -26,8 +26,13 @@ APP = "lmtui"
 def home() -> Path | None:
     """Return the folder that `LMTUI_HOME` names, or None for the platform's folders."""
     value = os.environ.get("LMTUI_HOME")
+    return expanded(value) if value else None
+
+
+def expanded(name: str | Path) -> Path:
+    """Return a path that the user named as an absolute one, `~` expanded."""
     # Not Path.expanduser, which raises for an unknown user.
-    return Path(os.path.expanduser(value)).absolute() if value else None
+    return Path(os.path.expanduser(name)).absolute()
 
 
 def _folder(name: str, platform_folder: Callable[[str], Path]) -> Path:
@@ -131,7 +136,7 @@ def new_path(out: Path) -> Path:
     Raises:
         LmtuiError: it exists.
     """
-    out = Path(os.path.expanduser(out)).absolute()
+    out = expanded(out)
     if os.path.lexists(out):
         raise LmtuiError("this path already exists", str(out), "Give another path.")
     return out

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.train.settings import TrainSettings
 
@@ -52,19 +53,13 @@ def versions() -> dict[str, str]:
     return numbers
 
 
-def absolute_path(path: str) -> str:
-    """Return a file, folder or pattern as an absolute path, `~` expanded."""
-    # Not Path.expanduser: it raises for the home of an unknown user.
-    return str(Path(os.path.expanduser(path)).absolute())
-
-
 def default_name(places: Sequence[str]) -> str:
     """Return the default name of an adapter, made from the first of its notes.
 
     It is the folder's name, the file's without its suffix, or for a pattern the name of
     the folder that it searches.
     """
-    path = Path(absolute_path(places[0]))
+    path = paths.expanded(places[0])
     parts = (part for part in (path, *path.parents) if _PATTERN.search(part.name))
     patterns = [part for part in parts if not os.path.lexists(part)]
     real = Path(os.path.realpath(patterns[-1].parent if patterns else path))

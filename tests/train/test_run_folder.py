@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.train import run_folder
 from lmtui.train.events import (
@@ -23,7 +24,7 @@ from lmtui.train.events import (
     read_events,
     to_json,
 )
-from lmtui.train.request import TrainRequest, absolute_path, default_name, safe_name
+from lmtui.train.request import TrainRequest, default_name, safe_name
 from lmtui.train.run_folder import Manifest, RunFolder
 from lmtui.train.settings import TrainSettings
 
@@ -229,6 +230,6 @@ def test_absolute_path_resolves_relative_and_home_paths(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
-    assert absolute_path("a/*.md") == f"{tmp_path}/a/*.md"
-    assert absolute_path("~/notes") == "/home/me/notes"
-    assert absolute_path("~nobody-of-this-name/x").endswith("/x")
+    assert paths.expanded("a/*.md") == tmp_path / "a" / "*.md"
+    assert paths.expanded("~/notes") == Path("/home/me/notes")
+    assert paths.expanded("~nobody-of-this-name/x").name == "x"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmtui import paths
 from lmtui.cli import options
 from lmtui.cli.engine import resolved
 from lmtui.cli.errors import note
@@ -23,7 +24,6 @@ from lmtui.text import visible_line
 from lmtui.train.notes import find
 from lmtui.train.request import (
     TrainRequest,
-    absolute_path,
     default_name,
     require_safe_name,
 )
@@ -213,7 +213,7 @@ def read_request(
         find(places)  # raises for missing notes; the worker reads them
     return TrainRequest(
         name=name,
-        places=tuple(map(absolute_path, places)),
+        places=tuple(str(paths.expanded(place)) for place in places),
         base=None if resume else _base(resolved(settings, settings.model)[0]),
         settings=settings.training,
         device=settings.device,

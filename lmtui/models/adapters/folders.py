@@ -84,10 +84,10 @@ def find(name: str) -> Adapter:
     """Return the adapter called `name`, or in the folder at that path."""
     name = name.strip()
     inside = paths.adapters_folder() / name
-    for folder in (*([inside] if is_name(name) else []), _place(name)):
+    for folder in (*([inside] if is_name(name) else []), paths.expanded(name)):
         try:
             if name and folder.is_dir() and _may_be_adapter(name, folder):
-                return read(folder.absolute())
+                return read(folder)
         except (OSError, ValueError):  # too long for a path, or with a null character
             continue
     raise _not_found(name)
@@ -101,10 +101,6 @@ def _may_be_adapter(name: str, folder: Path) -> bool:
         return True
     files = ("config.json", lora_config.WEIGHTS)
     return looks_like_one(folder) or any((folder / file).is_file() for file in files)
-
-
-def _place(name: str) -> Path:
-    return Path(os.path.expanduser(name))  # Path's own raises for unknown users
 
 
 def read(folder: Path) -> Adapter:
@@ -124,7 +120,7 @@ def read(folder: Path) -> Adapter:
 def stored(name: str) -> Adapter:
     """Return the adapter with this name or path in the folder of adapters, damaged or
     not."""
-    path = _place(name).absolute()
+    path = paths.expanded(name)
     for adapter in listed():
         if name == adapter.name or path == adapter.path:
             return adapter

@@ -26,7 +26,7 @@ _PARTS = (
 def import_adapter(path: Path, name: str) -> Adapter:
     """Copy an adapter's folder into the folder of adapters, completely or not at all;
     `name` has to be valid for an adapter."""
-    path = Path(os.path.expanduser(path)).absolute()
+    path = paths.expanded(path)
     target = paths.adapters_folder() / name
     if os.path.lexists(target):
         raise LmtuiError(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from textual.app import SuspendNotSupported
 
+from lmtui import paths
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.excerpts import blocks_of
 from lmtui.errors import LmtuiError
@@ -53,13 +54,13 @@ class ChatExporter:
         meta, original = self._session.meta, self._session.conversation
         # A copy: the one that is shown can grow meanwhile.
         copy = Conversation.restored(original.nodes, original.chosen)
-        path = Path(name or f"{name_for(meta.title)}.md").expanduser()
+        path = paths.expanded(name or f"{name_for(meta.title)}.md")
 
         def work() -> None:
             write_new(path, [written(format_of(path), copy, meta)])
 
         def show_written(_: None) -> None:
-            self._screen.notify(visible(f"Written to {path.absolute()}"), markup=False)
+            self._screen.notify(visible(f"Written to {path}"), markup=False)
 
         run_in_thread(
             work,

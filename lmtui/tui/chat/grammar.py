@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
+from lmtui import paths
 from lmtui.engine.grammar.compile import check_grammar
 from lmtui.engine.grammar.text import (
     NAMES,
@@ -24,9 +24,9 @@ from lmtui.tui.chat.session import Sent
 from lmtui.tui.sampler import SamplingScreen
 
 _READERS: dict[str, Callable[[str], Grammar]] = {
-    "/schema": lambda name: read_schema(Path(name).expanduser()),
+    "/schema": lambda name: read_schema(paths.expanded(name)),
     "/regex": lambda text: Grammar("regex", text),
-    "/grammar": lambda name: read_grammar(Path(name).expanduser()),
+    "/grammar": lambda name: read_grammar(paths.expanded(name)),
 }
 GRAMMARS = tuple(_READERS)
 OFF = "off"

@@ -320,6 +320,12 @@ async def test_export_says_the_whole_path(
         )
 
 
+async def test_export_into_the_home_of_an_unknown_user_is_refused() -> None:
+    async with chat("first", asked="one") as running:
+        await running.ask("/export ~nobody-of-this-name/a.md")
+        await running.until(lambda: "~nobody-of-this-name" in running.notices)
+
+
 async def test_commands_copy_search_change_the_model_and_quit(tmp_path: Path) -> None:
     engines = {name: FakeEngine(["first"], name=name) for name in ("default", "b")}
     file = tmp_path / "c.db"
