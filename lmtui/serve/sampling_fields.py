@@ -12,9 +12,10 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lmtui.engine.sampling.stages import BY_NAME, STAGES, TABLE, stages_of
 from lmtui.engine.sampling_settings import SamplingSettings
@@ -38,7 +39,7 @@ _SAME: Mapping[str, str] = {
 """Other names of fields."""
 _WINDOWS = "penalty_window", "dry_window"
 """Our own names of windows: 0 is all of the context there, not nothing."""
-_OTHERWISE = "top_k", "top_n_sigma", "dry_breakers", *_WINDOWS
+_OTHERWISE = "dry_breakers", *_WINDOWS
 _NUMBERS = tuple(
     each.name
     for stage in TABLE
@@ -52,17 +53,21 @@ _NO_PENALTIES = {
 }
 
 
+_OffBelowZero = AfterValidator(partial(max, 0))
+"""-1 is what vLLM calls all tokens, and llama.cpp a stage that is off."""
+
+
 class SamplingFields(BaseModel):
     """Fields of the sampler, in the names that they have after `with_own_names`."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     temperature: float | None = None
-    top_k: int | None = None
+    top_k: Annotated[int, _OffBelowZero] | None = None
     top_p: float | None = None
     min_p: float | None = None
     typical_p: float | None = None
-    top_n_sigma: float | None = None
+    top_n_sigma: Annotated[float, _OffBelowZero] | None = None
     xtc_probability: float | None = None
     xtc_threshold: float | None = None
     repetition_penalty: float | None = None
@@ -91,18 +96,12 @@ class SamplingFields(BaseModel):
 
     def settings(self, default: SamplingSettings) -> SamplingSettings:
         given = {name: getattr(self, name) for name in _NUMBERS}
-        # -1 is what vLLM calls all tokens, and llama.cpp a stage that is off.
-        given["top_k"] = None if self.top_k is None else max(0, self.top_k)
-        if self.top_n_sigma is not None:
-            given["top_n_sigma"] = max(0.0, self.top_n_sigma)
-        if self.seed != -1:
-            given["seed"] = self.seed
         given["sampler_order"] = self._order()
         given["dry_breakers"] = self._breakers()
         given |= self._windows()
         known = {name: value for name, value in given.items() if value is not None}
-        if self.seed == -1:  # llama.cpp's name for a new one each time
-            known["seed"] = None
+        if self.seed is not None:  # -1 is llama.cpp's name for a new one each time
+            known["seed"] = None if self.seed == -1 else self.seed
         return replace(default, **known)
 
     def _windows(self) -> dict[str, Any]:
