@@ -20,8 +20,8 @@ from bench_serve import in_process, ours
 from bench_tools import compare, row
 
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.open import open_served
 from lmtui.engine.sampling_settings import SamplingSettings
-from lmtui.models.load import load
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.connection import Connection
 
@@ -72,7 +72,9 @@ def link(port: int, delay: float) -> Iterator[int]:
 def opened(port: int, dialect: str = "auto") -> LocalEngine:
     """The model of the server at a port."""
     server = ServerOptions(dialect=dialect, tokenizer="default")
-    return LocalEngine(load(f"http://127.0.0.1:{port}/v1", server=server))
+    engine = open_served(f"http://127.0.0.1:{port}/v1", server)
+    assert isinstance(engine, LocalEngine)
+    return engine
 
 
 @contextmanager

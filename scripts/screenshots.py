@@ -29,6 +29,8 @@ from lmtui import paths
 from lmtui.cli.screen import read_lesson
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.open import open_served
+from lmtui.engine.protocol import Engine
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.models.download import default_model
 from lmtui.models.progress import OnProgress
@@ -439,10 +441,10 @@ def serving() -> Iterator[str]:
         server.wait()
 
 
-def open_remote(address: str, on_progress: OnProgress) -> LocalEngine:
+def open_remote(address: str, on_progress: OnProgress) -> Engine:
     """Open the model there as vLLM's would be."""
     server = ServerOptions(dialect="vllm", tokenizer="default")
-    return LocalEngine.open(address, server=server, on_progress=on_progress)
+    return open_served(address, server, on_progress=on_progress)
 
 
 def load_default(_: ModelRef) -> OpenEngine:
