@@ -27,7 +27,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    text: str
+    text: str = ""
     tone: Tone = ""
     bar: tuple[float, ...] = ()
     """Length of a bar in place of a text, 0 to 1, or of two to compare. Their numbers
@@ -96,11 +96,42 @@ _CUTS = {
     "g": "greedy decoding",
 }
 """The stage that cut a token, by its mark."""
+_TONES: tuple[Tone, Tone] = ("raw", "sampled")
 
 
-def row(*cells: str | Cell) -> tuple[Cell, ...]:
-    """Return a row of a table; a plain text is a cell without a bar."""
-    return tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells)
+Row = Iterable[str | Cell]
+"""A row of a table; a plain text is a cell without a bar."""
+
+BAR = Column("", grows=True)
+"""A column of bars."""
+
+
+def numbers(*headings: str) -> tuple[Column, ...]:
+    """Return columns of numbers."""
+    return tuple(Column(heading, right=True) for heading in headings)
+
+
+def table(
+    columns: Iterable[str | Column],
+    rows: Iterable[Row],
+    *,
+    title: str = "",
+    note: str = "",
+    at: int | None = None,
+    longest: float = 1.0,
+) -> Table:
+    """Return a table; a plain text is the heading of a column of texts."""
+    return Table(
+        title,
+        tuple(each if isinstance(each, Column) else Column(each) for each in columns),
+        tuple(
+            tuple(each if isinstance(each, Cell) else Cell(each) for each in row)
+            for row in rows
+        ),
+        note,
+        longest,
+        at,
+    )
 
 
 def bars(
@@ -118,39 +149,35 @@ def bars(
     token fills its column."""
     drawn = rest_sampled is not None
 
-    def line(
-        name: str, prob: float, sampled: float | None, last: str = ""
-    ) -> tuple[Cell, ...]:
-        numbers = [Cell(notation.chance(prob), "raw")]
-        numbers += [Cell(notation.chance(sampled), "sampled")] if drawn else []
-        both = (prob,) if sampled is None or not drawn else (prob, sampled)
-        return (Cell(name), Cell("", bar=both), *numbers, Cell(last, "cut"))
+    def line(name: str, prob: float, sampled: float | None, last: str) -> list[Cell]:
+        pair = (prob, sampled or 0.0)[: 1 + drawn]
+        shown = map(Cell, map(notation.chance, pair), _TONES)
+        return [Cell(name), Cell(bar=pair), *shown, Cell(last, "cut")]
 
     lines = [
         line(
-            visible_token(candidate.text),
-            candidate.prob,
-            candidate.sampled_prob,
-            _CUTS.get(candidate.cut or "", "") if drawn else "",
+            visible_token(token.text),
+            token.prob,
+            token.sampled_prob,
+            _CUTS.get(token.cut or "", "") if drawn else "",
         )
-        for candidate in rows
+        for token in rows
     ]
-    pinned_lines = [
+    pins = [
         line(
-            visible_token(ranked.candidate.text),
-            ranked.candidate.prob,
+            visible_token(pin.candidate.text),
+            pin.candidate.prob,
             None,
-            f"rank {notation.count(ranked.rank)}",
+            f"rank {notation.count(pin.rank)}",
         )
-        for ranked in pinned
+        for pin in pinned
     ]
-    longest = max((max(cells[1].bar) for cells in [*lines, *pinned_lines]), default=1.0)
-    lines += [line("all others", rest, rest_sampled), *pinned_lines]
+    longest = max((max(cells[1].bar) for cells in [*lines, *pins]), default=1.0)
     heads = ("token", "p", "drawn", "cut by") if drawn else ("", "", "")
-    columns = (
-        Column(heads[0]),
-        Column("", grows=True),
-        *(Column(name, right=True) for name in heads[1:-1]),
-        Column(heads[-1]),
+    return table(
+        (heads[0], BAR, *numbers(*heads[1:-1]), heads[-1]),
+        [*lines, line("all others", rest, rest_sampled, ""), *pins],
+        title=title,
+        note=note,
+        longest=longest,
     )
-    return Table(title, columns, tuple(lines), note, longest)

@@ -85,6 +85,7 @@ def test_each_keystroke_is_followed(engine: FakeEngine) -> None:
 def test_last_word_has_the_product_of_its_tokens(engine: FakeEngine) -> None:
     instrument = shown(engine, word="mat")
     text = f"{TEXT} mat"
+    answer(engine, instrument.follow(text))
     answer(engine, instrument.submit(text))
     assert instrument.done == {"word"}
     assert instrument.submit("word") is None

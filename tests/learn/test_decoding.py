@@ -217,14 +217,6 @@ def test_sums_that_a_server_does_not_tell_are_dashes(
     assert shaded.tokens[0].logprob is None
 
 
-def test_late_reports_of_another_text_are_dropped(engine: LocalEngine) -> None:
-    instrument = shown(engine)
-    late = instrument.act("long")
-    answer(engine, instrument.submit("the dog"))
-    answer(engine, late)
-    assert not parts_of(instrument, ShadedText)
-
-
 # The tree.
 
 

@@ -13,16 +13,16 @@ from rich.cells import cell_len
 from lmtui import notation
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.learn.figure import (
+    BAR,
     Cell,
     Chart,
-    Column,
     Figure,
     Level,
     ShadedText,
-    Table,
     Words,
     bars,
-    row,
+    numbers,
+    table,
 )
 from lmtui.learn.figure_lines import Line, figure_lines, figure_text
 from tests.examples import examples
@@ -62,14 +62,14 @@ def gallery(foreign: str = " the") -> tuple[Figure, Figure]:
         candidate(3, 0.1, 0.0, "k"),
     )
     first = bars(f"After “{foreign}”", rows, 0.2499997, note=f"A {foreign}.")
-    table = Table(
-        f"Words {foreign}",
-        (Column("word"), Column("p", right=True), Column("", grows=True)),
+    words = table(
+        ("word", *numbers("p"), BAR),
         (
-            row(foreign, "61.2%", Cell("", bar=(0.612,))),
-            row(Cell("rare", "warning"), "<0.1%", Cell("", bar=(0.0004,))),
-            row("plain", "–", ""),
+            (foreign, "61.2%", Cell(bar=(0.612,))),
+            (Cell("rare", "warning"), "<0.1%", Cell(bar=(0.0004,))),
+            ("plain", "–", ""),
         ),
+        title=f"Words {foreign}",
         note=f"A note: {foreign}",
         at=1,
     )
@@ -89,7 +89,7 @@ def gallery(foreign: str = " the") -> tuple[Figure, Figure]:
     return (first,), (
         Words(f"One sentence of {foreign}.\nAnother line.", "strong"),
         bars("What is drawn", drawn, 0.15, rest_sampled=0.0),
-        table,
+        words,
         Words("Careful.", "warning"),
         shaded,
         chart,
@@ -103,7 +103,7 @@ def texts(lines: list[Line]) -> list[str]:
 @settings(max_examples=examples(15, 1_000))
 @given(FIGURES, st.booleans())
 def test_every_number_stands_in_the_plain_text(
-    numbers: tuple[
+    drawn_numbers: tuple[
         list[float],
         list[tuple[float, float, float]],
         list[float | None],
@@ -112,18 +112,18 @@ def test_every_number_stands_in_the_plain_text(
     ],
     log: bool,
 ) -> None:
-    probs, cells, logprobs, points, levels = numbers
+    probs, cells, logprobs, points, levels = drawn_numbers
     rows = [candidate(n, prob, prob / 2) for n, prob in enumerate(probs)]
     figure: Figure = (
         bars("Bars", rows, 0.25, rest_sampled=0.125),
-        Table(
-            "Table",
-            (Column("x", right=True), Column("y"), Column("share"), Column("")),
-            tuple(
-                row(notation.number(x), notation.number(y), notation.chance(share),
-                    Cell("", bar=(share,)))
+        table(
+            (*numbers("x"), "y", "share", ""),
+            (
+                (notation.number(x), notation.number(y), notation.chance(share),
+                 Cell(bar=(share,)))
                 for x, y, share in cells
             ),
+            title="Table",
         ),
         ShadedText("Text", tuple(token("t", logprob) for logprob in logprobs)),
         Chart("Chart", tuple(sorted(points)), "x", "y",
@@ -161,23 +161,23 @@ def test_bars_are_as_long_as_they_are_and_the_second_is_the_lower_half() -> None
         candidate(2, 0.25, 0.5),
         candidate(3, 0.5, 0.0, "k"),
     )
-    table = bars("", rows, 0.0, rest_sampled=0.0)
-    lines = figure_lines((table,), 42)[1:]
+    shown = bars("", rows, 0.0, rest_sampled=0.0)
+    lines = figure_lines((shown,), 42)[1:]
     drawn = [line[2:4] for line in lines]
-    shown = ["".join(text for text, _ in bar) for bar in drawn]
-    assert shown[:3] == ["████▀▀▀▀", "████▄▄▄▄", "▀▀▀▀▀▀▀▀"]
+    texts_of_bars = ["".join(text for text, _ in bar) for bar in drawn]
+    assert texts_of_bars[:3] == ["████▀▀▀▀", "████▄▄▄▄", "▀▀▀▀▀▀▀▀"]
     assert [[style for text, style in bar if text.strip()] for bar in drawn] == [
         ["sampled", "raw"], ["sampled"], ["raw"], [],
     ]  # fmt: skip
     assert texts(lines)[2].endswith("50.0%     0%  top-k ")
-    words = list(figure_text((table,)))
+    words = list(figure_text((shown,)))
     assert words[2] == "token ·token3: p 50.0%, drawn 0%, cut by top-k"
 
 
 def test_table_that_does_not_fit_is_a_sentence_a_row() -> None:
-    table = gallery()[1][2]
-    wide, narrow = figure_lines((table,), 40), figure_lines((table,), 10)
-    assert texts(figure_lines((table,), 14))[3] == "rare   <0.1%"  # without the bars
+    shown = gallery()[1][2]
+    wide, narrow = figure_lines((shown,), 40), figure_lines((shown,), 10)
+    assert texts(figure_lines((shown,), 14))[3] == "rare   <0.1%"  # without the bars
     assert texts(wide)[1].split() == ["word", "p"]
     assert [style for _, style in wide[3]][:1] == ["cursor"]
     assert "> word rare: p <0.1%" in " ".join("".join(texts(narrow)).split())

@@ -220,15 +220,6 @@ def test_what_is_no_guess_is_not_counted(naive: Naive) -> None:
     assert instrument.message == "Not “b”. It was “sat”."
 
 
-def test_quick_guesses_get_their_numbers_later(naive: Naive) -> None:
-    instrument = begun(naive)
-    assert instrument.submit("mat") is not None  # a newer one takes its turn
-    enter(naive, instrument, "log")
-    rows = texts_of(table_of(instrument))
-    assert [row[1] for row in rows] == ["mat", "log"]
-    assert all(notation.NONE not in row for row in rows)
-
-
 def test_next_text_comes_after_the_end_and_the_score_goes_on(naive: Naive) -> None:
     page = made(GuessInstrument, text="The cat sat", given=1)
     instrument = GuessInstrument(page.options, page.material)

@@ -144,15 +144,6 @@ def test_draws_add_up_until_something_changes(engine: LocalEngine) -> None:
     assert "draws" not in table_of(instrument).title
 
 
-def test_late_draws_of_another_temperature_are_dropped(engine: LocalEngine) -> None:
-    instrument = shown(engine)
-    late = instrument.act("draw")
-    instrument.slide(1)
-    answer(engine, late)
-    assert "draws" not in table_of(instrument).title
-    assert instrument.done == set()
-
-
 def test_same_draws_come_again_on_a_fresh_page(engine: LocalEngine) -> None:
     first, second = shown(engine), shown(engine)
     for instrument in (first, second):
@@ -161,20 +152,6 @@ def test_same_draws_come_again_on_a_fresh_page(engine: LocalEngine) -> None:
     answer(engine, second.act("draw"))
     drawn = [column(table_of(shown), "drawn") for shown in (first, second)]
     assert [2 * int(n.replace(",", "")) for n in drawn[0]] != drawn[1]
-
-
-def test_draws_asked_for_in_quick_succession_are_all_made(engine: LocalEngine) -> None:
-    one, quick = shown(engine), shown(engine)
-    for _ in range(3):
-        answer(engine, one.act("draw"))
-    quick.act("draw")  # each takes the place of the one before, which is dropped
-    quick.act("draw")
-    answer(engine, quick.act("draw"))
-    assert quick.figure == one.figure
-    quick.act("draw")
-    quick.act("clear")
-    answer(engine, quick.act("draw"))
-    assert "1,000 draws" in table_of(quick).title
 
 
 def test_counts_of_a_single_class_can_not_be_tested() -> None:

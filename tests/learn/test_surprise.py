@@ -132,16 +132,6 @@ def test_pair_is_answered_once_and_then_shows_its_numbers(
     assert table_of(instrument).title == ""
 
 
-def test_answer_that_comes_after_the_next_pair_is_dropped(naive: Naive) -> None:
-    instrument = begun(naive)
-    instrument.act("pair")
-    late = instrument.act("first")
-    instrument.act("pair")
-    answer(naive.engine, late)
-    assert "Which one" in words_of(instrument)
-    assert instrument.done == set()
-
-
 def test_page_without_pairs_and_server_without_numbers_say_so(naive: Naive) -> None:
     instrument = made(SurpriseInstrument, text=TEXT)
     assert instrument.act("pair") is None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import Engine
 from lmtui.engine.sampling_settings import SamplingSettings
-from lmtui.engine.types import (
-    Distribution,
-    RankedCandidate,
-)
+from lmtui.engine.types import Distribution, RankedCandidate
 from lmtui.learn.figure import Figure, Words, bars
 from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import (
@@ -38,8 +35,6 @@ class _Expected:
     text: str
     distribution: Distribution
     pinned: tuple[RankedCandidate, ...]
-    scored: ScoredExcerpt | None = None
-    """The text itself, where it was entered."""
 
 
 class BarsInstrument(TextInstrument):
@@ -54,11 +49,11 @@ class BarsInstrument(TextInstrument):
         "pinned": "",  # words that always have a row, with commas between them
     }
     ASKS = "Text"
+    LIVE = True
 
     _shown: _Expected | None = None
-
-    def measure(self, text: str) -> Measurement:
-        return Measurement(lambda engine, _: self._expect(engine, text), self.show)
+    _scored: ScoredExcerpt | None = None
+    """The text that was entered last."""
 
     def typed(self, text: str) -> Measurement | None:
         if len(text) == len(self.entered) + 1:  # a letter, not a paste
@@ -70,44 +65,40 @@ class BarsInstrument(TextInstrument):
             self.message = "Write at least two words."
             return None
 
-        def run(engine: Engine, _: object) -> _Expected:
-            return replace(
-                self._expect(engine, text), scored=score(engine, text, top_n=1)
-            )
+        def then(scored: ScoredExcerpt) -> None:
+            self._scored, self.message = scored, ""
+            if last_word(text).strip().lower() == self.options["word"].lower():
+                self.done.add("word")
 
-        return Measurement(run, self.show)
+        return Measurement(lambda engine, _: score(engine, text, top_n=1), then)
 
-    def _expect(self, engine: Engine, text: str) -> _Expected:
+    def read(self, engine: Engine, text: str) -> _Expected:
         after = expect(engine, text, top_n=self.options["rows"])
         words = [word.strip() for word in self.options["pinned"].split(",")]
         pinned = (_pin(engine, after, f" {word}") for word in words if word)
         return _Expected(text, after, tuple(filter(None, pinned)))
 
     def show(self, result: _Expected) -> None:
-        if result.scored is None and self._shown and result.text == self._shown.text:
-            result = replace(result, scored=self._shown.scored)
         super().show(result)
         if result.distribution.candidates[0].prob > _LIKELY:
             self.done.add("sure")
-        word = last_word(result.text).strip().lower()
-        if result.scored and word == self.options["word"].lower():
-            self.done.add("word")
 
     @property
     def figure(self) -> Figure:
         if self._shown is None:
             return ()
-        after = self._shown.distribution
+        text, after = self._shown.text, self._shown.distribution
         summed = sum(row.prob for row in after.candidates) + after.rest_prob
         drawing = bars(
-            f"After “{excerpt(self._shown.text)}”",
+            f"After “{excerpt(text)}”",
             after.candidates,
             after.rest_prob,
             pinned=self._shown.pinned,
             note=f"All {after.vocabulary:,} tokens together: {summed:.1%}.",
         )
-        scored = self._shown.scored
-        return (drawing,) if scored is None else (_about_word(scored), drawing)
+        if self._scored is None or self._scored.text != text:
+            return (drawing,)
+        return (_about_word(self._scored), drawing)
 
 
 def _about_word(scored: ScoredExcerpt) -> Words:
@@ -115,12 +106,10 @@ def _about_word(scored: ScoredExcerpt) -> Words:
     start = len(scored.text.rstrip()) - len(word)
     pairs = zip(scored.tokens, scored.spans, strict=True)
     tokens = [token for token, span in pairs if span[0] >= start]
-    ranks = [notation.rank(token.rank) for token in tokens]
-    which = (
-        f"rank {ranks[0]}"
-        if len(ranks) == 1
-        else f"it is {len(ranks)} tokens, with the ranks {', '.join(ranks)}"
-    )
+    ranks = ", ".join(notation.rank(token.rank) for token in tokens)
+    which = f"rank {ranks}"
+    if len(tokens) > 1:
+        which = f"it is {len(tokens)} tokens, with the ranks {ranks}"
     chance = notation.chance(prob(total_logprob(tokens)))
     return Words(
         f"“{visible_line(word.strip())}” was given {chance}: {which}.", "strong"

@@ -3,13 +3,14 @@ product, and the sum of their logarithms; two sentences compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.document.words import spans_of_words
-from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
+from lmtui.engine.protocol import Engine
+from lmtui.learn.figure import Figure, Table, Words, numbers, table
 from lmtui.learn.instrument import Action, Measurement, Options
 from lmtui.learn.instruments.texts import (
     ScoredExcerpt,
@@ -27,9 +28,7 @@ class ChainInstrument(TextInstrument):
 
     NAME = "chain"
     OPTIONS: ClassVar[Options] = {"text": ""}
-    ACTIONS: ClassVar[Sequence[Action]] = (
-        Action("swap", "swap two words"),
-    )  # fmt: skip
+    ACTIONS: ClassVar[Sequence[Action]] = (Action("swap", "swap two words"),)
     ASKS = "Sentence"
 
     _shown: ScoredExcerpt | None = None
@@ -40,16 +39,17 @@ class ChainInstrument(TextInstrument):
     """The sentence that it is compared with."""
     _swaps = 0
 
-    def measure(self, text: str) -> Measurement:
-        return _score(text.strip(), self._compare)
+    def read(self, engine: Engine, text: str) -> ScoredExcerpt:
+        return score(engine, text.strip())
 
-    def _compare(self, scored: ScoredExcerpt) -> None:
+    def show(self, result: ScoredExcerpt) -> None:
         first = self._shown
-        if first is not None and first.text != scored.text:
-            self.done |= {"own", "compare"} if "own" in self.done else {"own"}
+        if first is not None and first.text != result.text:
+            if "entered" in self.done:
+                self.done.add("compare")
             self._before = first
         self._swapped, self._swaps = None, 0
-        self.show(scored)
+        super().show(result)
 
     def act(self, action: str) -> Measurement | None:
         if self._shown is None:
@@ -58,14 +58,14 @@ class ChainInstrument(TextInstrument):
         if not variations:
             self.message = "Enter a sentence with three different words or more."
             return None
+        text = variations[self._swaps % len(variations)]
 
         def then(scored: ScoredExcerpt) -> None:
-            self.message = ""
-            self._swapped = scored
+            self.message, self._swapped = "", scored
             self._swaps += 1
             self.done.add("swap")
 
-        return _score(variations[self._swaps % len(variations)], then)
+        return Measurement(lambda engine, _: score(engine, text), then)
 
     @property
     def figure(self) -> Figure:
@@ -80,10 +80,6 @@ class ChainInstrument(TextInstrument):
         if before is not None and before.text != shown.text:
             words += f"\n{_compared(shown, before)}"
         return (Words(words), _chain(shown))
-
-
-def _score(text: str, then: Callable[[ScoredExcerpt], None]) -> Measurement:
-    return Measurement(lambda engine, _: score(engine, text), then)
 
 
 def _compared(shown: ScoredExcerpt, before: ScoredExcerpt) -> str:
@@ -112,38 +108,29 @@ def _given(scored: ScoredExcerpt) -> str:
 
 
 def _chain(scored: ScoredExcerpt) -> Table:
-    columns = (
-        Column("token"), Column("p", right=True),
-        Column("product so far", right=True), Column("log p", right=True),
-        Column("sum so far", right=True),
-    )  # fmt: skip
-    note = (
-        "The first token has nothing before it here, so it has no number: all "
-        "products are given that token."
-    )
-    is_given = scored.tokens[0].logprob is None
-    return Table("", columns, tuple(_rows(scored)), note if is_given else "")
-
-
-def _rows(scored: ScoredExcerpt) -> Iterator[tuple[Cell, ...]]:
-    first, *others = scored.tokens
     tokens = scored.tokens
-    if first.logprob is None:
-        yield row(visible_token(first.text), *[notation.NONE] * 4)
-        tokens = tuple(others)
+    is_given = tokens[0].logprob is None
     # From a token on that a server does not tell, there is no product either.
     sums = accumulate(
-        (token.logprob for token in tokens),
+        (token.logprob for token in tokens[is_given:]),
         lambda total, one: None if total is None or one is None else total + one,
     )
-    for token, so_far in zip(tokens, sums, strict=True):
-        yield row(
+    rows = (
+        (
             visible_token(token.text),
             notation.chance(prob(token.logprob)),
             notation.one_in(so_far),
             notation.log_prob(token.logprob),
             notation.log_prob(so_far),
         )
+        for token, so_far in zip(tokens, [*[None] * is_given, *sums], strict=True)
+    )
+    note = (
+        "The first token has nothing before it here, so it has no number: all "
+        "products are given that token."
+    )
+    heads = numbers("p", "product so far", "log p", "sum so far")
+    return table(("token", *heads), rows, note=note if is_given else "")
 
 
 def swaps(text: str) -> Sequence[str]:

@@ -25,10 +25,10 @@ from lmtui.learn.figure import (
     Figure,
     Part,
     ShadedText,
-    Table,
     Words,
     bars,
-    row,
+    numbers,
+    table,
 )
 from lmtui.learn.instrument import Action, Material, Measurement, Options
 from lmtui.learn.instruments.branch_tree import Leaf, tree_lines
@@ -46,6 +46,7 @@ TOP_P = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 Way = Literal["greedy", "sampled", "beam", "long"]
 _WAYS: tuple[Way, ...] = ("greedy", "sampled", "beam")
+"""Those of the tree."""
 
 Tokens = tuple[ScoredToken | Step, ...]
 
@@ -53,7 +54,7 @@ Tokens = tuple[ScoredToken | Step, ...]
 @dataclass(frozen=True, slots=True)
 class _Branch:
     way: Way
-    tokens: Tokens
+    tokens: Tokens = ()
     is_whole: bool = False
     """Whether nothing is added to it any more."""
 
@@ -94,9 +95,6 @@ class DecodingInstrument(TextInstrument):
         """Settings of the first distribution, and of the sampled branch."""
         self._top_part: Literal["tree", "bars", "long"] = "tree"
         """The part of the figure that is on top: what was asked for last."""
-        self._unfinished: set[Way] = set()
-        """Branches that are not whole: whatever is measured next goes on with them,
-        since it takes the place of what would have made them."""
         self._was_entered = self._is_again = False
 
     @property
@@ -126,8 +124,8 @@ class DecodingInstrument(TextInstrument):
     def measure(self, text: str) -> Measurement:
         self._top_part, self._sample_settings = "tree", self._settings
         self._text, self._first_distribution = text, None
-        self._branches.clear()
-        self._unfinished, self._is_again = set(_WAYS), False
+        self._branches = {way: _Branch(way) for way in _WAYS}
+        self._is_again = False
         return self._measure_missing()
 
     def act(self, action: str) -> Measurement | None:
@@ -135,12 +133,14 @@ class DecodingInstrument(TextInstrument):
             return None
         if action == "long":
             self._top_part = "long"
-            self._unfinished.add("long")
+            self._branches["long"] = _Branch("long")
         else:
             self._top_part, self._is_again = "tree", True
             self._seed += 1
             self._sample_settings = self._settings
-            self._unfinished.add("sampled")
+            self._branches["sampled"] = replace(
+                self._branches["sampled"], is_whole=False
+            )
         return self._measure_missing()
 
     def slide(self, by: int) -> Measurement | None:
@@ -154,15 +154,20 @@ class DecodingInstrument(TextInstrument):
         return self._measure_missing()
 
     def _measure_missing(self) -> Measurement:
+        """Return the measurement of the first distribution, where it is not that of the
+        settings, and of all branches that are not whole: it takes the place of what
+        would have made them."""
         text, settings = self._text, self._settings
         needs_first = (
             self._first_distribution is None
             or self._first_settings.top_p != settings.top_p
         )
-        ways = ("long", *_WAYS) if self._top_part == "long" else (*_WAYS, "long")
         jobs = [
-            (way, self._settings_of(way)) for way in ways if way in self._unfinished
+            (branch.way, self._settings_of(branch.way))
+            for branch in self._branches.values()
+            if not branch.is_whole
         ]
+        jobs.sort(key=lambda job: (job[0] == "long") != (self._top_part == "long"))
         rows, width = self.options["rows"], self.options["width"]
 
         def run(engine: Engine, context: Context) -> None:
@@ -184,8 +189,6 @@ class DecodingInstrument(TextInstrument):
 
         def hear(result: Distribution | _Branch) -> None:
             self.message = ""
-            if text != self._text:
-                return
             if isinstance(result, _Branch):
                 self._add(result)
                 return
@@ -205,8 +208,7 @@ class DecodingInstrument(TextInstrument):
         self._branches[branch.way] = branch
         if not branch.is_whole:
             return
-        self._unfinished.discard(branch.way)
-        if self._was_entered and not self._unfinished.intersection(_WAYS):
+        if self._was_entered and all(self._branches[way].is_whole for way in _WAYS):
             self.done.add("three")
         if branch.way == "sampled" and self._is_again:
             self.done.add("again")
@@ -222,30 +224,28 @@ class DecodingInstrument(TextInstrument):
         return [*front, *(part for rest in parts.values() for part in rest)]
 
     def _tree(self) -> Iterator[Part]:
-        branches = {way: self._branches[way] for way in _WAYS if way in self._branches}
-        if not branches:
-            return
         leaves = [
             Leaf(way, branch.ids, tuple(token.bytes for token in branch.tokens))
-            for way, branch in branches.items()
+            for way in _WAYS
+            if (branch := self._branches.get(way)) and branch.tokens
         ]
-        rows = [
-            row(text, *(_sums(branches[way]) if way else [""] * 3))
+        if not leaves:
+            return
+        rows = (
+            (text, *(_sums(self._branches[way]) if way else [""] * 3))
             for text, way in tree_lines(leaves)
-        ]
-        columns = (
-            Column("", grows=True),
-            Column("by"),
-            Column(notation.LOG_PROB.short, right=True),
-            Column("a token", right=True),
         )
+        heads = numbers(notation.LOG_PROB.short, "a token")
         used = self._sample_settings
         note = (
             f"{self._comparison()}"
             f"sampled: T = 1, {_filters(used)}, seed {used.seed}. "
             f"beam: width {self.options['width']}. Numbers in nats."
         )
-        yield Table(f"After “{excerpt(self._text)}”", columns, tuple(rows), note)
+        title = f"After “{excerpt(self._text)}”"
+        yield table(
+            (Column("", grows=True), "by", *heads), rows, title=title, note=note
+        )
 
     def _comparison(self) -> str:
         """Return how probable the beam's text is beside that of greedy decoding;

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import Engine
-from lmtui.engine.scoring.totals import bits_per
+from lmtui.engine.scoring.totals import Sums
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
-from lmtui.learn.figure import Cell, Column, Figure, Table, Words, bars, row
+from lmtui.learn.figure import BAR, Cell, Figure, Table, Words, bars, numbers, table
 from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import (
     TextInstrument,
@@ -24,8 +24,7 @@ from lmtui.worker.requests import Context
 if TYPE_CHECKING:
     from lmtui.engine.ngram_model import NgramModel
 
-NAMES = ("uniform", "unigram", "bigram", "trigram")
-TRANSFORMER = "this model"
+NAMES = ("uniform", "unigram", "bigram", "trigram", "this model")
 _CONTEXTS = ("nothing", "counts alone", "1 token", "2 tokens", "all of it")
 LEAST_TOKENS = 200
 """Tokens of the smallest text that can be counted and held out from."""
@@ -45,32 +44,18 @@ class CountedModels:
     """Of the orders 0 to 3."""
     counted: int
     """Number of tokens that were counted."""
-    scored: int
-    """Number of held-out tokens that are scored; the first has no context and does not
-    count."""
-    size: int
-    """Bytes of these tokens."""
-    totals: tuple[float | None, ...]
-    """Σ log P of them in nats, by each model and by the transformer; None where a
-    server does not tell all of them."""
-
-    def bits_per_byte(self, number: int) -> float | None:
-        """Return the bits per byte of a model; the last one is the transformer."""
-        return bits_per(self.totals[number], self.size)
-
-    def entropy(self, number: int) -> float | None:
-        """Return the mean of −log p of a token, in nats: the cross-entropy."""
-        total = self.totals[number]
-        return None if total is None else -total / self.scored
+    sums: Sequence[Sums]
+    """Those of the held-out tokens, by each model and by the transformer, the last; the
+    first token has no context and does not count. Without scored tokens where a server
+    does not tell all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """What each model expects after a text."""
+    """What each model expects after a text: rows, and the probability of the rest."""
 
     text: str
-    rows: tuple[tuple[Candidate, ...], ...]
-    rests: tuple[float, ...]
+    bars: Sequence[tuple[Sequence[Candidate], float]]
 
 
 class CountsInstrument(TextInstrument):
@@ -99,8 +84,6 @@ class CountsInstrument(TextInstrument):
 
         def then(result: tuple[CountedModels, _Expected]) -> None:
             self._counted, expected = result
-            if self._shown is not None and expected.text != self._shown.text:
-                self.done.add("entered")
             self.show(expected)
 
         words = "counting" if self._counted is None else "computing"
@@ -112,9 +95,9 @@ class CountsInstrument(TextInstrument):
     def slide(self, by: int) -> Measurement | None:
         if self._counted is not None:
             # The models stand below each other: down is the next one.
-            self._chosen = min(len(NAMES), max(0, self._chosen - by))
+            self._chosen = min(len(NAMES) - 1, max(0, self._chosen - by))
             self._opened.add(self._chosen)
-            if len(self._opened) == len(NAMES) + 1:
+            if len(self._opened) == len(NAMES):
                 self.done.add("orders")
         return None
 
@@ -123,43 +106,32 @@ class CountsInstrument(TextInstrument):
         counted, shown, chosen = self._counted, self._shown, self._chosen
         if counted is None or shown is None:
             return ()
-        name = (*NAMES, TRANSFORMER)[chosen]
-        title = f"{name}, after “{excerpt(shown.text)}”"
         about = (
             f"Counted in {counted.counted:,} tokens of {self.material.name}; scored on "
-            f"{counted.scored:,} others that were held out."
+            f"{counted.sums[0].scored:,} others that were held out."
         )
+        title = f"{NAMES[chosen]}, after “{excerpt(shown.text)}”"
         return (
-            self._table(counted),
-            bars(title, shown.rows[chosen], shown.rests[chosen]),
+            self._table(counted.sums),
+            bars(title, *shown.bars[chosen]),
             Words(about, "quiet"),
         )
 
-    def _table(self, counted: CountedModels) -> Table:
-        rates = [counted.bits_per_byte(number) for number in range(len(_CONTEXTS))]
-        most = max(filter(None, rates))
-        rows = [
-            row(
-                name,
+    def _table(self, sums: Sequence[Sums]) -> Table:
+        most = max(each.bits_per_byte or 0.0 for each in sums)
+        rows = (
+            (
+                each.name,
                 context,
-                Cell("", bar=() if bits is None else (bits / most,)),
+                Cell(bar=(bits / most,) if (bits := each.bits_per_byte) else ()),
                 notation.rate(bits),
                 notation.rate(None if bits is None else bits * notation.LN2),
-                notation.choices(counted.entropy(number)),
+                notation.choices(each.mean_nll),
             )
-            for number, (name, context, bits) in enumerate(
-                zip((*NAMES, TRANSFORMER), _CONTEXTS, rates, strict=True)
-            )
-        ]
-        columns = (
-            Column("model"),
-            Column("it looks at"),
-            Column("", grows=True),
-            Column(notation.PER_BYTE.full, right=True),
-            Column("nats/byte", right=True),
-            Column(notation.PERPLEXITY.full, right=True),
+            for each, context in zip(sums, _CONTEXTS, strict=True)
         )
-        return Table("", columns, tuple(rows), at=self._chosen)
+        heads = numbers(notation.PER_BYTE.full, "nats/byte", notation.PERPLEXITY.full)
+        return table(("model", "it looks at", BAR, *heads), rows, at=self._chosen)
 
 
 def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
@@ -180,7 +152,7 @@ def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
     context.emit(f"N-grams are counted in {end:,} tokens.")
     models = [
         NgramModel.count([ids[:end]], order=order, vocabulary=engine.info.vocabulary)
-        for order in range(len(NAMES))
+        for order in range(len(NAMES) - 1)
     ]
     context.emit(f"{len(held_out):,} held-out tokens are scored.")
     prefix = engine.encode("").prefix
@@ -188,8 +160,11 @@ def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
     tokens = list(engine.score(held_out[:window], prefix=prefix))
     totals = [float(model.score(held_out[: len(tokens)])[1:].sum()) for model in models]
     size = sum(len(token.bytes) for token in tokens[1:])
-    own = total_logprob(tokens[1:])
-    return CountedModels(models, end, len(tokens) - 1, size, (*totals, own))
+    sums = [
+        Sums(name, total or 0.0, 0 if total is None else len(tokens) - 1, None, 0, size)
+        for name, total in zip(NAMES, (*totals, total_logprob(tokens[1:])), strict=True)
+    ]
+    return CountedModels(models, end, sums)
 
 
 def _expect(engine: Engine, models: Sequence[NgramModel], text: str) -> _Expected:
@@ -197,7 +172,8 @@ def _expect(engine: Engine, models: Sequence[NgramModel], text: str) -> _Expecte
     after = expect(engine, text, top_n=_ROWS)
     rows = [_most_probable(engine, model, ids) for model in models]
     rests = [max(0.0, 1 - sum(token.prob for token in tokens)) for tokens in rows]
-    return _Expected(text, (*rows, after.candidates), (*rests, after.rest_prob))
+    counted = zip(rows, rests, strict=True)
+    return _Expected(text, (*counted, (after.candidates, after.rest_prob)))
 
 
 def _most_probable(

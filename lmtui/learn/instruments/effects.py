@@ -9,7 +9,7 @@ from typing import ClassVar
 from lmtui import notation
 from lmtui.analysis.attribution import Attribution, Effect
 from lmtui.engine.protocol import Engine
-from lmtui.learn.figure import Cell, Column, Figure, Table, row
+from lmtui.learn.figure import BAR, Cell, Figure, Row, numbers, table
 from lmtui.learn.instrument import Action, Measurement, Options
 from lmtui.learn.instruments.texts import LONGEST, TextInstrument, encoded, last_word
 
@@ -35,6 +35,7 @@ class EffectsInstrument(TextInstrument):
     ACTIONS: ClassVar[Sequence[Action]] = (Action("out", "leave out"),)
     ASKS = "Text"
     SLIDES = "the word"
+    WORDS = "leaving out words"
 
     _shown: _Attributed | None = None
     _at = 0
@@ -48,17 +49,12 @@ class EffectsInstrument(TextInstrument):
             return None
         return super().look(text.strip())
 
-    def measure(self, text: str) -> Measurement:
-        def run(engine: Engine, _: object) -> _Attributed:
-            subject = _attribution(engine, text)
-            effects = [*subject.effects("word")][::-1]
-            return _Attributed(text, subject.logprob, effects)
-
-        return Measurement(run, self.show, words="leaving out words")
+    def read(self, engine: Engine, text: str) -> _Attributed:
+        subject = _attribution(engine, text)
+        effects = [*subject.effects("word")][::-1]
+        return _Attributed(text, subject.logprob, effects)
 
     def show(self, result: _Attributed) -> None:
-        if self._shown is not None and result.text != self._shown.text:
-            self.done.add("entered")
         super().show(result)
         self._at, self._out, self._has_guessed = 0, (), False
 
@@ -117,22 +113,25 @@ class EffectsInstrument(TextInstrument):
             return ()
         bits = notation.surprisal(self._shown.logprob)
         title = f"“{last_word(self._shown.text).strip()}” surprises by {bits} bits."
-        columns = (
-            Column("word"), Column("", grows=True), Column("effect", right=True),
-            Column(""),
-        )  # fmt: skip
-        return (Table(title, columns, tuple(self._rows(self._shown)), at=self._at),)
+        return (
+            table(
+                ("word", BAR, *numbers("effect"), ""),
+                self._rows(self._shown),
+                title=title,
+                at=self._at,
+            ),
+        )
 
-    def _rows(self, shown: _Attributed) -> Iterator[tuple[Cell, ...]]:
+    def _rows(self, shown: _Attributed) -> Iterator[Row]:
         """Yield a row a word; the bar of one that argues against is the lower half."""
         bits = [effect.bits or 0.0 for effect in shown.effects]
         most = max(map(abs, bits), default=0.0) or 1.0
         for place, effect in enumerate(shown.effects):
             share = bits[place] / most if self._has_guessed else 0.0
             known = f"{notation.difference(effect.bits)} bits"
-            yield row(
+            yield (
                 effect.text.strip(),
-                Cell("", bar=(share,) if share >= 0 else (0.0, -share)),
+                Cell(bar=(share,) if share >= 0 else (0.0, -share)),
                 known if self._has_guessed else "?",
                 Cell("left out" if place in self._out else "", "cut"),
             )

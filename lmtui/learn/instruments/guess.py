@@ -21,7 +21,7 @@ from typing import ClassVar
 from lmtui import notation
 from lmtui.engine.scoring.totals import bits_per
 from lmtui.engine.types import ScoredToken
-from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
+from lmtui.learn.figure import Figure, Row, Words, numbers, table
 from lmtui.learn.instrument import Instrument, Measurement, Options
 from lmtui.learn.instruments.texts import (
     ScoredExcerpt,
@@ -212,7 +212,7 @@ class GuessInstrument(Instrument):
             self.message = f"Not “{word}”. Guesses left: {left}."
         else:
             self._uncover(scored, f"Not “{word}”. It was “{current.word}”.")
-        return _score_guesses(scored.text[:start], current.guesses)
+        return _score_guess(scored.text[:start], current.guesses[-1])
 
     def _uncover(self, scored: ScoredExcerpt, words: str) -> None:
         self.current.is_over = True
@@ -247,11 +247,9 @@ class GuessInstrument(Instrument):
         if last.is_over:
             name = "right" if last.is_right else "it was"
             rows.append(_word_row(name, last.word, last.tokens))
-        columns = (
-            Column(""), Column("word"), Column("the model's p", right=True),
-            Column("rank", right=True), Column("bits", right=True),
-        )  # fmt: skip
-        return (Table("", columns, tuple(rows[-_ROWS:]), self._score_note()),)
+        heads = numbers("the model's p", "rank", "bits")
+        note = self._score_note()
+        return (table(("", "word", *heads), rows[-_ROWS:], note=note),)
 
     def _score_note(self) -> str:
         rounds = [part for part in self._rounds if part.is_over]
@@ -280,19 +278,12 @@ class GuessInstrument(Instrument):
         )
 
 
-def _score_guesses(before: str, guesses: Sequence[Guess]) -> Measurement:
-    """Score the guesses that have no numbers yet: the last one, and those that it was
-    too quick for."""
-    new = [guess for guess in guesses if not guess.tokens]
+def _score_guess(before: str, guess: Guess) -> Measurement:
+    def then(scored: ScoredExcerpt) -> None:
+        numbers = word_tokens(scored, len(before), len(scored.text))
+        guess.tokens = [scored.tokens[number] for number in numbers]
 
-    def then(texts: Sequence[ScoredExcerpt]) -> None:
-        for guess, scored in zip(new, texts, strict=True):
-            numbers = word_tokens(scored, len(before), len(scored.text))
-            guess.tokens = [scored.tokens[number] for number in numbers]
-
-    return Measurement(
-        lambda engine, _: [score(engine, before + guess.word) for guess in new], then
-    )
+    return Measurement(lambda engine, _: score(engine, before + guess.word), then)
 
 
 def _plain(word: str) -> str:
@@ -300,10 +291,10 @@ def _plain(word: str) -> str:
     return word.lower().replace("’", "'")
 
 
-def _word_row(name: str, word: str, tokens: Sequence[ScoredToken]) -> tuple[Cell, ...]:
+def _word_row(name: str, word: str, tokens: Sequence[ScoredToken]) -> Row:
     logprob = total_logprob(tokens)
     ranks = [notation.rank(token.rank) for token in tokens]
-    return row(
+    return (
         name,
         word,
         notation.chance(prob(logprob)),

@@ -10,7 +10,7 @@ from lmtui import notation
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ScoredToken
-from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
+from lmtui.learn.figure import BAR, Cell, Figure, Table, Words, numbers, table
 from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import (
     LONGEST,
@@ -40,20 +40,22 @@ class LensInstrument(TextInstrument):
     OPTIONS: ClassVar[Options] = {"text": ""}
     ASKS = "Text"
     SLIDES = "the token"
+    WORDS = "looking into the layers"
 
     _shown: _Layers | None = None
     _at = 0
 
-    def measure(self, text: str) -> Measurement:
-        return Measurement(
-            lambda engine, _: look(engine, text),
-            self.show,
-            words="looking into the layers",
-        )
+    def read(self, engine: Engine, text: str) -> _Layers:
+        """Look into the layers at each token of a text but the first, and at its
+        end."""
+        encoding = encoded(engine, text, LONGEST // 4)
+        ids = (*encoding.ids, expect(engine, text, top_n=1).candidates[0].id)
+        start = 0 if encoding.prefix else 1
+        columns = engine.logit_lens(ids, range(start, len(ids)), prefix=encoding.prefix)
+        by_index = {column.index: column for column in columns}
+        return _Layers(text, engine.describe_tokens(ids), by_index)
 
     def show(self, result: _Layers) -> None:
-        if self._shown is not None and result.text != self._shown.text:
-            self.done.add("entered")
         super().show(result)
         self._at = len(result.tokens) - 1
 
@@ -80,17 +82,6 @@ class LensInstrument(TextInstrument):
         return (Words(f"“{name}”, {which}, {appears}", "strong"), _table(column, first))
 
 
-def look(engine: Engine, text: str) -> _Layers:
-    """Look into the layers at each token of a text but the first, and at its end."""
-    encoding = encoded(engine, text, LONGEST // 4)
-    ids = (*encoding.ids, expect(engine, text, top_n=1).candidates[0].id)
-    start = 0 if encoding.prefix else 1
-    columns = engine.logit_lens(ids, range(start, len(ids)), prefix=encoding.prefix)
-    return _Layers(
-        text, engine.describe_tokens(ids), {column.index: column for column in columns}
-    )
-
-
 def answer_layer(column: LensColumn) -> int | None:
     """Return the first layer from which on the token has rank 1 in every layer; None
     where it has not in the last one."""
@@ -104,26 +95,18 @@ def answer_layer(column: LensColumn) -> int | None:
 
 def _table(column: LensColumn, first: int | None) -> Table:
     layers = column.rows[::-1]
-    rows = [
-        row(
+    rows = (
+        (
             f"{layer.layer or 'start'}",
             Cell(visible_token(layer.top[0].text), "strong"),
-            Cell("", bar=(layer.top[0].prob,)),
+            Cell(bar=(layer.top[0].prob,)),
             notation.chance(layer.top[0].prob),
             notation.count(layer.rank),
             notation.chance(prob(layer.logprob)),
             notation.entropy(layer.entropy),
         )
         for layer in layers
-    ]
-    columns = (
-        Column("layer", right=True),
-        Column("first choice"),
-        Column("", grows=True),
-        Column("p", right=True),
-        Column("its rank", right=True),
-        Column("its p", right=True),
-        Column("entropy", right=True),
     )
+    heads = numbers("p", "its rank", "its p", "entropy")
     at = next((n for n, layer in enumerate(layers) if layer.layer == first), None)
-    return Table("", columns, tuple(rows), at=at)
+    return table((*numbers("layer"), "first choice", BAR, *heads), rows, at=at)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import ClassVar
 
 from lmtui import notation
@@ -19,7 +19,7 @@ from lmtui.engine.types import (
     ScoredToken,
 )
 from lmtui.errors import LmtuiError
-from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
+from lmtui.learn.figure import Cell, Column, Figure, Row, Table, Words, numbers, table
 from lmtui.learn.instrument import Action, Measurement, Options
 from lmtui.learn.instruments.texts import TextInstrument, encoded, excerpt, prob
 from lmtui.text import visible_token
@@ -35,27 +35,20 @@ _MASKED = 8
 _GREEDY = SamplingSettings(temperature=0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Position:
-    """Position of a text: what was read last, what was expected, and what came."""
+_Position = tuple[ScoredToken, ScoredToken]
+"""Position of a text: the token that was read last, and the one that came, with what
+was expected in its place."""
 
-    last: ScoredToken
-    came: ScoredToken
 
-    @property
-    def top(self) -> Sequence[Candidate]:
-        return self.came.top
-
-    def agrees(self, other: _Position) -> bool:
-        """Return whether another position has the same expectation, as far as it is
-        shown. Rounding can put another token in the last row."""
-        if len(self.top) != len(other.top):
-            return False
-        logprobs = {row.id: row.logprob for row in other.top}
-        last = other.top[-1].logprob if other.top else 0.0
-        return all(
-            abs(row.logprob - logprobs.get(row.id, last)) < _SAME for row in self.top
-        )
+def _agree(one: _Position, other: _Position) -> bool:
+    """Return whether two positions have the same expectation, as far as it is shown.
+    Rounding can put another token in the last row."""
+    top, others = one[1].top, other[1].top
+    if len(top) != len(others):
+        return False
+    logprobs = {row.id: row.logprob for row in others}
+    last = others[-1].logprob if others else 0.0
+    return all(abs(row.logprob - logprobs.get(row.id, last)) < _SAME for row in top)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +101,7 @@ class PassesInstrument(TextInstrument):
     """The text that was entered last, with which others are compared."""
     _shown: _Pass | None = None
     _comparison: _Comparison | None = None
-    """Of what is shown; None where nothing was changed."""
+    """Of what was read last; it stays while the text is read once more."""
     _generated: _Generated | None = None
 
     def begin(self) -> Measurement | None:
@@ -138,13 +131,10 @@ class PassesInstrument(TextInstrument):
             self.message = "This is a single token: write more."
 
     def _enter(self, result: _Pass) -> None:
-        """Show what was entered; as it was typed, it is still compared with the text
-        before."""
-        if self._shown is None or result.text != self._shown.text:
-            self.show(result)
+        """Show what was entered; from now on, others are compared with it."""
+        self.show(result)
         if not result.positions:
             return
-        self._shown, self.message = result, ""
         if self._compared_text.strip() and result.text != self._compared_text:
             self.done.add("entered")
         self._compared_text = result.text
@@ -197,28 +187,36 @@ class PassesInstrument(TextInstrument):
 
     def _grid(self, shown: _Pass) -> Table:
         comparison = self._comparison
-        columns = (
-            *((Column(""),) if comparison else ()),
-            Column("", right=True),
-            Column("after"),
-            Column("expected", grows=True),
-            Column("came"),
-            Column("with", right=True),
-        )
-        marks = Cell("new", "warning"), Cell("same", "quiet")
-        rows = [
-            row(
-                *((marks[comparison.same[number]],) if comparison else ()),
-                Cell(f"{number + 1}", "quiet"),
-                _token(position.last),
-                _expected(position),
-                _token(position.came),
-                notation.percent(prob(position.came.logprob)),
+        marks: Sequence[Row] = [()] * len(shown.positions)
+        if comparison:
+            words = Cell("new", "warning"), Cell("same", "quiet")
+            marks = [(words[same],) for same in comparison.same]
+        rows = (
+            (
+                *mark,
+                Cell(f"{number}", "quiet"),
+                _token(last),
+                _expected(came),
+                _token(came),
+                notation.percent(prob(came.logprob)),
             )
-            for number, position in enumerate(shown.positions)
-        ]
-        note = _summary(comparison) if comparison else ""
-        return Table(f"“{excerpt(shown.text)}”", columns, tuple(rows), note)
+            for number, (mark, (last, came)) in enumerate(
+                zip(marks, shown.positions, strict=True), 1
+            )
+        )
+        return table(
+            (
+                *([""] if comparison else []),
+                *numbers(""),
+                "after",
+                Column("expected", grows=True),
+                "came",
+                *numbers("with"),
+            ),
+            rows,
+            title=f"“{excerpt(shown.text)}”",
+            note=_summary(comparison) if comparison else "",
+        )
 
 
 def read(engine: Engine, text: str) -> _Pass:
@@ -231,8 +229,7 @@ def _forward(engine: Engine, text: str, encoding: Encoding) -> _Pass:
     tokens = tuple(scores)
     seconds = time.perf_counter() - begun
     before = [*engine.describe_tokens(encoding.prefix)[-1:], *tokens]
-    positions = tuple(map(_Position, before, before[1:]))
-    return _Pass(text, encoding, tokens, positions, seconds)
+    return _Pass(text, encoding, tokens, (*pairwise(before),), seconds)
 
 
 def _one_by_one(engine: Engine, text: str) -> Iterator[_Generated]:
@@ -280,7 +277,7 @@ def _compare(engine: Engine, base: str, shown: _Pass) -> _Comparison | None:
     old = _forward(engine, base, same_length).positions
     own = len(shown.positions) + len(ids) - count  # positions of `base` itself
     same = tuple(
-        number < own and position.agrees(old[number])
+        number < own and _agree(position, old[number])
         for number, position in enumerate(shown.positions)
     )
     return _Comparison(same, resized=len(ids) != count)
@@ -304,18 +301,18 @@ def _token(token: ScoredToken | Candidate) -> str:
     return visible_token(token.text)[:_TOKEN]
 
 
-def _expected(position: _Position) -> str:
+def _expected(came: ScoredToken) -> str:
     return " │ ".join(
-        f"{'●' if candidate.id == position.came.id else ''}{_token(candidate)} "
+        f"{'●' if candidate.id == came.id else ''}{_token(candidate)} "
         f"{notation.percent(candidate.prob)}"
-        for candidate in position.top
+        for candidate in came.top
     )
 
 
 def _mask(shown: _Pass) -> Table:
     size = min(_MASKED, len(shown.tokens))
-    rows = tuple(
-        row(
+    rows = (
+        (
             Cell(f"{number}", "quiet"),
             _token(token),
             "1" if number == 1 else f"1 to {number}",
@@ -323,9 +320,12 @@ def _mask(shown: _Pass) -> Table:
         )
         for number, token in enumerate(shown.tokens[:size], 1)
     )
-    columns = (Column("", right=True), Column("token"), Column("looks at"), Column(""))
-    note = "■ is what a position may look at, · what the mask hides from it."
     title = "The mask"
     if size < len(shown.tokens):
         title += f", of the first {size} tokens"
-    return Table(title, columns, rows, note)
+    return table(
+        (*numbers(""), "token", "looks at", ""),
+        rows,
+        title=title,
+        note="■ is what a position may look at, · what the mask hides from it.",
+    )

@@ -12,13 +12,12 @@ from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate
 from lmtui.learn.figure import (
     Chart,
-    Column,
     Figure,
     Level,
-    Table,
     Words,
     bars,
-    row,
+    numbers,
+    table,
 )
 from lmtui.learn.instrument import (
     Action,
@@ -209,15 +208,10 @@ class ScratchInstrument(Instrument):
             if (passed := self._passed(nats)) is not None:
                 when = (f"step {passed.step:,}", f"{passed.seconds:.0f} s")
             bits = notation.rate(nats / notation.LN2)
-            rows.append(row(name, notation.rate(nats), bits, *when))
-        columns = (
-            Column("line"),
-            Column("nats/byte", right=True),
-            Column(notation.PER_BYTE.full, right=True),
-            Column("passed at", right=True),
-            Column("after", right=True),
-        )
-        return (Table("When it came below each line", columns, tuple(rows)),)
+            rows.append((name, notation.rate(nats), bits, *when))
+        heads = numbers("nats/byte", notation.PER_BYTE.full, "passed at", "after")
+        title = "When it came below each line"
+        return (table(("line", *heads), rows, title=title),)
 
     def _snapshot(self) -> Figure:
         if not self._snapshots:

@@ -15,11 +15,19 @@ from lmtui.engine.protocol import Engine
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import Candidate
 from lmtui.learn.chi_square import ChiSquare, chi_square
-from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
+from lmtui.learn.figure import (
+    BAR,
+    Cell,
+    Column,
+    Figure,
+    Table,
+    Words,
+    numbers,
+    table,
+)
 from lmtui.learn.instrument import Action, Material, Measurement, Options
 from lmtui.learn.instruments.texts import TextInstrument, excerpt, expect
 from lmtui.text import visible_token
-from lmtui.worker.requests import Context
 
 TEMPERATURES = (5.0, 3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
 """Steps of the slider, from flat to sharp: confidence rises as T falls."""
@@ -46,31 +54,6 @@ class _Logits:
     """Number of tokens of which a server tells the probability."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Softmax:
-    """Each step from logits to probabilities."""
-
-    weights: tuple[float, ...]
-    """exp((logit − the greatest) ÷ T) of the rows, then of all others together. The
-    greatest logit is taken off first, which changes no probability, so that no
-    exponential overflows."""
-    total: float
-    """Sum of all weights."""
-
-    @classmethod
-    def of(cls, logits: _Logits, temperature: float) -> _Softmax:
-        greatest = max(logits.values)
-        exps = [math.exp((z - greatest) / temperature) for z in logits.values]
-        total = math.fsum(exps)
-        weights = [exps[row.id] for row in logits.rows]
-        return cls((*weights, max(0.0, total - math.fsum(weights))), total)
-
-    @property
-    def probs(self) -> Sequence[float]:
-        """Probabilities of the rows, and of all other tokens together."""
-        return [weight / self.total for weight in self.weights]
-
-
 class SoftmaxInstrument(TextInstrument):
     """Logits ÷ T → exp → ÷ Σ in columns while the slider moves T; draws are counted
     beside what is expected."""
@@ -90,10 +73,12 @@ class SoftmaxInstrument(TextInstrument):
     SLIDES = "confidence"
 
     _shown: _Logits | None = None
-    _softmax: _Softmax | None = None
+    _weights: Sequence[float] = ()
+    """exp((logit − the greatest) ÷ T) of the rows, then of all others together. The
+    greatest logit is taken off first, which changes no probability, so that no
+    exponential overflows."""
     _temperature_index = TEMPERATURES.index(1.0)
-    _thousands_asked = 0  # thousands; the next seed follows from it
-    _thousands_counted = 0  # those that are counted, or given up
+    _thousands = 0  # that were drawn; the next seed follows from it
 
     def __init__(self, options: Options, material: Material) -> None:
         super().__init__(options, material)
@@ -105,26 +90,18 @@ class SoftmaxInstrument(TextInstrument):
     def _temperature(self) -> float:
         return TEMPERATURES[self._temperature_index]
 
-    def typed(self, text: str) -> Measurement | None:
-        if text != self.entered:
-            self._clear()  # drawn after another text
-        return super().typed(text)
-
-    def measure(self, text: str) -> Measurement:
-        def run(engine: Engine, _: Context) -> _Logits:
-            after = expect(engine, text, top_n=self.options["rows"])
-            data = engine.logits_at(after.handle)
-            values = array("f", data)
-            if sys.byteorder == "big":
-                values.byteswap()
-            return _Logits(text, data, values, after.candidates, after.top_logprobs)
-
-        return Measurement(run, self.show)
+    def read(self, engine: Engine, text: str) -> _Logits:
+        after = expect(engine, text, top_n=self.options["rows"])
+        data = engine.logits_at(after.handle)
+        values = array("f", data)
+        if sys.byteorder == "big":
+            values.byteswap()
+        return _Logits(text, data, values, after.candidates, after.top_logprobs)
 
     def show(self, result: _Logits) -> None:
         if self._shown is None or result.text != self._shown.text:
             super().show(result)
-            self._compute()
+            self._compute(result)
         self.message = ""
 
     def slide(self, by: int) -> Measurement | None:
@@ -134,74 +111,62 @@ class SoftmaxInstrument(TextInstrument):
         if self._temperature_index == before:
             words = "greatest" if by < 0 else "least"
             self.message = f"This is the {words} temperature here."
-        else:
-            self._compute()
+        elif self._shown is not None:
+            self._compute(self._shown)
         return None
 
     def act(self, action: str) -> Measurement | None:
         if action == "draw":
             return self._draw()
-        self._clear()
+        self._counts.clear()
         self.message = ""
         return None
 
-    def _compute(self) -> None:
+    def _compute(self, logits: _Logits) -> None:
         """Compute the columns; what was drawn before came from another
         distribution."""
-        if self._shown is None:
-            return
-        self._softmax = _Softmax.of(self._shown, self._temperature)
-        self._clear()
-        if self._temperature < _COLD:
+        temperature, greatest = self._temperature, max(logits.values)
+        exps = [math.exp((z - greatest) / temperature) for z in logits.values]
+        rows = [exps[row.id] for row in logits.rows]
+        self._weights = (*rows, max(0.0, math.fsum(exps) - math.fsum(rows)))
+        self._counts.clear()
+        if temperature < _COLD:
             self._extremes.add("cold")
-        elif self._temperature > _HOT:
+        elif temperature > _HOT:
             self._extremes.add("hot")
         if len(self._extremes) == 2:
             self.done.add("slid")
 
     def _draw(self) -> Measurement | None:
-        logits, softmax, temperature = self._shown, self._softmax, self._temperature
+        logits, temperature = self._shown, self._temperature
         if logits is None:
             return None
-        self._thousands_asked += 1
-        # With those asked for before whose answer this one takes the place of.
-        times, first = (
-            range(self._thousands_counted, self._thousands_asked),
-            self.options["seed"],
-        )
-
-        def run(_: Engine, _context: Context) -> Counter[int]:
-            draws = (draw(logits.data, temperature, first + n) for n in times)
-            return sum(draws, Counter())
+        seed = self.options["seed"] + self._thousands
+        self._thousands += 1
 
         def then(drawn: Counter[int]) -> None:
-            if self._softmax is not softmax:  # the slider or the text has changed
-                return
-            self._thousands_counted = times.stop
             self._counts.update(drawn)
             self.message = ""
             self.done.add("drawn")
             if self._counts.total() >= _MANY:
                 self.done.add("thousands")
 
-        return Measurement(run, then, words="drawing")
-
-    def _clear(self) -> None:
-        self._counts.clear()
-        self._thousands_counted = self._thousands_asked
+        return Measurement(
+            lambda *_: draw(logits.data, temperature, seed), then, words="drawing"
+        )
 
     @property
     def figure(self) -> Figure:
-        logits, softmax = self._shown, self._softmax
-        if logits is None or softmax is None:
+        logits = self._shown
+        if logits is None:
             return ()
-        parts = (Words(self._slider()), self._table(logits, softmax))
+        parts = (Words(self._slider()), self._table(logits))
         if logits.top_logprobs is None:
             return parts
         words = (
             f"The server tells the {logits.top_logprobs:,} most probable tokens only; "
-            "all "
-            "others are taken to be equally probable, and logits are log-probabilities."
+            "all others are taken to be equally probable, and logits are "
+            "log-probabilities."
         )
         return (*parts, Words(words, "quiet"))
 
@@ -211,51 +176,44 @@ class SoftmaxInstrument(TextInstrument):
         drawn = f"flat ◄{'━' * before}●{'─' * after}► sharp"
         return f"confidence  {drawn}  T = {self._temperature:g}"
 
-    def _table(self, logits: _Logits, softmax: _Softmax) -> Table:
-        total, last = self._counts.total(), len(logits.rows)
+    def _table(self, logits: _Logits) -> Table:
+        last, total, whole = len(logits.rows), self._counts.total(), sum(self._weights)
+        probs = [weight / whole for weight in self._weights]
         counts = [self._counts[candidate.id] for candidate in logits.rows]
         counts.append(total - sum(counts))
-        expected = [total * prob for prob in softmax.probs]
-        names = [visible_token(candidate.text)[:_TOKEN] for candidate in logits.rows]
-        names.append(f"{len(logits.values) - last:,} others")
-        rows = []
-        for n, (name, prob) in enumerate(zip(names, softmax.probs, strict=True)):
-            logit = logits.values[logits.rows[n].id] if n < last else None
-            cells: list[str | Cell] = [
-                Cell(name, "quiet" if logit is None else ""),
-                "" if logit is None else notation.number(logit),
-                "" if logit is None else notation.number(logit / self._temperature),
-                notation.weight(softmax.weights[n]),
-                notation.chance(prob),
-                Cell("", bar=(prob, counts[n] / total) if total else (prob,)),
-            ]
-            rows.append(row(*cells, *_drawn(counts[n], expected[n], total)))
-        summed = ("Σ", "", "", notation.weight(softmax.total), "100%", "")
-        rows.append(row(*summed, *_drawn(total, total, total)))
-        numbers = ("logit", "÷ T", "exp", "÷ Σ")
-        columns = (
-            Column("token"),
-            *(Column(name, right=True) for name in numbers),
-            Column("", grows=True),
-            *(Column(name, right=True) for name in ("drawn", "expected") if total),
-        )
+        expected = [total * prob for prob in probs]
+        rows: list[list[str | Cell]] = []
+        for n, prob in enumerate(probs):
+            name = Cell(f"{len(logits.values) - last:,} others", "quiet")
+            scores = "", ""
+            if n < last:
+                name = Cell(visible_token(logits.rows[n].text)[:_TOKEN])
+                logit = logits.values[logits.rows[n].id]
+                scaled = logit / self._temperature
+                scores = notation.number(logit), notation.number(scaled)
+            weight, share = notation.weight(self._weights[n]), notation.chance(prob)
+            bar = Cell(bar=(prob, counts[n] / total) if total else (prob,))
+            drawn = notation.count(counts[n]), notation.number(expected[n], ",.1f")
+            rows.append([name, *scores, weight, share, bar, *drawn])
+        drawn = notation.count(total), notation.number(total, ",.1f")
+        rows.append(["Σ", "", "", notation.weight(whole), "100%", "", *drawn])
+        heads: list[str | Column] = [
+            "token",
+            *numbers("logit", "÷ T", "exp", "÷ Σ"),
+            BAR,
+        ]
         title = f"After “{excerpt(logits.text)}”"
         temperature = f"T = {self._temperature:g}"
         if not total:
-            return Table(f"{title}, {temperature}", columns, tuple(rows))
+            cells = (row[: len(heads)] for row in rows)
+            return table(heads, cells, title=f"{title}, {temperature}")
         test = chi_square(counts, expected)
-        return Table(
-            f"{temperature}, {total:,} draws: {_statistic(test)}",
-            columns,
-            tuple(rows),
-            f"{title}. {_in_words(test)}",
+        return table(
+            [*heads, *numbers("drawn", "expected")],
+            rows,
+            title=f"{temperature}, {total:,} draws: {_statistic(test)}",
+            note=f"{title}. {_in_words(test)}",
         )
-
-
-def _drawn(count: int, expected: float, total: int) -> Sequence[str]:
-    """Return how often a token was drawn, and is expected; empty before any draw."""
-    numbers = (notation.count(count), notation.number(expected, ",.1f"))
-    return numbers if total else ()
 
 
 def draw(data: bytes, temperature: float, seed: int) -> Counter[int]:

@@ -4,11 +4,21 @@ made of all of them: cross-entropy, perplexity, bits per byte."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from lmtui import notation
+from lmtui.engine.protocol import Engine
 from lmtui.engine.scoring.totals import Sums
-from lmtui.learn.figure import Column, Figure, ShadedText, Table, Words, row
+from lmtui.learn.figure import (
+    Column,
+    Figure,
+    ShadedText,
+    Table,
+    Words,
+    numbers,
+    table,
+)
 from lmtui.learn.instrument import Action, Measurement, Options
 from lmtui.learn.instruments.texts import (
     ScoredExcerpt,
@@ -50,8 +60,10 @@ class SurpriseInstrument(TextInstrument):
     _shown: ScoredExcerpt | None = None
     _pair: Pair | None = None
     """The two texts that are shown in place of the learner's."""
-    _answer: int | None = None
+    _answer = 0
+    """What the learner said: the number of a text."""
     _scored_pair: Sequence[ScoredExcerpt] = ()
+    """Both texts, once the learner has answered."""
     _pairs_shown = 0
     _answered = 0
     _right = 0
@@ -60,21 +72,19 @@ class SurpriseInstrument(TextInstrument):
         self._pair, self.message = None, ""
         return super().look(text)
 
-    def measure(self, text: str) -> Measurement:
-        return Measurement(lambda engine, _: score_edited(engine, text), self.show)
+    def read(self, engine: Engine, text: str) -> ScoredExcerpt:
+        return score_edited(engine, text)
 
     def enter(self, text: str) -> Measurement | None:
         def then(scored: ScoredExcerpt) -> None:
             self.show(scored)
             self._judge(scored)
 
-        if self.look(text) is None:
-            return None
-        return Measurement(lambda engine, _: score_edited(engine, text), then)
+        measurement = self.look(text)
+        return measurement and replace(measurement, then=then)
 
     def _judge(self, scored: ScoredExcerpt) -> None:
-        sums = _sums(scored)
-        value = None if sums is None else sums.perplexity
+        value = _sums(scored).perplexity
         if value is None and len(scored.tokens) > 1:
             self.message = "The server does not tell all numbers of this text."
         elif value is None or scored.scored < _FEWEST:
@@ -96,13 +106,13 @@ class SurpriseInstrument(TextInstrument):
         if self._pair is None:
             self.message = "Show two texts first."
             return None
-        if self._answer is not None:
+        if self._scored_pair:
             self.message = "You have answered; go on to the next two texts."
             return None
-        answer, texts = int(action == "second"), self._pair
+        texts = self._pair
+        self._answer = int(action == "second")
         return Measurement(
-            lambda engine, _: [score(engine, text) for text in texts],
-            lambda scored: self._note_answer(answer, texts, scored),
+            lambda engine, _: [score(engine, text) for text in texts], self._show_answer
         )
 
     def _show_pair(self) -> None:
@@ -112,7 +122,7 @@ class SurpriseInstrument(TextInstrument):
             return
         self._pair = pairs[self._pairs_shown % len(pairs)]
         self._pairs_shown += 1
-        self._answer, self._scored_pair, self.message = None, (), ""
+        self._scored_pair, self.message = (), ""
 
     def _pairs(self) -> Sequence[Pair]:
         """Return the pairs of the page; of the learner's own text, its sentences."""
@@ -123,26 +133,24 @@ class SurpriseInstrument(TextInstrument):
         pairs = (self.options[name].split(" | ") for name in _PAIRS)
         return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
 
-    def _note_answer(
-        self, answer: int, texts: Pair, scored: Sequence[ScoredExcerpt]
-    ) -> None:
-        if self._pair != texts:
-            return  # the learner has gone on
-        self._answer, self._scored_pair, self.message = answer, scored, ""
+    def _show_answer(self, scored: Sequence[ScoredExcerpt]) -> None:
+        self._scored_pair, self.message = scored, ""
         self.done.add("guess")
         best = self._best()
-        if best is None:
+        if best:
+            self._answered += 1
+            self._right += self._answer in best
+        else:
             self.message = "The server does not tell all numbers of these texts."
-            return
-        self._answered += 1
-        self._right += answer in best
 
-    def _best(self) -> Sequence[int] | None:
-        pair = filter(None, map(_sums, self._scored_pair))
-        known = [rate for sums in pair if (rate := sums.bits_per_byte) is not None]
+    def _best(self) -> Sequence[int]:
+        """Return the texts with the fewest bits per byte; none while that is not
+        known."""
+        rates = [_sums(text).bits_per_byte for text in self._scored_pair]
+        known = [rate for rate in rates if rate is not None]
         if len(known) < len(_NAMES):
-            return None
-        return [number for number, rate in enumerate(known) if rate == min(known)]
+            return ()
+        return [number for number, rate in enumerate(rates) if rate == min(known)]
 
     @property
     def figure(self) -> Figure:
@@ -158,82 +166,74 @@ class SurpriseInstrument(TextInstrument):
         return None if self._pair is not None else super().measured
 
     def _pair_parts(self, pair: Pair) -> Figure:
-        if self._answer is None:
+        if not self._scored_pair:
             question = Words("Which one has fewer bits per byte?", "strong")
             texts = zip(_NAMES, pair, strict=True)
             return [question, *(Words(f"{name}: {text}") for name, text in texts)]
         verdict, best = f"You said {_NAMES[self._answer]}.", self._best()
-        if best is not None:
+        if best:
             right = "Right" if self._answer in best else "Not so"
             verdict = (
                 f"{right}: {_NAMES[best[0]]} is likelier per byte. "
                 f"{self._right} of {self._answered} right."
             )
-        scored = list(zip(_NAMES, self._scored_pair, strict=True))
-        columns = (
-            Column(""), Column(notation.PER_BYTE.full, right=True),
-            Column(notation.PERPLEXITY.full, right=True),
-            Column(notation.SURPRISAL.full, right=True),
-        )  # fmt: skip
-        rows = []
-        for name, text in scored:
-            _, perplexity, rate = _totals(text)
-            rows.append(row(name, rate, perplexity, notation.surprisal(text.total)))
+        scored = [*zip(_NAMES, self._scored_pair, strict=True)]
+        columns = numbers(
+            notation.PER_BYTE.full, notation.PERPLEXITY.full, notation.SURPRISAL.full
+        )
+        rows = (
+            (
+                name,
+                notation.rate(_sums(text).bits_per_byte),
+                notation.perplexity(_sums(text).perplexity),
+                notation.surprisal(text.total),
+            )
+            for name, text in scored
+        )
         return [
-            Table(verdict, columns, tuple(rows)),
+            table(("", *columns), rows, title=verdict),
             *(ShadedText(name, text.tokens) for name, text in scored),
         ]
 
 
-def _sums(scored: ScoredExcerpt) -> Sums | None:
-    """Return the sums over all tokens that have a number; None where a server does not
-    tell all of them."""
-    if scored.total is None:
-        return None
-    tokens = [token for token in scored.tokens if token.logprob is not None]
-    size = sum(len(token.bytes) for token in tokens)
-    return Sums("", scored.total, len(tokens), len(scored.tokens), 0, size)
-
-
-def _totals(scored: ScoredExcerpt) -> Sequence[str]:
-    sums = _sums(scored)
-    if sums is None:
-        return [notation.NONE] * 3
-    return [
-        notation.rate(sums.mean_nll),
-        notation.perplexity(sums.perplexity),
-        notation.rate(sums.bits_per_byte),
-    ]
+def _sums(scored: ScoredExcerpt) -> Sums:
+    """Return the sums over all tokens that have a number; over none where a server does
+    not tell all of them."""
+    known = [token for token in scored.tokens if token.logprob is not None]
+    known = known if scored.total is not None else []
+    size = sum(len(token.bytes) for token in known)
+    return Sums("", scored.total or 0.0, len(known), len(scored.tokens), 0, size)
 
 
 def totals_of(scored: ScoredExcerpt) -> Table:
-    loss, perplexity, rate = _totals(scored)
     sums = _sums(scored)
-    size = notation.count(None if sums is None else sums.bytes)
-    columns = (Column(""), Column("", right=True), Column("", grows=True))
+    rate, size = notation.rate(sums.bits_per_byte), notation.count(sums.bytes or None)
     rows = (
-        row(notation.SURPRISAL.full, notation.surprisal(scored.total), "the sum"),
-        row(notation.LOSS.full, loss, f"the mean of {scored.scored:,} tokens"),
-        row(notation.PERPLEXITY.full, perplexity, "exp of the loss"),
-        row(notation.PER_BYTE.full, rate, f"the sum over {size} bytes"),
+        (notation.SURPRISAL.full, notation.surprisal(scored.total), "the sum"),
+        (
+            notation.LOSS.full,
+            notation.rate(sums.mean_nll),
+            f"the mean of {scored.scored:,} tokens",
+        ),
+        (
+            notation.PERPLEXITY.full,
+            notation.perplexity(sums.perplexity),
+            "exp of the loss",
+        ),
+        (notation.PER_BYTE.full, rate, f"the sum over {size} bytes"),
     )
-    return Table("", columns, rows)
+    return table(("", *numbers(""), Column("", grows=True)), rows)
 
 
 def token_table(scored: ScoredExcerpt) -> Table:
-    columns = (
-        Column("token"), Column("p", right=True), Column("−log p, nats", right=True),
-        Column(notation.SURPRISAL.short, right=True),
-    )  # fmt: skip
-    rows = []
-    for token in scored.tokens:
-        nats = None if token.logprob is None else max(0.0, -token.logprob)
-        rows.append(
-            row(
-                visible_token(token.text),
-                notation.chance(prob(token.logprob)),
-                notation.number(nats),
-                notation.surprisal(token.logprob),
-            )
+    rows = (
+        (
+            visible_token(token.text),
+            notation.chance(prob(token.logprob)),
+            notation.number(token.logprob and -token.logprob),
+            notation.surprisal(token.logprob),
         )
-    return Table("", columns, tuple(rows))
+        for token in scored.tokens
+    )
+    heads = numbers("p", "−log p, nats", notation.SURPRISAL.short)
+    return table(("token", *heads), rows)

@@ -30,9 +30,11 @@ class TextInstrument(Instrument):
     learner's own, then what is entered; where it is `LIVE`, what is typed."""
 
     LIVE: ClassVar[bool] = False
+    WORDS: ClassVar[str] = "computing"
+    """What the model does, for the status line."""
 
     _shown: Any = None
-    """What was measured last; its `text` is what the figure is of."""
+    """What was read last; its `text` is what the figure is of."""
 
     def begin(self) -> Measurement | None:
         self.entered = sample_of(self.material, self.options["text"])
@@ -55,10 +57,18 @@ class TextInstrument(Instrument):
         return None
 
     def measure(self, text: str) -> Measurement:
-        """Return the measurement of a text, which becomes `_shown`."""
+        return Measurement(
+            lambda engine, _: self.read(engine, text), self.show, words=self.WORDS
+        )
+
+    def read(self, engine: Engine, text: str) -> Any:
+        """Return what the figure of a text is drawn from."""
         raise NotImplementedError
 
     def show(self, result: Any) -> None:
+        """Show what was read; another text than before is what is `entered`."""
+        if self._shown and result.text != self._shown.text and not self.LIVE:
+            self.done.add("entered")
         self._shown, self.message = result, ""
 
     @property

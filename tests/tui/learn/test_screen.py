@@ -13,7 +13,7 @@ import pytest
 from lmtui import cancellation
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.learn.course import read_course
-from lmtui.learn.figure import Column, Figure, Table, Words, row
+from lmtui.learn.figure import Figure, Words, numbers, table
 from lmtui.learn.instrument import Action, Instrument, Measurement
 from lmtui.learn.instruments.bars import BarsInstrument
 from lmtui.learn.lesson import Lesson
@@ -71,9 +71,7 @@ class Counter(Instrument):
     def figure(self) -> Figure:
         return (
             Words(f"value {self.value}, reported {self.reported}"),
-            Table(
-                "", (Column("n", right=True),), tuple(row(f"{n}") for n in range(50))
-            ),
+            table(numbers("n"), ((f"{n}",) for n in range(50))),
         )
 
 
