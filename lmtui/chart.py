@@ -1,20 +1,26 @@
-"""Parts of charts as text: bars of quarter blocks, lines of Braille dots, round numbers
-for the axes and their labels.
+"""Charts as text: bars of quarter blocks, and a line of Braille dots between axes with
+round numbers.
 
-Pure functions. Knows no style and no widget.
+Pure functions. Knows no widget.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from rich.cells import cell_len
 
+Part = tuple[str, str]
+"""A text, and the name of its style."""
+
 ACROSS, DOWN = 2, 4
 """Braille dots in a cell, horizontally and vertically."""
+_NARROWEST = 0.1  # least from top to bottom, so that noise is not magnified
+_GUTTER = 7  # least cells left of a plot: `epoch │`
 
 # Keys: upper left, upper right, lower left, lower right.
 _QUARTERS = {
@@ -76,13 +82,6 @@ def line_rows(heights: Sequence[int | None], rows: int) -> list[str]:
         cells[row][column // ACROSS] |= _BITS[column % ACROSS][dot]
     return ["".join(chr(0x2800 + dots) if dots else " " for dots in row)
             for row in cells]  # fmt: skip
-
-
-def runs(dots: str) -> list[str]:
-    """Split a row of a line into runs of spaces and runs of Braille. Braille may come
-    from another font than spaces. Where each run is a segment of its own, an exported
-    picture of the screen keeps the runs aligned."""
-    return _RUNS.findall(dots)
 
 
 def _dots(heights: Sequence[int | None]) -> Iterator[tuple[int, int]]:
@@ -161,3 +160,94 @@ def whole_ticks(high: int, limit: int) -> list[int]:
     """Return round whole numbers from 0 to `high`."""
     step = max(1, round(round_step(max(1, high), limit)))
     return list(range(0, high + 1, step))
+
+
+# Line charts.
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The mapping of values to a plot of `rows` lines, with its labels on the left."""
+
+    low: float
+    """The value at the bottom, and below it at the top, left and right."""
+    high: float
+    left: float
+    right: float
+    room: int
+    """Cells of the plot and of its labels."""
+    rows: int
+    labels: Sequence[tuple[float, str]] = ()
+    """Values with their texts, on the left."""
+
+    @property
+    def gutter(self) -> int:
+        """Cells left of the plot."""
+        return max(_GUTTER, *(cell_len(text) + 2 for _, text in self.labels), 0)
+
+    @property
+    def width(self) -> int:
+        """Cells of the plot."""
+        return self.room - self.gutter
+
+    def row(self, value: float) -> int:
+        """Return the lines from the top."""
+        return self.dot(value) // DOWN
+
+    def dot(self, value: float) -> int:
+        """Return the Braille dots from the top."""
+        share = (self.high - value) / (self.high - self.low)
+        return min(self.rows * DOWN - 1, max(0, round(share * (self.rows * DOWN - 1))))
+
+    def cell(self, x: float) -> int:
+        """Return the cells from the left."""
+        return self.column(x) // ACROSS
+
+    def column(self, x: float) -> int:
+        """Return the Braille dots from the left."""
+        last = self.width * ACROSS - 1
+        share = (x - self.left) / (self.right - self.left)
+        return min(last, max(0, round(share * last)))
+
+
+def bounds(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis for these values, with some room at both."""
+    low, high = min(values), max(values)
+    spare = max(0.04 * (high - low), (_NARROWEST - (high - low)) / 2)
+    return low - spare, high + spare
+
+
+def plot_lines(
+    values: Sequence[float | None],
+    axes: Axes,
+    marks: Mapping[tuple[int, int], Part],
+) -> Iterator[list[Part]]:
+    """Yield the lines of a plot: `values`, one for each Braille column, as a `line`;
+    over it, signs by their row and cell."""
+    heights = [None if value is None else axes.dot(value) for value in values]
+    names = {axes.row(value): text for value, text in axes.labels}
+    for row, dots in enumerate(line_rows(heights, axes.rows)):
+        name = names.get(row, "")
+        parts = [(f"{name:>{axes.gutter - 2}} {'┤' if name else '│'}", "quiet")]
+        start = 0
+        for cell in sorted(cell for line, cell in marks if line == row):
+            parts += [*_styled(dots[start:cell]), marks[row, cell]]
+            start = cell + 1
+        yield [*parts, *_styled(dots[start:])]
+
+
+def _styled(dots: str) -> list[Part]:
+    """Split a row of a line into runs of spaces and runs of Braille. Braille may come
+    from another font than spaces. Where each run is a segment of its own, an exported
+    picture of the screen keeps the runs aligned."""
+    return [(run, "" if run.isspace() else "line") for run in _RUNS.findall(dots)]
+
+
+def axis_lines(name: str, labels: Mapping[int, str], axes: Axes) -> list[list[Part]]:
+    """Return the line below a plot and that of its labels, each given by its cell."""
+    axis = "".join("┬" if cell in labels else "─" for cell in range(axes.width))
+    shown = label_line(sorted(labels.items()), axes.width)
+    return [
+        [(f"{'└':>{axes.gutter}}{axis}", "quiet")],
+        [(f"{name:<{axes.gutter}}{shown}", "quiet")],
+    ]

@@ -64,24 +64,17 @@ class ShadedText:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """Horizontal line of a chart: a value to compare with."""
-
-    name: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
 class Chart:
-    """Line chart of one quantity, with levels to compare it with."""
+    """Line chart of one quantity, with levels to compare it with; its x axis is
+    logarithmic."""
 
     title: str
     points: tuple[tuple[float, float], ...]
-    """(x, y), by rising x."""
+    """(x, y), by rising x from 0 on; y is finite."""
     x_label: str
     y_label: str
-    levels: tuple[Level, ...] = ()
-    log_x: bool = False
+    levels: tuple[tuple[str, float], ...] = ()
+    """Name and value of each."""
 
 
 Part = Words | Table | ShadedText | Chart

@@ -18,12 +18,12 @@ from rich.text import Text
 from lmtui import notation, surprisal_scale
 from lmtui.chart import (
     ACROSS,
-    DOWN,
+    Axes,
+    axis_lines,
     bar_parts,
+    bounds,
     bridged,
-    label_line,
-    line_rows,
-    runs,
+    plot_lines,
     ticks,
 )
 from lmtui.learn.figure import (
@@ -31,7 +31,6 @@ from lmtui.learn.figure import (
     Chart,
     Column,
     Figure,
-    Level,
     Part,
     ShadedText,
     Table,
@@ -49,9 +48,7 @@ _LEAST_BAR, _LEAST_TEXT = 6, 24
 _ROWS = 10  # lines of a chart
 _CUT = "…"
 """At the end of a bar that goes on."""
-_LABEL = 7  # cells of a label of the y axis, with the space behind it
-_LEAST_PLOT = 12
-_MARGIN = 0.05  # of the range of y, above and below
+_LEAST_ROOM = 24  # cells of a chart without the names of its levels
 _TICKS = 5  # of an axis, about
 _POINTS = 12  # of a chart that are written out, about
 _CONSOLE = Console()
@@ -228,81 +225,46 @@ def _shaded(shaded: ShadedText, width: int) -> Iterator[Line]:
 # Charts.
 
 
-def _finite(chart: Chart) -> tuple[list[tuple[float, float]], list[Level]]:
-    points = [point for point in chart.points if all(map(math.isfinite, point))]
-    return points, [level for level in chart.levels if math.isfinite(level.value)]
-
-
 def _chart(chart: Chart, width: int) -> Iterator[Line]:
     yield from _wrapped(chart.title, "title", width)
-    points, levels = _finite(chart)
-    values = [*(y for _, y in points), *(level.value for level in levels)]
-    names = {level.name: f" {_level_text(level)}" for level in levels}
-    plot = width - _LABEL - max(map(cell_len, names.values()), default=0)
-    if plot < _LEAST_PLOT or not values:
+    values = [y for _, y in (*chart.points, *chart.levels)]
+    names = [f" {_level_text(*level)}" for level in chart.levels]
+    room = width - max(map(cell_len, names), default=0)
+    if room < _LEAST_ROOM or not values:
         for text in _chart_text(chart):
             yield from _wrapped(text, "token", width)
         return
     # 1) the ends of both axes
-    margin = _MARGIN * ((max(values) - min(values)) or 1.0)
-    low, high = min(values) - margin, max(values) + margin
-    xs = [_scaled(x, chart) for x, _ in points] or [0.0]
-    left, right = min(xs), max(*xs, min(xs) + 1e-9)
-
-    def row_of(y: float) -> int:
-        return min(_ROWS - 1, int((high - y) / (high - low) * _ROWS))
-
-    def column_of(x: float, columns: int) -> int:
-        return round((_scaled(x, chart) - left) / (right - left) * (columns - 1))
-
-    # 2) the curve, in Braille dots
-    heights: list[float | None] = [None] * (plot * ACROSS)
-    for x, y in points:
-        heights[column_of(x, len(heights))] = (high - y) / (high - low)
-    dots = [
-        None if share is None else int(share * _ROWS * DOWN)
-        for share in bridged(heights)
-    ]
-    # 3) the rows, each with its label and its level, then the x axis
-    marks = {row_of(level.value): level for level in levels}
-    labels = {row_of(value): text for value, text in ticks(low, high, _TICKS)}
-    for number, curve in enumerate(line_rows(dots, _ROWS)):
-        level = marks.get(number)
-        label = _fit(labels.get(number, ""), _LABEL - 1, right=True)
-        line = [(f"{label} ", "quiet")]
-        for run in runs(curve):
-            on_level = run.isspace() and level is not None
-            line.append(("┄" * len(run), "quiet") if on_level else (run, "line"))
-        yield [*line, (names[level.name], "quiet")] if level else line
-    placed = [(column_of(x, plot), text) for x, text in _x_ticks(points, chart)]
-    yield [(" " * _LABEL + label_line(placed, plot), "quiet")]
-    names_of_axes = _fit(f"{chart.x_label} →, {chart.y_label} ↑", plot, right=False)
-    yield [(" " * _LABEL + names_of_axes, "quiet")]
+    low, high = bounds(values)
+    xs = [math.log10(x + 1) for x, _ in chart.points]
+    right = max([*xs, 1e-9])
+    axes = Axes(low, high, 0, right, room, _ROWS, ticks(low, high, _TICKS))
+    # 2) the curve, in Braille dots, over the levels
+    heights: list[float | None] = [None] * (axes.width * ACROSS)
+    for x, (_, y) in zip(xs, chart.points, strict=True):
+        heights[axes.column(x)] = y
+    rows = [axes.row(y) for _, y in chart.levels]
+    marks = dict(zip(rows, names, strict=True))
+    for number, (label, *curve) in enumerate(plot_lines(bridged(heights), axes, {})):
+        if number not in marks:
+            yield [label, *curve]
+            continue
+        level = ((text.replace(" ", "┄"), style or "quiet") for text, style in curve)
+        yield [label, *level, (marks[number], "quiet")]
+    # 3) the x axis
+    last = chart.points[-1][0] if chart.points else 0
+    decades = (x for x in (0, *(10**n for n in range(9))) if x <= last)
+    at = {axes.cell(math.log10(x + 1)): f"{x:,}" for x in decades}
+    yield from axis_lines(chart.x_label, at, axes)
 
 
-def _scaled(x: float, chart: Chart) -> float:
-    return math.log10(x + 1) if chart.log_x else x
-
-
-def _x_ticks(
-    points: Sequence[tuple[float, float]], chart: Chart
-) -> list[tuple[float, str]]:
-    if not points:
-        return []
-    first, last = points[0][0], points[-1][0]
-    if not chart.log_x:
-        return ticks(first, last, _TICKS)
-    marks = [0, *(10**n for n in range(int(math.log10(last + 1)) + 1) if 10**n <= last)]
-    return [(float(mark), f"{mark:,}") for mark in marks]
-
-
-def _level_text(level: Level) -> str:
-    return f"{visible_line(level.name)} {notation.rate(level.value)}"
+def _level_text(name: str, value: float) -> str:
+    return f"{visible_line(name)} {notation.rate(value)}"
 
 
 def _chart_text(chart: Chart) -> Iterator[str]:
-    points, levels = _finite(chart)
-    yield from (f"line of {_level_text(level)}" for level in levels)
+    yield from (f"line of {_level_text(*level)}" for level in chart.levels)
+    points = chart.points
     few = points[:: math.ceil(len(points) / _POINTS) or 1]
     for x, y in few if few[-1:] == points[-1:] else [*few, points[-1]]:
         at = notation.number(x, ",g")

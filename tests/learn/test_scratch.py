@@ -58,7 +58,7 @@ def test_chart_begins_at_ln_v_and_has_the_lines(trained: ScratchInstrument) -> N
     assert chart.points[0][0] == 0
     assert chart.points[0][1] == pytest.approx(math.log(256), abs=0.1)
     assert [point[0] for point in chart.points] == sorted(p[0] for p in chart.points)
-    levels = {level.name: level.value for level in chart.levels}
+    levels = dict(chart.levels)
     assert levels["uniform"] == math.log(256)
     assert levels["trigram"] < levels["bigram"] < levels["unigram"]
 

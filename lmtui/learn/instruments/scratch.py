@@ -13,7 +13,6 @@ from lmtui.engine.types import Candidate
 from lmtui.learn.figure import (
     Chart,
     Figure,
-    Level,
     Words,
     bars,
     numbers,
@@ -179,7 +178,7 @@ class ScratchInstrument(Instrument):
 
     def _chart(self, started: PretrainStart) -> Chart:
         levels = tuple(
-            Level(name, getattr(started.lines, name)) for name in get_args(LineName)
+            (name, getattr(started.lines, name)) for name in get_args(LineName)
         )
         return Chart(
             "Held-out loss, nats a byte",
@@ -187,7 +186,6 @@ class ScratchInstrument(Instrument):
             "step",
             "loss",
             levels,
-            log_x=True,
         )
 
     def _passed(self, loss: float) -> PretrainStep | None:

@@ -7,62 +7,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.cells import cell_len
 
 from lmtui.chart import (
     ACROSS,
-    DOWN,
-    label_line,
-    line_rows,
-    runs,
+    Axes,
+    Part,
+    axis_lines,
+    bounds,
+    plot_lines,
     ticks,
     whole_ticks,
 )
 from lmtui.train.events import Eval
 from lmtui.tui.finetune.smoothed_loss import SmoothedLoss
-from lmtui.tui.widgets.cells import clip, pad_to
-from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
+from lmtui.tui.widgets.cells import clip
+from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 EMPTY = "The loss is drawn here from the first step on."
 TITLE = "Loss, nats a token"
-_HELD_OUT, _BEST = "○", "●"
-LEGEND = (
-    ("⠒⠒", "training", "train"),
-    (_HELD_OUT, "held-out", "held-out"),
-    (_BEST, "best", "best"),
-)
-"""Each sign, its name, and its style."""
-_GUTTER = 7  # least cells left of the plot: `epoch │`
+_HELD_OUT, _BEST = ("○", "held-out"), ("●", "best")
+LEGEND = (("⠒⠒", "line"), "training"), (_HELD_OUT, "held-out"), (_BEST, "best")
+"""Each sign with its style, and its name."""
 _LEAST = (24, 3)  # least cells and lines of a plot
-_NARROWEST = 0.1  # least nats from top to bottom, so that noise is not magnified
 _FOR_EPOCHS = 9  # height from which a second row has the epochs
-
-ChartMarks = dict[tuple[int, int], str]
-"""Circles over the line, by row and cell."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChartScale:
-    """The mapping of losses and steps to a plot of `width` cells and `rows` lines."""
-
-    low: float
-    high: float
-    last: int
-    """The step at the right edge."""
-    width: int
-    rows: int
-
-    def dot(self, loss: float) -> int:
-        """Return the Braille dots from the top."""
-        share = (self.high - loss) / (self.high - self.low)
-        return min(self.rows * DOWN - 1, max(0, round(share * (self.rows * DOWN - 1))))
-
-    def cell(self, step: float) -> int:
-        """Return the cells from the left."""
-        dots = self.width * ACROSS - 1
-        return min(dots, max(0, round(step / self.last * dots))) // ACROSS
 
 
 class LossChart(StyledLines):
@@ -75,7 +44,7 @@ better. If the line falls while the circles rise, the model is memorising the no
     DEFAULT_CSS = """
     LossChart { height: 1fr; color: $foreground; }
     LossChart > .chart--title { color: $accent; text-style: bold; }
-    LossChart > .chart--train { color: $loss-train; }
+    LossChart > .chart--line { color: $loss-train; }
     LossChart > .chart--held-out { color: $loss-held-out; text-style: bold; }
     LossChart > .chart--best { color: $loss-held-out; text-style: bold; }
     LossChart > .chart--quiet { color: $quiet; }
@@ -105,18 +74,21 @@ better. If the line falls while the circles rise, the model is memorising the no
         if width < _LEAST[0] or rows < _LEAST[1]:
             return head
         across = self._steps_shown()
-        low, high = self._bounds(across, scored)
+        curve = [
+            value for value in self._curve.columns(across, 256) if value is not None
+        ]
+        low, high = bounds([*curve, *(item.loss for item in scored)])
         labels = loss_labels(low, high, rows)
-        gutter = max(_GUTTER, *(cell_len(text) + 2 for _, text in labels))
-        scale = ChartScale(low, high, across, width - gutter, rows)
-        plot = self._plot(scale, scored, labels, gutter)
-        return [*head, *plot, *self._foot(scale, gutter, epochs=height >= _FOR_EPOCHS)]
+        axes = Axes(low, high, 0, across, width, rows, labels)
+        values = self._curve.columns(across, axes.width * ACROSS)
+        plot = plot_lines(values, axes, marks_of(scored, axes))
+        return [*head, *plot, *self._foot(axes, epochs=height >= _FOR_EPOCHS)]
 
     # Legend and scales.
 
     def _head(self, width: int) -> list[Line]:
         legend: list[Part] = []
-        for sign, name, style in LEGEND:
+        for (sign, style), name in LEGEND:
             legend += [("   " + sign if legend else sign, style), (f" {name}", "quiet")]
         needed = sum(cell_len(text) for text, _ in legend)
         gap = width - cell_len(TITLE) - needed
@@ -134,48 +106,13 @@ better. If the line falls while the circles rise, the model is memorising the no
             shown = -(-shown // 2)
         return shown
 
-    def _bounds(self, across: int, scored: Sequence[Eval]) -> tuple[float, float]:
-        drawn = self._curve.columns(across, 256)
-        values = [value for value in drawn if value is not None]
-        values += [item.loss for item in scored]
-        low, high = min(values), max(values)
-        spare = max(0.04 * (high - low), (_NARROWEST - (high - low)) / 2)
-        return low - spare, high + spare
-
-    # The plot.
-
-    def _plot(
-        self,
-        scale: ChartScale,
-        scored: Sequence[Eval],
-        labels: Sequence[tuple[float, str]],
-        gutter: int,
-    ) -> list[Line]:
-        heights = [
-            None if value is None else scale.dot(value)
-            for value in self._curve.columns(scale.last, scale.width * ACROSS)
-        ]
-        marks = marks_of(scored, scale)
-        names = {scale.dot(value) // DOWN: text for value, text in labels}
-        lines: list[Line] = []
-        for row, dots in enumerate(line_rows(heights, scale.rows)):
-            name = names.get(row)
-            edge = f"{name or '':>{gutter - 2}} {'┤' if name else '│'}"
-            lines.append([(edge, "quiet"), *_over(dots, marks, row)])
-        return lines
-
-    def _foot(self, scale: ChartScale, gutter: int, *, epochs: bool) -> list[Line]:
-        most = max(2, scale.width // 12)
-        at = {scale.cell(step): f"{step:,}" for step in whole_ticks(scale.last, most)}
-        axis = "".join("┬" if cell in at else "─" for cell in range(scale.width))
-        steps = label_line(sorted(at.items()), scale.width)
-        foot: list[Line] = [
-            [(" " * (gutter - 1) + "└" + axis, "quiet")],
-            [(pad_to("step", gutter - 1) + " " + steps, "quiet")],
-        ]
+    def _foot(self, axes: Axes, *, epochs: bool) -> list[Line]:
+        most, last = max(2, axes.width // 12), int(axes.right)
+        at = {axes.cell(step): f"{step:,}" for step in whole_ticks(last, most)}
+        foot: list[Line] = [*axis_lines("step", at, axes)]
         if epochs and self._epochs > 0 and self._steps > 0:
-            row = epoch_line(self._steps / self._epochs, scale)
-            foot.append([(pad_to("epoch", gutter - 1) + "│" + row, "quiet")])
+            row = epoch_line(self._steps / self._epochs, axes)
+            foot.append([(f"{'epoch':<{axes.gutter - 1}}│{row}", "quiet")])
         return foot
 
 
@@ -185,39 +122,25 @@ def loss_labels(low: float, high: float, rows: int) -> list[tuple[float, str]]:
     return next((labels for labels in tried if len(labels) > 1), [])
 
 
-def marks_of(scored: Sequence[Eval], scale: ChartScale) -> ChartMarks:
+def marks_of(scored: Sequence[Eval], axes: Axes) -> dict[tuple[int, int], Part]:
     """Return the circles by row and cell; the best one is never hidden by another."""
-    marks: ChartMarks = {}
     best = min(scored, key=lambda item: item.loss, default=None)
-    for item in sorted(scored, key=lambda item: item is best):
-        cell = (scale.dot(item.loss) // DOWN, scale.cell(item.step))
-        marks[cell] = _BEST if item is best else _HELD_OUT
-    return marks
+    signs = sorted((item is best, item.step, item.loss) for item in scored)
+    return {
+        (axes.row(loss), axes.cell(step)): _BEST if is_best else _HELD_OUT
+        for is_best, step, loss in signs
+    }
 
 
-def _over(dots: str, marks: ChartMarks, row: int) -> list[Part]:
-    parts: list[Part] = []
-    start = 0
-    for (_, cell), sign in sorted(mark for mark in marks.items() if mark[0][0] == row):
-        parts += _runs(dots[start:cell])
-        parts.append((sign, "best" if sign == _BEST else "held-out"))
-        start = cell + 1
-    return [*parts, *_runs(dots[start:])]
-
-
-def _runs(dots: str) -> list[Part]:
-    return [(run, "" if run.isspace() else "train") for run in runs(dots)]
-
-
-def epoch_line(steps: float, scale: ChartScale) -> str:
+def epoch_line(steps: float, axes: Axes) -> str:
     """Return the row of epochs, each number centred between its first and last step;
     `steps` is the number of steps in an epoch."""
-    line = [" "] * scale.width
-    count = int(scale.last / steps) + 1
-    for epoch in range(1, count + 1):
-        start = scale.cell((epoch - 1) * steps) + (epoch > 1)
-        end = scale.cell(epoch * steps) if epoch * steps < scale.last else scale.width
-        if epoch * steps < scale.last:
+    line = [" "] * axes.width
+    for epoch in range(1, int(axes.right / steps) + 2):
+        start = axes.cell((epoch - 1) * steps) + (epoch > 1)
+        end = axes.width
+        if epoch * steps < axes.right:
+            end = axes.cell(epoch * steps)
             line[end] = "│"
         name = str(epoch)
         if len(name) + 2 <= end - start:

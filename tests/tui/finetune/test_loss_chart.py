@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 from lmtui.chart import (
     DOWN,
+    Axes,
     bridged,
     label_line,
     line_rows,
@@ -21,7 +22,6 @@ from lmtui.chart import (
 from lmtui.train.events import Eval
 from lmtui.tui.finetune.loss_chart import (
     EMPTY,
-    ChartScale,
     LossChart,
     epoch_line,
     loss_labels,
@@ -251,8 +251,8 @@ def test_loss_chart_draws_a_falling_loss_downwards() -> None:
 
 def test_best_eval_is_marked_even_in_a_shared_cell() -> None:
     points = [scored(10, 2.0), scored(11, 2.001), scored(90, 3.0)]
-    marks = marks_of(points, ChartScale(1.9, 3.1, 100, 20, 6))
-    assert sorted(marks.values()) == ["○", "●"]
+    marks = marks_of(points, Axes(1.9, 3.1, 0, 100, 27, 6))
+    assert sorted(sign for sign, _ in marks.values()) == ["○", "●"]
 
 
 def test_loss_chart_zooms_in_on_the_first_steps_of_a_run() -> None:
@@ -262,10 +262,10 @@ def test_loss_chart_zooms_in_on_the_first_steps_of_a_run() -> None:
 
 
 def test_epoch_line_names_epochs_between_their_ends() -> None:
-    line = epoch_line(50.0, ChartScale(0, 1, 150, 61, 5))
+    line = epoch_line(50.0, Axes(0, 1, 0, 150, 68, 5))
     assert line.split() == ["1", "│", "2", "│", "3"]
     assert (
-        epoch_line(0.5, ChartScale(0, 1, 150, 61, 5)).count("│") > 10
+        epoch_line(0.5, Axes(0, 1, 0, 150, 68, 5)).count("│") > 10
     )  # no room for names
 
 
