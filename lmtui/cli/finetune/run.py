@@ -112,39 +112,19 @@ def follow(
         training.wait(EVERY)
 
 
-Show = Callable[[str, object], object]
-"""Shows the words of what is under way, given a mark that changes with what is new."""
-
-
-def in_lines(write: Callable[[str], object]) -> Show:
-    """Return a `Show` that writes a line for each new mark."""
-    last: object = None
-
-    def show(words: str, mark: object) -> None:
-        nonlocal last
-        if mark != last:
-            write(f"{words}\n")
-        last = mark
-
-    return show
-
-
-def shown_on(status: ProgressLine) -> Show:
-    """Return a `Show` that draws on a status line, or writes lines where stderr is no
-    terminal."""
-    if not status.is_terminal:
-        return in_lines(status.lines)
-    return lambda words, _: status.show(words)
-
-
 class LinesView:
-    """View that writes important events as lines, and shows the others."""
+    """View that writes important events as lines. What is under way stands on a status
+    line where there is one on a terminal; elsewhere it is a line, once."""
 
     def __init__(
-        self, run: TrainingRun, write: Callable[[str], object], show: Show
+        self,
+        run: TrainingRun,
+        write: Callable[[str], object],
+        status: ProgressLine | None = None,
     ) -> None:
-        self._run, self._write, self._show = run, write, show
+        self._run, self._write, self._status = run, write, status
         self._skipped: list[Skip] = []
+        self._last: object = None
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -161,6 +141,14 @@ class LinesView:
                 pass  # `report_outcome` reports the outcome
             case _ if line := describe_event(event):
                 self._write(text_of([line]))
+
+    def _show(self, words: str, mark: object) -> None:
+        """Show what is under way; `mark` changes with what is new."""
+        if self._status is not None and self._status.is_terminal:
+            self._status.show(words)
+        elif mark != self._last:
+            self._last = mark
+            self._write(f"{words}\n")
 
 
 class JsonView:
@@ -193,12 +181,12 @@ def views_for(
     in place of it. Other lines go to stderr, but not beside JSON on the same terminal.
     """
     if plain:
-        return [run.apply, LinesView(run, output.text, in_lines(output.text))]
+        return [run.apply, LinesView(run, output.text)]
     views: list[TrainingView] = [run.apply]
     if as_json or not output.is_terminal:
         views.append(JsonView(output))
     if len(views) == 1 or (status.is_terminal and not output.is_terminal):
-        views.append(LinesView(run, status.lines, shown_on(status)))
+        views.append(LinesView(run, status.lines, status))
     return views
 
 
@@ -253,11 +241,11 @@ def show_plan(request: TrainRequest, *, as_json: bool) -> int:
     """Show the plan of a training; return the exit code."""
     output, run = Output(), TrainingRun()
     status = ProgressLine()
-    show = shown_on(status)
+    lines = LinesView(run, status.lines, status)
 
     def show_work(event: Event) -> None:
         if isinstance(event, Doing):
-            show(doing_words(event), event.what)
+            lines(event)
 
     view = JsonView(output) if as_json else show_work
     with stop_signals() as signals:
