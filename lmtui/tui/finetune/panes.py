@@ -1,4 +1,5 @@
-"""The panes of the finetune screen: plan, progress, metrics and samples.
+"""The panes of the finetune screen, drawn from the state of a run: progress, plan,
+metrics and samples.
 
 Text that is read but not trained on (its loss is masked) is marked. The plan includes
 the question whether to start; the screen handles the answer. Knows no screen.
@@ -7,7 +8,6 @@ the question whether to start; the screen handles the answer. Knows no screen.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -18,9 +18,9 @@ from lmtui.cache_dir import size
 from lmtui.notation import NONE, counted, lasting, percent
 from lmtui.text import visible, visible_line
 from lmtui.train.events import Plan, Sample, Skip, Step
-from lmtui.tui.finetune.format import epochs
+from lmtui.tui.finetune.format import doing_words, epochs
 from lmtui.tui.finetune.run import TrainingRun
-from lmtui.tui.widgets.cells import clip, fit_best, pad_to
+from lmtui.tui.widgets.cells import Forms, clip, fit_best, pad_to
 from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs, paragraphs
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 
@@ -32,6 +32,8 @@ NONE_SKIPPED = "Nothing is left out."
 UNTRAINED = "⟦…⟧ is read, not learned."
 _LABEL = 11  # cells
 
+STOPPING = "finishing the step and saving"
+_STATES = {"planned": "waiting for Enter", "paused": "‖ paused"}
 _BAR = (8, 48)  # least and most cells
 _NOT_EVALUATED = "Nothing is held out to evaluate on."
 _SPEED = notation.SPEED.full
@@ -78,45 +80,45 @@ learning it, such as the questions of a conversation.
             yield Pane("A sample of the text", id="sample")
             yield Pane("Left out", id="skipped")
 
-    def on_mount(self) -> None:
-        self.show(None, (), (), over=False)
-
-    def show(
-        self,
-        plan: Plan | None,
-        skipped: Sequence[Skip],
-        question: Sequence[Paragraph],
-        *,
-        over: bool,
-    ) -> None:
-        """Show a plan, or an explanation while there is none; `over`: the run has
-        ended."""
+    def show(self, run: TrainingRun) -> None:
+        """Show the plan of a run, or an explanation while there is none."""
+        over = run.phase == "over"
         facts = paragraphs("" if over else EMPTY, "quiet")
-        if plan is not None:
-            facts = facts_of(plan)
+        if run.plan is not None:
+            facts = facts_of(run.plan)
         self.query_one("#facts", Paragraphs).show(facts)
         dialog = self.query_one("#question", Paragraphs)
-        dialog.display = bool(question)
-        dialog.show(question)
-        self.query_one("#sample", Pane).show(sample_of(plan))
-        self.query_one("#sample").display = plan is not None or not over
+        dialog.show(question_of(run))
+        dialog.display = run.phase == "planned"
+        sample = self.query_one("#sample", Pane)
+        sample.show(sample_of(run.plan))
+        sample.display = run.plan is not None or not over
+        count = len(run.skipped)
         left_out = self.query_one("#skipped", Pane)
-        left_out.head(f"Left out: {len(skipped):,}" if skipped else "Left out")
-        left_out.show(skips_of(skipped, known=plan is not None))
+        left_out.head(f"Left out: {count:,}" if count else "Left out")
+        left_out.show(skips_of(run.skipped, known=run.plan is not None))
+
+
+def question_of(run: TrainingRun) -> list[Paragraph]:
+    begins = f"goes on after step {run.saved:,}" if run.saved else "starts"
+    return [
+        Paragraph((("Enter ", "accent"), (f"{begins}  ·  ", ""),
+                   ("Esc ", "accent"), ("leaves; nothing is changed", "")))
+    ]  # fmt: skip
+
+
+def _labelled(name: str, words: str, style: str = "", *, width: int) -> Paragraph:
+    """Return a label of so many cells, and behind it what it is of."""
+    label = (pad_to(name, width), style or "quiet")
+    return Paragraph((label, (words, style)), width)
 
 
 def facts_of(plan: Plan) -> list[Paragraph]:
-    facts = [*_facts(plan), *(("!", note) for note in plan.notes)]
+    facts = [(name, words, "") for name, words in _facts(plan) if words]
+    facts += [("!", note, "warning") for note in plan.notes]
     return [
-        Paragraph(
-            (
-                (pad_to(name, _LABEL), "warning" if name == "!" else "quiet"),
-                (visible_line(words), "warning" if name == "!" else ""),
-            ),
-            _LABEL,
-        )
-        for name, words in facts
-        if words
+        _labelled(name, visible_line(words), style, width=_LABEL)
+        for name, words, style in facts
     ]
 
 
@@ -199,18 +201,6 @@ def skips_of(skipped: Sequence[Skip], *, known: bool) -> list[Paragraph]:
     ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """The contents of the two lines of `RunHead`."""
-
-    title: str
-    state: str
-    share: float | None = None
-    """The share that is done, 0 to 1; None while it is unknown."""
-    progress: Sequence[Sequence[str]] = ((),)
-    """The progress in words, in forms of decreasing length."""
-
-
 class RunHead(StyledLines):
     """Title and state on one line; below, a progress bar and the progress in words."""
 
@@ -223,28 +213,30 @@ class RunHead(StyledLines):
     RunHead > .head--quiet { color: $quiet; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._head = RunStatus("", "")
+    def __init__(self, name: str) -> None:
+        super().__init__(id="head")
+        self._adapter = visible_line(name)
+        self._run, self._state = TrainingRun(), ""
 
-    def show(self, status: RunStatus) -> None:
-        if status != self._head:
-            self._head = status
-            self.refresh()
+    def show(self, run: TrainingRun, *, stopping: bool) -> None:
+        self._run, self._state = run, state_of(run, stopping=stopping)
+        self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        head = self._head
-        state = clip(head.state, width // 2)
-        title = clip(head.title, max(0, width - cell_len(state) - 2))
-        gap = width - cell_len(title) - cell_len(state)
-        first: Line = [(title, "title"), (" " * gap, ""), (state, "state")]
-        if head.share is None:
-            return [first, [(fit_best(head.progress, width)[0], "quiet")]]
-        return [first, self._bar(head.share, width)]
+        plan, state = self._run.plan, clip(self._state, width // 2)
+        base = visible_line(plan.base) if plan else ""
+        name = f"{self._adapter}  on {base}" if base else self._adapter
+        title = clip(name, max(0, width - cell_len(state) - 2))
+        gap = " " * (width - cell_len(title) - cell_len(state))
+        first = [(title, "title"), (gap, ""), (state, "state")]
+        return [first, self._progress(width)]
 
-    def _bar(self, share: float, width: int) -> Line:
+    def _progress(self, width: int) -> Line:
+        share, forms = progress_of(self._run)
+        if share is None:
+            return [(fit_best(forms, width)[0], "quiet")]
         room = min(_BAR[1], max(_BAR[0], width * 2 // 5))
-        words = fit_best(self._head.progress, max(1, width - room - 7))[0]
+        words = fit_best(forms, max(1, width - room - 7))[0]
         done = int(room * min(1.0, max(0.0, share)))
         return [
             ("━" * done, "done"),
@@ -252,6 +244,40 @@ class RunHead(StyledLines):
             (f" {int(100 * min(1.0, share)):3d}%  ", ""),
             (words, "quiet"),
         ]
+
+
+def state_of(run: TrainingRun, *, stopping: bool = False) -> str:
+    """Return the state of a run in a few words; `stopping`: the user has stopped it."""
+    phase, finish = run.phase, run.end.finish if run.end else "failed"
+    if phase == "over":
+        if finish == "failed":
+            return "✗ failed" if run.begun else "✗ not started"
+        return "stopped" if finish in ("stopped", "declined") else "✓ done"
+    if stopping:
+        return STOPPING
+    if phase == "training" and run.doing is not None:
+        return doing_words(run.doing)
+    return _STATES.get(phase, phase)
+
+
+def progress_of(run: TrainingRun) -> tuple[float | None, Forms]:
+    """Return the share of a run that is done, None while it is unknown, and its
+    progress in words, in forms of decreasing length."""
+    if not run.started:
+        doing = run.doing
+        return (doing.share, [[visible_line(doing.what)]]) if doing else (None, [[""]])
+    share = run.last_step / run.steps if run.steps else None
+    steps = f"step {run.last_step:,} of {run.steps:,}"
+    short = f"{run.last_step:,}/{run.steps:,}"
+    if run.step is None:
+        return share, [[steps], [short]]
+    epoch = f"epoch {run.step.epoch:.2f}"
+    of_all = f"{epoch} of {epochs(run.plan.epochs)}" if run.plan else epoch
+    left = [f"{lasting(run.step.eta_seconds)} left"]
+    if run.phase in ("over", "paused"):
+        left = []
+    forms = [steps, of_all], [steps, epoch], [steps], [short]
+    return share, [[*form, *left] for form in forms]
 
 
 class RunFigures(StyledLines):
@@ -282,10 +308,12 @@ the model without training; best is the checkpoint that is saved as the adapter.
     def lines(self, width: int, height: int) -> list[Line]:
         return [*self._held_out(width), [], *self._pace(width)]
 
-    def _held_out(self, width: int) -> list[Line]:
+    def _held_out(self, width: int) -> Iterator[Line]:
         run = self._run
         if run.plan is not None and not (run.plan.held_out_documents or run.evals):
-            return [[("Held-out", "name")], [(clip(_NOT_EVALUATED, width), "quiet")]]
+            yield [("Held-out", "name")]
+            yield [(clip(_NOT_EVALUATED, width), "quiet")]
+            return
         last = "last" if run.phase == "over" else "now"
         columns = {
             "before": run.before,
@@ -295,41 +323,31 @@ the model without training; best is the checkpoint that is saved as the adapter.
         measures = notation.MEASURES
         longest = max(len(label.full) for label, _ in measures.values())
         wide = width >= longest + len(columns) * _COLUMN
-        rows = [("Held-out", list(columns))]
-        rows += [
-            (
-                label.full if wide else label.short,
-                [
-                    written(getattr(scored, field)) if scored else NONE
-                    for scored in columns.values()
-                ],
-            )
-            for field, (label, written) in measures.items()
-        ]
-        column = max(6, (width - max(len(name) for name, _ in rows)) // 3)
-        lines: list[Line] = [
-            [
-                (pad_to(name, width - 3 * column), "quiet" if row else "name"),
-                *(
-                    (_right(value, column), style if row else "quiet")
-                    for value, style in zip(values, ("", "", "best"), strict=True)
-                ),
-            ]
-            for row, (name, values) in enumerate(rows)
-        ]
-        where = f"at step {run.best.step:,}" if run.best else ""
-        return [*lines, [(_right(where, width), "quiet")]]
+        names = [label.full if wide else label.short for label, _ in measures.values()]
+        column = max(6, (width - max(map(len, ["Held-out", *names]))) // 3)
 
-    def _pace(self, width: int) -> list[Line]:
+        def row(name: str, style: str, *cells: Part) -> Line:
+            numbers = ((_right(text, column), style) for text, style in cells)
+            return [(pad_to(name, width - 3 * column), style), *numbers]
+
+        yield row("Held-out", "name", *((head, "quiet") for head in columns))
+        for name, (field, (_, written)) in zip(names, measures.items(), strict=True):
+            scores = columns.values()
+            values = [written(getattr(s, field)) if s else NONE for s in scores]
+            yield row(name, "quiet", *zip(values, ("", "", "best"), strict=True))
+        where = f"at step {run.best.step:,}" if run.best else ""
+        yield [(_right(where, width), "quiet")]
+
+    def _pace(self, width: int) -> Iterator[Line]:
         step, over = self._run.step, self._run.phase == "over"
         pace = {"training loss": notation.rate(self._run.curve.last)}
-        for name, value in _PACE.items():
-            if not over or name in _AFTERWARDS:
-                pace[name] = value(step) if step else NONE
-        return [
-            [(f"{name} ", "quiet"), (_right(value, width - len(name) - 1), "")]
-            for name, value in pace.items()
-        ]
+        pace |= {
+            name: written(step) if step else NONE
+            for name, written in _PACE.items()
+            if not over or name in _AFTERWARDS
+        }
+        for name, value in pace.items():
+            yield [(f"{name} ", "quiet"), (_right(value, width - len(name) - 1), "")]
 
 
 def _right(text: str, width: int) -> str:
@@ -343,24 +361,18 @@ def samples_of(sample: Sample | None) -> list[Paragraph]:
         return paragraphs(NO_SAMPLES, "quiet")
     lines: list[Paragraph] = []
     for item in sample.items:
-        if lines:
-            lines.append(Paragraph())
+        lines += [Paragraph()] if lines else []
         lines.append(Paragraph(((_one_line(item.prompt), "strong"),)))
         lines.append(_way("before", item.before))
-        if not sample.step:
-            continue
-        if item.now == item.before:
-            lines.append(Paragraph(((f"{'now':<{_SAMPLE_LABEL}}{SAME}", "quiet"),)))
-        else:
-            lines.append(_way("now", item.now))
+        if sample.step:
+            same = item.now == item.before
+            lines.append(_way("now", SAME, "quiet") if same else _way("now", item.now))
     return lines
 
 
-def _way(name: str, text: str) -> Paragraph:
+def _way(name: str, text: str, style: str = "") -> Paragraph:
     words = _one_line(text.strip(" ")) or "(nothing)"
-    return Paragraph(
-        ((f"{name:<{_SAMPLE_LABEL}}", "quiet"), (words, "")), _SAMPLE_LABEL
-    )
+    return _labelled(name, words, style, width=_SAMPLE_LABEL)
 
 
 def _one_line(text: str) -> str:

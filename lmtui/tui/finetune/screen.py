@@ -6,7 +6,7 @@ Questions before start and stop are asked here. Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -17,20 +17,19 @@ from textual.events import DescendantFocus
 from textual.screen import Screen
 
 from lmtui.models.source import ModelRef
-from lmtui.notation import counted, lasting
+from lmtui.notation import counted
 from lmtui.text import visible_line
 from lmtui.train.events import End, Event, Failed, Paused, Warned
 from lmtui.train.resolve import resume_command
 from lmtui.train.verdict import PRIVACY
 from lmtui.tui.app_messages import AdapterChosen
 from lmtui.tui.dialogs import Choice, ConfirmDialog
-from lmtui.tui.finetune.format import doing_words, epochs, home_path
+from lmtui.tui.finetune.format import home_path
 from lmtui.tui.finetune.loss_chart import LossChart
 from lmtui.tui.finetune.panes import (
     PlanView,
     RunFigures,
     RunHead,
-    RunStatus,
     samples_of,
     title_of,
 )
@@ -38,8 +37,6 @@ from lmtui.tui.finetune.report import ReportScreen
 from lmtui.tui.finetune.run import Finetuning, TrainingRun
 from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs
 from lmtui.tui.widgets.status import Status
-
-STOPPING = "finishing the step and saving"
 
 EVERY = 0.1
 """Seconds between two polls of the training process."""
@@ -53,62 +50,6 @@ _STATES = {
     "paused": "paused · p goes on · q stops · F1 help",
     "over": "q leaves · Tab goes from part to part · F1 help",
 }
-
-
-def head_of(run: TrainingRun, name: str, *, stopping: bool = False) -> RunStatus:
-    base = visible_line(run.plan.base) if run.plan else ""
-    title = f"{visible_line(name)}  on {base}" if base else visible_line(name)
-    if not run.started:
-        doing = run.doing
-        share = doing.share if doing else None
-        words = visible_line(doing.what) if doing else ""
-        return RunStatus(title, _state(run, stopping), share, ((words,),))
-    share = run.last_step / run.steps if run.steps else None
-    return RunStatus(title, _state(run, stopping), share, _progress(run))
-
-
-def _state(run: TrainingRun, stopping: bool) -> str:
-    phase = run.phase
-    if phase == "over":
-        return _over(run)
-    if stopping:
-        return STOPPING
-    if phase == "planned":
-        return "waiting for Enter"
-    if phase == "paused":
-        return "‖ paused"
-    if phase == "training" and run.doing is not None:
-        return doing_words(run.doing)
-    return phase
-
-
-def _over(run: TrainingRun) -> str:
-    if run.end is None or run.end.finish == "failed":
-        return "✗ failed" if run.begun else "✗ not started"
-    return "stopped" if run.end.finish in ("stopped", "declined") else "✓ done"
-
-
-def _progress(run: TrainingRun) -> Sequence[Sequence[str]]:
-    steps = f"step {run.last_step:,} of {run.steps:,}"
-    short = f"{run.last_step:,}/{run.steps:,}"
-    if run.step is None:
-        return ((steps,), (short,))
-    epoch = f"epoch {run.step.epoch:.2f}"
-    of_all = f"{epoch} of {epochs(run.plan.epochs)}" if run.plan else epoch
-    if run.phase in ("over", "paused"):
-        return ((steps, of_all), (steps, epoch), (steps,), (short,))
-    left = f"{lasting(run.step.eta_seconds)} left"
-    return ((steps, of_all, left), (steps, epoch, left), (steps, left), (short, left))
-
-
-def question_of(run: TrainingRun) -> list[Paragraph]:
-    if run.phase != "planned":
-        return []
-    begins = f"goes on after step {run.saved:,}" if run.saved else "starts"
-    return [
-        Paragraph((("Enter ", "accent"), (f"{begins}  ·  ", ""),
-                   ("Esc ", "accent"), ("leaves; nothing is changed", "")))
-    ]  # fmt: skip
 
 
 def outcome_of(run: TrainingRun, adapters: Path, resume: str) -> list[Paragraph]:
@@ -245,7 +186,7 @@ the weights of a run that was never stopped.
         return (self.run.end and self.run.end.adapter) or ""
 
     def compose(self) -> ComposeResult:
-        yield RunHead(id="head")
+        yield RunHead(self._finetuning.name)
         yield Paragraphs(id="outcome")
         yield PlanView(id="plan")
         with Vertical(id="run"):
@@ -294,11 +235,9 @@ the weights of a run that was never stopped.
 
     def _draw(self) -> None:
         run, finetuning = self.run, self._finetuning
-        over = run.phase == "over"
-        self.set_class(over, "-over")
+        self.set_class(run.phase == "over", "-over")
         self.set_class(run.failed is not None, "-failed")
-        head = head_of(run, finetuning.name, stopping=self._stopping)
-        self.query_one(RunHead).show(head)
+        self.query_one(RunHead).show(run, stopping=self._stopping)
         again = resume_command(finetuning.name)
         outcome = outcome_of(run, finetuning.adapters, again)
         self.query_one("#outcome", Paragraphs).show(outcome)
@@ -309,8 +248,7 @@ the weights of a run that was never stopped.
         if run.begun:
             self._draw_run()
         else:
-            question = question_of(run)
-            self.query_one(PlanView).show(run.plan, run.skipped, question, over=over)
+            self.query_one(PlanView).show(run)
 
     def _draw_run(self) -> None:
         run = self.run

@@ -12,13 +12,17 @@ import pytest
 from lmtui.train.events import Doing, End, Eval, Failed, Piece, Saved, Skip, Start
 from lmtui.tui.finetune.panes import (
     RunFigures,
+    RunHead,
     facts_of,
+    progress_of,
+    question_of,
     sample_of,
     samples_of,
     skips_of,
+    state_of,
 )
 from lmtui.tui.finetune.run import TrainingRun
-from lmtui.tui.finetune.screen import head_of, outcome_of, question_of
+from lmtui.tui.finetune.screen import outcome_of
 from lmtui.tui.widgets.paragraphs import Paragraph
 from tests.fake_training import PLAN, before_it, ended, steps
 from tests.tui.hosts import HOSTILE, safe
@@ -128,7 +132,7 @@ def test_outcome_tells_the_verdict_and_what_can_be_done() -> None:
         "c chat with it",
     ):
         assert words in outcome(run)
-    assert head_of(run, "walks").state == "✓ done"
+    assert state_of(run) == "✓ done"
 
 
 def test_outcome_of_a_stop_and_of_a_failure_tells_how_to_go_on() -> None:
@@ -164,8 +168,10 @@ def test_hostile_text_is_made_visible(foreign: str) -> None:
     written += samples_of(replace(run.sample, items=items))
     run.apply(Failed(foreign, foreign, foreign))
     written += [*run.log, *outcome_of(run, ADAPTERS, foreign)]
-    head = head_of(run, foreign)
-    assert safe(text_of(written)) and safe(head.title + head.state)
+    head = RunHead(foreign)
+    head.show(run, stopping=False)
+    written += [Paragraph(tuple(line)) for line in head.lines(60, 2)]
+    assert safe(text_of(written))
 
 
 def test_resumed_run_goes_on_with_its_earlier_curve() -> None:
@@ -177,7 +183,7 @@ def test_resumed_run_goes_on_with_its_earlier_curve() -> None:
     assert len(run.skipped) == 3
     run.apply(Start("walks", 30, resumed_from=12))
     assert (len(run.curve), run.last_step) == (12, 12)
-    assert head_of(run, "walks").progress[0][0] == "step 12 of 30"
+    assert progress_of(run)[1][0][0] == "step 12 of 30"
     for event in steps(15):
         if getattr(event, "step", 0) > 12:
             run.apply(event)
