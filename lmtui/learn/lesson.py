@@ -7,13 +7,21 @@ file counts as none: progress is optional state, and never an error.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from lmtui import paths
+from lmtui import paths, records
 from lmtui.errors import LmtuiError
 from lmtui.learn.course import TEXT_NAME, Catalogue, Course, Page
 from lmtui.learn.instrument import Instrument, Material
+
+
+@dataclass
+class Progress:
+    page: str | None = None
+    """Id of the page that was open last."""
+    done: dict[str, list[str]] = field(default_factory=dict)
+    """Ids of the exercises that are done, by the id of their page."""
 
 
 class Lesson:
@@ -34,8 +42,8 @@ class Lesson:
         self._saved = _read_progress()
         self._open: dict[int, Instrument] = {}
         if start is None:
-            ids, last = [page.id for page in course.pages], self._saved["page"]
-            start = ids.index(last) if last in ids else 0
+            ids = [page.id for page in course.pages]
+            start = ids.index(self._saved.page) if self._saved.page in ids else 0
         self.number = start
         """The page that is open, from 0."""
 
@@ -52,7 +60,7 @@ class Lesson:
         return self._open[self.number]
 
     def is_done(self, exercise: str, page: Page | None = None) -> bool:
-        return exercise in self._saved["done"].get((page or self.page).id, ())
+        return exercise in self._saved.done.get((page or self.page).id, ())
 
     def is_complete(self, page: Page) -> bool:
         return all(self.is_done(exercise.id, page) for exercise in page.exercises)
@@ -64,7 +72,7 @@ class Lesson:
         seen = self.instrument.done
         new = [id_ for id_ in ids if id_ in seen and not self.is_done(id_)]
         if new:
-            self._saved["done"].setdefault(self.page.id, []).extend(new)
+            self._saved.done.setdefault(self.page.id, []).extend(new)
             self._save()
         return bool(new)
 
@@ -73,7 +81,7 @@ class Lesson:
         if not 0 <= number < len(self.course.pages) or number == self.number:
             return False
         self.number = number
-        self._saved["page"] = self.page.id
+        self._saved.page = self.page.id
         self._save()
         return True
 
@@ -86,10 +94,10 @@ class Lesson:
         try:
             paths.ensure_folder(paths.state_folder())
             with paths.locked_folder(paths.state_folder()):
-                for page, exercises in _read_progress()["done"].items():
-                    mine = self._saved["done"].setdefault(page, [])
+                for page, exercises in _read_progress().done.items():
+                    mine = self._saved.done.setdefault(page, [])
                     mine += (id_ for id_ in exercises if id_ not in mine)
-                saved = json.dumps(self._saved).encode()
+                saved = json.dumps(records.plain(self._saved)).encode()
                 paths.write_atomically(_progress_file(), saved)
         except (OSError, LmtuiError):
             return
@@ -99,18 +107,9 @@ def _progress_file() -> Path:
     return paths.state_folder() / "learn.json"
 
 
-def _read_progress() -> dict[str, Any]:
-    """Return what is saved, as far as it can be used: the last page, and the exercises
-    done of each."""
+def _read_progress() -> Progress:
     paths.make_private(_progress_file())
     try:
-        saved = json.loads(_progress_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        saved = None
-    known = saved if isinstance(saved, dict) else {}
-    done = known.get("done")
-    pages = done.items() if isinstance(done, dict) else ()
-    return {
-        "page": known.get("page"),
-        "done": {page: ids for page, ids in pages if isinstance(ids, list)},
-    }
+        return records.read(_progress_file(), Progress, title="", hint="")
+    except LmtuiError:
+        return Progress()

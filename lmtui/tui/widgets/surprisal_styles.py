@@ -54,9 +54,9 @@ def difference_sheet(widget: str) -> str:
     )
 
 
-def sheet(widget: str, *, attributes: bool = True) -> str:
+def sheet(widget: str, *, attributes: bool = True, prefix: str = "surprise--") -> str:
     return "\n".join(
-        f"{widget} > .surprise--{step} {{ color: $surprise-{step};"
+        f"{widget} > .{prefix}{step} {{ color: $surprise-{step};"
         + (f" text-style: {_ATTRIBUTES[step]};" if attributes else "")
         + " }"
         for step in range(STEPS)
