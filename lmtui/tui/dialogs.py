@@ -16,6 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
@@ -233,7 +234,8 @@ make room. Arrows and Enter choose; what you type is written into the text below
 
 
 class PageScreen(ModalScreen[None]):
-    """Page with a title and a text, in which control characters are already visible."""
+    """Page with a title and a text, in which control characters are already visible, or
+    a widget that draws one."""
 
     HELP = """\
 Arrows, PgUp and PgDn scroll.
@@ -244,9 +246,10 @@ Arrows, PgUp and PgDn scroll.
                 tooltip="Back to where you were."),
     ]  # fmt: skip
 
-    def __init__(self, title: str, text: Content) -> None:
+    def __init__(self, title: str, text: Content | Widget) -> None:
         super().__init__()
-        self._title, self._text = title, Static(text)
+        self._title = title
+        self._text = text if isinstance(text, Widget) else Static(text)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
@@ -262,7 +265,7 @@ Arrows, PgUp and PgDn scroll.
         self.query_one("#page").styles.max_height = max(1, event.size.height - _AROUND)
 
     def show(self, text: Content) -> None:
-        self._text.update(text)
+        self.query_one("#page > Static", Static).update(text)
 
     def action_leave(self) -> None:
         self.dismiss(None)

@@ -6,7 +6,7 @@ Questions before start and stop are asked here. Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -23,7 +23,7 @@ from lmtui.train.events import End, Event, Failed, Paused, Warned
 from lmtui.train.resolve import resume_command
 from lmtui.train.verdict import PRIVACY
 from lmtui.tui.app_messages import AdapterChosen
-from lmtui.tui.dialogs import Choice, ConfirmDialog
+from lmtui.tui.dialogs import Choice, ConfirmDialog, PageScreen
 from lmtui.tui.finetune.format import home_path
 from lmtui.tui.finetune.loss_chart import LossChart
 from lmtui.tui.finetune.panes import (
@@ -33,9 +33,9 @@ from lmtui.tui.finetune.panes import (
     samples_of,
     title_of,
 )
-from lmtui.tui.finetune.report import ReportScreen
 from lmtui.tui.finetune.run import Finetuning, TrainingRun
-from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs
+from lmtui.tui.widgets.markdown import MarkdownView
+from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs, paragraphs
 from lmtui.tui.widgets.status import Status
 
 EVERY = 0.1
@@ -57,54 +57,48 @@ def outcome_of(run: TrainingRun, adapters: Path, resume: str) -> list[Paragraph]
     if run.phase != "over":
         return []
     if run.end is None or run.end.finish == "failed":
-        return _broken(run, resume)
+        return [*_broken(run, resume), _keys()]
     if run.end.finish in ("stopped", "declined"):
-        return _stopped(run, run.end, resume)
-    return _done(run.end, adapters)
-
-
-def _done(end: End, adapters: Path) -> list[Paragraph]:
-    verdict = visible_line(end.verdict) or "The training is over."
-    why = "The held-out loss no longer improved. " if end.finish == "early" else ""
-    lines = [Paragraph(((verdict, "strong"),))]
-    if end.adapter is None:
-        return [*lines, Paragraph(((f"{why}No adapter was written.", ""),)), _keys()]
-    adapter = f"the adapter {visible_line(end.adapter)}"
-    words = f"{why}The result is in {adapter}."
-    if end.best_step is not None:
-        best = f"The weights of step {end.best_step:,}, the best"
-        words = f"{why}{best}, are in {adapter}."
-    report = home_path(report_file(adapters, end.adapter))
-    lines += [
-        Paragraph(((words, ""),)),
-        Paragraph((("Report: ", "quiet"), (visible_line(report), "")), 2),
-        Paragraph(((PRIVACY, "quiet"),)),
-    ]
+        return [*_stopped(run, run.end, resume), _keys()]
     keys = ("c", "chat with it"), ("e", "write with it"), ("r", "report")
-    return [*lines, _keys(*keys)]
+    return [*_done(run.end, adapters), _keys(*(keys if run.end.adapter else ()))]
 
 
-def _stopped(run: TrainingRun, end: End, resume: str) -> list[Paragraph]:
+def _done(end: End, adapters: Path) -> Iterator[Paragraph]:
+    yield from paragraphs(
+        visible_line(end.verdict) or "The training is over.", "strong"
+    )
+    why = "The held-out loss no longer improved. " if end.finish == "early" else ""
+    if end.adapter is None:
+        yield from paragraphs(f"{why}No adapter was written.", "")
+        return
+    adapter = f"the adapter {visible_line(end.adapter)}"
+    words = f"The result is in {adapter}."
+    if end.best_step is not None:
+        words = f"The weights of step {end.best_step:,}, the best, are in {adapter}."
+    yield from paragraphs(why + words, "")
+    report = visible_line(home_path(report_file(adapters, end.adapter)))
+    yield Paragraph((("Report: ", "quiet"), (report, "")), 2)
+    yield from paragraphs(PRIVACY, "quiet")
+
+
+def _stopped(run: TrainingRun, end: End, resume: str) -> Iterator[Paragraph]:
     steps = f"Stopped after {end.step:,} of {counted(run.steps, 'step')}"
     if run.saved is None:
-        words = f"{steps}; there was nothing to save."
-        return [Paragraph(((words, "strong"),)), _keys()]
-    words = f"{steps}; step {run.saved:,} is saved."
-    return [Paragraph(((words, "strong"),)), _later(resume), _keys()]
+        yield from paragraphs(f"{steps}; there was nothing to save.", "strong")
+        return
+    yield from paragraphs(f"{steps}; step {run.saved:,} is saved.", "strong")
+    yield _later(resume)
 
 
-def _broken(run: TrainingRun, resume: str) -> list[Paragraph]:
+def _broken(run: TrainingRun, resume: str) -> Iterator[Paragraph]:
     failed = run.failed or Failed("the training ended unexpectedly", "", "See the log.")
-    lines = [Paragraph(((f"✗ {visible_line(failed.title)}", "error"),))]
-    lines += [
-        Paragraph(((visible_line(part), style),))
-        for part, style in ((failed.detail, ""), (failed.hint, "strong"))
-        if part
-    ]
+    yield from paragraphs(f"✗ {visible_line(failed.title)}", "error")
+    for part, style in (failed.detail, ""), (failed.hint, "strong"):
+        yield from paragraphs(visible_line(part), style) if part else ()
     if run.saved is not None:
-        saved = f"What was saved at step {run.saved:,} stays."
-        lines += [Paragraph(((saved, ""),)), _later(resume)]
-    return [*lines, _keys()]
+        yield from paragraphs(f"What was saved at step {run.saved:,} stays.", "")
+        yield _later(resume)
 
 
 def _later(resume: str) -> Paragraph:
@@ -116,16 +110,22 @@ def _later(resume: str) -> Paragraph:
 def _keys(*more: tuple[str, str]) -> Paragraph:
     parts: list[tuple[str, str]] = []
     for key, words in (*more, ("q", "leave")):
-        parts += [
-            ("  ·  " if parts else "", "quiet"),
-            (f"{key} ", "accent"),
-            (words, ""),
-        ]
+        parts += [("  ·  ", "quiet")] if parts else []
+        parts += [(f"{key} ", "accent"), (words, "")]
     return Paragraph(tuple(parts))
 
 
 def report_file(adapters: Path, adapter: str) -> Path:
     return adapters / adapter / "report.md"
+
+
+def report_page(path: Path) -> PageScreen:
+    """Return the report of a training as a page, or why it can't be read."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        text = f"The report can't be read: {error.strerror}."
+    return PageScreen(visible_line(home_path(path)), MarkdownView(text))
 
 
 class FinetuneScreen(Screen[None]):
@@ -305,7 +305,7 @@ the weights of a run that was never stopped.
 
     def action_report(self) -> None:
         path = report_file(self._finetuning.adapters, self._adapter_name)
-        self.app.push_screen(ReportScreen(path))
+        self.app.push_screen(report_page(path))
 
     def action_interrupt(self) -> None:
         if selected := self.get_selected_text():

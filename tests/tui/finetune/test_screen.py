@@ -24,12 +24,11 @@ from lmtui.train.events import (
     Warned,
 )
 from lmtui.tui.chat.screen import ChatScreen
-from lmtui.tui.dialogs import ConfirmDialog
+from lmtui.tui.dialogs import ConfirmDialog, PageScreen
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.finetune import screen as screen_module
 from lmtui.tui.finetune.loss_chart import LossChart
-from lmtui.tui.finetune.report import ReportScreen
 from lmtui.tui.finetune.run import Finetuning, TrainingRun
 from lmtui.tui.finetune.screen import EVERY, FinetuneScreen
 from lmtui.tui.help import HelpScreen
@@ -417,7 +416,7 @@ async def test_r_opens_the_report_or_says_why_not(tmp_path: Path) -> None:
     async with watching(adapters=tmp_path) as watched:
         await watched.done()
         await watched.press("r")
-        await watched.on(ReportScreen)
+        await watched.on(PageScreen)
         await watched.until(lambda: "3.480" in watched.seen and "Walks" in watched.seen)
         await watched.press("escape")
         await watched.on(FinetuneScreen)

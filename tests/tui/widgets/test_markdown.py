@@ -12,7 +12,7 @@ from rich.style import Style
 from textual.selection import SELECT_ALL
 from textual.widgets import Static
 
-from lmtui.tui.finetune.report import ReportScreen
+from lmtui.tui.finetune.screen import report_page
 from lmtui.tui.widgets.markdown import MarkdownView
 from lmtui.tui.widgets.markdown_blocks import STYLES, MarkdownBlock
 from lmtui.tui.widgets.markdown_renderer import MarkdownStyles, blocks_of, cut, draw
@@ -275,7 +275,7 @@ async def test_a_text_that_comes_during_the_first_layout_is_seen_whole(
     for _ in range(3):  # it depends on which of two tasks is faster
         app = Host(Static())
         async with app.run_test(size=(60, 20)) as pilot:
-            app.push_screen(ReportScreen(file))
+            app.push_screen(report_page(file))
             for _ in range(200):
                 await pilot.pause()
                 if "the last line" in app.text():
