@@ -44,14 +44,8 @@ def chi_square(counts: Sequence[int], expected: Sequence[float]) -> ChiSquare | 
 
 
 def survival(statistic: float, freedom: int) -> float:
-    """Return the probability that a chi-squared variable exceeds a statistic, as the
-    finite sum that it is for whole degrees of freedom (Abramowitz & Stegun 1964, 26.4.4
-    and 26.4.5)."""
-    x = statistic / 2
-    if x <= 0:
-        return 1.0
-    first = math.erfc(math.sqrt(x)) if freedom % 2 else math.exp(-x)
-    halves = (n / 2 for n in range(freedom % 2 or 2, freedom, 2))
-    return first + math.fsum(
-        math.exp(a * math.log(x) - x - math.lgamma(a + 1)) for a in halves
-    )
+    """Return the probability that a chi-squared variable exceeds a statistic."""
+    import torch
+
+    half = torch.tensor([freedom / 2, statistic / 2], dtype=torch.float64)
+    return float(torch.special.gammaincc(*half))
