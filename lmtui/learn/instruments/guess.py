@@ -46,13 +46,6 @@ _BLANK = "____"
 
 
 @dataclass(slots=True)
-class Guess:
-    word: str
-    tokens: Sequence[ScoredToken] = ()
-    """Empty until they are scored."""
-
-
-@dataclass(slots=True)
 class GuessRound:
     """A word of the text, with the guesses at it."""
 
@@ -62,7 +55,8 @@ class GuessRound:
     """Bits of its spelling."""
     model_guesses: int | None
     """At which guess the model finds it; None for not within the limit."""
-    guesses: list[Guess] = field(default_factory=list)
+    guesses: dict[str, Sequence[ScoredToken]] = field(default_factory=dict)
+    """The tokens of each guess; none until they are scored."""
     is_over: bool = False
     is_right: bool = False
 
@@ -196,23 +190,28 @@ class GuessInstrument(Instrument):
     def _guess(
         self, scored: ScoredExcerpt, word: str, current: GuessRound
     ) -> Measurement | None:
-        if any(_plain(word) == _plain(guess.word) for guess in current.guesses):
+        if _plain(word) in map(_plain, current.guesses):
             self.message = f"You have tried “{word}” before."
             return None
-        current.guesses.append(Guess(word))
+        current.guesses[word] = ()
         self.done.add("guessed")
         if _plain(word) == _plain(current.word):
             self.done.add("right")
-            current.guesses[-1].tokens, current.is_right = current.tokens, True
+            current.is_right = True
             self._uncover(scored, f"“{current.word}” is right.")
             return None
-        start = self.covered_from
+        before = scored.text[: self.covered_from]
         left = self.options["guesses"] - len(current.guesses)
         if left:
             self.message = f"Not “{word}”. Guesses left: {left}."
         else:
             self._uncover(scored, f"Not “{word}”. It was “{current.word}”.")
-        return _score_guess(scored.text[:start], current.guesses[-1])
+
+        def then(scored: ScoredExcerpt) -> None:
+            numbers = word_tokens(scored, len(before), len(scored.text))
+            current.guesses[word] = [scored.tokens[number] for number in numbers]
+
+        return Measurement(lambda engine, _: score(engine, before + word), then)
 
     def _uncover(self, scored: ScoredExcerpt, words: str) -> None:
         self.current.is_over = True
@@ -242,8 +241,8 @@ class GuessInstrument(Instrument):
         if not played:
             return ()
         last = played[-1]
-        wrong = last.guesses[:-1] if last.is_right else last.guesses
-        rows = [_word_row("guess", guess.word, guess.tokens) for guess in wrong]
+        wrong = [*last.guesses.items()][: len(last.guesses) - last.is_right]
+        rows = [_word_row("guess", *guess) for guess in wrong]
         if last.is_over:
             name = "right" if last.is_right else "it was"
             rows.append(_word_row(name, last.word, last.tokens))
@@ -276,14 +275,6 @@ class GuessInstrument(Instrument):
             f"{words}, {notation.rate(theirs)}; by its probabilities: "
             f"{notation.rate(bits_per(total, characters))}.{price}"
         )
-
-
-def _score_guess(before: str, guess: Guess) -> Measurement:
-    def then(scored: ScoredExcerpt) -> None:
-        numbers = word_tokens(scored, len(before), len(scored.text))
-        guess.tokens = [scored.tokens[number] for number in numbers]
-
-    return Measurement(lambda engine, _: score(engine, before + guess.word), then)
 
 
 def _plain(word: str) -> str:

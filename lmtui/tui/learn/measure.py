@@ -23,8 +23,6 @@ class _Input:
     """A key of the learner that waits for its turn."""
 
     do: Callable[[], Measurement | None]
-    field: str
-    """What the field has in it then."""
     kind: InputKind
 
 
@@ -48,7 +46,7 @@ class MeasureController(Controller):
         self._is_ready = False
         self._inputs: dict[Instrument, deque[_Input]] = {}
         self._instrument: Instrument | None = None
-        self._running: tuple[Measurement, _Input] | None = None
+        self._running: tuple[Measurement, InputKind] | None = None
         self._is_stopped = False
 
     @property
@@ -63,19 +61,18 @@ class MeasureController(Controller):
     def resume(self) -> None:
         self._go_on()
 
-    def open(self, instrument: Instrument) -> str:
-        """Go on with an instrument, and begin it if it is new; return what its field
-        has in it."""
+    def open(self, instrument: Instrument) -> bool:
+        """Go on with an instrument, once it is resumed; begin it if it is new, or has
+        come to nothing. Return whether it begins."""
         self.leave()
         self._instrument = instrument
         is_new = instrument not in self._inputs
         waiting = self._inputs.setdefault(instrument, deque())
-        if is_new or not (waiting or instrument.figure):
+        begins = is_new or not (waiting or instrument.figure)
+        if begins:
             begun = instrument.begin()
-            waiting.append(_Input(lambda: begun, instrument.entered, "begin"))
-        field = waiting[-1].field if waiting else instrument.entered
-        self._go_on()
-        return field
+            waiting.append(_Input(lambda: begun, "begin"))
+        return begins
 
     def leave(self) -> None:
         """End the measurement of the instrument; it runs again when that is opened."""
@@ -89,13 +86,10 @@ class MeasureController(Controller):
         self._running = None
         self._inputs.clear()
 
-    def add(
-        self, do: Callable[[], Measurement | None], field: str, kind: InputKind
-    ) -> None:
-        """Do something with the instrument when it is its turn; `field` is what its
-        field has in it then."""
+    def add(self, do: Callable[[], Measurement | None], kind: InputKind) -> None:
+        """Do something with the instrument when it is its turn."""
         if self._instrument is not None:
-            self._inputs[self._instrument].append(_Input(do, field, kind))
+            self._inputs[self._instrument].append(_Input(do, kind))
             self._go_on()
 
     def stop(self) -> bool:
@@ -111,7 +105,7 @@ class MeasureController(Controller):
         if self._running is None or self._instrument is None:
             return
         measurement, begun = self._running
-        again = _Input(lambda: measurement, begun.field, begun.kind)
+        again = _Input(lambda: measurement, begun)
         self._inputs[self._instrument].appendleft(again)
         self._running = None
 
@@ -127,7 +121,7 @@ class MeasureController(Controller):
                 self._running = None
             is_newest = not (waiting and given.kind == waiting[0].kind == "text")
             if measurement and is_newest:
-                self._run(measurement, given)
+                self._run(measurement, given.kind)
         self._changed()
 
     def _may_begin(self, given: _Input) -> bool:
@@ -135,11 +129,11 @@ class MeasureController(Controller):
             return self._is_ready
         measurement, begun = self._running
         if given.kind == "text":
-            return begun.kind == "text"
+            return begun == "text"
         return given.kind == "key" and measurement.yields
 
-    def _run(self, measurement: Measurement, given: _Input) -> None:
-        self._running, self._is_stopped = (measurement, given), False
+    def _run(self, measurement: Measurement, kind: InputKind) -> None:
+        self._running, self._is_stopped = (measurement, kind), False
 
         def report(values: tuple[Any, ...]) -> None:
             for value in values:

@@ -20,7 +20,7 @@ from lmtui.errors import LmtuiError
 from lmtui.learn.course import TEXTBOOK, TITLE, Exercise, Page, Sentence, sentence_text
 from lmtui.learn.course import Paragraph as PageParagraph
 from lmtui.learn.figure import Words
-from lmtui.learn.instrument import SLIDE
+from lmtui.learn.instrument import SLIDE, Instrument
 from lmtui.learn.lesson import Lesson
 from lmtui.text import visible_line
 from lmtui.tui.controller import Activity
@@ -143,7 +143,8 @@ progress is saved.
         self._model = ""
         self._is_unfolded = False  # the words of the textbook
         self._model_words = ""  # why nothing is measured: there is no model
-        self._written = ""  # in the field, as far as the instrument was given it
+        self._written: dict[Instrument, str] = {}
+        """The field of each page, as far as its instrument was given it."""
 
     def compose(self) -> ComposeResult:
         yield Static(id="head", markup=False)
@@ -203,7 +204,8 @@ progress is saved.
 
     def open_page(self) -> None:
         instrument = self.lesson.instrument
-        self._fill_field(self.measure.open(instrument))
+        begins = self.measure.open(instrument)
+        self._fill_field(instrument.entered if begins else self._written[instrument])
         self.query_one("#entry").set_class(not instrument.ASKS, "-none")
         self.query_one("#label", Static).update(Content(instrument.ASKS))
         self._is_unfolded = False
@@ -215,7 +217,7 @@ progress is saved.
         self.measure.resume()
 
     def _fill_field(self, text: str) -> None:
-        self._written = text
+        self._written[self.lesson.instrument] = text
         self.field.value = text
         self.field.cursor_position = len(text)
 
@@ -367,12 +369,12 @@ progress is saved.
 
     def follow_field(self, text: str) -> None:
         """Give the instrument what is written; called before the next key."""
-        if text == self._written:
+        instrument = self.lesson.instrument
+        if text == self._written[instrument]:
             return
-        self._written = text
+        self._written[instrument] = text
         self.activity.clear_notice()
-        follow = partial(self.lesson.instrument.follow, text)
-        self.measure.add(follow, text, "text")
+        self.measure.add(partial(instrument.follow, text), "text")
         self._mark_outdated()
 
     def action_enter(self) -> None:
@@ -380,8 +382,7 @@ progress is saved.
         if instrument.EMPTIES:
             self._fill_field("")
         if instrument.ASKS:
-            submit = partial(instrument.submit, text)
-            self.measure.add(submit, self.field.value, "enter")
+            self.measure.add(partial(instrument.submit, text), "enter")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         actions = range(len(self.lesson.instrument.ACTIONS))
@@ -390,13 +391,12 @@ progress is saved.
     def action_act(self, number: int) -> None:
         instrument = self.lesson.instrument
         act = partial(instrument.act, instrument.ACTIONS[number].id)
-        self.measure.add(act, self.field.value, "key")
+        self.measure.add(act, "key")
 
     def action_slide(self, by: int) -> None:
         instrument = self.lesson.instrument
         if instrument.SLIDES:
-            slide = partial(instrument.slide, by)
-            self.measure.add(slide, self.field.value, "key")
+            self.measure.add(partial(instrument.slide, by), "key")
         else:
             self.query_one("#figures").scroll_relative(
                 y=-by, animate=False, immediate=True
