@@ -20,6 +20,7 @@ from lmtui.learn.instruments.texts import (
     prob,
     score,
     total_logprob,
+    word_tokens,
 )
 from lmtui.text import visible_line
 
@@ -102,18 +103,14 @@ class BarsInstrument(TextInstrument):
 
 
 def _about_word(scored: ScoredExcerpt) -> Words:
-    word = last_word(scored.text)
-    start = len(scored.text.rstrip()) - len(word)
-    pairs = zip(scored.tokens, scored.spans, strict=True)
-    tokens = [token for token, span in pairs if span[0] >= start]
+    word, end = last_word(scored.text).strip(), len(scored.text.rstrip())
+    tokens = [scored.tokens[n] for n in word_tokens(scored, end - len(word), end)]
     ranks = ", ".join(notation.rank(token.rank) for token in tokens)
     which = f"rank {ranks}"
     if len(tokens) > 1:
         which = f"it is {len(tokens)} tokens, with the ranks {ranks}"
     chance = notation.chance(prob(total_logprob(tokens)))
-    return Words(
-        f"“{visible_line(word.strip())}” was given {chance}: {which}.", "strong"
-    )
+    return Words(f"“{visible_line(word)}” was given {chance}: {which}.", "strong")
 
 
 def _pin(engine: Engine, after: Distribution, text: str) -> RankedCandidate | None:

@@ -29,6 +29,7 @@ from lmtui.learn.instruments.texts import (
     score,
     sentences_of,
     total_logprob,
+    word_tokens,
 )
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -292,17 +293,6 @@ def _word_row(name: str, word: str, tokens: Sequence[ScoredToken]) -> Row:
         ", then ".join(ranks) or notation.NONE,
         notation.surprisal(logprob),
     )
-
-
-def word_tokens(scored: ScoredExcerpt, start: int, end: int) -> Sequence[int]:
-    """Return the numbers of the tokens of the word from `start` to `end`, with the
-    space before it."""
-    space = len(scored.text[:start].rstrip())
-    return [
-        number
-        for number, (first, last) in enumerate(scored.spans)
-        if first < end and (last > start or (first >= space and last > space))
-    ]
 
 
 def model_guesses(

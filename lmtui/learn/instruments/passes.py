@@ -100,8 +100,6 @@ class PassesInstrument(TextInstrument):
     _compared_text = ""
     """The text that was entered last, with which others are compared."""
     _shown: _Pass | None = None
-    _comparison: _Comparison | None = None
-    """Of what was read last; it stays while the text is read once more."""
     _generated: _Generated | None = None
 
     def begin(self) -> Measurement | None:
@@ -125,7 +123,6 @@ class PassesInstrument(TextInstrument):
 
     def show(self, result: _Pass) -> None:
         if result.positions:
-            self._comparison = result.comparison
             super().show(result)
         else:
             self.message = "This is a single token: write more."
@@ -135,10 +132,8 @@ class PassesInstrument(TextInstrument):
         self.show(result)
         if not result.positions:
             return
-        if self._compared_text.strip() and result.text != self._compared_text:
-            self.done.add("entered")
         self._compared_text = result.text
-        same = self._comparison.same if self._comparison else ()
+        same = result.comparison.same if result.comparison else ()
         if any(same) and not all(same):
             self.done.add("mask")
 
@@ -148,7 +143,7 @@ class PassesInstrument(TextInstrument):
             return None
 
         def run(engine: Engine, context: Context) -> _Generated:
-            for step in _one_by_one(engine, shown.text):
+            for step in _one_by_one(engine, shown):
                 context.gather(step)
             return step
 
@@ -186,7 +181,7 @@ class PassesInstrument(TextInstrument):
         yield f"Generated after the first words: “{excerpt(made.text)}”"
 
     def _grid(self, shown: _Pass) -> Table:
-        comparison = self._comparison
+        comparison = shown.comparison
         marks: Sequence[Row] = [()] * len(shown.positions)
         if comparison:
             words = Cell("new", "warning"), Cell("same", "quiet")
@@ -232,11 +227,11 @@ def _forward(engine: Engine, text: str, encoding: Encoding) -> _Pass:
     return _Pass(text, encoding, tokens, (*pairwise(before),), seconds)
 
 
-def _one_by_one(engine: Engine, text: str) -> Iterator[_Generated]:
+def _one_by_one(engine: Engine, shown: _Pass) -> Iterator[_Generated]:
     """Score a text anew, so that both times are measured in a row; then generate as
     many tokens after its first words, greedily and each with a pass of its own: nothing
     is guessed ahead. Yield the state after each."""
-    scored = read(engine, text)
+    scored = replace(read(engine, shown.text), comparison=shown.comparison)
     ids = [*scored.encoding.prefix, *scored.encoding.ids[: _begun(scored)]]
     made: list[int] = []
     seconds = 0.0

@@ -145,6 +145,17 @@ def score_edited(engine: Engine, text: str) -> ScoredExcerpt:
     )
 
 
+def word_tokens(scored: ScoredExcerpt, start: int, end: int) -> Sequence[int]:
+    """Return the numbers of the tokens of the word from `start` to `end`, with the
+    space before it."""
+    space = len(scored.text[:start].rstrip())
+    return [
+        number
+        for number, (first, last) in enumerate(scored.spans)
+        if first < end and (last > start or (first >= space and last > space))
+    ]
+
+
 def last_word(text: str) -> str:
     """Return the last word of a text with the space before it; empty where it is the
     only one."""
