@@ -21,7 +21,7 @@ from lmtui.chart import (
     whole_ticks,
 )
 from lmtui.train.events import Eval
-from lmtui.tui.finetune.smoothed_loss import SmoothedLoss
+from lmtui.tui.finetune.run import TrainingRun
 from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
@@ -52,35 +52,27 @@ better. If the line falls while the circles rise, the model is memorising the no
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._curve = SmoothedLoss()
-        self._evals: Sequence[Eval] = ()
-        self._steps = 0
-        self._epochs = 0.0
+        self._run = TrainingRun()
 
-    def show(
-        self, curve: SmoothedLoss, evals: Sequence[Eval], *, steps: int, epochs: float
-    ) -> None:
-        """Draw these losses; `steps` and `epochs` are those of the whole run."""
-        self._curve, self._evals = curve, evals
-        self._steps, self._epochs = steps, epochs
+    def show(self, run: TrainingRun) -> None:
+        self._run = run
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
         head = self._head(width)
         rows = height - len(head) - 2 - (height >= _FOR_EPOCHS)
-        scored = [item for item in self._evals if math.isfinite(item.loss)]
-        if not len(self._curve) and not scored:
+        curve = self._run.curve
+        scored = [item for item in self._run.evals if math.isfinite(item.loss)]
+        if not len(curve) and not scored:
             return [*head, [], [(clip(EMPTY, width), "quiet")]]
         if width < _LEAST[0] or rows < _LEAST[1]:
             return head
         across = self._steps_shown()
-        curve = [
-            value for value in self._curve.columns(across, 256) if value is not None
-        ]
-        low, high = bounds([*curve, *(item.loss for item in scored)])
+        losses = [loss for loss in curve.columns(across, 256) if loss is not None]
+        low, high = bounds([*losses, *(item.loss for item in scored)])
         labels = loss_labels(low, high, rows)
         axes = Axes(low, high, 0, across, width, rows, labels)
-        values = self._curve.columns(across, axes.width * ACROSS)
+        values = curve.columns(across, axes.width * ACROSS)
         plot = plot_lines(values, axes, marks_of(scored, axes))
         return [*head, *plot, *self._foot(axes, epochs=height >= _FOR_EPOCHS)]
 
@@ -100,8 +92,9 @@ better. If the line falls while the circles rise, the model is memorising the no
     def _steps_shown(self) -> int:
         """Return the step at the right edge: the last step of the run, halved as long
         as less than half of the chart would be used."""
-        done = max([self._curve.end, *(item.step for item in self._evals), 1])
-        shown = max(done, self._steps)
+        run = self._run
+        done = max([run.curve.end, *(item.step for item in run.evals), 1])
+        shown = max(done, run.steps)
         while shown >= 2 * done and shown > 8:
             shown = -(-shown // 2)
         return shown
@@ -110,8 +103,9 @@ better. If the line falls while the circles rise, the model is memorising the no
         most, last = max(2, axes.width // 12), int(axes.right)
         at = {axes.cell(step): f"{step:,}" for step in whole_ticks(last, most)}
         foot: list[Line] = [*axis_lines("step", at, axes)]
-        if epochs and self._epochs > 0 and self._steps > 0:
-            row = epoch_line(self._steps / self._epochs, axes)
+        run = self._run
+        if epochs and run.plan is not None and run.steps > 0:
+            row = epoch_line(run.steps / run.plan.epochs, axes)
             foot.append([(f"{'epoch':<{axes.gutter - 1}}│{row}", "quiet")])
         return foot
 

@@ -252,9 +252,7 @@ the weights of a run that was never stopped.
 
     def _draw_run(self) -> None:
         run = self.run
-        epochs = run.plan.epochs if run.plan else 0.0
-        chart = self.query_one(LossChart)
-        chart.show(run.curve, run.evals, steps=run.steps, epochs=epochs)
+        self.query_one(LossChart).show(run)
         self.query_one(RunFigures).show(run)
         samples = self.query_one("#samples", Pane)
         samples.head(title_of(run.sample))

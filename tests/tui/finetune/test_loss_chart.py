@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -27,7 +28,9 @@ from lmtui.tui.finetune.loss_chart import (
     loss_labels,
     marks_of,
 )
+from lmtui.tui.finetune.run import TrainingRun
 from lmtui.tui.finetune.smoothed_loss import EMA_WEIGHT, SmoothedLoss
+from tests.fake_training import PLAN
 from tests.tui.hosts import Host, resized, written
 
 LOSSES = st.lists(st.floats(0.01, 12), min_size=1, max_size=400)
@@ -194,11 +197,17 @@ def test_axis_labels_never_touch(labels: list[tuple[int, int]]) -> None:
 # The widget.
 
 
-def chart(
-    losses: list[float], evals: list[Eval], *, steps: int = 0, epochs: float = 3.0
-) -> LossChart:
+def run_of(losses: list[float], evals: list[Eval], *, steps: int) -> TrainingRun:
+    """A run of three epochs with these losses and evaluations."""
+    run = TrainingRun()
+    run.plan, run.steps = replace(PLAN, epochs=3.0), steps
+    run.curve, run.evals = curve_of(losses), evals
+    return run
+
+
+def chart(losses: list[float], evals: list[Eval], *, steps: int = 0) -> LossChart:
     widget = LossChart()
-    widget.show(curve_of(losses), evals, steps=steps or len(losses), epochs=epochs)
+    widget.show(run_of(losses, evals, steps=steps or len(losses)))
     return widget
 
 
@@ -273,7 +282,7 @@ async def test_loss_chart_is_redrawn_after_a_resize() -> None:
     widget = LossChart()
     app = Host(widget)
     async with app.run_test(size=(80, 20)) as pilot:
-        widget.show(curve_of(FALLING), POINTS, steps=120, epochs=3.0)
+        widget.show(run_of(FALLING, POINTS, steps=120))
         await pilot.pause()
         wide = written(widget)
         await resized(pilot, 40, 10)

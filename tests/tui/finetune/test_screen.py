@@ -207,9 +207,9 @@ async def test_events_of_one_poll_are_drawn_once(
     drawn: list[int] = []
     shown = LossChart.show
 
-    def show(chart: LossChart, curve: Any, *args: Any, **options: Any) -> None:
-        drawn.append(len(curve))
-        shown(chart, curve, *args, **options)
+    def show(chart: LossChart, run: TrainingRun) -> None:
+        drawn.append(len(run.curve))
+        shown(chart, run)
 
     monkeypatch.setattr(LossChart, "show", show)
     many = replace(PLAN, steps=5000)
