@@ -277,24 +277,17 @@ progress is saved.
         return [e for e in page.exercises if not self.lesson.is_done(e.id)]
 
     def _exercise_line(self, exercise: Exercise, keys: Mapping[str, str]) -> Paragraph:
-        done = self.lesson.is_done(exercise.id)
-        mark = (f"{DONE} " if done else f"{OPEN} ", "accent")
-        if done:
-            return Paragraph(
-                (mark, (sentence_text(exercise.sentence, keys), "quiet")), 2
-            )
-        return Paragraph((mark, *_parts(exercise.sentence, keys)), 2)
+        parts, sign = _parts(exercise.sentence, keys), OPEN
+        if self.lesson.is_done(exercise.id):
+            parts, sign = ((text, "quiet") for text, _ in parts), DONE
+        return Paragraph(((f"{sign} ", "accent"), *parts), 2)
 
     def _keys(self) -> Mapping[str, str]:
         actions = self.lesson.instrument.ACTIONS
         named = {action.id: f"learn.action-{n}" for n, action in enumerate(actions, 1)}
-        named |= {
-            "enter": "learn.enter",
-            "next": "learn.next",
-            "back": "learn.back",
-            "help": "app.help",
-        }
+        named |= {name: f"learn.{name}" for name in ("enter", "next", "back")}
         keys = {name: self._key(id_) for name, id_ in named.items()}
+        keys["help"] = self._key("app.help")
         up, down = self._key("instrument.up"), self._key("instrument.down")
         return {**keys, SLIDE: f"{up} or {down}"}
 
@@ -339,7 +332,8 @@ progress is saved.
         if self.lesson.note():
             self._draw_page()
             if self.lesson.is_complete(self.lesson.page):
-                self._praise()
+                self.query_one("#page").scroll_end(animate=False)
+                self.activity.notice(f"page done · {self._keys()['next']} goes on")
         self.activity.update()
 
     def _mark_outdated(self) -> None:
@@ -350,12 +344,6 @@ progress is saved.
             view.renew()
         else:
             view.outdate()
-
-    def _praise(self) -> None:
-        page = self.lesson.page
-        if page.after:
-            self.query_one("#page").scroll_end(animate=False)
-        self.activity.notice(f"page done · {self._keys()['next']} goes on")
 
     def _say(self, words: str) -> None:
         message = self.query_one("#message", Paragraphs)
@@ -398,20 +386,17 @@ progress is saved.
         if instrument.SLIDES:
             self.measure.add(partial(instrument.slide, by), "key")
         else:
-            self.query_one("#figures").scroll_relative(
-                y=-by, animate=False, immediate=True
-            )
+            self._scroll("#figures", -by)
 
     def action_scroll(self, by: int) -> None:
-        page = self.query_one("#page")
-        page.scroll_relative(
-            y=by * max(1, page.size.height - 1), animate=False, immediate=True
-        )
+        height = self.query_one("#page").size.height
+        self._scroll("#page", by * max(1, height - 1))
 
     def action_scroll_figure(self, by: int) -> None:
-        self.query_one("#figures").scroll_relative(
-            y=3 * by, animate=False, immediate=True
-        )
+        self._scroll("#figures", 3 * by)
+
+    def _scroll(self, part: str, by: int) -> None:
+        self.query_one(part).scroll_relative(y=by, animate=False, immediate=True)
 
     def action_textbook(self) -> None:
         self._is_unfolded = not self._is_unfolded
