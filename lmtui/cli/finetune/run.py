@@ -9,9 +9,9 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import current_thread, main_thread
-from types import FrameType
 
 from lmtui import notation, paths, records
 from lmtui.cli.engine import OpenEngine
@@ -49,31 +49,19 @@ LEAVING = "stopping; nothing was trained\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class StopSignals:
-    """Number of signals to end received, and the exit code of the first one."""
-
-    def __init__(self) -> None:
-        self.times = 0
-        self.code = STOPPED
-
-    def note(self, number: int, frame: FrameType | None) -> None:
-        if not self.times:
-            self.code = 128 + number
-        self.times += 1
-
-
 @contextmanager
-def stop_signals() -> Iterator[StopSignals]:
-    """Count SIGINT, SIGTERM and SIGHUP; ignored ones stay so, as under nohup."""
-    signals = StopSignals()
+def stop_signals() -> Iterator[Sequence[int]]:
+    """Yield the numbers of SIGINT, SIGTERM and SIGHUP as they come; ignored ones stay
+    so, as under nohup."""
+    numbers: list[int] = []
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     if current_thread() is not main_thread():
         before = {}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, signals.note)
+            signal.signal(number, lambda number, _: numbers.append(number))
     try:
-        yield signals
+        yield numbers
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -84,32 +72,30 @@ TrainingView = Callable[[Event], object]
 
 
 def follow(
-    training: WorkerProcess,
+    begin: Callable[[], WorkerProcess],
     views: Sequence[TrainingView],
-    signals: StopSignals,
-    *,
-    say: Callable[[str], None] = note,
-) -> None:
-    """Pass a training's events to the views until it ends.
-
-    The first of the signals stops it with a checkpoint, the second at once. `say`
-    writes a line to the user.
-    """
-    obeyed = 0
-    while True:
-        while obeyed < min(signals.times, 2):
-            obeyed += 1
-            training.stop()
-            if obeyed == 1:
-                say(SAVING if training.began else LEAVING)
-        for event in training.poll():
-            for view in views:
-                view(event)
-            if isinstance(event, End):
-                training.wait(LAST)
-                training.poll()  # cleans up after the process, if it has exited
-                return
-        training.wait(EVERY)
+    status: ProgressLine,
+) -> Sequence[int]:
+    """Begin a training and pass its events to the views until it ends; return the
+    signals to end that came. The first of them stops it with a checkpoint, the second
+    at once."""
+    with stop_signals() as signals:
+        training, obeyed = begin(), 0
+        while True:
+            while obeyed < min(len(signals), 2):
+                obeyed += 1
+                training.stop()
+                if obeyed == 1:
+                    status.lines(SAVING if training.began else LEAVING)
+            for event in training.poll():
+                for view in views:
+                    view(event)
+                if isinstance(event, End):
+                    training.wait(LAST)
+                    training.poll()  # cleans up after the process, if it has exited
+                    status.clear()
+                    return signals
+            training.wait(EVERY)
 
 
 class LinesView:
@@ -248,13 +234,11 @@ def show_plan(request: TrainRequest, *, as_json: bool) -> int:
             lines(event)
 
     view = JsonView(output) if as_json else show_work
-    with stop_signals() as signals:
-        worker = WorkerProcess.start(request, plan_only=True)
-        follow(worker, [run.apply, view], signals, say=status.lines)
-    status.clear()
+    start = partial(WorkerProcess.start, request, plan_only=True)
+    signals = follow(start, [run.apply, view], status)
     _raise_failure(run)
-    if signals.times or run.plan is None:
-        return signals.code
+    if signals or run.plan is None:
+        return _stopped(signals)
     if not as_json:
         output.text(plan_text(run.plan, run.skipped))
         output.text("\n" + text_of(sample_of(run.plan)))
@@ -263,18 +247,13 @@ def show_plan(request: TrainRequest, *, as_json: bool) -> int:
 
 def train(decision: Decision, *, as_json: bool, plain: bool) -> int:
     """Train without a screen; return the exit code."""
-    run, status, output = TrainingRun(_earlier(decision)), ProgressLine(), Output()
+    request, run = decision.request, TrainingRun(_earlier(decision))
+    status, output = ProgressLine(), Output()
     views = views_for(run, status, output, as_json=as_json, plain=plain)
-    with stop_signals() as signals:
-        worker = WorkerProcess.start(decision.request, resume=decision.resume, go=True)
-        follow(worker, views, signals, say=status.lines)
-    status.clear()
-    return report_outcome(
-        run,
-        decision.request.name,
-        signals if signals.times else None,
-        say=output.text if plain else note,
-    )
+    start = partial(WorkerProcess.start, request, resume=decision.resume, go=True)
+    signals = follow(start, views, status)
+    say = output.text if plain else note
+    return report_outcome(run, request.name, signals, say=say)
 
 
 def train_on_screen(
@@ -307,11 +286,13 @@ def end(finetuning: Finetuning) -> None:
     worker, run = finetuning.training, finetuning.run
     if run.end is not None:
         return
-    status = ProgressLine()
-    with stop_signals() as signals:
+
+    def stopped() -> WorkerProcess:
         if not worker.stopping:
             worker.stop()
-        follow(worker, [run.apply], signals, say=status.lines)
+        return worker
+
+    follow(stopped, [run.apply], ProgressLine())
 
 
 def _earlier(decision: Decision) -> Sequence[Event]:
@@ -327,24 +308,29 @@ def _earlier(decision: Decision) -> Sequence[Event]:
 def report_outcome(
     run: TrainingRun,
     name: str,
-    signals: StopSignals | None = None,
+    signals: Sequence[int] = (),
     *,
     say: Callable[[str], object] = note,
 ) -> int:
-    """Report the outcome; return the exit code. `signals` is None without any."""
+    """Report the outcome, after these signals to end; return the exit code."""
     _raise_failure(run)
     assert run.end is not None
     if run.end.finish in ("done", "early"):
         say(outcome_text(run, paths.adapters_folder()))
         return 0
-    if run.end.finish == "declined" and signals is None:
+    if run.end.finish == "declined" and not signals:
         return 0
     saved = RunFolder.named(name).last_checkpoint
     if saved is None:
         say("stopped; there was nothing to save yet\n")
     else:
         say(f"stopped; saved at step {saved:,}\nresume with: {resume_command(name)}\n")
-    return signals.code if signals else STOPPED
+    return _stopped(signals)
+
+
+def _stopped(signals: Sequence[int]) -> int:
+    """Return the exit code of a training that was stopped."""
+    return 128 + signals[0] if signals else STOPPED
 
 
 def _raise_failure(run: TrainingRun) -> None:
