@@ -15,12 +15,13 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     Prompt,
+    ScoredToken,
     Step,
 )
 from lmtui.learn.beam import beam_search
 from lmtui.learn.figure import ShadedText, Table
 from lmtui.learn.instrument import Measurement
-from lmtui.learn.instruments.branch_tree import Leaf, tree_lines
+from lmtui.learn.instruments.branch_tree import Tokens, tree_lines
 from lmtui.learn.instruments.continuations import DecodingInstrument
 from lmtui.learn.loops import find_loop
 from tests.engine import tiny
@@ -220,11 +221,14 @@ def test_sums_that_a_server_does_not_tell_are_dashes(
 # The tree.
 
 
-def leaf_of(name: str, text: str) -> Leaf[str]:
-    return Leaf(name, tuple(map(ord, text)), tuple(c.encode() for c in text))
+def leaf_of(name: str, text: str) -> tuple[str, Tokens]:
+    return name, [
+        ScoredToken(n, ord(c), c, c.encode(), None, None, None)
+        for n, c in enumerate(text)
+    ]
 
 
-def drawn(*leaves: Leaf[str]) -> list[tuple[str, str | None]]:
+def drawn(*leaves: tuple[str, Tokens]) -> list[tuple[str, str | None]]:
     return list(tree_lines(leaves))
 
 
@@ -240,7 +244,7 @@ def test_equal_and_shorter_continuations_have_their_names() -> None:
 def test_each_continuation_can_be_read_from_the_tree(texts: list[str]) -> None:
     leaves = [leaf_of(str(number), text) for number, text in enumerate(texts)]
     lines = drawn(*leaves)
-    assert sorted(n for _, n in lines if n) == sorted(leaf.name for leaf in leaves)
+    assert sorted(n for _, n in lines if n) == sorted(name for name, _ in leaves)
     written: dict[str, str] = {}
     stack: list[tuple[int, str]] = [(-1, "")]
     for text, name in lines:
@@ -257,5 +261,5 @@ def test_each_continuation_can_be_read_from_the_tree(texts: list[str]) -> None:
         if name:
             written[name] = stack[-1][1]
     assert written == {
-        leaf.name: text for leaf, text in zip(leaves, texts, strict=True)
+        name: text for (name, _), text in zip(leaves, texts, strict=True)
     }

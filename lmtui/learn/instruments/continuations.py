@@ -14,7 +14,6 @@ from lmtui.engine.types import (
     Distribution,
     FinishReason,
     Prompt,
-    ScoredToken,
     Step,
 )
 from lmtui.errors import Cancelled
@@ -31,7 +30,7 @@ from lmtui.learn.figure import (
     table,
 )
 from lmtui.learn.instrument import Action, Material, Measurement, Options
-from lmtui.learn.instruments.branch_tree import Leaf, tree_lines
+from lmtui.learn.instruments.branch_tree import Tokens, tree_lines
 from lmtui.learn.instruments.texts import (
     TextInstrument,
     encoded,
@@ -47,8 +46,6 @@ TOP_P = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 Way = Literal["greedy", "sampled", "beam", "long"]
 _WAYS: tuple[Way, ...] = ("greedy", "sampled", "beam")
 """Those of the tree."""
-
-Tokens = tuple[ScoredToken | Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +222,7 @@ class DecodingInstrument(TextInstrument):
 
     def _tree(self) -> Iterator[Part]:
         leaves = [
-            Leaf(way, branch.ids, tuple(token.bytes for token in branch.tokens))
+            (way, branch.tokens)
             for way in _WAYS
             if (branch := self._branches.get(way)) and branch.tokens
         ]
@@ -270,7 +267,7 @@ class DecodingInstrument(TextInstrument):
         if branch.is_whole:
             yield Words(_about_loop(branch.ids), "strong")
         count = notation.counted(len(branch.tokens), "token")
-        yield ShadedText(f"Greedy, {count}, shaded by surprisal", branch.tokens)
+        yield ShadedText(f"Greedy, {count}, shaded by surprisal", tuple(branch.tokens))
 
     def _bars(self) -> Iterator[Part]:
         first = self._first_distribution

@@ -19,7 +19,6 @@ from lmtui.learn.instruments.texts import (
     expect,
     total_logprob,
 )
-from lmtui.worker.requests import Context
 
 if TYPE_CHECKING:
     from lmtui.engine.ngram_model import NgramModel
@@ -76,10 +75,8 @@ class CountsInstrument(TextInstrument):
         return super().begin()
 
     def measure(self, text: str) -> Measurement:
-        def run(engine: Engine, context: Context) -> tuple[CountedModels, _Expected]:
-            counted = self._counted
-            if counted is None:
-                counted = count_models(engine, self.material.text, context)
+        def run(engine: Engine, _: object) -> tuple[CountedModels, _Expected]:
+            counted = self._counted or count_models(engine, self.material.text)
             return counted, _expect(engine, counted.models, text)
 
         def then(result: tuple[CountedModels, _Expected]) -> None:
@@ -87,10 +84,7 @@ class CountsInstrument(TextInstrument):
             self.show(expected)
 
         words = "counting" if self._counted is None else "computing"
-        return Measurement(run, then, self._hear, words)
-
-    def _hear(self, stage: str) -> None:
-        self.message = stage
+        return Measurement(run, then, words=words)
 
     def slide(self, by: int) -> Measurement | None:
         if self._counted is not None:
@@ -134,12 +128,11 @@ class CountsInstrument(TextInstrument):
         return table(("model", "it looks at", BAR, *heads), rows, at=self._chosen)
 
 
-def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
+def count_models(engine: Engine, text: str) -> CountedModels:
     """Count the n-grams of a text's tokens but the last tenth, and score the beginning
     of that by each model."""
     from lmtui.engine.ngram_model import NgramModel
 
-    context.emit("The text is cut into tokens.")
     ids = engine.encode(text, bos="no").ids
     if len(ids) < LEAST_TOKENS:
         raise LmtuiError(
@@ -149,12 +142,10 @@ def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
         )
     end = len(ids) - len(ids) // _SHARE
     held_out = ids[end : end + _MOST_SCORED]
-    context.emit(f"N-grams are counted in {end:,} tokens.")
     models = [
         NgramModel.count([ids[:end]], order=order, vocabulary=engine.info.vocabulary)
         for order in range(len(NAMES) - 1)
     ]
-    context.emit(f"{len(held_out):,} held-out tokens are scored.")
     prefix = engine.encode("").prefix
     window = engine.info.windows(len(prefix)).window
     tokens = list(engine.score(held_out[:window], prefix=prefix))

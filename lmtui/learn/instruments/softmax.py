@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
-from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+
+import numpy as np
 
 from lmtui import notation
 from lmtui.engine.protocol import Engine
@@ -27,6 +27,7 @@ from lmtui.learn.figure import (
 )
 from lmtui.learn.instrument import Action, Material, Measurement, Options
 from lmtui.learn.instruments.texts import TextInstrument, excerpt, expect
+from lmtui.models.remote.wire import LOGIT_BYTES
 from lmtui.text import visible_token
 
 TEMPERATURES = (5.0, 3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
@@ -48,7 +49,7 @@ class _Logits:
     data: bytes
     """float32 [V], as the engine gives them."""
     values: Sequence[float]
-    """The same, as numbers of this machine."""
+    """The same as numbers."""
     rows: tuple[Candidate, ...]
     top_logprobs: int | None
     """Number of tokens of which a server tells the probability."""
@@ -93,9 +94,7 @@ class SoftmaxInstrument(TextInstrument):
     def read(self, engine: Engine, text: str) -> _Logits:
         after = expect(engine, text, top_n=self.options["rows"])
         data = engine.logits_at(after.handle)
-        values = array("f", data)
-        if sys.byteorder == "big":
-            values.byteswap()
+        values = np.frombuffer(data, dtype="<f4").tolist()
         return _Logits(text, data, values, after.candidates, after.top_logprobs)
 
     def show(self, result: _Logits) -> None:
@@ -226,7 +225,7 @@ def draw(data: bytes, temperature: float, seed: int) -> Counter[int]:
     from lmtui.engine.scoring.raw_logits import from_bytes
 
     settings = SamplingSettings(temperature=temperature, top_k=0, top_p=1, min_p=0)
-    (logits,) = from_bytes(data, len(data) // array("f").itemsize)
+    (logits,) = from_bytes(data, len(data) // LOGIT_BYTES)
     sampled = filter_logits(logits, settings)
     random = torch.Generator().manual_seed(seed)
     return Counter(sampled.ids[draw_many(sampled, random, _DRAWS)].tolist())
