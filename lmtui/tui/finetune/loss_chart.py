@@ -50,13 +50,9 @@ better. If the line falls while the circles rise, the model is memorising the no
     LossChart > .chart--quiet { color: $quiet; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, run: TrainingRun, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._run = TrainingRun()
-
-    def show(self, run: TrainingRun) -> None:
         self._run = run
-        self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
         head = self._head(width)

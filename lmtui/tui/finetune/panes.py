@@ -213,17 +213,12 @@ class RunHead(StyledLines):
     RunHead > .head--quiet { color: $quiet; }
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, run: TrainingRun) -> None:
         super().__init__(id="head")
-        self._adapter = visible_line(name)
-        self._run, self._state = TrainingRun(), ""
-
-    def show(self, run: TrainingRun, *, stopping: bool) -> None:
-        self._run, self._state = run, state_of(run, stopping=stopping)
-        self.refresh()
+        self._adapter, self._run = visible_line(name), run
 
     def lines(self, width: int, height: int) -> list[Line]:
-        plan, state = self._run.plan, clip(self._state, width // 2)
+        plan, state = self._run.plan, clip(state_of(self._run), width // 2)
         base = visible_line(plan.base) if plan else ""
         name = f"{self._adapter}  on {base}" if base else self._adapter
         title = clip(name, max(0, width - cell_len(state) - 2))
@@ -246,14 +241,14 @@ class RunHead(StyledLines):
         ]
 
 
-def state_of(run: TrainingRun, *, stopping: bool = False) -> str:
-    """Return the state of a run in a few words; `stopping`: the user has stopped it."""
+def state_of(run: TrainingRun) -> str:
+    """Return the state of a run in a few words."""
     phase, finish = run.phase, run.end.finish if run.end else "failed"
     if phase == "over":
         if finish == "failed":
             return "✗ failed" if run.begun else "✗ not started"
         return "stopped" if finish in ("stopped", "declined") else "✓ done"
-    if stopping:
+    if run.stopping:
         return STOPPING
     if phase == "training" and run.doing is not None:
         return doing_words(run.doing)
@@ -297,13 +292,9 @@ the model without training; best is the checkpoint that is saved as the adapter.
     RunFigures > .figures--best { color: $loss-held-out; text-style: bold; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._run = TrainingRun()
-
-    def show(self, run: TrainingRun) -> None:
+    def __init__(self, run: TrainingRun) -> None:
+        super().__init__(id="figures")
         self._run = run
-        self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
         return [*self._held_out(width), [], *self._pace(width)]

@@ -50,6 +50,8 @@ class TrainingRun:
         """Whether the start was requested or has happened."""
         self.started = False
         self.paused = False
+        self.stopping = False
+        """Whether the user has stopped it."""
         self.step: Step | None = None
         """The last step."""
         self.resumed_from = 0

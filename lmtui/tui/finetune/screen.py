@@ -174,7 +174,7 @@ the weights of a run that was never stopped.
         self._training = finetuning.training
         self._leave_program = leave
         self.run = finetuning.run
-        self._stopping = self._pausing = False
+        self._pausing = False
 
     @property
     def at_work(self) -> bool:
@@ -186,13 +186,13 @@ the weights of a run that was never stopped.
         return (self.run.end and self.run.end.adapter) or ""
 
     def compose(self) -> ComposeResult:
-        yield RunHead(self._finetuning.name)
+        yield RunHead(self._finetuning.name, self.run)
         yield Paragraphs(id="outcome")
         yield PlanView(id="plan")
         with Vertical(id="run"):
             with Horizontal(id="upper"):
-                yield LossChart(id="chart")
-                yield RunFigures(id="figures")
+                yield LossChart(self.run, id="chart")
+                yield RunFigures(self.run)
             with Horizontal(id="lower"):
                 yield Pane("Samples", id="samples")
                 yield Pane("Log", id="log", follow=True)
@@ -216,7 +216,7 @@ the weights of a run that was never stopped.
         if self.run.phase != before:
             self._enter()
         self._draw()
-        if self.run.phase == "over" and self._stopping and self.run.failed is None:
+        if self.run.phase == "over" and self.run.stopping and self.run.failed is None:
             self._leave_program()
 
     def _apply(self, event: Event) -> None:
@@ -237,7 +237,7 @@ the weights of a run that was never stopped.
         run, finetuning = self.run, self._finetuning
         self.set_class(run.phase == "over", "-over")
         self.set_class(run.failed is not None, "-failed")
-        self.query_one(RunHead).show(run, stopping=self._stopping)
+        self.query_one(RunHead).refresh()
         again = resume_command(finetuning.name)
         outcome = outcome_of(run, finetuning.adapters, again)
         self.query_one("#outcome", Paragraphs).show(outcome)
@@ -252,8 +252,8 @@ the weights of a run that was never stopped.
 
     def _draw_run(self) -> None:
         run = self.run
-        self.query_one(LossChart).show(run)
-        self.query_one(RunFigures).show(run)
+        self.query_one(LossChart).refresh()
+        self.query_one(RunFigures).refresh()
         samples = self.query_one("#samples", Pane)
         samples.head(title_of(run.sample))
         samples.show(samples_of(run.sample))
@@ -261,7 +261,7 @@ the weights of a run that was never stopped.
 
     def _state(self) -> str:
         phase = self.run.phase
-        if self._stopping and phase != "over":
+        if self.run.stopping and phase != "over":
             return _AT_ONCE
         if self._pausing and phase == "training":
             return _PAUSING
@@ -318,7 +318,7 @@ the weights of a run that was never stopped.
     def stop_and_leave(self) -> None:
         """Stop the training and leave, after a question if it has begun. A second call
         leaves at once."""
-        if self._stopping or self.run.phase in ("preparing", "planned"):
+        if self.run.stopping or self.run.phase in ("preparing", "planned"):
             self._stop()
             return
         details = [
@@ -340,7 +340,7 @@ the weights of a run that was never stopped.
     def _stop(self) -> None:
         """Stop the training and leave once it has saved; at once if there is nothing to
         save, or the second time."""
-        again, self._stopping = self._stopping, True
+        again, self.run.stopping = self.run.stopping, True
         self._training.stop()
         if again or self.run.phase in ("preparing", "planned", "over"):
             self._leave_program()

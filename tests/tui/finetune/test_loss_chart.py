@@ -206,9 +206,7 @@ def run_of(losses: list[float], evals: list[Eval], *, steps: int) -> TrainingRun
 
 
 def chart(losses: list[float], evals: list[Eval], *, steps: int = 0) -> LossChart:
-    widget = LossChart()
-    widget.show(run_of(losses, evals, steps=steps or len(losses)))
-    return widget
+    return LossChart(run_of(losses, evals, steps=steps or len(losses)))
 
 
 def text_of(widget: LossChart, width: int, height: int) -> list[str]:
@@ -279,11 +277,9 @@ def test_epoch_line_names_epochs_between_their_ends() -> None:
 
 
 async def test_loss_chart_is_redrawn_after_a_resize() -> None:
-    widget = LossChart()
+    widget = chart(FALLING, POINTS)
     app = Host(widget)
     async with app.run_test(size=(80, 20)) as pilot:
-        widget.show(run_of(FALLING, POINTS, steps=120))
-        await pilot.pause()
         wide = written(widget)
         await resized(pilot, 40, 10)
         small = written(widget)

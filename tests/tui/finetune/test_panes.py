@@ -37,9 +37,8 @@ def text_of(paragraphs: Iterable[Paragraph]) -> str:
 
 
 def figures_of(run: TrainingRun) -> str:
-    figures = RunFigures()
-    figures.show(run)
-    return text_of(Paragraph(tuple(line)) for line in figures.lines(44, 12))
+    lines = RunFigures(run).lines(44, 12)
+    return text_of(Paragraph(tuple(line)) for line in lines)
 
 
 def run_until(step: int) -> TrainingRun:
@@ -168,8 +167,7 @@ def test_hostile_text_is_made_visible(foreign: str) -> None:
     written += samples_of(replace(run.sample, items=items))
     run.apply(Failed(foreign, foreign, foreign))
     written += [*run.log, *outcome_of(run, ADAPTERS, foreign)]
-    head = RunHead(foreign)
-    head.show(run, stopping=False)
+    head = RunHead(foreign, run)
     written += [Paragraph(tuple(line)) for line in head.lines(60, 2)]
     assert safe(text_of(written))
 

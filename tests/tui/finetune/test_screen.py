@@ -28,7 +28,6 @@ from lmtui.tui.dialogs import ConfirmDialog, PageScreen
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.finetune import screen as screen_module
-from lmtui.tui.finetune.loss_chart import LossChart
 from lmtui.tui.finetune.run import Finetuning, TrainingRun
 from lmtui.tui.finetune.screen import EVERY, FinetuneScreen
 from lmtui.tui.help import HelpScreen
@@ -205,13 +204,13 @@ async def test_events_of_one_poll_are_drawn_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn: list[int] = []
-    shown = LossChart.show
+    draw = FinetuneScreen._draw_run
 
-    def show(chart: LossChart, run: TrainingRun) -> None:
-        drawn.append(len(run.curve))
-        shown(chart, run)
+    def draw_run(screen: FinetuneScreen) -> None:
+        drawn.append(len(screen.run.curve))
+        draw(screen)
 
-    monkeypatch.setattr(LossChart, "show", show)
+    monkeypatch.setattr(FinetuneScreen, "_draw_run", draw_run)
     many = replace(PLAN, steps=5000)
     assert EVERY >= 1 / 12
     async with watching() as watched:
