@@ -120,7 +120,7 @@ async def on_screen(file: Path, id_: int) -> tuple[float, float]:
         chat, opened = app.screen, []
         assert isinstance(chat, ChatScreen)
         for _ in range(5):
-            await chat.switcher.begin_new()
+            await chat.editor.begin_new()
             await pilot.pause()
             start = time.perf_counter()
             app.post_message(ConversationChosen(id_))

@@ -36,7 +36,6 @@ from lmtui.files import read_file
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.processes import shell_waits
-from lmtui.text import visible, visible_line
 from lmtui.tui import no_colour, palette
 from lmtui.tui.app_messages import (
     AdapterChosen,
@@ -259,7 +258,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     def _show_progress(self, progress: Progress) -> None:
         if progress.warning:
-            self.notify(visible(progress.what), severity="warning", markup=False)
+            self.notify(progress.what, severity="warning")
         else:
             self.model = self.model.progressed(progress)
 
@@ -290,17 +289,15 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         match message.event:
             case writer.WriteFailed(error):
                 self.notify(
-                    visible(f"{error.detail}\n{error.hint}".strip()),
-                    title=f"Not saved: {visible_line(error.title)}",
+                    f"{error.detail}\n{error.hint}".strip(),
+                    title=f"Not saved: {error.title}",
                     severity="error",
-                    markup=False,
                     timeout=15,
                 )
             case writer.WriteRecovered():
                 self.notify("Conversations are saved again.")
             case writer.FileReplaced(salvaged):
-                words = visible(salvaged.words)
-                self.notify(words, severity="warning", markup=False, timeout=20)
+                self.notify(salvaged.words, severity="warning", timeout=20)
                 if self._chat is not None:
                     self._chat.session.save_whole()
             case writer.ChangedByOther(uid):
@@ -311,7 +308,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def open_conversation(self, event: chat_store.ConversationChosen) -> None:
         self._show_screen("chat")
         if self._chat is not None:
-            self.call_later(self._chat.switcher.open, event)
+            self.call_later(self._chat.editor.open, event)
 
     def action_history(self, words: str = "") -> None:
         from lmtui.tui.history import HistoryScreen
@@ -400,8 +397,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def _begin(
         self, work: Callable[[], T], then: Callable[[T], object], bug: str
     ) -> None:
-        failed, error = partial(notify_error, self), LmtuiError(bug, "", "See the log.")
-        run_in_thread(work, self.call_later, then=then, failed=failed, bug=error)
+        failed = partial(notify_error, self)
+        run_in_thread(work, self.call_later, then, failed=failed, bug=bug)
 
     def _ask(self, action: str) -> None:
         """Have the start screen ask for a path, once it is shown."""

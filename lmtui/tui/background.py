@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from lmtui import log
 from lmtui.errors import LmtuiError, SystemLimitError
-from lmtui.tui.engine.client import Deliver
+from lmtui.tui.engine.client import Deliver, ignore
 
 T = TypeVar("T")
 
@@ -22,15 +22,17 @@ T = TypeVar("T")
 def run_in_thread(
     work: Callable[[], T],
     deliver: Deliver,
+    then: Callable[[T], object] = ignore,
     *,
-    then: Callable[[T], object],
-    failed: Callable[[LmtuiError], object],
-    bug: LmtuiError,
+    failed: Callable[[LmtuiError], object] = ignore,
+    bug: str = "",
+    about: str = "",
 ) -> None:
     """Run `work` on a thread; hand its result to `then`, or its error to `failed`.
 
-    Any error but a `LmtuiError` is logged, and `bug` takes its place. Where no thread
-    can be started, `failed` gets a `SystemLimitError`.
+    Any error but a `LmtuiError` is logged, and one with the title `bug` and the detail
+    `about` takes its place. Where no thread can be started, `failed` gets a
+    `SystemLimitError`.
     """
 
     def run() -> None:
@@ -40,7 +42,7 @@ def run_in_thread(
             end = partial(failed, error)
         except Exception as error:
             log.record_bug(error)
-            end = partial(failed, bug)
+            end = partial(failed, LmtuiError(bug, about, "See the log."))
         with suppress(RuntimeError):  # the app has ended
             deliver(end)
 

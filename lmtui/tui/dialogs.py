@@ -22,7 +22,7 @@ from textual.widgets.option_list import Option
 
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
-from lmtui.text import visible, visible_line
+from lmtui.text import visible_line
 from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import full_name, shown_name
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -34,13 +34,7 @@ _AROUND = 7  # lines of a page around its text
 
 def notify_error(app: App[Any], error: LmtuiError) -> None:
     text = "\n".join(part for part in (error.detail, error.hint) if part)
-    app.notify(
-        visible(text),
-        title=visible_line(error.title),
-        severity="error",
-        timeout=12,
-        markup=False,
-    )
+    app.notify(text, title=error.title, severity="error", timeout=12)
 
 
 def uncover(dialog: ModalScreen[Any], row: int) -> None:

@@ -200,9 +200,8 @@ last one.
             run_in_thread(
                 self._list_models,
                 self.call_later,
-                then=self._show_list,
+                self._show_list,
                 failed=lambda _: self._show_list(()),
-                bug=LmtuiError("the models can't be listed"),
             )
         self._state = state
         self.query_one(ModelLine).show(state)
@@ -264,9 +263,9 @@ last one.
         run_in_thread(
             lambda: what_it_names(row.name, self._servers),
             self.call_later,
-            then=show_named,
+            show_named,
             failed=lambda error: show_named((visible_line(str(error)), None)),
-            bug=LmtuiError("the name can't be looked up"),
+            bug="the name can't be looked up",
         )
 
     # Choosing.

@@ -6,12 +6,10 @@ paints greys, a dark box on a light terminal. Knows no widget.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter
 
@@ -45,14 +43,7 @@ class NoColours(LineFilter):
         ]
 
 
-_FILTERS = (NoColours(),)
-
-
-class ColourlessApp(App[None]):
-    """App that draws without any colour if NO_COLOR is set."""
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        return _FILTERS if self.no_color else super().get_line_filters()
+FILTERS = (NoColours(),)
 
 
 @lru_cache(4096)

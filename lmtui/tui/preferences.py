@@ -26,12 +26,11 @@ from textual.widgets import OptionList
 
 from lmtui.config.settings_file import SettingsFile
 from lmtui.errors import LmtuiError
-from lmtui.text import visible
 from lmtui.tui import themes
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.keys import key_display, user_keys
 from lmtui.tui.lazy_styles import LazyStylesheet
-from lmtui.tui.no_colour import ColourlessApp
+from lmtui.tui.plain_app import PlainApp
 from lmtui.tui.widgets.status import HintLine
 
 
@@ -111,7 +110,7 @@ class _ThemeNames(Provider):
         return partial(self.app.post_message, ThemePalette.ThemeChosen(name))
 
 
-class PreferencesApp(ColourlessApp):
+class PreferencesApp(PlainApp):
     def __init__(self, preferences: Preferences) -> None:
         # Before the base class's __init__, which asks for the theme's variables.
         self._themes = themes.load_themes(preferences.theme_folder)
@@ -175,7 +174,7 @@ class PreferencesApp(ColourlessApp):
             self._warn("The theme was not saved", f"{error}\n{error.hint}")
         else:
             if remark:
-                self.notify(visible(remark), title="Theme saved", markup=False)
+                self.notify(remark, title="Theme saved")
 
     @on(HintLine.HintReady)
     def look_up_hint(self, event: HintLine.HintReady) -> None:
@@ -186,15 +185,7 @@ class PreferencesApp(ColourlessApp):
             if is_new and hint.is_mounted:
                 hint.show()
 
-        run_in_thread(
-            lambda: first_time(name),
-            self.call_later,
-            then=show_if_new,
-            failed=lambda _: None,
-            bug=LmtuiError("the hint can't be looked up"),
-        )
+        run_in_thread(lambda: first_time(name), self.call_later, show_if_new)
 
     def _warn(self, title: str, text: str) -> None:
-        self.notify(
-            visible(text), title=title, severity="warning", markup=False, timeout=12
-        )
+        self.notify(text, title=title, severity="warning", timeout=12)

@@ -5,6 +5,7 @@ Every choice is an action of the app, or opens a conversation or file. Knows no 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -19,7 +20,6 @@ from textual.widgets import Static
 
 from lmtui.chat.summary import ConversationSummary
 from lmtui.editing import file_names
-from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.app_messages import FileChosen, FileNamed, NotesNamed
 from lmtui.tui.app_options import RecentFiles
@@ -121,7 +121,7 @@ in the background.
     ) -> None:
         super().__init__()
         self._recent_files = recent_files
-        self._recent: tuple[Path, ...] = ()
+        self._recent: Sequence[Path] = ()
         self._store = chats
         self._conversations: tuple[ConversationSummary, ...] = ()
 
@@ -160,13 +160,7 @@ in the background.
 
     def on_screen_resume(self) -> None:
         self._show_choices()
-        run_in_thread(
-            lambda: tuple(self._recent_files()),
-            self.call_later,
-            then=self._show_recent,
-            failed=lambda _: None,
-            bug=LmtuiError("recent files can't be read"),
-        )
+        run_in_thread(self._recent_files, self.call_later, self._show_recent)
         if self._store is not None:
             self._store.ask(
                 self.call_later,
@@ -181,7 +175,7 @@ in the background.
             self._conversations = rows
             self._show_choices()
 
-    def _show_recent(self, paths: tuple[Path, ...]) -> None:
+    def _show_recent(self, paths: Sequence[Path]) -> None:
         if paths != self._recent:
             self._recent = paths
             self._show_choices()

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
-from lmtui.tui.no_colour import ColourlessApp
+from lmtui.tui.plain_app import PlainApp
 from lmtui.tui.themes import load_themes, variable_defaults
 from lmtui.tui.widgets.styled_lines import StyledLines
 
@@ -40,7 +40,7 @@ HOSTILE = {
 FORBIDDEN = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), "\u202e", "\u2066"}
 
 
-class Host(ColourlessApp):
+class Host(PlainApp):
     """One widget, and every message of ours that it posts."""
 
     def __init__(self, widget: Widget) -> None:

@@ -138,3 +138,11 @@ async def test_notice_on_a_dialog_is_short_and_above_the_status_lines() -> None:
         assert notice.region.height == 1 and notice.region.width < 12
         status = running.chat.query_one(Status)
         assert not notice.region.overlaps(status.region)
+
+
+async def test_a_notice_is_drawn_as_it_is_written() -> None:
+    async with chatting(size=(120, 40), notices=True) as running:
+        title, words = "[b]title[/b]\x1b[31m", "[/x] is no markup\x1b]52;c;aGk=\x07"
+        running.chat.notify(words, title=title)
+        await running.until(lambda: "[/x] is no markup␛]52;c;aGk=␇" in running.seen)
+        assert "[b]title[/b]␛[31m" in running.seen

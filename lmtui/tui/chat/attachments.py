@@ -125,9 +125,8 @@ class Attachments(Vertical):
         run_in_thread(
             lambda: completions(mention.path, self.folder),
             self.call_later,
-            then=partial(self._show_completions, mention),
+            partial(self._show_completions, mention),
             failed=lambda _: self._show_completions(mention, ()),
-            bug=LmtuiError("names can't be completed"),
         )
 
     def _show_completions(self, mention: Mention, paths: tuple[str, ...]) -> None:
@@ -190,9 +189,8 @@ class Attachments(Vertical):
         run_in_thread(
             lambda: attach(draft, self.folder).files,
             self.call_later,
-            then=end,
+            end,
             failed=partial(end, ()),
-            bug=LmtuiError(""),  # nothing is shown: sending the draft tells it
         )
 
     def _show_files(

@@ -21,7 +21,6 @@ from textual.widgets.option_list import Option
 
 from lmtui.chat.excerpts import CodeBlock
 from lmtui.chat.export import write_new
-from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import notify_error
@@ -89,15 +88,12 @@ Enter or c copies the block under the cursor, s saves it as a new file.
         app, block, path = self.app, self._block, Path(event.text).expanduser()
         self.query_one(DialogList).focus()
 
-        def end(_: None) -> None:
-            app.notify(visible(f"Saved {path.absolute()}"), markup=False)
-
         run_in_thread(
             lambda: write_new(path, [block.text]),
             app.call_later,
-            then=end,
+            lambda _: app.notify(f"Saved {path.absolute()}"),
             failed=partial(notify_error, app),
-            bug=LmtuiError("It could not be saved."),
+            bug="It could not be saved.",
         )
 
     @on(LinePrompt.PromptClosed)

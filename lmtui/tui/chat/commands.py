@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from textual.content import Content
 from textual.widgets.option_list import Option
 
-from lmtui.text import visible_line
 from lmtui.tui.chat.attachments import LIST_KEYS
 from lmtui.tui.chat.parts import BUSY, ChatParts
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -163,9 +162,7 @@ class SlashCommands:
         try:
             await self._run_action(name, argument.strip())
         except CommandRefused as refused:
-            self._screen.notify(
-                str(refused), title=visible_line(name), severity="warning", markup=False
-            )
+            self._screen.notify(str(refused), title=name, severity="warning")
             return False
         return True
 

@@ -9,7 +9,6 @@ from textual.widgets import Static
 from lmtui.chat.conversation import model_of
 from lmtui.engine.types import ChatTurn, EngineInfo
 from lmtui.models.source import short_label
-from lmtui.text import visible_line
 from lmtui.tui.chat.session import ChatSession
 from lmtui.tui.controller import Controller
 from lmtui.tui.model_state import ModelState, shown_label
@@ -45,8 +44,7 @@ class ConversationModelController(Controller):
             return
         label = "" if state.info.has_template else state.info.label
         if label and label != self._notified:
-            title = visible_line(short_label(label))
-            self._screen.notify(_BASE_MODEL, title=title, markup=False, timeout=12)
+            self._screen.notify(_BASE_MODEL, title=short_label(label), timeout=12)
         self._notified = label
 
     def is_in_use(self, model: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""Editing the messages of a chat, with undo.
+"""Editing the messages of a chat, with undo, and going to another chat.
 
 An edit is a new version beside the old one, unless the user wants to replace it. A
 deleted message can be restored.
@@ -6,17 +6,30 @@ deleted message can be restored.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
+from lmtui.chat.summary import StoredConversation
+from lmtui.config.settings import THINKING
 from lmtui.engine.sampling.stages import BY_NAME
 from lmtui.engine.types import Candidate
+from lmtui.tui.chat.draft import DraftController
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.pages import totals_page
 from lmtui.tui.chat.parts import BUSY, EMPTY, ChatParts
 from lmtui.tui.chat.reply import ReplyController
-from lmtui.tui.chat.switch import ConversationSwitcher
+from lmtui.tui.chat.store import ConversationChosen
 from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.tree import TreeScreen
+from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import PageScreen
+from lmtui.tui.settings.events import SettingChanged
+
+if TYPE_CHECKING:
+    from lmtui.chat.search import Excerpt
 
 _TITLES = {
     "user": "Editing: Enter sends it on a new branch, Ctrl+S replaces it, Esc cancels",
@@ -25,20 +38,39 @@ _TITLES = {
 }
 
 
-class MessageEditor:
-    """Changes what was said: in other words, on another branch, or not at all."""
+class MessageEditor(Controller):
+    """Changes what was said: in other words, on another branch, or not at all. Begins
+    conversations, and opens stored ones."""
 
     def __init__(
         self,
         parts: ChatParts,
         reply: ReplyController,
         tokens: TokensController,
-        switcher: ConversationSwitcher,
+        draft: DraftController,
     ) -> None:
         self._screen, self._session = parts.screen, parts.session
         self._branch, self._chat_model = parts.branch, parts.chat_model
-        self._prompt, self._switcher = parts.prompt, switcher
+        self._prompt, self._draft = parts.prompt, draft
         self._reply, self._tokens = reply, tokens
+
+    def start(self) -> None:
+        self._screen.watch(self._screen.app, "chat_change", self._follow_setting)
+        if self._session.is_begun:
+            self._screen.call_later(self._branch.show)
+
+    def _follow_setting(self, changed: SettingChanged | None) -> None:
+        if changed is None:
+            return
+        session, value = self._session, changed.value
+        if changed.name == "chat_when_full":
+            session.options = replace(session.options, drop_oldest=value == "drop")
+            return
+        session.options = replace(session.options, thinking=THINKING[str(value)])
+        if session.thinking_setting is not None:  # by a command: this was said later
+            session.set_thinking(str(value))
+        self._chat_model.update()
+        self._draft.ask_anew()
 
     async def perform(self, event: MessageView.ActionRequested) -> None:
         node = self._session.conversation.node(int(event.key))
@@ -125,8 +157,17 @@ class MessageEditor:
 
     async def branch_changed(self) -> None:
         self._session.save()
-        self._switcher.follow_change()
+        self.follow_change()
         await self._branch.show()
+
+    def follow_change(self) -> None:
+        """Follow another conversation, branch or setting: what was shown of the one
+        before goes."""
+        self._branch.hide_versions()
+        self._prompt.end_edit()
+        self._chat_model.update()
+        if not self._tokens.close():  # closing them asks
+            self._draft.ask_anew()
 
     # Other tokens and versions.
 
@@ -184,7 +225,7 @@ class MessageEditor:
     # Other branches, and back.
 
     async def fork(self, node: ChatMessage) -> None:
-        await self._switcher.begin_new(self._session.conversation.fork(node.id))
+        await self.begin_new(self._session.conversation.fork(node.id))
         self._screen.notify("This is a new conversation; Ctrl+O opens the other one.")
 
     async def _delete(self, node: ChatMessage) -> None:
@@ -219,3 +260,30 @@ class MessageEditor:
         if id_ is not None:
             self._session.conversation.end_at(id_)
             await self.branch_changed()
+
+    # Other conversations.
+
+    async def begin_new(self, conversation: Conversation | None = None) -> None:
+        self._session.begin(conversation)
+        self.follow_change()
+        await self._branch.show()
+
+    def open(self, chosen: ConversationChosen) -> None:
+        if self._session.is_busy:
+            self._screen.notify(BUSY)
+        else:
+            self._session.open(chosen, partial(self._show_opened, chosen.message))
+
+    async def _show_opened(
+        self, message: int | None, loaded: StoredConversation, passage: Excerpt
+    ) -> None:
+        if self._session.is_busy:
+            self._screen.notify(BUSY)
+            return
+        self._session.load(loaded)
+        conversation = self._session.conversation
+        if message is not None and message in {node.id for node in conversation.nodes}:
+            conversation.visit(message)
+        self.follow_change()
+        at = None if message is None else str(message)
+        await self._branch.show(at=at, matches=passage.places)

@@ -26,7 +26,6 @@ from lmtui.tui.chat.command_actions import CommandActions
 from lmtui.tui.chat.commands import SlashCommands, is_command
 from lmtui.tui.chat.conversation_model import ConversationModelController
 from lmtui.tui.chat.draft import DraftController
-from lmtui.tui.chat.export import ChatExporter
 from lmtui.tui.chat.history_edit import MessageEditor
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.options import ChatOptions
@@ -36,7 +35,6 @@ from lmtui.tui.chat.reply import ReplyController
 from lmtui.tui.chat.sender import MessageSender
 from lmtui.tui.chat.session import ChatSession
 from lmtui.tui.chat.store import ConversationStore
-from lmtui.tui.chat.switch import ConversationSwitcher
 from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.transcript import Transcript
 from lmtui.tui.chat.version_view import VersionsView
@@ -148,26 +146,19 @@ class ChatScreen(SamplingScreen):
         self.reply = ReplyController(self.new_client(), parts, draft, self.tokens)
         self.why = ChatWhyController(self.new_client(), parts, self.tokens)
         self.sender = MessageSender(self.new_client(), parts, self.reply)
-        self.switcher = ConversationSwitcher(parts, draft, self.tokens)
-        self.editor = MessageEditor(parts, self.reply, self.tokens, self.switcher)
-        self.exporter = ChatExporter(parts)
-        self._connect()
-
-    def _connect(self) -> None:
+        self.editor = MessageEditor(parts, self.reply, self.tokens, draft)
         self.actions = CommandActions(
-            self.parts,
+            parts,
             self.editor,
-            self.exporter,
-            self.switcher,
             sender=self.sender,
             tokens=self.tokens,
             reply=self.reply,
         )
-        self.commands = SlashCommands(self.parts, self.actions.table)
+        self.commands = SlashCommands(parts, self.actions.table)
         self.prompt.key_hook = self._handle_prompt_key
         self.controllers = (
             self.sampler, self.reply, self.tokens, self.sender,
-            self.draft, self.parts.chat_model, self.switcher, self.why,
+            draft, parts.chat_model, self.editor, self.why,
         )  # fmt: skip
         working = self.reply, self.sender, self.tokens, self.draft
         self.activity.controllers = working
@@ -393,4 +384,4 @@ class ChatScreen(SamplingScreen):
         self.editor.show_tree()
 
     def action_editor(self) -> None:
-        self.exporter.edit_draft()
+        self.actions.edit_draft()

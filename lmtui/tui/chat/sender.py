@@ -139,9 +139,9 @@ class MessageSender(Controller):
         run_in_thread(
             lambda: attach(message, folder).text,
             self._screen.call_later,
-            then=partial(self._add, entry),
+            partial(self._add, entry),
             failed=partial(self.refuse, entry),
-            bug=LmtuiError("the files can't be read", "", "See the log."),
+            bug="the files can't be read",
         )
 
     def begin(self, written: str = "", count: int = 1) -> Sent:

@@ -111,7 +111,7 @@ class FileController(Controller):
         self._editor.go_to(cursor)
         if self.current.read_only:
             notice = f"{self.name} is read-only; Ctrl+S asks for another name."
-            self._screen.notify(notice, severity="warning", markup=False)
+            self._screen.notify(notice, severity="warning")
         self._on_changed()
 
     def close(self) -> None:
@@ -137,9 +137,10 @@ class FileController(Controller):
         run_in_thread(
             work,
             self._screen.call_later,
-            then=then,
+            then,
             failed=failed,
-            bug=LmtuiError(bug, str(self.current.path), "See the log."),
+            bug=bug,
+            about=str(self.current.path),
         )
 
     def _run_request(
@@ -269,9 +270,7 @@ class FileController(Controller):
         event = "was deleted" if is_deleted else "has changed on disk"
         edited = "overwrite it" if self.unsaved else "reload it"
         action = "write it again" if is_deleted else edited
-        self._screen.notify(
-            f"{self.name} {event}; Ctrl+S asks whether to {action}.", markup=False
-        )
+        self._screen.notify(f"{self.name} {event}; Ctrl+S asks whether to {action}.")
 
     def _set_file(self, file: TextFile) -> None:
         self.current, self.known_change = file, None
@@ -344,7 +343,7 @@ class FileController(Controller):
         self._drop_copy(old_copy)
         if saved.note:
             words = f"Saved, but {saved.note}."
-            self._screen.notify(words, severity="warning", markup=False)
+            self._screen.notify(words, severity="warning")
         self._on_changed()
         self._screen.activity.notice(f"saved {self.name}")
         if then is not None:

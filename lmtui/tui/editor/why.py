@@ -52,6 +52,6 @@ class EditorWhyController(WhyController):
     def _go_to(self, source: Source, part: Effect) -> None:
         if source.name:
             words = f"It is in {source.name}, which is read before this text."
-            self._screen.notify(words, markup=False)
+            self._screen.notify(words)
         else:
             self._editor.go_to(*part.words)

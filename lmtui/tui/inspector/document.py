@@ -169,9 +169,10 @@ class DocumentController(Controller):
         run_in_thread(
             self._read,
             self._screen.call_later,
-            then=self._show_text,
+            self._show_text,
             failed=self._refuse,
-            bug=LmtuiError("the text can't be shown", self.source.name, "See the log."),
+            bug="the text can't be shown",
+            about=self.source.name,
         )
 
     def _read(self) -> str:

@@ -284,7 +284,7 @@ its own branch.
 
     def _go_to_part(self, source: Source, part: Effect) -> None:
         if source.name:
-            self.notify(f"It is in {source.name}, before this text.", markup=False)
+            self.notify(f"It is in {source.name}, before this text.")
         else:
             self.document.select_at(part.words[0])
 

@@ -13,7 +13,6 @@ from lmtui.config.settings import SAMPLING, Preset, item, names
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.text import visible_line
 from lmtui.tui.app_messages import PresetNamed
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import notify_error
@@ -22,7 +21,6 @@ from lmtui.tui.settings.events import SettingsRead
 if TYPE_CHECKING:
     from textual.app import App
 
-_BUG = LmtuiError("the preset was not saved", "", "The log says more.")
 _NO_FILE = LmtuiError("the preset was not saved", "there is no settings file")
 
 
@@ -43,12 +41,10 @@ def save_preset(app: App[Any], file: SettingsFile | None, named: PresetNamed) ->
         app.post_message(SettingsRead(snapshot))
         preset = snapshot.saved.presets[named.name]
         keys = [*preset.sampling, *(["system"] if preset.system else [])]
-        title = f"preset {visible_line(preset.name)} saved"
-        app.notify(", ".join(keys), title=title, markup=False)
+        app.notify(", ".join(keys), title=f"preset {preset.name} saved")
 
-    run_in_thread(
-        work, app.call_later, then=report, failed=partial(notify_error, app), bug=_BUG
-    )
+    failed, bug = partial(notify_error, app), _NO_FILE.title
+    run_in_thread(work, app.call_later, report, failed=failed, bug=bug)
 
 
 def _changed(

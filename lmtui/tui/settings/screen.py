@@ -35,7 +35,7 @@ from lmtui.tui.widgets.status import MainPart
 NOTHING = "No setting has all of these words."
 _NOT_THERE = "It is not in config.toml."
 _USES = "/preset {0} uses it in the chat; /preset save NAME writes another."
-_BUG = LmtuiError("the settings could not be read or written", "", "See the log.")
+_BUG = "the settings could not be read or written"
 
 
 class SettingsScreen(Screen[None]):
@@ -118,7 +118,7 @@ refused.
         run_in_thread(
             self._file.read,
             self.call_later,
-            then=if_latest(self._show_read),
+            if_latest(self._show_read),
             failed=if_latest(self._show_failure),
             bug=_BUG,
         )
@@ -193,8 +193,7 @@ refused.
         elif row is None:
             return
         elif row.read is None:
-            name = visible_line(row.path[-1])
-            self.notify(_USES.format(name), markup=False)
+            self.notify(_USES.format(row.path[-1]))
         elif row.choices == SWITCH:
             yes, no = SWITCH
             self._put(row, no if row.value == yes else yes)
@@ -243,7 +242,7 @@ refused.
         run_in_thread(
             partial(self._file.put, snapshot, row.path, value),
             self.call_later,
-            then=partial(self._show_read, written=row.key),
+            partial(self._show_read, written=row.key),
             failed=self._warn_not_stored,
             bug=_BUG,
         )

@@ -29,7 +29,6 @@ from lmtui.tui.widgets.cells import drawn
 from lmtui.tui.widgets.entry_history import EntryHistory
 from lmtui.tui.widgets.key_input import handle_key
 
-_BUG = LmtuiError("this can't be used")
 _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
 
 
@@ -222,9 +221,7 @@ class LinePrompt(Horizontal):
             for answer in reversed(answers):
                 earlier.add(answer)
 
-        run_in_thread(
-            question.earlier, self.call_later, then=add, failed=lambda _: None, bug=_BUG
-        )
+        run_in_thread(question.earlier, self.call_later, add)
 
     @property
     def field(self) -> TextField:
@@ -276,9 +273,9 @@ class LinePrompt(Horizontal):
         run_in_thread(
             lambda: call(text),
             self.call_later,
-            then=partial(if_current, then),
+            partial(if_current, then),
             failed=partial(if_current, lambda error: self._show_reason(error.title)),
-            bug=_BUG,
+            bug="this can't be used",
         )
 
     def action_recall(self, by: int) -> None:

@@ -15,7 +15,7 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.grammar.compile import check_grammar
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.tui.chat import grammar
+from lmtui.tui.chat import command_actions
 from tests.engine import tiny
 from tests.fakes import FakeEngine
 from tests.tui.chat.chats import Chat, chat
@@ -38,11 +38,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Event:
     """Have grammars compiled only after this event."""
     go_on = Event()
 
-    def wait(wanted: grammar.Grammar) -> None:
+    def wait(wanted: command_actions.Grammar) -> None:
         assert go_on.wait(20)
         check_grammar(wanted)
 
-    monkeypatch.setattr(grammar, "check_grammar", wait)
+    monkeypatch.setattr(command_actions, "check_grammar", wait)
     return go_on
 
 
