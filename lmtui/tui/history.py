@@ -12,27 +12,24 @@ from functools import partial
 from typing import ClassVar, TypeVar
 
 from textual import events, on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from lmtui.chat.search import Excerpt, Hit, search
 from lmtui.chat.store import ConversationFlag, Store
 from lmtui.chat.summary import ConversationSummary
 from lmtui.engine.types import Role
+from lmtui.notation import counted
 from lmtui.text import visible, visible_line
 from lmtui.tui.chat.message import highlighted
 from lmtui.tui.chat.store import ConversationChosen, ConversationStore
 from lmtui.tui.dialogs import notify_error
 from lmtui.tui.model_state import shown_label
+from lmtui.tui.search_screen import SearchScreen
 from lmtui.tui.widgets.cells import pad_to
-from lmtui.tui.widgets.dialog_list import DialogList
-from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion, SearchField
-from lmtui.tui.widgets.status import MainPart
+from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 
 EMPTY = "No conversations yet. What is said in the chat is stored and listed here."
 NOTHING = "No message has all of these words."
@@ -49,7 +46,7 @@ T = TypeVar("T")
 HistoryRow = ConversationSummary | Hit
 
 
-class HistoryScreen(Screen[None]):
+class HistoryScreen(SearchScreen):
     """Search field, list of conversations or hits, and a preview of the marked row."""
 
     HELP = """\
@@ -58,11 +55,8 @@ type searches all messages: a message must contain all words; the last one may b
 beginning of a word, and words in quotes must be next to each other. Enter on a hit
 opens its conversation at that message.
 """
-    CSS_PATH = "history.tcss"
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
-        (0, "-narrow"),
-        (100, "-wide"),
-    ]
+    CSS_PATH = ["search_screen.tcss", "history.tcss"]  # noqa: RUF012 (as the base's)
+    PLACEHOLDER = "Type to search everything said"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="history.close",
                 tooltip="Clear the field; if it is empty, close this screen."),
@@ -85,50 +79,34 @@ opens its conversation at that message.
         self._initial_words = words
         self._rows: tuple[HistoryRow, ...] = ()
         self._deleted: list[int] = []
-        self._prompt = LinePrompt(id="ask")
         self._renamed_id: int | None = None  # the conversation whose title is asked for
 
-    def compose(self) -> ComposeResult:
-        with Horizontal(id="search"):
-            yield SearchField(id="words", placeholder="Type to search everything said")
-            yield Static(id="count", markup=False)
-        with MainPart(id="main"):
-            yield DialogList(id="list")
-            with VerticalScroll(id="preview", can_focus=False):
-                yield Static(id="about", markup=False)
-        yield self._prompt
-        yield Static(id="foot", markup=False)
-
     def on_mount(self) -> None:
-        self._list.can_focus = False  # what is typed is for the field
-        self._field.focus()
         if self._initial_words:
             self._field.value = self._initial_words
         else:
             self._load_rows()
 
     @property
-    def _list(self) -> DialogList:
-        return self.query_one(DialogList)
-
-    @property
-    def _field(self) -> SearchField:
-        return self.query_one("#words", SearchField)
-
-    @property
     def _row(self) -> HistoryRow | None:
         index = self._list.highlighted
         return self._rows[index] if self._rows and index is not None else None
 
+    @on(Input.Changed, "#words")
     def _load_rows(self) -> None:
         text = self._field.value
-        if text.strip():
-            self._ask(
-                lambda store: tuple(search(store, text, limit=_SHOWN)),
-                partial(self._show_hits, text),
-            )
-        else:
-            self._ask(lambda store: tuple(store.listed(limit=_SHOWN)), self._show_list)
+        is_search = bool(text.strip())
+
+        def work(store: Store) -> tuple[HistoryRow, ...]:
+            if is_search:
+                return tuple(search(store, text, limit=_SHOWN))
+            return tuple(store.listed(limit=_SHOWN))
+
+        def show(rows: tuple[HistoryRow, ...]) -> None:
+            if text == self._field.value:
+                self._show(rows, NOTHING if is_search else EMPTY)
+
+        self._ask(work, show)
 
     def _ask(self, work: Callable[[Store], T], then: Callable[[T], object]) -> None:
         self._store.ask(
@@ -137,18 +115,6 @@ opens its conversation at that message.
 
     # Search and preview.
 
-    @on(Input.Changed, "#words")
-    def find(self) -> None:
-        self._load_rows()
-
-    def _show_list(self, rows: tuple[ConversationSummary, ...]) -> None:
-        if not self._field.value.strip():
-            self._show(rows, EMPTY)
-
-    def _show_hits(self, text: str, hits: tuple[Hit, ...]) -> None:
-        if text == self._field.value:
-            self._show(hits, NOTHING)
-
     def _show(self, rows: tuple[HistoryRow, ...], if_empty: str) -> None:
         old_index, old_row = self._list.highlighted, self._row
         self._rows = rows
@@ -156,22 +122,18 @@ opens its conversation at that message.
         lines = map(line_of, rows, (None, *rows))
         self._list.add_options(map(Option, lines))
         if rows:
-            same_row = (
-                index
-                for index, row in enumerate(rows)
-                if isinstance(row, ConversationSummary)
-                and isinstance(old_row, ConversationSummary)
-                and row.id == old_row.id
-            )
-            self._list.highlighted = next(same_row, min(old_index or 0, len(rows) - 1))
+            old_id = old_row.id if isinstance(old_row, ConversationSummary) else None
+            ids = [getattr(row, "id", None) for row in rows]  # a hit has none
+            index = ids.index(old_id) if old_id in ids else old_index or 0
+            self._list.highlighted = min(index, len(rows) - 1)
         else:
-            self._show_about(Content(if_empty))
+            self.show_texts(about=if_empty)
         self._show_count()
 
     @on(OptionList.OptionHighlighted)
     def preview(self) -> None:
         if row := self._row:
-            self._show_about(about(row))
+            self.show_texts(about=about(row))
         if isinstance(row, ConversationSummary):
             id_ = row.id
             self._ask(
@@ -181,28 +143,24 @@ opens its conversation at that message.
     def _show_ending(self, id_: int, messages: tuple[tuple[Role, str], ...]) -> None:
         row = self._row
         if isinstance(row, ConversationSummary) and row.id == id_:
-            self._show_about(about(row, messages))
-
-    def _show_about(self, text: Content) -> None:
-        self.query_one("#about", Static).update(text)
+            self.show_texts(about=about(row, messages))
 
     @on(events.DescendantFocus)
     @on(events.Resize)
     def _show_count(self) -> None:
         is_search = bool(self._field.value.strip())
         kind = "hit" if is_search else "conversation"
-        count = f"{len(self._rows):,} {kind}{'' if len(self._rows) == 1 else 's'}"
-        self.query_one("#count", Static).update(Content(count))
         pin = "" if is_search else " · Alt+P pin"
         leave = "Esc clear" if self._field.value else "Esc close"
         keys = f"{_OPEN} · {leave} · {_CHANGE}{pin} · F1 more"
         if self._prompt.is_open:
             keys = _RENAMING
-        self.query_one("#foot", Static).update(Content(keys))
+        self.show_texts(count=counted(len(self._rows), kind), foot=keys)
 
     # Actions.
 
     @on(OptionList.OptionSelected)
+    @on(Input.Submitted, "#words")
     def open(self) -> None:
         match self._row:
             case ConversationSummary() as row:
@@ -212,10 +170,6 @@ opens its conversation at that message.
                 self.post_message(
                     ConversationChosen(hit.conversation, hit.message, words)
                 )
-
-    @on(Input.Submitted, "#words")
-    def open_first(self) -> None:
-        self.open()
 
     def _mark(
         self, id_: int, mark: ConversationFlag, value: bool, notice: str = ""
@@ -229,12 +183,10 @@ opens its conversation at that message.
 
     @property
     def _conversation_id(self) -> int | None:
-        match self._row:
-            case ConversationSummary() as row:
-                return row.id
-            case Hit() as hit:
-                return hit.conversation
-        return None
+        row = self._row
+        if isinstance(row, Hit):
+            return row.conversation
+        return None if row is None else row.id
 
     def action_pin(self) -> None:
         row = self._row
@@ -277,12 +229,6 @@ opens its conversation at that message.
     def action_find(self) -> None:
         self._field.select_all()
 
-    def action_close(self) -> None:
-        if self._field.value:
-            self._field.value = ""
-        else:
-            self.app.pop_screen()
-
 
 def line_of(row: HistoryRow, above: HistoryRow | None = None) -> Content:
     """Return a row of the list; of several hits in a conversation one has the title."""
@@ -313,10 +259,8 @@ def about(row: HistoryRow, messages: Sequence[tuple[Role, str]] = ()) -> Content
             (head, "$quiet"), highlighted(row.passage.text, row.passage.places)
         )
     day = datetime.fromtimestamp(row.updated).strftime("%Y-%m-%d %H:%M")
-    count = f"{row.messages:,} message{'' if row.messages == 1 else 's'}"
-    facts = " · ".join(
-        part for part in (day, count, shown_label(row.model or "")) if part
-    )
+    parts = day, counted(row.messages, "message"), shown_label(row.model or "")
+    facts = " · ".join(filter(None, parts))
     top = Content.assemble(
         (visible_line(row.title), "bold"), (f"\n{facts}\n\n", "$quiet")
     )

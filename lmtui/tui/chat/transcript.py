@@ -20,6 +20,7 @@ from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 from textual.widgets import Static
 
+from lmtui.notation import counted
 from lmtui.tui.chat.message import Entry, MessageView, Spans
 from lmtui.tui.widgets.markdown_blocks import CLASSES, SHEET
 
@@ -253,10 +254,10 @@ class Transcript(VerticalScroll, can_focus=False):
             self.vertical_scrollbar.set_reactive(ScrollBar.position, y)
 
     def _show_earlier_count(self) -> None:
-        count = f"{self._start:,} earlier message{'' if self._start == 1 else 's'}"
         line = self.query_one("#more", Static)
         line.display = self._start > 0
-        line.update(Content(f"↑ {count}"), layout=False)
+        count = f"↑ {counted(self._start, 'earlier message')}"
+        line.update(Content(count), layout=False)
 
 
 def _meets(region: Region, lines: range) -> bool:

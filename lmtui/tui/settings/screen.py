@@ -11,12 +11,9 @@ from functools import partial
 from typing import Any, ClassVar
 
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
@@ -26,11 +23,10 @@ from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog, notify_error
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.picker import Picker, PickerRows
+from lmtui.tui.search_screen import SearchScreen
 from lmtui.tui.settings.events import SettingsRead
 from lmtui.tui.settings.rows import SWITCH, Row, counted, rows_of
-from lmtui.tui.widgets.dialog_list import DialogList
-from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion, SearchField
-from lmtui.tui.widgets.status import MainPart
+from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 
 NOTHING = "No setting has all of these words."
 _NOT_THERE = "It is not in config.toml."
@@ -38,7 +34,7 @@ _USES = "/preset {0} uses it in the chat; /preset save NAME writes another."
 _BUG = "the settings could not be read or written"
 
 
-class SettingsScreen(Screen[None]):
+class SettingsScreen(SearchScreen):
     HELP = """\
 Type to search names and descriptions; Up and Down choose. Enter changes the setting
 under the cursor and writes it into config.toml, where your comments and order stay. F8
@@ -48,11 +44,8 @@ settings under one name; /preset save NAME in the chat writes one. An action can
 several keys, separated by commas; a key that is already used on the same screen is
 refused.
 """
-    CSS_PATH = "screen.tcss"
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
-        (0, "-narrow"),
-        (100, "-wide"),
-    ]
+    CSS_PATH = ["../search_screen.tcss", "screen.tcss"]  # noqa: RUF012 (as the base's)
+    PLACEHOLDER = "Type to search the settings"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="settings.close",
                 tooltip="Empty the field; else back to where you were."),
@@ -72,32 +65,9 @@ refused.
         self._writing = False
         self._request = 0
 
-    def compose(self) -> ComposeResult:
-        with Horizontal(id="search"):
-            yield SearchField(id="words", placeholder="Type to search the settings")
-            yield Static(id="count", markup=False)
-        with MainPart(id="main"):
-            yield DialogList(id="list")
-            with VerticalScroll(id="preview", can_focus=False):
-                yield Static(id="about", markup=False)
-        yield LinePrompt(id="value")
-        yield Static(id="foot", markup=False)
-
-    def on_mount(self) -> None:
-        self._list.can_focus = False
-        self._field.focus()
-
     def on_screen_resume(self) -> None:
         """Read the file again: another program may have changed it."""
         self._read()
-
-    @property
-    def _list(self) -> DialogList:
-        return self.query_one(DialogList)
-
-    @property
-    def _field(self) -> SearchField:
-        return self.query_one(SearchField)
 
     @property
     def _row(self) -> Row | None:
@@ -138,9 +108,9 @@ refused.
         self._list.clear_options()
         words = (f"\n{visible(error.detail)}\n\n", f"{visible(error.hint)}\n")
         title = (visible_line(error.title), "bold $error")
-        self._show_about(
-            Content.assemble(title, *words, ("Enter reads it again.", "$quiet")),
-            "Enter reads the file again · F1 help · Esc closes",
+        self.show_texts(
+            about=Content.assemble(title, *words, ("Enter reads it again.", "$quiet")),
+            foot="Enter reads the file again · F1 help · Esc closes",
         )
 
     @on(Input.Changed, "#words")
@@ -162,7 +132,7 @@ refused.
             self._list.add_option(Option(row.line, id=row.key))
         for row in [row for row in found if row == marked] or found[:1]:
             self._list.highlighted = self._list.get_option_index(row.key)
-        self.query_one("#count", Static).update(counted(found))
+        self.show_texts(count=counted(found))
         self._preview()
 
     @on(OptionList.OptionHighlighted)
@@ -170,17 +140,13 @@ refused.
         if self._snapshot is None:
             return
         row = self._row
-        if self.query_one(LinePrompt).is_open:
+        if self._prompt.is_open:
             foot = "Enter writes it · F1 help · Esc leaves it"
         elif row is not None and row.read is None:
             foot = "F8 deletes · F1 help · Esc closes"
         else:
             foot = "Enter changes · F8 default · F1 help · Esc closes"
-        self._show_about(row.about if row else Content(NOTHING), foot)
-
-    def _show_about(self, text: Content, foot: str) -> None:
-        self.query_one("#about", Static).update(text)
-        self.query_one("#foot", Static).update(Content(foot))
+        self.show_texts(about=row.about if row else NOTHING, foot=foot)
 
     # Changing.
 
@@ -203,9 +169,8 @@ refused.
             question = LineQuestion(
                 row.key, row.path[-1], row.empty, partial(_why_not, row)
             )
-            prompt = self.query_one(LinePrompt)
-            prompt.ask(question, row.value)
-            prompt.field.select_all()  # what is typed takes its place
+            self._prompt.ask(question, row.value)
+            self._prompt.field.select_all()  # what is typed takes its place
             self._preview()
 
     def _choose(self, row: Row) -> None:
@@ -275,12 +240,6 @@ refused.
         details = str(row.about).splitlines()[1:]
         dialog = ConfirmDialog(title, details, choices, harmless="k", asked=True)
         self.app.push_screen(dialog, delete)
-
-    def action_close(self) -> None:
-        if self._field.value:
-            self._field.value = ""
-        else:
-            self.app.pop_screen()
 
 
 def _why_not(row: Row, text: str) -> str:
