@@ -27,10 +27,7 @@ from lmtui.engine.types import FinishReason
 from lmtui.models.source import short_label
 from lmtui.text import visible, visible_line
 from lmtui.tui.widgets.cells import clip, clip_middle, tame_heaps
-from lmtui.tui.widgets.markdown import (
-    MarkdownLine,
-    StreamingMarkdown,
-)
+from lmtui.tui.widgets.markdown import MarkdownLine, StreamingMarkdown
 from lmtui.tui.widgets.markdown_blocks import MarkdownBlock
 
 _SHORTEST = 6  # least cells of a writer's name that is cut
@@ -41,21 +38,6 @@ UNFOLDED = "-thoughts"
 
 _UNANSWERED = "not answered; the next one replaces it"
 _WRITERS = {"user": "You", "system": "System"}
-
-
-def blocks_for(
-    thought: ReasoningInfo, text: str, *, folded: bool
-) -> list[MarkdownBlock]:
-    """Return the blocks of an answer's reasoning: one line and, unless `folded`, the
-    reasoning below it. `text` is that of the whole message."""
-    from lmtui.tui.widgets.markdown_renderer import blocks_of
-
-    line = MarkdownBlock(f"{'▸' if folded else '▾'} {thought.words}", FOLD, joined=True)
-    if folded:
-        return [line]
-    reasoning = text[thought.span.start : thought.span.stop].strip("\n")
-    blocks = blocks_of(tame_heaps(visible(reasoning)), joined=True)
-    return [line, *(replace(block, kind=THOUGHT) for block in blocks)]
 
 
 MessageAction = Literal["edit", "delete", "fork", "totals"]
@@ -76,7 +58,77 @@ class Entry:
     thought: ReasoningInfo | None = None
 
 
-class MessageView(StreamingMarkdown, can_focus=True):
+class AnswerText(StreamingMarkdown):
+    """An answer, with its reasoning folded to a line or in full above it."""
+
+    DEFAULT_CSS = "AnswerText > .message--thought { color: $quiet; }"
+    LEFT, RIGHT = 2, 1
+
+    def __init__(
+        self,
+        text: str = "",
+        thought: ReasoningInfo | None = None,
+        *,
+        classes: str = "",
+    ) -> None:
+        self._thought = thought
+        self._folded = True
+        super().__init__(text, classes=classes)
+
+    @property
+    def styled_by(self) -> Widget:
+        """The parent, which has the component styles of all texts in it."""
+        assert isinstance(self.parent, Widget)
+        return self.parent
+
+    def left_of_text(self) -> list[Segment]:
+        return [Segment("  ", self.rich_style)]
+
+    def blocks(self) -> list[MarkdownBlock]:
+        from lmtui.tui.widgets.markdown_renderer import blocks_of
+
+        blocks = blocks_of(tame_heaps(visible(self.answer)))
+        if (thought := self._thought) is None:
+            return blocks
+        mark = "▸" if self._folded else "▾"
+        line = MarkdownBlock(f"{mark} {thought.words}", FOLD, joined=True)
+        if self._folded:
+            return [line, *blocks]
+        reasoning = self.text[thought.span.start : thought.span.stop].strip("\n")
+        parts = blocks_of(tame_heaps(visible(reasoning)), joined=True)
+        return [line, *(replace(part, kind=THOUGHT) for part in parts), *blocks]
+
+    def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
+        if block.kind not in (FOLD, THOUGHT):
+            return super().lines_of(block, width)
+        style = self.get_component_rich_style("message--thought")
+        if block.kind == FOLD:
+            return [([Segment(clip(block.source, width), style)], "\n")]
+        lines = super().lines_of(block, width - 2)
+        quiet, bar = Style(color=style.color), Segment("│ ", style)
+        return [
+            ([bar, *Segment.apply_style(line, post_style=quiet)], joint)
+            for line, joint in lines
+        ]
+
+    @property
+    def answer(self) -> str:
+        """The text without the reasoning."""
+        return self.text[self._thought.span.end :] if self._thought else self.text
+
+    def grow(self, piece: str, thought: ReasoningInfo | None = None) -> None:
+        old_thought, self._thought = self._thought, thought
+        if thought != old_thought:
+            self.replace(self.text + piece, grows=True)
+        elif piece:
+            super().grow(piece)
+
+    def complete(self) -> None:
+        """Draw the whole text again, so that every block is closed."""
+        self.update(self.text)
+
+
+class MessageView(AnswerText, can_focus=True):
     """One message: its writer, a note on how it ended, and the text.
 
     Draws all of that itself: the cost of scrolling grows with the number of widgets.
@@ -94,10 +146,8 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         &.-user > .message--bar { color: $primary; }
         &:focus > .message--bar { color: $accent; }
         & > .message--head { color: $text-muted; }
-        & > .message--thought { color: $quiet; }
     }
     """
-    LEFT, RIGHT = 2, 1
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "request('edit')", "Edit", id="message.edit",
                 tooltip="Edit it; an answer of the model can be edited too."),
@@ -131,29 +181,16 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         self.key, self.role = entry.key, entry.role
         self._writer, self.note = entry.writer, entry.note
         self.matches = matches
-        self._thought = entry.thought
-        self._folded = True
-        super().__init__(entry.text, classes=f"-{entry.role}")
-
-    @property
-    def styled_by(self) -> Widget:
-        """The transcript, which has the component styles of all messages."""
-        assert isinstance(self.parent, Widget)
-        return self.parent
+        super().__init__(entry.text, entry.thought, classes=f"-{entry.role}")
 
     def blocks(self) -> list[MarkdownBlock]:
         """Return head and body. Only answers are Markdown. Where matches are
         highlighted, the text is shown as it was written, since the matches are offsets
         in that."""
-        from lmtui.tui.widgets.markdown_renderer import blocks_of
-
         if self.role != "assistant" or self.matches:
             return [self._head(), MarkdownBlock(self.text, "plain", joined=True)]
-        first, *others = blocks_of(tame_heaps(visible(self.answer)))
-        if self._thought is None:
-            return [self._head(), replace(first, joined=True), *others]
-        thought = blocks_for(self._thought, self.text, folded=self._folded)
-        return [self._head(), *thought, first, *others]
+        first, *others = super().blocks()
+        return [self._head(), replace(first, joined=True), *others]
 
     def _head(self) -> MarkdownBlock:
         parts = (self._writer, self.note)
@@ -181,20 +218,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
             content = highlighted(self.text, self.matches)
             lines = wrapped_lines(content, max(1, width))
             return [(line.render_segments(), joint) for line, joint in lines]
-        if block.kind in (FOLD, THOUGHT):
-            return self._thought_lines(block, width)
         return super().lines_of(block, width)
-
-    def _thought_lines(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
-        style = self.get_component_rich_style("message--thought")
-        if block.kind == FOLD:
-            return [([Segment(clip(block.source, width), style)], "\n")]
-        lines = super().lines_of(block, width - 2)
-        quiet, bar = Style(color=style.color), Segment("│ ", style)
-        return [
-            ([bar, *Segment.apply_style(line, post_style=quiet)], joint)
-            for line, joint in lines
-        ]
 
     def set_note(self, note: str) -> None:
         self.note = note
@@ -202,29 +226,13 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         self._show(0)
 
     @property
-    def answer(self) -> str:
-        """The text without the reasoning."""
-        return self.text[self._thought.span.end :] if self._thought else self.text
-
-    @property
     def folded(self) -> bool:
         return self._folded
-
-    def grow(self, piece: str, thought: ReasoningInfo | None = None) -> None:
-        old_thought, self._thought = self._thought, thought
-        if thought != old_thought:
-            self.replace(self.text + piece, grows=True)
-        elif piece:
-            super().grow(piece)
 
     def highlight(self, matches: Spans) -> None:
         if matches != self.matches:
             self.matches = matches
             self.replace(self.text, grows=self.grows)
-
-    def complete(self) -> None:
-        """Draw the whole text again, so that every block is closed."""
-        self.update(self.text)
 
     def fold(self, folded: bool) -> None:
         if folded != self._folded:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.segment import Segment
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -22,11 +21,9 @@ from lmtui import notation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import ReasoningInfo
 from lmtui.engine.types import FinishReason
-from lmtui.text import visible
-from lmtui.tui.chat.message import FOLD, blocks_for
-from lmtui.tui.widgets.cells import Forms, clip, fit_best, tame_heaps
-from lmtui.tui.widgets.markdown import MarkdownLine, StreamingMarkdown
-from lmtui.tui.widgets.markdown_blocks import CLASSES, SHEET, MarkdownBlock
+from lmtui.tui.chat.message import AnswerText
+from lmtui.tui.widgets.cells import Forms, fit_best
+from lmtui.tui.widgets.markdown_blocks import CLASSES, SHEET
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 _WIDE = 100  # cells of the screen from which versions are columns
@@ -82,64 +79,22 @@ class FittedText(StyledLines):
         return [[(self.mark + first, "")], *([(indent + line, "")] for line in others)]
 
 
-class VersionText(StreamingMarkdown):
-    """The text of one version; its thinking is one line."""
-
-    # A text that is lower than its pane begins at the top of it.
-    DEFAULT_CSS = "VersionText { min-height: 100%; }"
-    LEFT, RIGHT = 2, 1
-
-    def __init__(self) -> None:
-        self._thought: ReasoningInfo | None = None
-        super().__init__()
-
-    @property
-    def styled_by(self) -> Widget:
-        assert isinstance(self.parent, Widget)
-        return self.parent
-
-    def left_of_text(self) -> list[Segment]:
-        return [Segment("  ", self.rich_style)]
-
-    def blocks(self) -> list[MarkdownBlock]:
-        from lmtui.tui.widgets.markdown_renderer import blocks_of
-
-        if self._thought is None:
-            return super().blocks()
-        answer = self.text[self._thought.span.end :]
-        line = blocks_for(self._thought, self.text, folded=True)
-        return [*line, *blocks_of(tame_heaps(visible(answer)))]
-
-    def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
-        if block.kind == FOLD:
-            style = self.styled_by.get_component_rich_style("version--thought")
-            return [([Segment(clip(block.source, width), style)], "\n")]
-        return super().lines_of(block, width)
-
-    def extend(self, piece: str, thought: ReasoningInfo | None) -> None:
-        old_thought, self._thought = self._thought, thought
-        if thought != old_thought:
-            self.replace(self.text + piece, grows=True)
-        elif piece:
-            self.grow(piece)
-
-
 class VersionScroll(VerticalScroll, can_focus=False):
     """The text of one version; follows its end while the reader is there."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*CLASSES, "version--thought"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = CLASSES
     DEFAULT_CSS = f"""
     VersionScroll {{
         {SHEET}
         height: 1fr;
         scrollbar-size-vertical: 1;
-        & > .version--thought {{ color: $quiet; }}
+        & > AnswerText {{ min-height: 100%; }}
     }}
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.text = VersionText()
+        self.text = AnswerText()
 
     def compose(self) -> ComposeResult:
         yield self.text
@@ -261,12 +216,12 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         )
 
     def grow(self, index: int, piece: str, thought: ReasoningInfo | None) -> None:
-        self._panes[index].body.text.extend(piece, thought)
+        self._panes[index].body.text.grow(piece, thought)
 
     def complete(self) -> None:
         """Draw the texts again, so that every block is closed."""
         for pane in self._panes:
-            pane.body.text.update(pane.body.text.text)
+            pane.body.text.complete()
 
     def mark(self, index: int) -> None:
         index = min(max(0, index), len(self._panes) - 1)
