@@ -85,7 +85,7 @@ class Bench:
     async def all(self) -> dict[str, float]:
         """Everything."""
         await self.until(lambda: self.app.model.info is not None)
-        await self.until(lambda: self.screen.document.can_ask)
+        await self.until(lambda: not self.screen.document.why_not)
         await self.looked_at(100)
         return {
             "move": p95(await self.moves()),

@@ -32,14 +32,12 @@ from lmtui.config.settings import (
 )
 from lmtui.editing.text_file import TextFile
 from lmtui.errors import LmtuiError
-from lmtui.files import read_file
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.processes import shell_waits
 from lmtui.tui import no_colour, palette
 from lmtui.tui.app_messages import (
     AdapterChosen,
-    FileChosen,
     FileNamed,
     ModelChosen,
     NotesNamed,
@@ -464,11 +462,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def _open_inspectors(self) -> list[InspectScreen]:
         stack = self.screen_stack
         return [screen for screen in self._inspectors if screen in stack]
-
-    @on(FileChosen)
-    def show_file(self, event: FileChosen) -> None:
-        path = str(event.path)
-        self.inspect(InspectSource(event.path.name, lambda: read_file(path).text))
 
     @on(SubjectChosen)
     def show_subject(self, event: SubjectChosen) -> None:

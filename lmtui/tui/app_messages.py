@@ -29,13 +29,6 @@ class AdapterChosen(Message):
 
 
 @dataclass
-class FileChosen(Message):
-    """The user wants to see a file as tokens."""
-
-    path: Path
-
-
-@dataclass
 class FileNamed(Message):
     """The user wants to edit a file, old or new."""
 

@@ -236,7 +236,7 @@ Arrows, PgUp and PgDn scroll.
 """
     CSS_PATH = "page.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Close", id="page.close",
+        Binding("escape", "dismiss", "Close", id="page.close",
                 tooltip="Back to where you were."),
     ]  # fmt: skip
 
@@ -259,7 +259,4 @@ Arrows, PgUp and PgDn scroll.
         self.query_one("#page").styles.max_height = max(1, event.size.height - _AROUND)
 
     def show(self, text: Content) -> None:
-        self.query_one("#page > Static", Static).update(text)
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
+        self._text.update(text)

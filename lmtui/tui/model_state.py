@@ -6,6 +6,7 @@ Knows no screen and no engine.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from lmtui.engine.types import UNKNOWN, Capabilities, EngineInfo, Need
 from lmtui.errors import LmtuiError
@@ -88,7 +89,7 @@ class ModelState:
 
     def switched(self, ref: ModelRef) -> ModelState:
         if self.info is None:
-            return replace(self, model_ref=ref, stage="", share=None, error=None)
+            return self._with(model_ref=ref)
         better = self.better_than_default
         return ModelState(ref, before=self.model_ref, better_than_default=better)
 
@@ -98,7 +99,7 @@ class ModelState:
         )
         part = "" if share is None else f" {share:.0%}"
         stage = f"{visible_line(progress.what)}{part}"
-        return replace(self, info=None, error=None, stage=stage, share=share)
+        return self._with(stage=stage, share=share)
 
     def why_not(self, can: bool, what: str) -> str:
         """Return the sentence why something is not possible; empty where it is. `can`
@@ -113,18 +114,15 @@ class ModelState:
         capabilities: Capabilities,
         against: EngineInfo | None = None,
     ) -> ModelState:
-        return replace(
-            self,
-            info=info,
-            against=against,
-            capabilities=capabilities,
-            stage="",
-            share=None,
-            error=None,
-        )
+        return self._with(info=info, against=against, capabilities=capabilities)
 
     def failed(self, error: LmtuiError) -> ModelState:
-        return replace(self, info=None, stage="", share=None, error=error)
+        return self._with(error=error)
+
+    def _with(self, **changes: Any) -> ModelState:
+        """Return a state of which nothing but `changes` is known of the loading."""
+        known = {"info": None, "error": None, "stage": "", "share": None}
+        return replace(self, **{**known, **changes})
 
 
 def shown_label(label: str) -> str:

@@ -34,14 +34,6 @@ from lmtui.tui.plain_app import PlainApp
 from lmtui.tui.widgets.status import HintLine
 
 
-def _save_nothing(theme: str) -> str:
-    return ""
-
-
-def _never(name: str) -> bool:
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class Preferences:
     """Settings of the screens: theme, keys, and functions that store choices."""
@@ -52,12 +44,12 @@ class Preferences:
     """The user's keys by binding id."""
     warnings: tuple[str, ...] = ()
     """Sentences about what is unknown in the settings."""
-    save_theme: Callable[[str], str] = _save_nothing
+    save_theme: Callable[[str], str] = lambda _: ""
     """Saves a chosen theme and returns a remark for the user, or ""; raises LmtuiError
     if it can't be saved."""
     settings_file: SettingsFile | None = None
     """File in which settings can be changed; None allows no changes."""
-    first_time: Callable[[str], bool] = _never
+    first_time: Callable[[str], bool] = lambda _: False
     """Returns whether a hint is new to the user, and records it as shown; may wait for
     a disk."""
 

@@ -20,8 +20,9 @@ from textual.widgets import Static
 
 from lmtui.chat.summary import ConversationSummary
 from lmtui.editing import file_names
+from lmtui.files import read_file
 from lmtui.text import visible_line
-from lmtui.tui.app_messages import FileChosen, FileNamed, NotesNamed
+from lmtui.tui.app_messages import FileNamed, NotesNamed, SubjectChosen
 from lmtui.tui.app_options import RecentFiles
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.store import (
@@ -29,6 +30,7 @@ from lmtui.tui.chat.store import (
     ConversationStore,
 )
 from lmtui.tui.dialogs import ActionList
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 from lmtui.tui.widgets.status import HintLine
@@ -204,7 +206,9 @@ in the background.
         self.post_message(ConversationChosen(id))
 
     def action_open(self, number: int) -> None:
-        self.post_message(FileChosen(self._recent[number]))
+        path = self._recent[number]
+        source = InspectSource(path.name, lambda: read_file(str(path)).text)
+        self.post_message(SubjectChosen(source))
 
     def show_model(self, state: ModelState) -> None:
         self.query_one(ModelLine).show(state, state.better)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
@@ -165,20 +166,11 @@ def theme_of(data: dict[str, object], *, name: str) -> Theme:
         name=_shown_name(data.get("name", name)),
         dark=dark,
         variables=_slot_colours(data.get("variables", {}), base),
-        primary=base["primary"],
-        secondary=base["secondary"],
-        accent=base["accent"],
-        warning=base["warning"],
-        error=base["error"],
-        success=base["success"],
-        foreground=base["foreground"],
-        background=base["background"],
-        surface=base["surface"],
-        panel=base["panel"],
+        **base,
     )
 
 
-def _base_colours(data: dict[str, object]) -> dict[str, str]:
+def _base_colours(data: dict[str, object]) -> dict[str, Any]:
     given = {key: _colour(key, data[key]) for key in BASE if key in data}
     return {key: given.get(key) or given[_BASE_FALLBACK[key]] for key in BASE}
 

@@ -162,7 +162,7 @@ writes around a message stays, and messages that were not sent are no parts.
                 tooltip="Leave out turns, sentences, lines, words or tokens."),
         Binding("enter", "take", "Go there", id="why.take",
                 tooltip="Close the page, with the cursor at this part."),
-        Binding("escape", "close", "Close", id="why.close",
+        Binding("escape", "dismiss", "Close", id="why.close",
                 tooltip="Back, with the cursor where it was."),
     ]  # fmt: skip
 
@@ -427,9 +427,6 @@ writes around a message stays, and messages that were not sent are no parts.
         units = _UNITS[_UNITS.index(coarsest) :]
         self._by = units[(units.index(self._by or coarsest) + 1) % len(units)]
         self._ask()
-
-    def action_close(self) -> None:
-        self.dismiss(None)
 
 
 def _as_listed(distribution: Distribution, token: ScoredToken) -> Distribution:

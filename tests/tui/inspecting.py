@@ -92,7 +92,7 @@ async def inspecting(
         await running.until(
             lambda: (
                 not asked
-                or (screen.document.can_ask and not screen.document.is_scoring)
+                or (not screen.document.why_not and not screen.document.is_scoring)
             )
         )
         yield page

@@ -37,7 +37,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
 """
     CSS_PATH = "code_blocks.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Close", id="code.close",
+        Binding("escape", "dismiss", "Close", id="code.close",
                 tooltip="Back to the conversation."),
         Binding("c", "copy", "Copy", id="code.copy", tooltip="Copy the block."),
         Binding("s", "save", "Save", id="code.save",
@@ -99,6 +99,3 @@ Enter or c copies the block under the cursor, s saves it as a new file.
     @on(LinePrompt.PromptClosed)
     def focus_list(self) -> None:
         self.query_one(DialogList).focus()
-
-    def action_leave(self) -> None:
-        self.dismiss(None)

@@ -114,7 +114,7 @@ asked up to three times more, at higher temperatures.
                 tooltip="The new version alone, or with what it changes marked."),
         Binding("r", "again", "Again", id="rewrite.again",
                 tooltip="Have another version written."),
-        Binding("escape", "leave", "Leave", id="rewrite.leave",
+        Binding("escape", "dismiss", "Leave", id="rewrite.leave",
                 tooltip="Leave the text as it is."),
     ]  # fmt: skip
 
@@ -188,9 +188,6 @@ asked up to three times more, at higher temperatures.
     def action_again(self) -> None:
         if self._ended:
             self._on_again()
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
 
 def cost_table(

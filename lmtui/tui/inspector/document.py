@@ -105,10 +105,6 @@ class DocumentController(Controller):
         return documents
 
     @property
-    def can_ask(self) -> bool:
-        return not self.why_not
-
-    @property
     def why_not(self) -> str:
         """Reason why the model can't be asked, in a sentence; empty where it can."""
         known = self.source.known
@@ -285,7 +281,7 @@ class DocumentController(Controller):
             self._score()
         elif self.scored.is_read:
             self._screen.notify("All of the text is scored.")
-        elif self.can_ask:
+        elif not self.why_not:
             self._score_on()
 
     def _score_on(self) -> None:
@@ -379,7 +375,7 @@ class DocumentController(Controller):
         self.view.show(
             path,
             index=index,
-            open_end=self.can_ask and bool(path or scored.before),
+            open_end=not self.why_not and bool(path or scored.before),
             own=None if self.is_scoring else scored.branches.leaves(scored.branch),
         )
         self._on_change()

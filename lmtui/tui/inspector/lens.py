@@ -52,7 +52,7 @@ class LensController(Controller):
     def open(self) -> None:
         document = self._document
         windows = document.scored.windows
-        if not document.can_ask or windows is None:
+        if document.why_not or windows is None:
             self._screen.notify(document.why_not)
             return
         if self._no_lens:
@@ -112,7 +112,7 @@ then the probability and the rank of the real next token, and the entropy.
                 tooltip="On a narrow screen: the column, or the grid."),
         Binding("enter", "take", "Go there", id="lens.take",
                 tooltip="Close the lens, with the text's cursor on this token."),
-        Binding("escape", "close", "Close", id="lens.close",
+        Binding("escape", "dismiss", "Close", id="lens.close",
                 tooltip="Back to the text, with its cursor where it was."),
     ]  # fmt: skip
 
@@ -262,6 +262,3 @@ then the probability and the rank of the real next token, and the entropy.
 
     def action_take(self) -> None:
         self.dismiss(self._index)
-
-    def action_close(self) -> None:
-        self.dismiss(None)

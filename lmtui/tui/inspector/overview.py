@@ -44,7 +44,7 @@ proof, since common phrases look known.
     CSS_PATH = "overview.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="overview.close",
+        Binding("escape", "dismiss", "Close", id="overview.close",
                 tooltip="Back to the text."),
     ]  # fmt: skip
 
@@ -94,9 +94,6 @@ proof, since common phrases look known.
     @on(OptionList.OptionSelected)
     def return_token(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self._surprises[event.option_index])
-
-    def action_close(self) -> None:
-        self.dismiss(None)
 
 
 def table_of(totals: Totals) -> Content:

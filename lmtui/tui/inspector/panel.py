@@ -64,7 +64,7 @@ class PanelController(Controller):
 
     def _ask_here(self) -> None:
         ids = self._document.ids_before(self._document.view.index)
-        if ids and self._document.can_ask and not self._branches.is_writing:
+        if ids and not self._document.why_not and not self._branches.is_writing:
             self._ask(ids)
 
     def show(self, index: int) -> None:
@@ -89,7 +89,7 @@ class PanelController(Controller):
         is_idle = not (self._branches.is_writing or self._compare.either_reads)
         if self._rest_timer is not None:
             self._rest_timer.cancel()
-        if ids and document.can_ask and is_idle:
+        if ids and not document.why_not and is_idle:
             self._ask(ids)
         else:
             self._ask_at_rest()

@@ -22,7 +22,6 @@ from lmtui.engine.sampling.recommended import SamplingFor
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspect_source import InspectSource
-from lmtui.tui.inspector.branch_list import BranchListController
 from lmtui.tui.inspector.branches import WRITING, BranchController
 from lmtui.tui.inspector.compare import CompareController
 from lmtui.tui.inspector.document import DocumentController
@@ -134,7 +133,6 @@ its own branch.
             compare=self.compare,
             branches=self.branches,
         )
-        self.branch_list = BranchListController(self, self.document, self.branches)
         self.lens = LensController(self.new_client(), self, self.document)
         self.why = WhyController(self.new_client(), self)
         self.controllers = (
@@ -143,7 +141,6 @@ its own branch.
             self.document,
             self.at_cursor,
             self.branches,
-            self.branch_list,
             self.lens,
             self.why,
         )
@@ -245,7 +242,7 @@ its own branch.
     # Keys of the controllers.
 
     def action_branches(self) -> None:
-        self.branch_list.show()
+        self.branches.show_list()
 
     def action_alternatives(self) -> None:
         self.branches.show_alternatives(self.at_cursor.distribution)
@@ -274,7 +271,7 @@ its own branch.
     def action_why(self) -> None:
         document, view = self.document, self.document.view
         first, end = view.selection or (view.index, view.index + 1)
-        if not document.can_ask:
+        if document.why_not:
             self.notify(document.why_not)
         elif end > len(document.path):
             self.notify("There is no token here.")
@@ -360,17 +357,14 @@ its own branch.
         if self.stop_work() or was_hidden:
             return
         if self.focused is None or self.document.view.has_focus_within:
-            self.leave_then(self._close)
+            self.leave_then(self.app.pop_screen)
         else:
             self.remove_class("-sampler")
             self.focus_text()
 
     @property
     def has_branches(self) -> bool:
-        return self.branch_list.has_branches
+        return bool(self.branches.would_be_lost)
 
     def leave_then(self, then: Callable[[], object]) -> None:
-        self.branch_list.leave_then(then)
-
-    def _close(self) -> None:
-        self.app.pop_screen()
+        self.branches.leave_then(then)

@@ -390,7 +390,7 @@ async def test_branches_return_when_their_model_is_loaded_again() -> None:
             engine.name = name
             app.load_model(ModelRef(name))
             await page.running.ready(name)
-            await page.until(lambda: page.screen.document.can_ask)
+            await page.until(lambda: not page.screen.document.why_not)
             assert len(page.branches) == known
             assert page.screen.has_branches
         assert page.text == given

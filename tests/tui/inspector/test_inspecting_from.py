@@ -20,7 +20,7 @@ from tests.tui.programs import Program, chatting, program
 
 async def opened(running: Program) -> Inspecting:
     page = Inspecting(running, await running.on(InspectScreen))
-    await page.until(lambda: page.screen.document.can_ask and page.view.tokens)
+    await page.until(lambda: not page.screen.document.why_not and page.view.tokens)
     await page.idle()
     return page
 
