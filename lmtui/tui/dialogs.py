@@ -17,7 +17,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Input, OptionList, Static, TextArea
+from textual.widgets import Input, OptionList, TextArea
 from textual.widgets.option_list import Option
 
 from lmtui.errors import LmtuiError
@@ -26,6 +26,7 @@ from lmtui.text import visible_line
 from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import full_name, shown_name
 from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText, plain_line
 
 _NAME = 13  # cells for the name of a choice
 
@@ -77,7 +78,7 @@ class ActionList(DialogList):
                 title = Option(Content(f"      {heading}"), disabled=True)
                 self.add_options([None, title])
             for action, text in choices.items():
-                label = Content(f"      {visible_line(text)}")
+                label = plain_line(f"      {text}")
                 self.add_option(Option(label, id=action))
         self.highlighted = min(index or 0, self.option_count - 1)
 
@@ -140,16 +141,16 @@ it; where there is none, what you type is written into the text below.
         asked: bool = False,
     ) -> None:
         super().__init__()
-        self._question = visible_line(title)
+        self._question = title
         self._details = "\n".join(map(visible_line, details))
         self._choices = {choice.key: choice for choice in choices}
         self._harmless, self._asked = harmless, asked
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Static(Content(self._question), id="title")
+            yield PlainLine(self._question, id="title")
             with VerticalScroll(id="details", can_focus=False):
-                yield Static(Content(self._details))
+                yield PlainText(self._details)
             yield _ChoiceList(id="choices")
 
     def on_mount(self) -> None:
@@ -228,8 +229,7 @@ make room. Arrows and Enter choose; what you type is written into the text below
 
 
 class PageScreen(ModalScreen[None]):
-    """Page with a title and a text, in which control characters are already visible, or
-    a widget that draws one."""
+    """Page with a title and a text, or a widget that draws one."""
 
     HELP = """\
 Arrows, PgUp and PgDn scroll.
@@ -243,14 +243,14 @@ Arrows, PgUp and PgDn scroll.
     def __init__(self, title: str, text: Content | Widget) -> None:
         super().__init__()
         self._title = title
-        self._text = text if isinstance(text, Widget) else Static(text)
+        self._text = text if isinstance(text, Widget) else PlainText(text)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Static(Content(self._title), id="title")
+            yield PlainLine(self._title, id="title")
             with VerticalScroll(id="page"):
                 yield self._text
-            yield Static(Content("↑ ↓ scroll · Esc closes"), id="foot")
+            yield PlainLine("↑ ↓ scroll · Esc closes", id="foot")
 
     def on_mount(self) -> None:
         self.query_one("#page").focus()

@@ -18,12 +18,12 @@ from textual.actions import parse
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
 from lmtui.tui.keys import Bound, bound_to
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText
 
 
 @dataclass
@@ -53,10 +53,10 @@ class HelpScreen(ModalScreen[None]):
             yield Input(id="words", placeholder="/ searches keys and words")
             with VerticalScroll(id="sections"):
                 for section in self._sections:
-                    yield Static(Content(section.title), classes="title")
+                    yield PlainLine(section.title, classes="title")
                     yield Static(classes="keys")
-                    yield Static(Content(section.text), classes="text")
-            yield Static(Content("/ search · ↑ ↓ scroll · Esc closes"), id="foot")
+                    yield PlainText(section.text, classes="text")
+            yield PlainLine("/ search · ↑ ↓ scroll · Esc closes", id="foot")
 
     def on_mount(self) -> None:
         self._show("")

@@ -15,14 +15,12 @@ from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Input, OptionList
-from textual.widgets.option_list import Option
 
 from lmtui.chat.search import Excerpt, Hit, search
 from lmtui.chat.store import ConversationFlag, Store
 from lmtui.chat.summary import ConversationSummary
 from lmtui.engine.types import Role
 from lmtui.notation import counted
-from lmtui.text import visible, visible_line
 from lmtui.tui.chat.message import highlighted
 from lmtui.tui.chat.store import ConversationChosen, ConversationStore
 from lmtui.tui.dialogs import notify_error
@@ -30,6 +28,7 @@ from lmtui.tui.model_state import shown_label
 from lmtui.tui.search_screen import SearchScreen
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+from lmtui.tui.widgets.plain_text import plain_line, plain_text
 
 EMPTY = "No conversations yet. What is said in the chat is stored and listed here."
 NOTHING = "No message has all of these words."
@@ -120,7 +119,7 @@ opens its conversation at that message.
         self._rows = rows
         self._list.clear_options()
         lines = map(line_of, rows, (None, *rows))
-        self._list.add_options(map(Option, lines))
+        self._list.add_options(lines)
         if rows:
             old_id = old_row.id if isinstance(old_row, ConversationSummary) else None
             ids = [getattr(row, "id", None) for row in rows]  # a hit has none
@@ -234,17 +233,16 @@ def line_of(row: HistoryRow, above: HistoryRow | None = None) -> Content:
     """Return a row of the list; of several hits in a conversation one has the title."""
     if isinstance(row, Hit):
         same = isinstance(above, Hit) and above.conversation == row.conversation
-        title = "" if same else visible_line(row.title)
-        return Content.assemble(
+        title = "" if same else row.title
+        return plain_line(
             (f"{pad_to(title, _NAME)}  ", "$quiet"),
             _one_line(row.passage),
         )
-    title = visible_line(row.title or row.preview or "Untitled")
-    return Content.assemble(
+    return plain_line(
         (f"{_day(row.updated):>6}  ", "$quiet"),
         ("• " if row.pinned else "", "$accent"),
-        title,
-        (f"  {visible_line(row.preview)}" if row.title else "", "$quiet"),
+        row.title or row.preview or "Untitled",
+        (f"  {row.preview}" if row.title else "", "$quiet"),
     )
 
 
@@ -254,20 +252,18 @@ _WRITERS = {"user": "You", "assistant": "Model"}
 def about(row: HistoryRow, messages: Sequence[tuple[Role, str]] = ()) -> Content:
     if isinstance(row, Hit):
         writer = _WRITERS.get(row.role, row.role)
-        head = f"{visible_line(row.title)}\n{writer}, message {row.message}\n\n"
-        return Content.assemble(
+        head = f"{row.title}\n{writer}, message {row.message}\n\n"
+        return plain_text(
             (head, "$quiet"), highlighted(row.passage.text, row.passage.places)
         )
     day = datetime.fromtimestamp(row.updated).strftime("%Y-%m-%d %H:%M")
     parts = day, counted(row.messages, "message"), shown_label(row.model or "")
     facts = " · ".join(filter(None, parts))
-    top = Content.assemble(
-        (visible_line(row.title), "bold"), (f"\n{facts}\n\n", "$quiet")
-    )
+    top = plain_text((row.title, "bold"), (f"\n{facts}\n\n", "$quiet"))
     if not messages:
-        return top + Content(visible(row.preview))
+        return plain_text(top, row.preview)
     turns = [
-        Content.assemble((f"{_WRITERS.get(role, role)}  ", "$accent"), visible(text))
+        plain_text((f"{_WRITERS.get(role, role)}  ", "$accent"), text)
         for role, text in messages
     ]
     return top + Content("\n\n").join(turns)
@@ -279,7 +275,7 @@ def _one_line(passage: Excerpt) -> Content:
     # Cut at a word's beginning; inside a long word, or without spaces, anywhere.
     cut = max(0, flat.rfind(" ", 0, max(0, first - _BEFORE)) + 1, first - 2 * _BEFORE)
     spans = tuple((start - cut, end - cut) for start, end in passage.places)
-    return Content.assemble("…" if cut else "", highlighted(flat[cut:], spans))
+    return plain_line("…" if cut else "", highlighted(flat[cut:], spans))
 
 
 def _day(seconds: float) -> str:

@@ -63,13 +63,13 @@ class ModelState:
     @property
     def words(self) -> str:
         if self.error:
-            return visible_line(self.error.title)
+            return self.error.title
         if self.info is None:
             return self.stage or LOADING
         ready = f"ready · {described(self.info)}"
         if self.info.context:
             ready += f" · context {self.info.context:,}"
-        return f"{ready} · {visible_line(self.info.why)}" if self.info.why else ready
+        return f"{ready} · {self.info.why}" if self.info.why else ready
 
     @property
     def better(self) -> str:
@@ -98,7 +98,7 @@ class ModelState:
             progress.done / progress.total if progress.done and progress.total else None
         )
         part = "" if share is None else f" {share:.0%}"
-        stage = f"{visible_line(progress.what)}{part}"
+        stage = f"{progress.what}{part}"
         return self._with(stage=stage, share=share)
 
     def why_not(self, can: bool, what: str) -> str:

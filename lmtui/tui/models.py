@@ -14,10 +14,8 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, OptionList
 
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue, source
@@ -34,6 +32,7 @@ from lmtui.tui.start import ModelLine
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import SearchField
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText
 
 EMPTY = "Listing the models on this machine."
 _WIDEST = 28  # cells of a name: a Hub id can be of any length
@@ -67,7 +66,7 @@ class ModelList(Vertical):
         self.options.can_focus = False
 
     def compose(self) -> ComposeResult:
-        yield Static(EMPTY, markup=False)
+        yield PlainLine(EMPTY)
         yield self.options
 
     @property
@@ -87,9 +86,9 @@ class ModelList(Vertical):
 
     def _draw(self, marked: ListedModel | None) -> None:
         heading, lines = laid_out(self._rows, self._in_use)
-        self.query_one(Static).update(Content(heading))
+        self.query_one(PlainLine).update(heading)
         self.options.clear_options()
-        self.options.add_options([Option(Content(line)) for line in lines])
+        self.options.add_options(lines)
         if marked in self._rows:
             self.options.highlighted = self._rows.index(marked)
         elif lines:
@@ -172,7 +171,7 @@ last one.
     def compose(self) -> ComposeResult:
         yield ModelLine(id="model")
         yield ModelList(id="list")
-        yield Static("", id="detail", markup=False)
+        yield PlainText(id="detail")
         yield SearchField(
             id="name",
             placeholder="Type to search, or a folder, a file, a Hub id, an address",
@@ -240,11 +239,10 @@ last one.
         if row is not None and row not in self._rows:
             self._recognise(row)
         elif row is not None:
-            name, note = visible_line(row.name), visible_line(row.note)
-            self._show_detail(f"{what_enter_does(row)}\n{name}: {note}")
+            self._show_detail(f"{what_enter_does(row)}\n{row.name}: {row.note}")
 
     def _show_detail(self, text: str) -> None:
-        self.query_one("#detail", Static).update(Content(text))
+        self.query_one("#detail", PlainText).update(text)
 
     def _recognise(self, row: ListedModel, *, chosen: bool = False) -> None:
         """Load what a typed name means if it was chosen, and show what that is.
@@ -264,7 +262,7 @@ last one.
             lambda: what_it_names(row.name, self._servers),
             self.call_later,
             show_named,
-            failed=lambda error: show_named((visible_line(str(error)), None)),
+            failed=lambda error: show_named((str(error), None)),
             bug="the name can't be looked up",
         )
 
@@ -316,12 +314,12 @@ def what_it_names(text: str, servers: Mapping[str, str]) -> tuple[str, ModelRef 
     try:
         if address:
             host = parse(address).host
-            return f"A server, {visible_line(host)}: Enter asks it.", ModelRef(text)
+            return f"A server, {host}: Enter asks it.", ModelRef(text)
         if text in (adapter.name for adapter in folders.listed()):
             return ADAPTER, ModelRef(adapter=text)
         resolved = source.resolve(text, servers=servers)
     except LmtuiError as error:
-        return visible_line(f"{error.title}. {error.hint}"), None
+        return f"{error.title}. {error.hint}", None
     match resolved:
         case source.FolderModel() if folders.looks_like_one(resolved.path):
             return ADAPTER, ModelRef(adapter=text)
@@ -330,8 +328,7 @@ def what_it_names(text: str, servers: Mapping[str, str]) -> tuple[str, ModelRef 
         case source.GgufModel():
             words = "A GGUF file on this machine: Enter loads it."
         case source.HubModel():
-            name = visible_line(text)
-            words = f"{name} on the Hub: Enter fetches what is not here and loads it."
+            words = f"{text} on the Hub: Enter fetches what is not here and loads it."
         case source.DefaultModel():
             words = "The default model: Enter loads it, fetched if it is not here."
     return words, ModelRef(text)

@@ -15,11 +15,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import OptionList
 
-from lmtui.text import visible_line
 from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText
 
 Item = TypeVar("Item")
 
@@ -29,7 +28,7 @@ class PickerRows(Generic[Item]):
     """Contents of a picker: items with a row each, and the lines around them."""
 
     items: Sequence[Item]
-    lines: Sequence[Content]
+    lines: Sequence[Content | str]
     heads: str = ""
     note: str = ""
     """Text below the rows, or in their place."""
@@ -71,11 +70,11 @@ class Picker(ModalScreen[Item | None], Generic[Item]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Static(id="title", markup=False)
-            yield Static(id="heads", markup=False)
+            yield PlainLine(id="title")
+            yield PlainLine(id="heads")
             yield DialogList(id="list")
-            yield Static(id="note", markup=False)
-            yield Static(id="foot", markup=False)
+            yield PlainText(id="note")
+            yield PlainLine(id="foot")
 
     def on_mount(self) -> None:
         self._draw()
@@ -103,17 +102,20 @@ class Picker(ModalScreen[Item | None], Generic[Item]):
         rows, option_list = self._rows, self.query_one(DialogList)
         index = (option_list.highlighted or 0) if rows.at is None else rows.at
         option_list.clear_options()
-        option_list.add_options([Option(line) for line in rows.lines])
+        option_list.add_options(rows.lines)
         option_list.display = bool(rows.lines)
         last = len(rows.lines) - 1
         option_list.highlighted = min(index, last) if rows.lines else None
-        title = Content(visible_line(self._title))
-        self.query_one("#title", Static).update(title)
-        for id_, text in (("heads", rows.heads), ("note", rows.note)):
-            line = self.query_one(f"#{id_}", Static)
+        texts = {
+            "title": self._title,
+            "heads": rows.heads,
+            "note": rows.note,
+            "foot": rows.foot,
+        }
+        for id_, text in texts.items():
+            line = self.query_one(f"#{id_}", PlainText)
             line.display = bool(text)
-            line.update(Content(text))
-        self.query_one("#foot", Static).update(Content(rows.foot))
+            line.update(text)
 
     @on(OptionList.OptionSelected)
     def return_item(self, event: OptionList.OptionSelected) -> None:

@@ -20,7 +20,6 @@ from lmtui.engine.types import (
     Distribution,
 )
 from lmtui.errors import LmtuiError
-from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient, MakeClient
 from lmtui.tui.model_state import ModelState
@@ -182,7 +181,7 @@ class SamplerController(Controller):
             then()
 
         def fail(error: LmtuiError) -> None:
-            self._screen.activity.notice(visible_line(error.title))
+            self._screen.activity.notice(error.title)
             then()
 
         handle, settings = current.handle, self.settings

@@ -8,10 +8,10 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Static
 
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt, SearchField
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText
 from lmtui.tui.widgets.status import MainPart
 
 
@@ -30,13 +30,13 @@ class SearchScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         with Horizontal(id="search"):
             yield SearchField(id="words", placeholder=self.PLACEHOLDER)
-            yield Static(id="count", markup=False)
+            yield PlainLine(id="count")
         with MainPart(id="main"):
             yield DialogList(id="list")
             with VerticalScroll(id="preview", can_focus=False):
-                yield Static(id="about", markup=False)
+                yield PlainText(id="about")
         yield LinePrompt(id="ask")
-        yield Static(id="foot", markup=False)
+        yield PlainLine(id="foot")
 
     def on_mount(self) -> None:
         self._list.can_focus = False  # what is typed is for the field
@@ -58,8 +58,7 @@ class SearchScreen(Screen[None]):
         """Show texts in the `count`, about the marked row (`about`), or at the
         `foot`."""
         for id_, text in texts.items():
-            content = Content(text) if isinstance(text, str) else text
-            self.query_one(f"#{id_}", Static).update(content)
+            self.query_one(f"#{id_}", PlainText).update(text)
 
     def action_close(self) -> None:
         """Empty the field; else close the screen."""

@@ -21,7 +21,6 @@ from textual.widgets import Static
 from lmtui.chat.summary import ConversationSummary
 from lmtui.editing import file_names
 from lmtui.files import read_file
-from lmtui.text import visible_line
 from lmtui.tui.app_messages import FileNamed, NotesNamed, SubjectChosen
 from lmtui.tui.app_options import RecentFiles
 from lmtui.tui.background import run_in_thread
@@ -33,6 +32,7 @@ from lmtui.tui.dialogs import ActionList
 from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+from lmtui.tui.widgets.plain_text import plain_line
 from lmtui.tui.widgets.status import HintLine
 
 _BAR = 24  # cells
@@ -68,12 +68,12 @@ class ModelLine(Static):
         """Show the state of the model, and a further sentence."""
         self.set_class(state.loading, "-loading")
         self.set_class(state.error is not None, "-failed")
-        parts = [Content.styled(state.name, "bold"), Content(state.words)]
+        parts = [plain_line((state.name, "bold")), plain_line(state.words)]
         if more:
-            parts.append(Content.styled(more, "$quiet"))
+            parts.append(plain_line((more, "$quiet")))
         if state.error is not None:
             details = (state.error.detail, state.error.hint)
-            parts += [Content.styled(visible_line(line), "$quiet")
+            parts += [plain_line((line, "$quiet"))
                       for line in details if line and line != state.name]  # fmt: skip
         elif state.share is not None:
             done = round(_BAR * min(1.0, state.share))

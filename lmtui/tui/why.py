@@ -20,8 +20,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import OptionList
 
 from lmtui import notation
 from lmtui.analysis.attribution import (
@@ -40,13 +39,14 @@ from lmtui.engine.types import (
     ScoredToken,
 )
 from lmtui.errors import LmtuiError
-from lmtui.text import visible_line, visible_token
+from lmtui.text import visible_token
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText, plain_line
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.token_cursor import TokenText
 from lmtui.tui.widgets.token_view import TokenLegend
@@ -184,18 +184,18 @@ writes around a message stays, and messages that were not sent are no parts.
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Static(id="title")
+            yield PlainLine(id="title")
             with Horizontal(id="parts"):
                 with Vertical(id="left"):
                     yield self._text
                     yield TokenLegend("")
                 with Vertical(id="right"):
-                    yield Static("The strongest parts", id="heading")
+                    yield PlainLine("The strongest parts", id="heading")
                     yield self._list
             with Horizontal(id="panels"):
                 yield from self._panels
-            yield Static(id="notes")
-            yield Static(_FOOT, id="foot")
+            yield PlainText(id="notes")
+            yield PlainLine(_FOOT, id="foot")
 
     def on_mount(self) -> None:
         self.query_one(TokenLegend).show("difference")
@@ -328,7 +328,7 @@ writes around a message stays, and messages that were not sent are no parts.
         with self.prevent(OptionList.OptionHighlighted):
             if rows != self._rows:
                 self._rows = rows
-                self._list.set_options(Option(self._row(subject, e)) for e in rows)
+                self._list.set_options(self._row(subject, e) for e in rows)
             current = self._current
             self._list.highlighted = rows.index(current) if current in rows else None
 
@@ -338,10 +338,10 @@ writes around a message stays, and messages that were not sent are no parts.
         place = subject.location_of(effect)
         colour = "$prob-raw" if (effect.bits or 0.0) > 0 else "$cut"
         name = f"{source.name}: " if source.name else ""
-        return Content.assemble(
+        return plain_line(
             (f"{notation.difference(effect.bits):>6} ", colour),
             (f"{kind if effect.by == 'turn' else place:<7}", "$quiet"),
-            f"{visible_line(name)}{clip(effect.shown, _NAME)}",
+            f"{name}{clip(effect.shown, _NAME)}",
         ).stylize("$quiet" if kind == "text" else "")
 
     def _show_words(self) -> None:
@@ -353,7 +353,7 @@ writes around a message stays, and messages that were not sent are no parts.
         if (subject := self._subject) is None:
             return [["Why?"]]
         text, is_token = subject.text[subject.at :], len(subject.target) == 1
-        name = visible_token(text) if is_token else visible_line(text.strip())
+        name = visible_token(text) if is_token else text.strip()
         parts = [f"Why “{clip(name, _NAME)}”?"]
         if subject.logprob is not None:
             parts.append(f"{notation.surprisal(subject.logprob)} bits")
@@ -365,7 +365,7 @@ writes around a message stays, and messages that were not sent are no parts.
         return [parts[:count] for count in range(len(parts), 0, -1)]
 
     def _update(self, id_: str, words: str) -> None:
-        self.query_one(f"#{id_}", Static).update(Content(words))
+        self.query_one(f"#{id_}", PlainText).update(words)
 
     @property
     def _missing(self) -> str:
@@ -377,7 +377,7 @@ writes around a message stays, and messages that were not sent are no parts.
 
     def _notes(self) -> str:
         if self._error is not None:
-            return visible_line(f"{self._error}. {self._error.hint}")
+            return f"{self._error}. {self._error.hint}"
         if not self._is_done:
             planned = self._subject.planned if self._subject else 0
             return f"{len(self._effects):,} of {planned:,} parts were left out so far."

@@ -17,7 +17,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList, Static
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from lmtui.chat.attachments import (
@@ -30,9 +30,9 @@ from lmtui.chat.attachments import (
     written,
 )
 from lmtui.errors import LmtuiError
-from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.plain_text import PlainLine, plain_line
 
 LIST_KEYS = {"up": "cursor_up", "down": "cursor_down"}
 """Keys that move in the list from the prompt, and the list's actions."""
@@ -92,7 +92,7 @@ class Attachments(Vertical):
         names = DialogList(id="names")
         names.can_focus = False
         yield names
-        yield Static(id="files", markup=False)
+        yield PlainLine(id="files")
 
     @property
     def is_open(self) -> bool:
@@ -212,7 +212,7 @@ class Attachments(Vertical):
         return f"+ {' · '.join(parts)}" if parts else ""
 
     def _show_line(self, line: str) -> None:
-        self.query_one("#files", Static).update(Content(visible_line(line)))
+        self.query_one("#files", PlainLine).update(line)
         self.set_class(bool(line), "-listed")
 
 
@@ -220,4 +220,4 @@ def _path_row(path: str) -> Content:
     head, _, name = path.removesuffix("/").rpartition("/")
     folder = f"{head}/" if head or path.startswith("/") else ""
     slash = "/" if path.endswith("/") else ""
-    return Content.assemble((visible_line(folder), "$quiet"), visible_line(name), slash)
+    return plain_line((folder, "$quiet"), name, slash)

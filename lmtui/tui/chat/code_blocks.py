@@ -14,19 +14,17 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import OptionList
 
 from lmtui.chat.excerpts import CodeBlock
 from lmtui.chat.export import write_new
-from lmtui.text import visible, visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import notify_error
 from lmtui.tui.terminal import copy_text
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText
 
 
 class CodeScreen(ModalScreen[None]):
@@ -52,16 +50,15 @@ Enter or c copies the block under the cursor, s saves it as a new file.
         with Vertical(id="dialog"):
             yield DialogList(id="list")
             with VerticalScroll(id="code", can_focus=False):
-                yield Static(id="text", markup=False)
+                yield PlainText(id="text")
             yield LinePrompt(id="ask")
-            yield Static(Content("Enter copies · s saves · Esc closes"), id="foot")
+            yield PlainLine("Enter copies · s saves · Esc closes", id="foot")
 
     def on_mount(self) -> None:
         options = self.query_one(DialogList)
         for number, block in enumerate(self._blocks, 1):
-            first = visible_line((block.text.strip() or " ").splitlines()[0])
-            line = f"{number:>3}  {visible_line(block.language):<10}  {first}"
-            options.add_option(Option(Content(line)))
+            first = (block.text.strip() or " ").splitlines()[0]
+            options.add_option(f"{number:>3}  {block.language:<10}  {first}")
         options.highlighted = len(self._blocks) - 1
         options.focus()
 
@@ -71,7 +68,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
 
     @on(OptionList.OptionHighlighted)
     def show(self) -> None:
-        self.query_one("#text", Static).update(Content(visible(self._block.text)))
+        self.query_one("#text", PlainText).update(self._block.text)
 
     @on(OptionList.OptionSelected)
     def action_copy(self) -> None:

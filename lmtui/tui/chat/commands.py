@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from textual.content import Content
-from textual.widgets.option_list import Option
 
 from lmtui.tui.chat.attachments import LIST_KEYS
 from lmtui.tui.chat.parts import BUSY, ChatParts
@@ -114,7 +113,7 @@ class SlashCommands:
             self._offered = offered
             self.list.display = bool(offered)
             self.list.clear_options()
-            self.list.add_options(Option(line_of(command)) for command in offered)
+            self.list.add_options(map(line_of, offered))
             self.list.highlighted = 0 if offered else None
         return bool(offered)
 

@@ -3,9 +3,6 @@ and how the one in use is asked."""
 
 from __future__ import annotations
 
-from textual.content import Content
-from textual.widgets import Static
-
 from lmtui.chat.conversation import model_of
 from lmtui.engine.types import ChatTurn, EngineInfo
 from lmtui.models.source import short_label
@@ -13,6 +10,7 @@ from lmtui.tui.chat.session import ChatSession
 from lmtui.tui.controller import Controller
 from lmtui.tui.model_state import ModelState, shown_label
 from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.plain_text import PlainLine
 
 _BASE_MODEL = (
     "This is a base model: it has no chat template. A conversation is given to it as"
@@ -28,7 +26,7 @@ class ConversationModelController(Controller):
 
     def __init__(self, screen: ModelScreen, session: ChatSession) -> None:
         self._screen, self._session = screen, session
-        self.line = Static(id="writer", markup=False)
+        self.line = PlainLine(id="writer")
         self._state = ModelState()
         self._notified = ""  # label of the base model that the user was told of last
 
@@ -68,7 +66,7 @@ class ConversationModelController(Controller):
             continues = "F5 chooses a model to continue it"
             if info is not None:
                 continues = f"{shown_label(info.label)} continues it"
-            self.line.update(Content(f"Written by {shown_label(writer)}; {continues}."))
+            self.line.update(f"Written by {shown_label(writer)}; {continues}.")
         note = ""
         if info is not None and not info.has_template:
             note = "base model: no chat template"

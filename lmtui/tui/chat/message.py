@@ -29,6 +29,7 @@ from lmtui.text import visible, visible_line
 from lmtui.tui.widgets.cells import clip, clip_middle, tame_heaps
 from lmtui.tui.widgets.markdown import MarkdownLine, StreamingMarkdown
 from lmtui.tui.widgets.markdown_blocks import MarkdownBlock
+from lmtui.tui.widgets.plain_text import plain_text
 
 _SHORTEST = 6  # least cells of a writer's name that is cut
 FOLD, THOUGHT = "fold", "thought"
@@ -263,13 +264,12 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
 
 
 def highlighted(text: str, spans: Spans) -> Content:
-    parts: list[tuple[str, str]] = []
+    parts: list[tuple[str, str] | str] = []
     offset = 0
     for start, end in spans:
-        parts.append((visible(text[offset:start]), ""))
-        parts.append((visible(text[start:end]), "reverse bold"))
+        parts += text[offset:start], (text[start:end], "reverse bold")
         offset = end
-    return Content.assemble(*parts, (visible(text[offset:]), ""))
+    return plain_text(*parts, text[offset:])
 
 
 def wrapped_lines(content: Content, width: int) -> Iterator[tuple[Content, str]]:

@@ -16,8 +16,8 @@ from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import thought_of
 from lmtui.engine.scoring.totals import bits_per, mean_nll, perplexity
 from lmtui.engine.types import EngineInfo, ScoredToken, Step
-from lmtui.text import visible
 from lmtui.tui.model_state import shown_label
+from lmtui.tui.widgets.plain_text import plain_text
 from lmtui.tui.widgets.sampler_chain import others_on
 from lmtui.tui.widgets.token_lines import pieces_of
 
@@ -51,11 +51,11 @@ def prompt_page(
         )
         return Content.assemble(legend, *_styled_tokens(tokens, len(prompt.ids)))
     answer = "".join(step.text for step in reply.steps)
-    return Content.assemble(
+    return plain_text(
         (f"{head} Shown as text: only {model}, once it is loaded, can tell the tokens"
          " apart.\n\n", "$quiet"),
-        visible(prompt.text),
-        (visible(answer), "bold"),
+        prompt.text,
+        (answer, "bold"),
     )  # fmt: skip
 
 

@@ -11,9 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from textual.content import Content
-from textual.widgets import Static
-
 from lmtui.chat.excerpts import preview_of
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import ReasoningInfo, ReasoningTracker, thought_of
@@ -28,7 +25,6 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
-from lmtui.text import visible, visible_line
 from lmtui.tui.chat.branch_view import VERSIONS
 from lmtui.tui.chat.draft import DraftController, last_with_candidates
 from lmtui.tui.chat.parts import ChatParts
@@ -40,6 +36,7 @@ from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import READING
+from lmtui.tui.widgets.plain_text import PlainText
 from lmtui.tui.widgets.probability_panel import AS_DRAWN
 from lmtui.worker.generation import run_replies
 from lmtui.worker.requests import Slot
@@ -85,7 +82,7 @@ class ReplyController(Controller):
         self._session, self._branch = parts.session, parts.branch
         self._chat_model, self._sampler = parts.chat_model, parts.screen.sampler
         self._prompt, self._strip = parts.prompt, parts.strip
-        self.queue_view = Static(id="waiting", markup=False)
+        self.queue_view = PlainText(id="waiting")
         self.versions = VersionsView(id="versions")
         self._info: EngineInfo | None = None
         self._batches = True  # whether the model draws several answers together
@@ -530,7 +527,7 @@ class ReplyController(Controller):
         self.queue_view.display = bool(waiting)
         lines = [f"waits · {preview_of(entry.written)}" for entry in waiting]
         hint = "Up in the empty prompt takes the last one back"
-        self.queue_view.update(Content(visible("\n".join([*lines, hint]))))
+        self.queue_view.update("\n".join([*lines, hint]))
 
 
 def _end_notice(result: GenerationResult, *, empty: bool) -> str:
@@ -539,7 +536,7 @@ def _end_notice(result: GenerationResult, *, empty: bool) -> str:
     if result.reason is FinishReason.BLOCKED:
         return f"{result.reason.words} · Ctrl+R again"
     if result.notice:
-        return visible_line(result.notice)
+        return result.notice
     if count := len(result.taken_back):
         passages = "a banned phrase" if count == 1 else f"{count} banned phrases"
         return f"took back {passages} · [ and ] show them"

@@ -13,16 +13,15 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.content import Content
 from textual.geometry import Region
 from textual.layout import WidgetPlacement
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
-from textual.widgets import Static
 
 from lmtui.notation import counted
 from lmtui.tui.chat.message import Entry, MessageView, Spans
 from lmtui.tui.widgets.markdown_blocks import CLASSES, SHEET
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText
 
 PART = 20
 """Messages that get a widget when a conversation is opened."""
@@ -61,11 +60,11 @@ class Transcript(VerticalScroll, can_focus=False):
         layout."""
 
     def compose(self) -> ComposeResult:
-        yield Static(id="more", markup=False)
+        yield PlainLine(id="more")
         yield self._empty()
 
-    def _empty(self) -> Static:
-        return Static(Content(self._hint), classes="empty")
+    def _empty(self) -> PlainText:
+        return PlainText(self._hint, classes="empty")
 
     def on_mount(self) -> None:
         self.anchor()
@@ -73,8 +72,8 @@ class Transcript(VerticalScroll, can_focus=False):
     def show_hint(self, hint: str) -> None:
         """Say `hint` where there are no messages."""
         self._hint = hint
-        for empty in self.query(".empty").results(Static):
-            empty.update(Content(hint))
+        for empty in self.query(".empty").results(PlainText):
+            empty.update(hint)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._load_more)
@@ -254,10 +253,10 @@ class Transcript(VerticalScroll, can_focus=False):
             self.vertical_scrollbar.set_reactive(ScrollBar.position, y)
 
     def _show_earlier_count(self) -> None:
-        line = self.query_one("#more", Static)
+        line = self.query_one("#more", PlainLine)
         line.display = self._start > 0
         count = f"↑ {counted(self._start, 'earlier message')}"
-        line.update(Content(count), layout=False)
+        line.update(count, layout=False)
 
 
 def _meets(region: Region, lines: range) -> bool:

@@ -15,9 +15,9 @@ from lmtui.chat.conversation import Conversation
 from lmtui.chat.excerpts import preview_of
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import answer_of
-from lmtui.text import visible_line
 from lmtui.tui.model_state import shown_label
 from lmtui.tui.picker import Picker, PickerRows
+from lmtui.tui.widgets.plain_text import plain_line
 
 _WRITERS = {"user": "You", "assistant": "Model"}
 
@@ -67,8 +67,8 @@ def _following(
 
 
 def _row(node: ChatMessage, prefix: str, *, shown: bool) -> Content:
-    text = visible_line(preview_of(answer_of(node) or node.content))
-    return Content.assemble(
+    text = preview_of(answer_of(node) or node.content)
+    return plain_line(
         ("● " if shown else "  ", "$accent"),
         (prefix, "$quiet"),
         (f"{_WRITERS.get(node.role, node.role)}  ", "$quiet"),

@@ -27,7 +27,6 @@ from lmtui.editing.text_file import (
 )
 from lmtui.engine.text.text_diff import changed
 from lmtui.errors import LmtuiError
-from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import PageScreen
@@ -94,11 +93,6 @@ class FileController(Controller):
             return False
         return self._editor.text != self.current.saved_text
 
-    @property
-    def name(self) -> str:
-        """The file's name, safe to draw."""
-        return visible_line(self.current.name)
-
     def start(self) -> None:
         self._show(self._writing.cursor)
         self.is_open = True
@@ -110,7 +104,7 @@ class FileController(Controller):
         self._editor.load(self.current.text, language_for(self.current.path))
         self._editor.go_to(cursor)
         if self.current.read_only:
-            notice = f"{self.name} is read-only; Ctrl+S asks for another name."
+            notice = f"{self.current.name} is read-only; Ctrl+S asks for another name."
             self._screen.notify(notice, severity="warning")
         self._on_changed()
 
@@ -270,7 +264,9 @@ class FileController(Controller):
         event = "was deleted" if is_deleted else "has changed on disk"
         edited = "overwrite it" if self.unsaved else "reload it"
         action = "write it again" if is_deleted else edited
-        self._screen.notify(f"{self.name} {event}; Ctrl+S asks whether to {action}.")
+        self._screen.notify(
+            f"{self.current.name} {event}; Ctrl+S asks whether to {action}."
+        )
 
     def _set_file(self, file: TextFile) -> None:
         self.current, self.known_change = file, None
@@ -345,7 +341,7 @@ class FileController(Controller):
             words = f"Saved, but {saved.note}."
             self._screen.notify(words, severity="warning")
         self._on_changed()
-        self._screen.activity.notice(f"saved {self.name}")
+        self._screen.activity.notice(f"saved {self.current.name}")
         if then is not None:
             then()
         if self._pending_leave is not None and not self._pending_requests:
@@ -420,7 +416,7 @@ class FileController(Controller):
             return
 
         if path == self.current.path and self.current.is_named:
-            self._screen.activity.notice(f"{self.name} is open already")
+            self._screen.activity.notice(f"{self.current.name} is open already")
             return
 
         def end(opened: tuple[TextFile, Recovered | None]) -> None:
@@ -435,7 +431,7 @@ class FileController(Controller):
         self._set_file(file)
         self._show(0)
         self._on_opened()
-        self._screen.activity.notice(f"opened {self.name}")
+        self._screen.activity.notice(f"opened {self.current.name}")
 
         def work() -> None:
             copy.close()

@@ -16,7 +16,6 @@ from textual.content import Content
 from lmtui.editing.recovery import Recovered
 from lmtui.editing.text_file import FileChange, TextFile
 from lmtui.notation import counted
-from lmtui.text import visible_line
 from lmtui.tui.dialogs import Choice, ConfirmDialog, PageScreen
 from lmtui.tui.widgets.cells import clip
 
@@ -76,7 +75,7 @@ def about_change(file: TextFile, change: FileChange, *, asked: bool) -> ConfirmD
 def diff_page(
     file: TextFile, on_disk: str, text: str, *, whose: str = "your text"
 ) -> PageScreen:
-    title = f"{visible_line(file.name)}: - on disk, + {whose}"
+    title = f"{file.name}: - on disk, + {whose}"
     return PageScreen(title, diff_words(on_disk, text))
 
 
@@ -88,7 +87,7 @@ def diff_words(on_disk: str, text: str) -> Content:
     if not lines:
         words = "The lines are equal; only their endings differ."
         return Content.styled(words, "$quiet")
-    styled = (Content.styled(clip(visible_line(line), _WIDTH), _STYLES[line[0]])
+    styled = (Content.styled(clip(line, _WIDTH), _STYLES[line[0]])
              for line in lines)  # fmt: skip
     return Content("\n").join(styled)
 
@@ -99,7 +98,7 @@ def about_existing(path: Path, *, asked: bool) -> ConfirmDialog:
         Choice("n", "Other name", "choose a different name"),
         Choice("c", "Cancel", "keep editing; nothing is saved"),
     ]
-    title, details = "The file already exists", [visible_line(str(path))]
+    title, details = "The file already exists", [str(path)]
     return ConfirmDialog(title, details, choices, harmless="c", asked=asked)
 
 

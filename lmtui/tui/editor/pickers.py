@@ -21,7 +21,7 @@ from lmtui.editing.surprises import SurprisingWord, most_surprising
 from lmtui.engine.document.types import Correction, Replacement, ReplacementList
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2, counted, in_bits, percent, rank, surprisal
-from lmtui.text import visible, visible_line, visible_token
+from lmtui.text import visible_line, visible_token
 from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.widgets.cells import clip, clusters, limit_combining, pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -71,7 +71,7 @@ than yours (●) makes the text more probable to the model, which does not make 
         self._present = present
         self._early_moves = 0  # cursor movement requested before the list has arrived
         self._is_waiting = True
-        word = clip(visible_line(present), _WIDEST)
+        word = clip(present, _WIDEST)
         super().__init__(f"In place of “{word}”", _no_rows(ASKING, _WAITING))
 
     def show(self, listed: ReplacementList) -> None:
@@ -100,7 +100,7 @@ than yours (●) makes the text more probable to the model, which does not make 
     def show_error(self, error: LmtuiError) -> None:
         self._is_waiting = False
         parts = (f"{error}.", error.hint)
-        self.show_rows(_no_rows(visible(" ".join(filter(None, parts)))))
+        self.show_rows(_no_rows(" ".join(filter(None, parts))))
 
     def on_key(self, event: events.Key) -> None:
         """Remember Up and Down pressed before the list has arrived. Nothing is selected
@@ -133,7 +133,7 @@ def replacement_rows(
                 ("● " if is_there else "  ", "$accent"),
                 (pad_to(word, width), "bold"),
                 f"  {figures}  ",
-                (clip(visible_line(row.ahead.replace("\n", "⏎")), _AHEAD), "$quiet"),
+                (clip(row.ahead.replace("\n", "⏎"), _AHEAD), "$quiet"),
             )
         )
     return heads, lines
@@ -193,7 +193,7 @@ stays, the same key opens the list again, and reading goes on where Esc stopped 
         self.show()
 
     def show_error(self, error: LmtuiError) -> None:
-        self._status = visible_line(f"{error}. {error.hint}")
+        self._status = f"{error}. {error.hint}"
         self.show()
 
     def action_apply(self) -> None:
@@ -287,7 +287,7 @@ def correction_rows(
 
 
 def _short(text: str) -> str:
-    return clip(visible_line(text.strip()), _WORD)
+    return clip(text.strip(), _WORD)
 
 
 def _context(text: str, start: int, end: int) -> str:
@@ -295,7 +295,7 @@ def _context(text: str, start: int, end: int) -> str:
     first = max(line, start - _BEFORE)
     after = text[end : end + _AFTER].partition("\n")[0]
     cut = "…" if first > line else ""
-    return clip(cut + visible_line(text[first:end] + after), _AFTER)
+    return clip(cut + text[first:end] + after, _AFTER)
 
 
 class SurprisesScreen(Picker[SurprisingWord]):
@@ -355,7 +355,7 @@ def _surroundings(text: str, surprise: SurprisingWord) -> tuple[tuple[str, str],
     return (
         (_tail(visible_line(text[start : surprise.start]), _BEFORE), "$quiet"),
         (clip(word, _WORD), "bold underline"),
-        (clip(visible_line(text[surprise.end : end]), _AFTER), "$quiet"),
+        (clip(text[surprise.end : end], _AFTER), "$quiet"),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lmtui.engine.document.types import CursorPrediction
 from lmtui.errors import LmtuiError
 from lmtui.notation import percent
-from lmtui.text import visible_line, visible_token
+from lmtui.text import visible_token
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
@@ -70,7 +70,7 @@ class PredictionController(Controller):
 
     def _show(self, prediction: CursorPrediction) -> None:
         self.prediction = prediction
-        typed = visible_line(prediction.typed.strip())
+        typed = prediction.typed.strip()
         place = f"after “{typed}”" if typed else "at the cursor"
         share = prediction.unexplored
         # Before the place, since a long word is cut.
@@ -94,4 +94,4 @@ class PredictionController(Controller):
         self._panel.title = TITLE
         self._panel.clear(str(error))
         self._on_answer(None)
-        self._activity.notice(visible_line(error.title))
+        self._activity.notice(error.title)

@@ -16,7 +16,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from lmtui.editing.diff import word_diff
 from lmtui.editing.positions import paragraph_at
@@ -30,7 +29,6 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.notation import SURPRISAL, bits, counted, in_bits, number
-from lmtui.text import visible
 from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import uncover
 from lmtui.tui.editor.offers import OfferController
@@ -42,6 +40,7 @@ from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText, plain_text
 from lmtui.worker.generation import run_generation
 from lmtui.worker.partial_answers import emit_each
 from lmtui.worker.requests import Slot
@@ -128,13 +127,12 @@ asked up to three times more, at higher temperatures.
         self._note = "The model reads the text …"
 
     def compose(self) -> ComposeResult:
-        title = visible(f"Rewritten: {self._instruction}").replace("\n", " ")
         with Vertical(id="dialog"):
-            yield Static(Content(title), id="title")
+            yield PlainLine(f"Rewritten: {self._instruction}", id="title")
             with VerticalScroll(id="page"):
-                yield Static(id="words", markup=False)
-            yield Static(id="costs", markup=False)
-            yield Static(id="foot", markup=False)
+                yield PlainText(id="words")
+            yield PlainText(id="costs")
+            yield PlainLine(id="foot")
 
     def on_mount(self) -> None:
         self.query_one("#page").focus()
@@ -154,7 +152,7 @@ asked up to three times more, at higher temperatures.
         self._update()
 
     def show_error(self, error: LmtuiError) -> None:
-        self._note = visible(f"{error}. {error.hint}")
+        self._note = f"{error}. {error.hint}"
         self._update()
 
     def _update(self) -> None:
@@ -162,20 +160,16 @@ asked up to three times more, at higher temperatures.
             self._draw()
 
     def _draw(self) -> None:
-        content: Content = Content(visible(self._version or self._present))
+        content: Content | str = self._version or self._present
         if self._ended and not self._hides_marks:
-            content = Content.assemble(
-                *(
-                    (visible(part.text), _STYLES[part.kind])
-                    for part in word_diff(self._present, self._version)
-                )
-            )
+            parts = word_diff(self._present, self._version)
+            content = plain_text(*((part.text, _STYLES[part.kind]) for part in parts))
         marks = "with" if self._hides_marks else "without"
         keys = f"Enter takes it · r writes another · v {marks} marks · "
         keys = keys if self._ended else ""
-        self.query_one("#words", Static).update(content)
-        self.query_one("#costs", Static).update(Content(self._note))
-        self.query_one("#foot", Static).update(Content(f"{keys}Esc leaves the text"))
+        self.query_one("#words", PlainText).update(content)
+        self.query_one("#costs", PlainText).update(self._note)
+        self.query_one("#foot", PlainLine).update(f"{keys}Esc leaves the text")
 
     def action_take(self) -> None:
         if self._ended:

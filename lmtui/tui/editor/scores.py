@@ -19,7 +19,6 @@ from lmtui.engine.document.types import (
 from lmtui.engine.scoring.totals import Sums
 from lmtui.notation import bits, counted, in_bits, rank
 from lmtui.surprisal_scale import surprisal_step
-from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.document import HeatSpan
 from lmtui.tui.editor.file import FileController
@@ -175,7 +174,7 @@ class ScoreController(Controller):
                 Slot.SPAN,
                 emit_each(lambda engine: engine.document.score_span(text, *part)),
                 lambda _: end(),
-                lambda error: self._halt(visible_line(error.title)),
+                lambda error: self._halt(error.title),
                 batch=lambda spans: self._add_scores(*spans),
             )
         self._activity.update()
@@ -291,7 +290,7 @@ class ScoreController(Controller):
         self._editor.go_to(word.start)
         rank_text = "" if word.rank is None else f", token rank {rank(word.rank)}"
         surprisal_text = f"surprisal {in_bits(word.bits)} bits{rank_text}"
-        name = visible_line(self._editor.text[word.start : word.end])
+        name = self._editor.text[word.start : word.end]
         self._activity.notice(f"{name}: {surprisal_text}")
 
     def list_surprises(self) -> None:

@@ -16,7 +16,6 @@ from lmtui.engine.document.suggest import suggest
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
-from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.document import is_code
 from lmtui.tui.editor.options import Writing
@@ -222,7 +221,7 @@ class SuggestionController(Controller):
         self._notice(error.title)
 
     def _notice(self, text: str) -> None:
-        self._activity.notice(f"ghost: {visible_line(text)}")
+        self._activity.notice(f"ghost: {text}")
 
     # Alternatives.
 

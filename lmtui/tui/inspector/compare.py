@@ -15,7 +15,6 @@ from lmtui.engine.types import Distribution, EngineInfo, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.models.source import short_labels
 from lmtui.partial import RankAbove
-from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController, document_of, part_of
@@ -90,7 +89,7 @@ class CompareController(Controller):
         own, other = self._document.info, self._against
         if other is None:
             return ""
-        return visible_line(short_labels(own.label if own else "", other.label)[1])
+        return short_labels(own.label if own else "", other.label)[1]
 
     def follow_model(self, state: ModelState) -> None:
         self._client.cancel()
@@ -248,7 +247,7 @@ class CompareController(Controller):
 
     def _show_failed(self, error: LmtuiError) -> None:
         if self.panel.distribution is None:
-            self.panel.clear(visible_line(str(error)))
+            self.panel.clear(str(error))
 
 
 def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:

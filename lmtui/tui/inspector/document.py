@@ -26,7 +26,6 @@ from lmtui.engine.types import Encoding, EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted, lasting
-from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
@@ -84,7 +83,7 @@ class DocumentController(Controller):
 
     @property
     def name(self) -> str:
-        return visible_line(self.source.name)
+        return self.source.name
 
     @property
     def path(self) -> tuple[Token, ...]:
@@ -193,7 +192,7 @@ class DocumentController(Controller):
         self.explain(error)
 
     def explain(self, error: LmtuiError) -> None:
-        self._activity.notice(visible_line(error.title))
+        self._activity.notice(error.title)
         self._screen.panel.clear(f"{error}. {error.hint}")
 
     # The model.
@@ -323,14 +322,14 @@ class DocumentController(Controller):
         self._finish(f"stopped{progress} · r reads on")
 
     def _show_failed(self, error: LmtuiError) -> None:
-        self._finish(visible_line(error.title))
+        self._finish(error.title)
         self._screen.show_error(error)
 
     def _finish(self, reason: str) -> None:
         """End the scoring; say why, unless the text is simply scored."""
         self.is_scoring = False
         if reason:
-            self._activity.notice(visible_line(f"{reason} · {self.name}"))
+            self._activity.notice(f"{reason} · {self.name}")
         else:
             self._activity.clear_notice()
         if len(self.view.tokens) == len(self.path):

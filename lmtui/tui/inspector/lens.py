@@ -12,14 +12,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from lmtui.analysis.branches import Token
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.scoring.passages import DocumentSpan
-from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController
@@ -28,6 +25,7 @@ from lmtui.tui.inspector.lens_grid import LensGrid, LensTable, LensView, cell_li
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import progress_bar
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText
 
 TOP = 3
 """How many candidates of each layer are asked for."""
@@ -127,7 +125,7 @@ then the probability and the rank of the real next token, and the entropy.
     ) -> None:
         """`text` is what is looked into, up to the end behind its last token."""
         super().__init__()
-        self._shown_name, self._tokens = visible_line(name), tokens
+        self._name, self._tokens = name, tokens
         self._columns = LensColumns(client, text, changed=self._show)
         self._index = index
         self._first: int | None = None  # None until it is known how many there are
@@ -137,18 +135,16 @@ then the probability and the rank of the real next token, and the entropy.
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Static(id="title")
+            yield PlainLine(f"Logit lens of {self._name}", id="title")
             with LensPane(id="lens"):
                 with Vertical(id="left"):
                     yield self._grid
-                    yield Static(id="cell")
+                    yield PlainText(id="cell")
                 yield self._table
-            yield Static(id="error")
-            yield Static(id="foot")
+            yield PlainText(id="error")
+            yield PlainLine(id="foot")
 
     def on_mount(self) -> None:
-        title = Content(f"Logit lens of {self._shown_name}")
-        self.query_one("#title", Static).update(title)
         self.query_one(LensPane).focus()
         self.set_interval(_POLL_INTERVAL, self._show_foot)
 
@@ -208,12 +204,12 @@ then the probability and the rank of the real next token, and the entropy.
         view, error = self._view, self._columns.error
         self._grid.show(view)
         self._table.show(view)
-        cell = self.query_one("#cell", Static)
-        cell.update(Content("\n".join(cell_lines(view, self._grid.size.width))))
+        cell = self.query_one("#cell", PlainText)
+        cell.update("\n".join(cell_lines(view, self._grid.size.width)))
         self.set_class(error is not None, "-failed")
         if error is not None:
-            message = visible_line(f"{error}. {error.hint}")
-            self.query_one("#error", Static).update(Content(message))
+            message = f"{error}. {error.hint}"
+            self.query_one("#error", PlainText).update(message)
         self._show_foot()
 
     def _show_foot(self) -> None:
@@ -225,7 +221,7 @@ then the probability and the rank of the real next token, and the entropy.
             foot += " tokens looked into · Esc closes"
         if foot != self._foot:
             self._foot = foot
-            self.query_one("#foot", Static).update(Content(foot))
+            self.query_one("#foot", PlainLine).update(foot)
 
     # Keys.
 

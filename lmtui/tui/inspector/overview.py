@@ -15,15 +15,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import OptionList
 
 from lmtui import notation
 from lmtui.analysis.branches import Token
 from lmtui.analysis.summary import Totals, figures
-from lmtui.text import bytes_text, visible_line, visible_token
+from lmtui.text import bytes_text, visible_token
 from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText
 
 _FOOT = "Enter goes to a token · Tab to the figures, which scroll · Esc closes"
 _SURPRISES = "Most surprising: token, bits, rank"
@@ -50,19 +50,18 @@ proof, since common phrases look known.
 
     def __init__(self, name: str, tokens: Sequence[Token], totals: Totals) -> None:
         super().__init__()
-        self._shown_name = visible_line(name)
-        self._tokens, self._totals = tokens, totals
+        self._text_name, self._tokens, self._totals = name, tokens, totals
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Static(id="title")
+            yield PlainLine(id="title")
             with Horizontal(id="page"):
                 with VerticalScroll(id="figures"):
-                    yield Static(id="totals")
+                    yield PlainText(id="totals")
                 with Vertical(id="surprises"):
-                    yield Static(id="heading")
+                    yield PlainLine(id="heading")
                     yield DialogList(id="list")
-            yield Static(Content(_FOOT), id="foot")
+            yield PlainLine(_FOOT, id="foot")
 
     def on_mount(self) -> None:
         self._show()
@@ -77,17 +76,17 @@ proof, since common phrases look known.
         return [token.index for token, _ in self._totals.worst()]
 
     def _show(self) -> None:
-        title = f"Overview of {self._shown_name}"
+        title = f"Overview of {self._text_name}"
         if (read := self._totals.tokens) < len(self._tokens):
             counts = f"{read:,} of {len(self._tokens):,}"
             title += f", as far as it is read: {counts} tokens"
-        self.query_one("#title", Static).update(Content(title))
-        self.query_one("#totals", Static).update(table_of(self._totals))
+        self.query_one("#title", PlainLine).update(title)
+        self.query_one("#totals", PlainText).update(table_of(self._totals))
         surprises, rows = self._surprises, self.query_one("#list", DialogList)
         heading = _SURPRISES if surprises else _EMPTY
-        self.query_one("#heading", Static).update(Content(heading))
+        self.query_one("#heading", PlainLine).update(heading)
         old_index = rows.highlighted or 0
-        rows.set_options([Option(line) for line in rows_of(self._tokens, surprises)])
+        rows.set_options(rows_of(self._tokens, surprises))
         if surprises:
             rows.highlighted = min(old_index, len(surprises) - 1)
 
@@ -108,7 +107,7 @@ def table_of(totals: Totals) -> Content:
 
 def _text_after(tokens: Sequence[Token], index: int) -> str:
     after = bytes_text(b"".join(token.bytes for token in tokens[index : index + 11]))
-    return clip(visible_line(after.replace("\n", "⏎")), _AFTER)
+    return clip(after.replace("\n", "⏎"), _AFTER)
 
 
 def rows_of(tokens: Sequence[Token], indexes: Sequence[int]) -> list[Content]:

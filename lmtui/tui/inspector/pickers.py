@@ -19,7 +19,7 @@ from lmtui.analysis.branches import ROOT, Branch
 from lmtui.engine.types import Candidate, Step
 from lmtui.errors import LmtuiError
 from lmtui.notation import NONE, likely, log_prob, surprisal
-from lmtui.text import bytes_text, visible_line, visible_token
+from lmtui.text import bytes_text, visible_token
 from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -69,8 +69,8 @@ surprisal of both together. ● marks the token in the text, where the cursor be
         self.show_rows(self._picker_rows(self.items, paths, _ALTERNATIVES_FOOT))
 
     def show_error(self, error: LmtuiError) -> None:
-        note = visible_line(f"{error}. {error.hint}")
-        self.show_rows(self._picker_rows(self.items, (), note))
+        foot = f"{error}. {error.hint}"
+        self.show_rows(self._picker_rows(self.items, (), foot))
 
 
 def rows_of(
@@ -160,5 +160,5 @@ def row_of(branch: Branch, depth: int, shown: int) -> Content:
         (f"{len(branch.tokens):>6,}  ", "$quiet"),
         (indent, "$quiet"),
         ("" if branch.id != ROOT else "the text itself  ", "bold"),
-        clip(visible_line(bytes_text(data).replace("\n", "⏎")), _WORDS),
+        clip(bytes_text(data).replace("\n", "⏎"), _WORDS),
     )

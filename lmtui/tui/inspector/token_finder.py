@@ -15,8 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, OptionList
 
 from lmtui.engine.types import RankedCandidate, TokenMatches
 from lmtui.notation import likely
@@ -24,6 +23,7 @@ from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import TextField
+from lmtui.tui.widgets.plain_text import PlainLine, PlainText
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 
 ASKING = "A part of a token: the ranks of all that have it come while you type."
@@ -84,11 +84,11 @@ Alt+Left add to its logit.
         self.rows: tuple[RankedCandidate, ...] = ()
 
     def compose(self) -> ComposeResult:
-        yield Static(Content("Find a token"), id="finder-head")
+        yield PlainLine("Find a token", id="finder-head")
         yield TextField(id="finder-words", placeholder="Paris")
-        yield Static(Content(ASKING), id="finder-note")
+        yield PlainText(ASKING, id="finder-note")
         yield DialogList(id="finder-list")
-        yield Static(Content(_FOOT), id="finder-foot")
+        yield PlainLine(_FOOT, id="finder-foot")
 
     @property
     def is_open(self) -> bool:
@@ -120,7 +120,7 @@ Alt+Left add to its logit.
         self.rows, index = matches.rows, self._list.highlighted
         lines = rows_of(matches.rows, max(1, self.content_size.width - 1))
         self._list.clear_options()
-        self._list.add_options([Option(line) for line in lines])
+        self._list.add_options(lines)
         if lines:
             self._list.highlighted = index if same and index is not None else 0
         shown = len(matches.rows)
@@ -135,7 +135,7 @@ Alt+Left add to its logit.
         self._show_note(message)
 
     def _show_note(self, note: str) -> None:
-        self.query_one("#finder-note", Static).update(Content(note))
+        self.query_one("#finder-note", PlainText).update(note)
 
     @on(Input.Changed)
     def post_typed(self, event: Input.Changed) -> None:

@@ -27,8 +27,9 @@ from lmtui.config.toml_file import TomlPath
 from lmtui.config.values import written
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import SettingValue, value_text
-from lmtui.text import visible, visible_line
+from lmtui.text import visible_line
 from lmtui.tui.keys import Bound, UserKeys, all_bound, key_display, user_keys
+from lmtui.tui.widgets.plain_text import plain_line, plain_text
 
 EVERYWHERE = "Everywhere"
 SWITCH = ("true", "false")
@@ -93,7 +94,7 @@ def counted(rows: Iterable[Row]) -> str:
 
 
 def _line(name: str, value: str, source: str, *, changed: bool) -> Content:
-    return Content.assemble(
+    return plain_line(
         f"  {name:<{_NAME}} ",
         (f"{value:<{_VALUE}}", "bold $accent" if changed else "$foreground"),
         (f" {source}", "$quiet"),
@@ -104,9 +105,9 @@ def _about(
     key: str, meaning: str, facts: Mapping[str, str], *, wrong: str, note: str
 ) -> Content:
     """Return a preview; `wrong` takes the place of the note."""
-    end = (visible_line(wrong), "$warning") if wrong else (note, "$quiet")
-    lines = "".join(f"{label}{visible_line(fact)}\n" for label, fact in facts.items())
-    return Content.assemble((key, "bold"), f"\n{meaning}\n\n{lines}", end)
+    end = (wrong, "$warning") if wrong else (note, "$quiet")
+    lines = "".join(f"{label}{fact}\n" for label, fact in facts.items())
+    return plain_text((key, "bold"), f"\n{meaning}\n\n{lines}", end)
 
 
 def _shown(value: SettingValue) -> str:
@@ -197,14 +198,11 @@ def _preset(preset: Preset) -> Row:
     lines = [f"{name} = {value}" for name, value in values]
     if preset.system is not None:
         cut = "…" if len(system) > _SYSTEM else ""
-        lines.insert(0, f"{SYSTEM}: {visible(system[:_SYSTEM])}{cut}")
-    name = visible_line(preset.name)
+        lines.insert(0, f"{SYSTEM}: {system[:_SYSTEM]}{cut}")
     return Row(
         (PRESETS, preset.name),
-        Content.assemble(
-            f"  {name:<{_NAME}} ", (visible_line(" · ".join(parts)), "$quiet")
-        ),
-        Content.assemble((name, "bold"), "\n" + "\n".join(lines)),
+        plain_line(f"  {preset.name:<{_NAME}} ", (" · ".join(parts), "$quiet")),
+        plain_text((preset.name, "bold"), "\n" + "\n".join(lines)),
         f"{_HEADINGS[PRESETS]} {preset.name} {system}",
         is_saved=True,
     )

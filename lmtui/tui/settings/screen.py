@@ -18,7 +18,6 @@ from textual.widgets.option_list import Option
 
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.errors import LmtuiError
-from lmtui.text import visible, visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog, notify_error
 from lmtui.tui.model_state import ModelState
@@ -27,6 +26,7 @@ from lmtui.tui.search_screen import SearchScreen
 from lmtui.tui.settings.events import SettingsRead
 from lmtui.tui.settings.rows import SWITCH, Row, counted, rows_of
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+from lmtui.tui.widgets.plain_text import plain_text
 
 NOTHING = "No setting has all of these words."
 _NOT_THERE = "It is not in config.toml."
@@ -106,10 +106,10 @@ refused.
     def _show_failure(self, error: LmtuiError) -> None:
         self._writing, self._snapshot, self._rows = False, None, {}
         self._list.clear_options()
-        words = (f"\n{visible(error.detail)}\n\n", f"{visible(error.hint)}\n")
-        title = (visible_line(error.title), "bold $error")
+        words = f"\n{error.detail}\n\n{error.hint}\n"
+        title, again = (error.title, "bold $error"), ("Enter reads it again.", "$quiet")
         self.show_texts(
-            about=Content.assemble(title, *words, ("Enter reads it again.", "$quiet")),
+            about=plain_text(title, words, again),
             foot="Enter reads the file again · F1 help · Esc closes",
         )
 
@@ -178,10 +178,9 @@ refused.
             if choice is not None:
                 self._put(row, choice)
 
-        lines = [Content(visible_line(choice)) for choice in row.choices]
         at = row.choices.index(row.value) if row.value in row.choices else 0
         foot = "Enter takes it · Esc leaves it"
-        rows = PickerRows(row.choices, lines, foot=foot, at=at)
+        rows = PickerRows(row.choices, row.choices, foot=foot, at=at)
         self.app.push_screen(Picker[str](row.key, rows), put)
 
     @on(LinePrompt.Answered)

@@ -1,7 +1,8 @@
 """Measuring and clipping text in terminal cells.
 
-All text that is laid out passes through here. Clipping never splits a character from
-its combining marks, and no character keeps an excess of marks. Knows no widget.
+All text that is laid out passes through here. Clipping makes control characters
+visible, never splits a character from its combining marks, and leaves none with an
+excess of marks. Knows no widget.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import cache, lru_cache
 
 from rich.cells import cell_len
 
-from lmtui.text import visible_same_length
+from lmtui.text import visible_line, visible_same_length
 
 _WIDE = (
     "\u1100-\u115f\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
@@ -118,10 +119,18 @@ def _limit_marks(cluster: str) -> str:
     return base + marks
 
 
+def _safe(text: str) -> str:
+    """Return a line from anywhere as it is drawn: with control characters visible."""
+    if text.isascii() and text.isprintable():
+        return text
+    return limit_combining(visible_line(text))
+
+
 def clip(text: str, width: int) -> str:
-    """Cut `text` to at most `width` cells; it ends in `…` where a part is missing."""
+    """Cut a line to at most `width` cells; it ends in `…` where a part is missing.
+    Control characters in it are drawn, here and below."""
     # Bounds the work: a character and its marks are far less than 16 code points.
-    text = limit_combining(text[: 16 * (width + 1)])
+    text = _safe(text[: 16 * (width + 1)])
     if cell_len(text) <= width:
         return text
     parts, used = [], 0
@@ -135,7 +144,7 @@ def clip(text: str, width: int) -> str:
 
 def clip_middle(text: str, width: int) -> str:
     """Cut `text` to at most `width` cells, with `…` where its middle is missing."""
-    text = limit_combining(text)
+    text = _safe(text)
     if cell_len(text) <= width:
         return text
     parts, head, tail = list(clusters(text)), "", ""

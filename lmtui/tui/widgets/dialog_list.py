@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Self
+
+from textual.visual import VisualType
 from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from lmtui.tui.widgets.plain_text import plain_line
 
 
 class DialogList(OptionList):
@@ -29,6 +36,11 @@ class DialogList(OptionList):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
+
+    def add_options(self, new_options: Iterable[Option | VisualType | None]) -> Self:
+        """Add rows; a text is one line, which may come from anywhere."""
+        rows = (plain_line(row) if isinstance(row, str) else row for row in new_options)
+        return super().add_options(rows)
 
     def action_cursor_up(self) -> None:
         if self.wraps or self.highlighted:

@@ -16,16 +16,15 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from lmtui.editing.find import Matches, Query, Span, find
 from lmtui.errors import LmtuiError
-from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.entry_history import EntryHistory
 from lmtui.tui.widgets.line_prompt import TextField
+from lmtui.tui.widgets.plain_text import PlainLine
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 NOTHING = "nothing found"
@@ -57,7 +56,7 @@ class SearchOptions(StyledLines):
 
     def lines(self, width: int, height: int) -> list[Line]:
         if self._wrong:
-            return [[(clip(visible_line(self._wrong), width), "wrong")]]
+            return [[(clip(self._wrong, width), "wrong")]]
         return [[(fit_best(option_forms(self._query), width)[0], "")]]
 
 
@@ -155,13 +154,13 @@ line; \\1 or \\g<name> in the replacement is a group of the match.
 
     def compose(self) -> ComposeResult:
         with Horizontal():
-            yield Static(Content("Find"), classes="label")
+            yield PlainLine("Find", classes="label")
             yield TextField(id="words", placeholder=_KEYS)
-            yield Static(id="count", classes="told", markup=False)
+            yield PlainLine(id="count", classes="told")
         with Horizontal(id="replace"):
-            yield Static(Content("Replace"), classes="label")
+            yield PlainLine("Replace", classes="label")
             yield TextField(id="by")
-            yield Static(Content(_REPLACE_KEYS), classes="told")
+            yield PlainLine(_REPLACE_KEYS, classes="told")
         yield SearchOptions(id="options")
 
     @property
@@ -266,7 +265,7 @@ line; \\1 or \\g<name> in the replacement is a group of the match.
         else:
             count_text = f"{current + 1:,} of {count:,}"
         parts = (part for part in (count_text, self._note) if part)
-        self.query_one("#count", Static).update(Content(" ".join(parts)))
+        self.query_one("#count", PlainLine).update(" ".join(parts))
         self._show_options()
 
     def _show_options(self) -> None:

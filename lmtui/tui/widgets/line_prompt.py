@@ -17,17 +17,16 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList
 
 from lmtui.editing import file_names, positions
 from lmtui.errors import LmtuiError
-from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.widgets.cells import drawn
 from lmtui.tui.widgets.entry_history import EntryHistory
 from lmtui.tui.widgets.key_input import handle_key
+from lmtui.tui.widgets.plain_text import PlainLine
 
 _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
 
@@ -175,9 +174,9 @@ class LinePrompt(Horizontal):
         self._earlier = EntryHistory()  # empty until it is read
 
     def compose(self) -> ComposeResult:
-        yield Static(id="label", markup=False)
+        yield PlainLine(id="label")
         yield TextField(id="answer")
-        yield Static(id="wrong", markup=False)
+        yield PlainLine(id="wrong")
 
     @property
     def is_open(self) -> bool:
@@ -208,7 +207,7 @@ class LinePrompt(Horizontal):
     def ask(self, question: LineQuestion, value: str = "") -> None:
         self._question = question
         self.add_class("-open")
-        self.query_one("#label", Static).update(Content(question.label))
+        self.query_one("#label", PlainLine).update(question.label)
         field = self.field
         field.placeholder, field.value = question.hint, value
         field.cursor_position = len(value)
@@ -228,8 +227,8 @@ class LinePrompt(Horizontal):
         return self.query_one("#answer", TextField)
 
     def _show_reason(self, reason: str) -> None:
-        wrong = self.query_one("#wrong", Static)
-        wrong.update(Content(visible_line(reason)))
+        wrong = self.query_one("#wrong", PlainLine)
+        wrong.update(reason)
         wrong.set_class(bool(reason), "-told")
 
     @on(Input.Changed)

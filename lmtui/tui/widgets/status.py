@@ -18,6 +18,7 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from lmtui.engine.types import EngineInfo
+from lmtui.text import visible_line
 from lmtui.tui.model_state import described, shown_label
 from lmtui.tui.widgets.cells import clip, clip_middle, pack
 from lmtui.tui.widgets.sampler_controls import SamplerControls
@@ -111,9 +112,8 @@ class Status(Static):
 
     def render(self) -> Content:
         width = max(1, self.content_size.width)
-        return Content(
-            fitted(self.state, self.model, self.path, self.note, width=width)
-        )
+        state, note = visible_line(self.state), visible_line(self.note)
+        return Content(fitted(state, self.model, self.path, note, width=width))
 
     def show_info(self, info: EngineInfo | None) -> None:
         self.model = shown_label(info.label) if info else ""
