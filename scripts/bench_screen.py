@@ -219,7 +219,7 @@ class Bench:
             conversation.leaf.parent or 0, model="m", settings=self.settings
         )
         chat.reply.rows = [Row(grows)]
-        await chat.parts.branch.show()
+        await chat.view.show()
         chat.session.is_answering = True
         for i in range(0, len(steps) - 200, 100):
             await self.batch(tuple(steps[i : i + 100]))

@@ -35,6 +35,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.processes import shell_waits
+from lmtui.setting_field import SettingValue
 from lmtui.tui import no_colour, palette
 from lmtui.tui.app_messages import (
     AdapterChosen,
@@ -42,6 +43,7 @@ from lmtui.tui.app_messages import (
     ModelChosen,
     NotesNamed,
     PresetNamed,
+    SettingsRead,
     SubjectChosen,
 )
 from lmtui.tui.app_options import AppOptions
@@ -54,7 +56,6 @@ from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.key_order import KeysInOrder
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.preferences import Preferences, PreferencesApp
-from lmtui.tui.settings import events
 from lmtui.tui.settings.preset_writer import save_preset
 from lmtui.tui.terminal import (
     InputFailed,
@@ -121,8 +122,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     sampling_changes: var[Mapping[str, Any]] = var({})
     """Sampling settings changed since the program started; watched by the screens with
     a sampler."""
-    chat_change: var[events.SettingChanged | None] = var(None, always_update=True)
-    """Last change of a chat setting; watched by the chat screen."""
+    chat_change: var[tuple[str, SettingValue] | None] = var(None, always_update=True)
+    """Last change of a chat setting, by name; watched by the chat screen."""
     presets: var[Mapping[str, Preset]] = var({})
     """Presets by name; watched by the screens that offer them."""
 
@@ -331,8 +332,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def save_preset(self, event: PresetNamed) -> None:
         save_preset(self, self._settings_file, event)
 
-    @on(events.SettingsRead)
-    def follow_settings(self, event: events.SettingsRead) -> None:
+    @on(SettingsRead)
+    def follow_settings(self, event: SettingsRead) -> None:
         """Apply what was changed at once, unless a flag or variable overrides it."""
         snapshot = event.snapshot
         self.presets = snapshot.saved.presets
@@ -351,7 +352,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
                 value = dict(self.model.info.generation_defaults).get(name, value)
             self.sampling_changes = {**self.sampling_changes, name: value}
         elif changed.declaration.at_once:
-            self.chat_change = events.SettingChanged(name, value)
+            self.chat_change = name, value
 
     # Navigation.
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from textual.message import Message
 
+from lmtui.config.settings_file import SettingsSnapshot
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.models.source import ModelRef
 from lmtui.tui.inspect_source import InspectSource
@@ -50,6 +51,14 @@ class PresetNamed(Message):
     settings: SamplingSettings
     system: str
     """Empty for none."""
+
+
+@dataclass
+class SettingsRead(Message):
+    snapshot: SettingsSnapshot
+    written: str = ""
+    """The key that was written to the file or removed from it before; empty where it
+    was only read."""
 
 
 @dataclass

@@ -13,7 +13,6 @@ from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import Input, OptionList
 
@@ -41,58 +40,6 @@ _RIGHT = (1, 2)  # columns of numbers
 NOTHING = "The list could not be made; name a model below."
 _AS_TYPED = "by this name, address or path"
 ADAPTER = "An adapter on this machine: Enter loads it with the model it was made for."
-
-
-class ModelList(Vertical):
-    DEFAULT_CSS = """
-    ModelList {
-        height: 1fr;
-        & > Static {
-            height: 1;
-            padding: 0 1;
-            color: $quiet;
-            text-wrap: nowrap;
-            text-overflow: ellipsis;
-        }
-        & > DialogList { height: 1fr; }
-    }
-    """
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._rows: tuple[ListedModel, ...] = ()
-        self._in_use: ModelRef | None = None
-        self.options = DialogList()
-        self.options.can_focus = False
-
-    def compose(self) -> ComposeResult:
-        yield PlainLine(EMPTY)
-        yield self.options
-
-    @property
-    def row(self) -> ListedModel | None:
-        index = self.options.highlighted
-        return self._rows[index] if self._rows and index is not None else None
-
-    def show(self, rows: Sequence[ListedModel]) -> None:
-        """Show these rows; the mark stays on its row, if that is among them."""
-        marked, self._rows = self.row, tuple(rows)
-        self._draw(marked)
-
-    def mark(self, in_use: ModelRef | None) -> None:
-        if in_use != self._in_use:
-            self._in_use = in_use
-            self._draw(self.row)
-
-    def _draw(self, marked: ListedModel | None) -> None:
-        heading, lines = laid_out(self._rows, self._in_use)
-        self.query_one(PlainLine).update(heading)
-        self.options.clear_options()
-        self.options.add_options(lines)
-        if marked in self._rows:
-            self.options.highlighted = self._rows.index(marked)
-        elif lines:
-            self.options.highlighted = 0
 
 
 def laid_out(
@@ -166,11 +113,13 @@ last one.
         self._list_models = list_models
         self._state = ModelState()
         self._rows: tuple[ListedModel, ...] = ()  # all but that of a typed name
+        self._listed: tuple[ListedModel, ...] = ()  # with the words of the field
         self._chosen: ModelRef | None = None
 
     def compose(self) -> ComposeResult:
         yield ModelLine(id="model")
-        yield ModelList(id="list")
+        yield PlainLine(EMPTY, id="heads")
+        yield DialogList(id="list")
         yield PlainText(id="detail")
         yield SearchField(
             id="name",
@@ -179,6 +128,7 @@ last one.
 
     def on_mount(self) -> None:
         self.watch(self.app, "model", self.show_model)
+        self._list.can_focus = False
         self._field.focus()
 
     @property
@@ -186,8 +136,13 @@ last one.
         return self.query_one(SearchField)
 
     @property
+    def _list(self) -> DialogList:
+        return self.query_one(DialogList)
+
+    @property
     def _row(self) -> ListedModel | None:
-        return self.query_one(ModelList).row
+        index = self._list.highlighted
+        return self._listed[index] if self._listed and index is not None else None
 
     def show_model(self, state: ModelState) -> None:
         """Show the state of the model, and close once the one that was chosen is there;
@@ -202,9 +157,10 @@ last one.
                 self._show_list,
                 failed=lambda _: self._show_list(()),
             )
-        self._state = state
+        old_state, self._state = self._state, state
         self.query_one(ModelLine).show(state)
-        self.query_one(ModelList).mark(state.in_use)
+        if state.in_use != old_state.in_use:
+            self._draw(self._row)
 
     def _show_list(self, rows: Sequence[ListedModel]) -> None:
         self._rows = (*rows, *self._base_model_rows())
@@ -229,7 +185,19 @@ last one.
         ]
         if typed and typed not in (row.name for row in rows):
             rows.append(ListedModel(typed, here="", note=_AS_TYPED))
-        self.query_one(ModelList).show(rows)
+        marked, self._listed = self._row, tuple(rows)
+        self._draw(marked)
+
+    def _draw(self, marked: ListedModel | None) -> None:
+        """Draw the rows; the mark stays on its row, if that is among them."""
+        heading, lines = laid_out(self._listed, self._state.in_use)
+        self.query_one("#heads", PlainLine).update(heading)
+        self._list.clear_options()
+        self._list.add_options(lines)
+        if marked in self._listed:
+            self._list.highlighted = self._listed.index(marked)
+        elif lines:
+            self._list.highlighted = 0
 
     # Effect of Enter.
 

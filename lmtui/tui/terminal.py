@@ -82,10 +82,6 @@ def command(environment: Mapping[str, str], platform: str) -> Sequence[str] | No
 
 def copy_text(app: App[Any], text: str) -> None:
     app.copy_to_clipboard(text)
-    _copy_here(text)
-
-
-def _copy_here(text: str) -> None:
     tool = command(os.environ, sys.platform)
     if tool is None:
         return

@@ -33,11 +33,11 @@ from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.commands import COMMANDS, CommandRefused, Run, line_of
 from lmtui.tui.chat.history_edit import MessageEditor
 from lmtui.tui.chat.pages import stats_page
-from lmtui.tui.chat.parts import EMPTY, ChatParts
 from lmtui.tui.chat.reply import ReplyController
 from lmtui.tui.chat.sender import MessageSender
-from lmtui.tui.chat.session import Sent
+from lmtui.tui.chat.session import EMPTY, Sent
 from lmtui.tui.chat.tokens import TokensController
+from lmtui.tui.chat.view import ChatView
 from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.terminal import copy_text
 
@@ -62,17 +62,17 @@ class CommandActions:
 
     def __init__(
         self,
-        parts: ChatParts,
+        view: ChatView,
         editor: MessageEditor,
         *,
         sender: MessageSender,
         tokens: TokensController,
         reply: ReplyController,
     ) -> None:
-        self._screen, self._session = screen, session = parts.screen, parts.session
-        self._branch, self._sampler = parts.branch, parts.screen.sampler
-        self._editor, self._chat_model = editor, parts.chat_model
-        self._sender, self._reply, self._prompt = sender, reply, parts.prompt
+        self._screen, self._session = screen, session = view.screen, view.session
+        self._view, self._sampler = view, view.screen.sampler
+        self._editor, self._chat_model = editor, view.chat_model
+        self._sender, self._reply, self._prompt = sender, reply, view.prompt
         self._grammar_entry: Sent | None = None  # of the grammar that was set last
         self.table: Mapping[str, Run] = {
             "/help": lambda _: self._show_help(),
@@ -244,7 +244,7 @@ class CommandActions:
         self._screen.notify("The model reads it before the next answer.")
 
     def _fork_here(self) -> Awaitable[object]:
-        node = self._branch.focused() or self._session.conversation.leaf
+        node = self._view.focused() or self._session.conversation.leaf
         return self._editor.fork(node)
 
     def edit_draft(self) -> None:
@@ -277,7 +277,7 @@ class CommandActions:
     # Taking them elsewhere, and pages about them.
 
     def _copy(self, scope: str) -> None:
-        node = self._branch.focused_or_last()
+        node = self._view.focused_or_last()
         if node is None:
             self._screen.notify(EMPTY)
             return

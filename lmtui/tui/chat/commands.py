@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from lmtui.tui.chat.attachments import LIST_KEYS
-from lmtui.tui.chat.parts import BUSY, ChatParts
+from lmtui.tui.chat.session import BUSY
+from lmtui.tui.chat.view import ChatView
 from lmtui.tui.widgets.dialog_list import DialogList
 
 Run = Callable[[str], Awaitable[object] | None]
@@ -94,9 +95,9 @@ class CommandRefused(Exception):
 class SlashCommands:
     """Offers the commands that what is written can become, and runs them."""
 
-    def __init__(self, parts: ChatParts, actions: Mapping[str, Run]) -> None:
-        self._screen, self._prompt, self._actions = parts.screen, parts.prompt, actions
-        self._session = parts.session
+    def __init__(self, view: ChatView, actions: Mapping[str, Run]) -> None:
+        self._screen, self._prompt, self._actions = view.screen, view.prompt, actions
+        self._session = view.session
         self.list = DialogList(id="commands")
         self.list.can_focus = False
         self._offered: tuple[Command, ...] = ()

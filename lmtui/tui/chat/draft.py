@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from lmtui.chat.message import ChatMessage
 from lmtui.engine.types import ChatTurn, DraftScores, EngineInfo, Step
 from lmtui.errors import LmtuiError
-from lmtui.tui.chat.branch_view import TOKENS
-from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.chat.view import TOKENS, ChatView
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
@@ -32,11 +31,11 @@ class DraftController(Controller):
     """Scores the draft at every key, and shows what comes next in it; or the numbers of
     the message in focus."""
 
-    def __init__(self, client: EngineClient, parts: ChatParts) -> None:
-        self._client, self._screen = client, parts.screen
-        self._session, self._sampler = parts.session, parts.screen.sampler
-        self._prompt, self._strip = parts.prompt, parts.strip
-        self._branch, self._chat_model = parts.branch, parts.chat_model
+    def __init__(self, client: EngineClient, view: ChatView) -> None:
+        self._client, self._screen = client, view.screen
+        self._session, self._sampler = view.session, view.screen.sampler
+        self._prompt, self._strip = view.prompt, view.strip
+        self._view, self._chat_model = view, view.chat_model
         self._shows_message = False  # in the panel, in place of the draft
         self._info: EngineInfo | None = None
         self._why_not = ""  # why no draft is scored
@@ -61,9 +60,9 @@ class DraftController(Controller):
         """Show the numbers of the message in focus; in the prompt, those of the
         draft. An answer that is being made, tokens and versions are shown in any
         case."""
-        if self._session.is_answering or self._branch.cover:
+        if self._session.is_answering or self._view.cover:
             return
-        if (node := self._branch.focused()) is not None:
+        if (node := self._view.focused()) is not None:
             self.cancel()
             self._shows_message = True
             self.show_numbers(node)
@@ -105,7 +104,7 @@ class DraftController(Controller):
 
     def ask(self) -> None:
         """Ask what comes next in the draft, unless something else is shown."""
-        is_covered = self._shows_message or self._branch.cover == TOKENS
+        is_covered = self._shows_message or self._view.cover == TOKENS
         if self._info is None or self._session.is_answering or is_covered:
             return
         if (turns := self._previous_turns) is None:

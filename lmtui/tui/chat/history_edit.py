@@ -16,17 +16,18 @@ from lmtui.chat.summary import StoredConversation
 from lmtui.config.settings import THINKING
 from lmtui.engine.sampling.stages import BY_NAME
 from lmtui.engine.types import Candidate
+from lmtui.setting_field import SettingValue
 from lmtui.tui.chat.draft import DraftController
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.pages import totals_page
-from lmtui.tui.chat.parts import BUSY, EMPTY, ChatParts
 from lmtui.tui.chat.reply import ReplyController
+from lmtui.tui.chat.session import BUSY, EMPTY
 from lmtui.tui.chat.store import ConversationChosen
 from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.tree import TreeScreen
+from lmtui.tui.chat.view import ChatView
 from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import PageScreen
-from lmtui.tui.settings.events import SettingChanged
 
 if TYPE_CHECKING:
     from lmtui.chat.search import Excerpt
@@ -44,26 +45,26 @@ class MessageEditor(Controller):
 
     def __init__(
         self,
-        parts: ChatParts,
+        view: ChatView,
         reply: ReplyController,
         tokens: TokensController,
         draft: DraftController,
     ) -> None:
-        self._screen, self._session = parts.screen, parts.session
-        self._branch, self._chat_model = parts.branch, parts.chat_model
-        self._prompt, self._draft = parts.prompt, draft
+        self._screen, self._session = view.screen, view.session
+        self._view, self._chat_model = view, view.chat_model
+        self._prompt, self._draft = view.prompt, draft
         self._reply, self._tokens = reply, tokens
 
     def start(self) -> None:
         self._screen.watch(self._screen.app, "chat_change", self._follow_setting)
         if self._session.is_begun:
-            self._screen.call_later(self._branch.show)
+            self._screen.call_later(self._view.show)
 
-    def _follow_setting(self, changed: SettingChanged | None) -> None:
+    def _follow_setting(self, changed: tuple[str, SettingValue] | None) -> None:
         if changed is None:
             return
-        session, value = self._session, changed.value
-        if changed.name == "chat_when_full":
+        session, (name, value) = self._session, changed
+        if name == "chat_when_full":
             session.options = replace(session.options, drop_oldest=value == "drop")
             return
         session.options = replace(session.options, thinking=THINKING[str(value)])
@@ -158,12 +159,12 @@ class MessageEditor(Controller):
     async def branch_changed(self) -> None:
         self._session.save()
         self.follow_change()
-        await self._branch.show()
+        await self._view.show()
 
     def follow_change(self) -> None:
         """Follow another conversation, branch or setting: what was shown of the one
         before goes."""
-        self._branch.hide_versions()
+        self._view.hide_versions()
         self._prompt.end_edit()
         self._chat_model.update()
         if not self._tokens.close():  # closing them asks
@@ -215,8 +216,8 @@ class MessageEditor(Controller):
         old_leaf = conversation.path[-1].id
         sibling = conversation.move(node.id, by)
         self._session.save()
-        await self._branch.show()
-        if view := self._branch.view_of(sibling):
+        await self._view.show()
+        if view := self._view.view_of(sibling):
             view.focus()
         if was_shown and sibling.content:
             self._tokens.open(sibling)
@@ -266,7 +267,7 @@ class MessageEditor(Controller):
     async def begin_new(self, conversation: Conversation | None = None) -> None:
         self._session.begin(conversation)
         self.follow_change()
-        await self._branch.show()
+        await self._view.show()
 
     def open(self, chosen: ConversationChosen) -> None:
         if self._session.is_busy:
@@ -286,4 +287,4 @@ class MessageEditor(Controller):
             conversation.visit(message)
         self.follow_change()
         at = None if message is None else str(message)
-        await self._branch.show(at=at, matches=passage.places)
+        await self._view.show(at=at, matches=passage.places)

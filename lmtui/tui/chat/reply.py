@@ -25,12 +25,11 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
-from lmtui.tui.chat.branch_view import VERSIONS
 from lmtui.tui.chat.draft import DraftController, last_with_candidates
-from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.chat.session import Sent
 from lmtui.tui.chat.tokens import TokensController
 from lmtui.tui.chat.version_view import VersionsView
+from lmtui.tui.chat.view import VERSIONS, ChatView
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
@@ -73,15 +72,15 @@ class ReplyController(Controller):
     def __init__(
         self,
         client: EngineClient,
-        parts: ChatParts,
+        view: ChatView,
         draft: DraftController,
         tokens: TokensController,
     ) -> None:
         self._client, self._draft, self._tokens = client, draft, tokens
-        self._screen, self._activity = parts.screen, parts.screen.activity
-        self._session, self._branch = parts.session, parts.branch
-        self._chat_model, self._sampler = parts.chat_model, parts.screen.sampler
-        self._prompt, self._strip = parts.prompt, parts.strip
+        self._screen, self._activity = view.screen, view.screen.activity
+        self._session, self._view = view.session, view
+        self._chat_model, self._sampler = view.chat_model, view.screen.sampler
+        self._prompt, self._strip = view.prompt, view.strip
         self.queue_view = PlainText(id="waiting")
         self.versions = VersionsView(id="versions")
         self._info: EngineInfo | None = None
@@ -105,7 +104,7 @@ class ReplyController(Controller):
 
     @property
     def shows_versions(self) -> bool:
-        return self._branch.cover == VERSIONS
+        return self._view.cover == VERSIONS
 
     def follow_model(self, state: ModelState) -> None:
         """Give what waits back to the prompt where there is no model to come."""
@@ -129,10 +128,10 @@ class ReplyController(Controller):
         self._last_sent = user_message.id, entry
         if user_message.parent == old_leaf.id:
             if old_leaf.state == "growing":  # another program wrote it
-                self._branch.renew(conversation.node(old_leaf.id))
-            await self._branch.add(user_message)
+                self._view.renew(conversation.node(old_leaf.id))
+            await self._view.add(user_message)
         else:
-            await self._branch.show()
+            await self._view.show()
         await self.answer_to(user_message, entry.count)
 
     async def answer_again(self, leaf: ChatMessage, count: int = 1) -> None:
@@ -165,11 +164,11 @@ class ReplyController(Controller):
             for _ in range(count)
         ]
         conversation.choose(replies[0].id)
-        if count == 1 and instead is None and self._branch.view_of(user_message):
-            self._branch.renew(user_message)
-            await self._branch.add(replies[0])
+        if count == 1 and instead is None and self._view.view_of(user_message):
+            self._view.renew(user_message)
+            await self._view.add(replies[0])
         elif count == 1:
-            await self._branch.show()
+            await self._view.show()
         await self._start(replies, self._chat_model.messages(user_message.id))
 
     async def continue_reply(
@@ -189,7 +188,7 @@ class ReplyController(Controller):
                 reply.id, settings=self._settings_after(reply, is_edited)
             )
             self._replaced_id = replaced_id
-            await self._branch.show()
+            await self._view.show()
             await self._start([grows], prompt, prefill=reply.rest)
             return
         # Another model's ids mean nothing to this one; its words do.
@@ -208,7 +207,7 @@ class ReplyController(Controller):
             settings=self._settings_after(reply, is_edited),
             prefill=prefill,
         )
-        await self._branch.show()
+        await self._view.show()
         messages = self._chat_model.messages(reply.parent)
         await self._start([grows], messages, prefill=prefill)
 
@@ -224,7 +223,7 @@ class ReplyController(Controller):
             self._session.is_answering, self._stopped_early = True, False
             self._answer_count += 1
             self._status, self.rows = "", []
-        self._branch.hide_versions()
+        self._view.hide_versions()
         self._tokens.close()
         self._draft.cancel()
         self._session.deleted = ()
@@ -242,7 +241,7 @@ class ReplyController(Controller):
         self._strip.reset(info=self._info, before=replies[0].steps)
         if len(replies) > 1:
             await self.versions.begin(len(replies))
-            self._branch.show_instead(VERSIONS)
+            self._view.show_instead(VERSIONS)
             self.versions.focus()
             self._show_numbers()
         generate = partial(self._generate, self._answer_count, prefix, prefill)
@@ -329,7 +328,7 @@ class ReplyController(Controller):
     ) -> None:
         if len(self.rows) > 1:
             self.versions.grow(index, piece, thought)
-        elif view := self._branch.view_of(row.message):
+        elif view := self._view.view_of(row.message):
             view.grow(piece, thought)
 
     def _show_last(self, steps: tuple[Step, ...]) -> None:
@@ -427,15 +426,15 @@ class ReplyController(Controller):
         self._session.save()
         if kept and len(self.rows) == 1:
             reply = self.rows[0].message
-            self._branch.renew(reply)
-            if view := self._branch.view_of(reply):
+            self._view.renew(reply)
+            if view := self._view.view_of(reply):
                 view.complete()
             self._draft.follow_focus()
         else:
             self._chat_model.update()
-            await self._branch.show()
+            await self._view.show()
             if not kept:
-                self._branch.hide_versions()
+                self._view.hide_versions()
         states = {row.message.state for row in self.rows}
         if "stopped" in states or "whole" not in states:
             self.return_queue()
@@ -477,13 +476,13 @@ class ReplyController(Controller):
         if self.shows_versions and not self._session.is_answering:
             self._choose_marked()
             self._session.save()
-            await self._branch.show()
+            await self._view.show()
 
     async def accept_marked(self) -> None:
         if self._session.is_answering:
             self._activity.notice("not all have ended yet; Esc stops all")
             return
-        self._branch.hide_versions()
+        self._view.hide_versions()
         await self.send_next()
 
     # What waits.

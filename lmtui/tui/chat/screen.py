@@ -21,28 +21,24 @@ from lmtui.engine.sampling.recommended import SamplingFor
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.tui.app_messages import SubjectChosen
 from lmtui.tui.chat.attachments import Attachments
-from lmtui.tui.chat.branch_view import BranchView
 from lmtui.tui.chat.command_actions import CommandActions
 from lmtui.tui.chat.commands import SlashCommands, is_command
-from lmtui.tui.chat.conversation_model import ConversationModelController
 from lmtui.tui.chat.draft import DraftController
 from lmtui.tui.chat.history_edit import MessageEditor
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.options import ChatOptions
-from lmtui.tui.chat.parts import BUSY, ChatParts
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.reply import ReplyController
 from lmtui.tui.chat.sender import MessageSender
-from lmtui.tui.chat.session import ChatSession
+from lmtui.tui.chat.session import BUSY, ChatSession
 from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.chat.tokens import SCORING, TokensController
-from lmtui.tui.chat.transcript import Transcript
 from lmtui.tui.chat.version_view import VersionsView
+from lmtui.tui.chat.view import ChatView
 from lmtui.tui.chat.why import ChatWhyController
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplingScreen
-from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import HintLine, MainPart
@@ -130,35 +126,27 @@ class ChatScreen(SamplingScreen):
         self.session = session = ChatSession(
             self, store, options=options or ChatOptions(), system=system, opened=opened
         )
-        self.prompt = prompt = PromptField(id="prompt")
-        self.transcript = Transcript(TRY, id="transcript")
+        self.view = view = ChatView(self, session, TRY)
+        self.prompt, self.transcript = view.prompt, view.transcript
         self._hint = HintLine("chat", HINT)
-        self.parts = parts = ChatParts(
-            self,
-            session,
-            prompt,
-            branch=BranchView(self, session, self.transcript),
-            strip=LikelihoodStrip(id="strip"),
-            chat_model=ConversationModelController(self, session),
-        )
-        self.draft = draft = DraftController(self.new_client(), parts)
-        self.tokens = TokensController(self.new_client(), parts, draft)
-        self.reply = ReplyController(self.new_client(), parts, draft, self.tokens)
-        self.why = ChatWhyController(self.new_client(), parts, self.tokens)
-        self.sender = MessageSender(self.new_client(), parts, self.reply)
-        self.editor = MessageEditor(parts, self.reply, self.tokens, draft)
+        self.draft = draft = DraftController(self.new_client(), view)
+        self.tokens = TokensController(self.new_client(), view, draft)
+        self.reply = ReplyController(self.new_client(), view, draft, self.tokens)
+        self.why = ChatWhyController(self.new_client(), view, self.tokens)
+        self.sender = MessageSender(self.new_client(), view, self.reply)
+        self.editor = MessageEditor(view, self.reply, self.tokens, draft)
         self.actions = CommandActions(
-            parts,
+            view,
             self.editor,
             sender=self.sender,
             tokens=self.tokens,
             reply=self.reply,
         )
-        self.commands = SlashCommands(parts, self.actions.table)
+        self.commands = SlashCommands(view, self.actions.table)
         self.prompt.key_hook = self._handle_prompt_key
         self.controllers = (
             self.sampler, self.reply, self.tokens, self.sender,
-            draft, parts.chat_model, self.editor, self.why,
+            draft, view.chat_model, self.editor, self.why,
         )  # fmt: skip
         working = self.reply, self.sender, self.tokens, self.draft
         self.activity.controllers = working
@@ -178,10 +166,10 @@ class ChatScreen(SamplingScreen):
                 yield self.reply.versions
             with Vertical(id="side"):
                 yield self.panel
-                yield self.parts.strip
+                yield self.view.strip
                 yield self.sampler.controls
         yield self._hint
-        yield self.parts.chat_model.line
+        yield self.view.chat_model.line
         yield self.reply.queue_view
         yield self.commands.list
         yield self.sender.attachments
@@ -299,7 +287,7 @@ class ChatScreen(SamplingScreen):
         self._hint.hide()
         if not (self.prompt.end_edit() or self.stop_work()):
             self.tokens.close()
-            self.parts.branch.hide_versions()
+            self.view.hide_versions()
         if not self.reply.shows_versions:
             self.focus_text()
 
@@ -338,7 +326,7 @@ class ChatScreen(SamplingScreen):
 
     def action_tokens(self) -> None:
         if not self.session.is_answering:
-            self.parts.branch.hide_versions()
+            self.view.hide_versions()
         if self.tokens.is_shown:
             self.tokens.close()
             self.focus_text()
@@ -346,7 +334,7 @@ class ChatScreen(SamplingScreen):
             self.notify(BUSY)
         elif self.tokens.is_scoring:
             self.notify(SCORING)
-        elif (node := self.parts.branch.focused_or_last()) is None:
+        elif (node := self.view.focused_or_last()) is None:
             self.notify("There is no message yet to show as tokens.")
         else:
             self.tokens.open(node)
@@ -366,7 +354,7 @@ class ChatScreen(SamplingScreen):
             self.reply.versions.action_mark(by)
             return
         if await self.editor.to_version(by):
-            self.parts.chat_model.update()
+            self.view.chat_model.update()
 
     def action_alternatives(self) -> None:
         self.show_panel()

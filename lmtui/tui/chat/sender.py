@@ -17,10 +17,10 @@ from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.attachments import Attachments
-from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.chat.prompt import as_draft, as_message
 from lmtui.tui.chat.reply import ReplyController
 from lmtui.tui.chat.session import Sent
+from lmtui.tui.chat.view import ChatView
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
@@ -33,12 +33,12 @@ class MessageSender(Controller):
     def __init__(
         self,
         client: EngineClient,
-        parts: ChatParts,
+        view: ChatView,
         reply: ReplyController,
     ) -> None:
         self._client, self._reply = client, reply
-        self._screen, self._session = parts.screen, parts.session
-        self._prompt = parts.prompt
+        self._screen, self._session = view.screen, view.session
+        self._prompt = view.prompt
         self.attachments = Attachments(id="attachments")
         self._info: EngineInfo | None = None
         self._can_count = True  # whether the model can count tokens

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from lmtui.chat.search import Excerpt
     from lmtui.chat.store import Store
 
+BUSY = "An answer or a grammar is on its way; Esc stops it."
+EMPTY = "The conversation is empty."
+
 T = TypeVar("T")
 
 

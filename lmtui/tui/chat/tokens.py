@@ -17,10 +17,9 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
-from lmtui.tui.chat.branch_view import TOKENS
 from lmtui.tui.chat.draft import DraftController
 from lmtui.tui.chat.pages import last_reply, prompt_page
-from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.chat.view import TOKENS, ChatView
 from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.engine.client import EngineClient
@@ -39,21 +38,21 @@ class TokensController(Controller):
     """Shows one message as tokens, with the distribution at each."""
 
     def __init__(
-        self, client: EngineClient, parts: ChatParts, draft: DraftController
+        self, client: EngineClient, view: ChatView, draft: DraftController
     ) -> None:
         self._client, self._draft = client, draft
-        self._screen, self._session = parts.screen, parts.session
-        self._branch, self._strip = parts.branch, parts.strip
-        self._chat_model, self._sampler = parts.chat_model, parts.screen.sampler
+        self._screen, self._session = view.screen, view.session
+        self._view, self._strip = view, view.strip
+        self._chat_model, self._sampler = view.chat_model, view.screen.sampler
         self._info: EngineInfo | None = None
         self._why_not = ""  # why no text is scored
         self.view = TokenView(id="tokens")
-        self.message = parts.session.conversation.root
+        self.message = view.session.conversation.root
         """The message that is shown, or was last."""
 
     @property
     def is_shown(self) -> bool:
-        return self._branch.cover == TOKENS
+        return self._view.cover == TOKENS
 
     @property
     def is_scoring(self) -> bool:
@@ -88,7 +87,7 @@ class TokensController(Controller):
         self._screen.activity.update()
         if not self.is_shown:
             return False
-        self._branch.show_instead("")
+        self._view.show_instead("")
         self._screen.activity.clear_notice()
         self._draft.ask_anew()
         return True
@@ -96,7 +95,7 @@ class TokensController(Controller):
     @property
     def subject(self) -> ChatMessage | None:
         """The message that keys are about: shown, in focus, or the last."""
-        return self.message if self.is_shown else self._branch.focused_or_last()
+        return self.message if self.is_shown else self._view.focused_or_last()
 
     def source_of(self, node: ChatMessage) -> InspectSource:
         turns = self._chat_model.messages(node.parent)
@@ -167,7 +166,7 @@ class TokensController(Controller):
     def _show(self, node: ChatMessage) -> None:
         self.message = node
         self._draft.cancel()
-        self._branch.show_instead(TOKENS)
+        self._view.show_instead(TOKENS)
         self._draft.show_strip(node)
         self.view.show(node.tokens)
         self.view.focus()

@@ -15,23 +15,24 @@ from lmtui.engine.protocol import Engine
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.text.detokenizer import spelled
 from lmtui.engine.types import Encoding
-from lmtui.tui.chat.parts import BUSY, EMPTY, ChatParts
+from lmtui.tui.chat.session import BUSY, EMPTY
 from lmtui.tui.chat.tokens import TokensController
+from lmtui.tui.chat.view import ChatView
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.why import Subject, WhyController
 
 
 class ChatWhyController(WhyController):
     def __init__(
-        self, client: EngineClient, parts: ChatParts, tokens: TokensController
+        self, client: EngineClient, view: ChatView, tokens: TokensController
     ) -> None:
-        super().__init__(client, parts.screen)
-        self._parts, self._tokens = parts, tokens
+        super().__init__(client, view.screen)
+        self._view, self._tokens = view, tokens
 
     def ask(self) -> None:
         """Ask about the tokens that are selected or under the cursor, else about all of
         the message in focus."""
-        node, session = self._tokens.subject, self._parts.session
+        node, session = self._tokens.subject, self._view.session
         if node is None or session.is_answering:
             self._screen.notify(EMPTY if node is None else BUSY)
             return
@@ -43,7 +44,7 @@ class ChatWhyController(WhyController):
 
     def _subject_of(self, node: ChatMessage, chosen: range | None) -> Subject:
         """`chosen` are some of the message's tokens that are known."""
-        model = self._parts.chat_model
+        model = self._view.chat_model
         own = node.own_ids if model.is_in_use(node.model) else ()
         given = model.messages(node.parent)
         turns = tuple((turn, files_in(turn.content)) for turn in given)
@@ -71,7 +72,7 @@ class ChatWhyController(WhyController):
     def _go_from(
         self, node: ChatMessage
     ) -> Callable[[Source, Effect], Awaitable[None]]:
-        conversation = self._parts.session.conversation
+        conversation = self._view.session.conversation
         trail = [turn for turn in conversation.trail(node.id)[:-1] if turn.content]
 
         async def go(source: Source, part: Effect) -> None:
@@ -82,7 +83,7 @@ class ChatWhyController(WhyController):
             else:
                 self._tokens.close()
                 spans = (part.words,)
-                await self._parts.branch.show(at=str(turn.id), matches=spans)
+                await self._view.show(at=str(turn.id), matches=spans)
 
         return go
 

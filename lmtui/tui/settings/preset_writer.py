@@ -13,10 +13,9 @@ from lmtui.config.settings import SAMPLING, Preset, item, names
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.tui.app_messages import PresetNamed
+from lmtui.tui.app_messages import PresetNamed, SettingsRead
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import notify_error
-from lmtui.tui.settings.events import SettingsRead
 
 if TYPE_CHECKING:
     from textual.app import App

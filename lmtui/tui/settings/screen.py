@@ -18,12 +18,12 @@ from textual.widgets.option_list import Option
 
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.errors import LmtuiError
+from lmtui.tui.app_messages import SettingsRead
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog, notify_error
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.search_screen import SearchScreen
-from lmtui.tui.settings.events import SettingsRead
 from lmtui.tui.settings.rows import SWITCH, Row, counted, rows_of
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 from lmtui.tui.widgets.plain_text import plain_text

@@ -44,7 +44,7 @@ class Chat(Program):
 
     @property
     def strip(self) -> LikelihoodStrip:
-        return self.chat.parts.strip
+        return self.chat.view.strip
 
     @property
     def tokens(self) -> TokenView:

@@ -107,7 +107,7 @@ def check(running: Chat) -> None:
             used = len(node.prompt.ids) + len(node.steps)
             assert context(running) == str(used), where
     elif title(running) == "Next in your message":
-        count = screen.parts.strip.history.tokens
+        count = screen.view.strip.history.tokens
         assert count == len(running.prompt.text.encode()), where
     elif running.prompt.text == "":
         leaf = screen.session.conversation.leaf
