@@ -19,11 +19,18 @@ class Controller:
     from the screen, what it asks the model comes back from its own client.
     """
 
+    model = ModelState()
+    """The state of the model: without one that is of no use for the screen."""
+
+    @property
+    def has_model(self) -> bool:
+        return self.model.info is not None
+
     def start(self) -> None:
         """Begin: the widgets of the screen are mounted."""
 
-    def follow_model(self, state: ModelState) -> None:
-        """Follow the state of the model, which is ready where it has an `info`.
+    def follow_model(self) -> None:
+        """Follow the state of the `model`, which is ready where it has an `info`.
 
         Called for every report of a load too. What was asked before holds for the
         model before.

@@ -55,6 +55,11 @@ class ModelState:
         return self.info is None and self.error is None
 
     @property
+    def is_rough(self) -> bool:
+        """Whether its numbers differ a little each time: those of fast weights."""
+        return self.info is not None and self.info.precision == "fast"
+
+    @property
     def goes_back_to(self) -> ModelRef | None:
         """Model that was in use before the one that is being loaded."""
         is_other = self.before != self.model_ref

@@ -22,7 +22,6 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient, MakeClient
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.probability_panel import WITH_THESE, ProbabilityPanel
 from lmtui.tui.widgets.sampler_chain import LABELS
@@ -58,13 +57,13 @@ class SamplerController(Controller):
         screen.watch(screen.app, "sampling_changes", self._follow_app)
         screen.watch(screen.app, "presets", self._set_presets)
 
-    def follow_model(self, state: ModelState) -> None:
+    def follow_model(self) -> None:
         """Use what the model's makers recommend for all that the user has not set."""
-        if state.info is None or self._sampling_for is None:
+        if self.model.info is None or self._sampling_for is None:
             return
         initial, defaults = (
-            self._sampling_for(state.info),
-            state.info.generation_defaults,
+            self._sampling_for(self.model.info),
+            self.model.info.generation_defaults,
         )
         names = [name for name in NAMES if name not in self._changed_here]
         new = {name: getattr(initial, name) for name in names}

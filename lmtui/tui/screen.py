@@ -97,7 +97,9 @@ class ModelScreen(Screen[None]):
         self._goes_back_to = state.goes_back_to
         self.activity.follow_model(state, goes_back=True)
         for controller in self.controllers:
-            controller.follow_model(state)
+            controller.model = state
+        for controller in self.controllers:
+            controller.follow_model()
         self.activity.update()
 
     def show_error(self, error: LmtuiError) -> None:

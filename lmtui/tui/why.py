@@ -42,7 +42,6 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible_token
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -72,21 +71,19 @@ class WhyController(Controller):
 
     def __init__(self, client: EngineClient, screen: ModelScreen) -> None:
         self._client, self._screen = client, screen
-        self._why_not = ""
         self._page: WhyScreen | None = None
 
-    def follow_model(self, state: ModelState) -> None:
-        self._why_not = "" if state.info else "No model is loaded yet."
-        if state.info and not state.capabilities.scores:
-            self._why_not = state.capabilities.why_not
+    def follow_model(self) -> None:
         if self._page is not None and self._page.is_active:
             self._page.dismiss(None)
 
     def open(self, subject: Subject, then: Callable[[Source, Effect], object]) -> None:
         """Show the page about what `subject` makes; `then` goes to a part. It may be a
         coroutine."""
-        if self._why_not:
-            self._screen.notify(self._why_not)
+        can = self.model.capabilities
+        if not self.has_model or not can.scores:
+            why_not = can.why_not if self.has_model else "No model is loaded yet."
+            self._screen.notify(why_not)
             return
 
         def go(part: Part | None) -> None:

@@ -200,7 +200,7 @@ class CommandActions:
     def _think(self, value: str) -> None:
         if (value := value or "auto") not in THINKING:
             raise CommandRefused(f"It is one of: {', '.join(THINKING)}.")
-        info = self._chat_model.info
+        info = self._chat_model.model.info
         if info is not None and not info.switches_thinking:
             raise CommandRefused("This model's chat template has no such switch.")
         self._session.set_thinking(value)
@@ -314,7 +314,7 @@ class CommandActions:
         self._show_page("Commands; F1 shows the keys", lines)
 
     def _show_stats(self) -> None:
-        page = stats_page(self._session.conversation, self._chat_model.info)
+        page = stats_page(self._session.conversation, self._chat_model.model.info)
         self._show_page("In numbers", page)
 
     def _show_page(self, title: str, text: Content) -> None:

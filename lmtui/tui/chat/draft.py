@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmtui.chat.message import ChatMessage
-from lmtui.engine.types import ChatTurn, DraftScores, EngineInfo, Step
+from lmtui.engine.types import ChatTurn, DraftScores, Step
 from lmtui.errors import LmtuiError
 from lmtui.tui.chat.view import TOKENS, ChatView
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.widgets.probability_panel import AS_DRAWN
 from lmtui.worker.requests import Slot
 
@@ -37,8 +36,6 @@ class DraftController(Controller):
         self._prompt, self._strip = view.prompt, view.strip
         self._view, self._chat_model = view, view.chat_model
         self._shows_message = False  # in the panel, in place of the draft
-        self._info: EngineInfo | None = None
-        self._why_not = ""  # why no draft is scored
         self._has_files = False  # whether it names files, which are sent with it
 
     @property
@@ -50,10 +47,7 @@ class DraftController(Controller):
     def start(self) -> None:
         self._screen.watch(self._screen, "focused", self.follow_focus, init=False)
 
-    def follow_model(self, state: ModelState) -> None:
-        self._info = state.info
-        edits = state.capabilities.edits
-        self._why_not = "" if edits else f"{state.capabilities.why_not} {_ANSWERS}"
+    def follow_model(self) -> None:
         self.ask()
 
     def follow_focus(self) -> None:
@@ -87,7 +81,9 @@ class DraftController(Controller):
             context = len(node.prompt.ids) + len(node.steps)
         elif finish is not None and finish.prompt_tokens:
             context = finish.prompt_tokens + finish.tokens
-        self._strip.show(node.tokens, info=self._info, finish=finish, context=context)
+        self._strip.show(
+            node.tokens, info=self.model.info, finish=finish, context=context
+        )
 
     def follow_files(self, *, has_files: bool) -> None:
         self._has_files = has_files
@@ -105,14 +101,17 @@ class DraftController(Controller):
     def ask(self) -> None:
         """Ask what comes next in the draft, unless something else is shown."""
         is_covered = self._shows_message or self._view.cover == TOKENS
-        if self._info is None or self._session.is_answering or is_covered:
+        if not self.has_model or self._session.is_answering or is_covered:
             return
         if (turns := self._previous_turns) is None:
             return
         panel = self._screen.panel
         # The tokens of a long text are more than can be shown at every key.
         is_incomplete = self._has_files or bool(self._prompt.folded)
-        if why := self._why_not or (_NOT_AS_SENT if is_incomplete else ""):
+        can, why = self.model.capabilities, _NOT_AS_SENT if is_incomplete else ""
+        if not can.edits:
+            why = f"{can.why_not} {_ANSWERS}"
+        if why:
             self._client.cancel()
             panel.clear(why)
             self._screen.activity.update()
@@ -147,7 +146,7 @@ class DraftController(Controller):
         panel = self._screen.panel
         panel.title = "Next in your message"
         panel.show(scores.distribution)
-        self._strip.reset(info=self._info, prompt_tokens=len(scores.context))
+        self._strip.reset(info=self.model.info, prompt_tokens=len(scores.context))
         self._strip.extend(scores.tokens)
         self._screen.activity.clear_notice()
 

@@ -18,7 +18,6 @@ from lmtui.engine.rows import RowItem
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     ChatTurn,
-    EngineInfo,
     FinishReason,
     GenerationResult,
     Prompt,
@@ -33,7 +32,6 @@ from lmtui.tui.chat.view import VERSIONS, ChatView
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import READING
 from lmtui.tui.widgets.plain_text import PlainText
 from lmtui.tui.widgets.probability_panel import AS_DRAWN
@@ -83,10 +81,6 @@ class ReplyController(Controller):
         self._prompt, self._strip = view.prompt, view.strip
         self.queue_view = PlainText(id="waiting")
         self.versions = VersionsView(id="versions")
-        self._info: EngineInfo | None = None
-        self._batches = True  # whether the model draws several answers together
-        self.why_no_prefill = ""
-        """Why the model can't go on with the beginning of an answer; "" if it can."""
         self.rows: list[Row] = []
         self._replaced_id: int | None = None  # the reply that they are versions of
         self._stopped_early = False  # stopped before the engine was asked
@@ -95,8 +89,10 @@ class ReplyController(Controller):
         self._last_sent = 0, Sent("")  # the message that was said last, by its id
 
     @property
-    def has_model(self) -> bool:
-        return self._info is not None
+    def why_no_prefill(self) -> str:
+        """Why the model can't go on with the beginning of an answer; "" if it can."""
+        can = self.model.capabilities
+        return "" if can.edits else can.why_not
 
     @property
     def status_text(self) -> str:
@@ -106,14 +102,11 @@ class ReplyController(Controller):
     def shows_versions(self) -> bool:
         return self._view.cover == VERSIONS
 
-    def follow_model(self, state: ModelState) -> None:
+    def follow_model(self) -> None:
         """Give what waits back to the prompt where there is no model to come."""
-        self._info, self._batches = state.info, state.capabilities.batches
-        edits = state.capabilities.edits
-        self.why_no_prefill = "" if edits else state.capabilities.why_not
-        if state.info is not None:
-            self._strip.reset(info=state.info)
-        elif state.error is not None:
+        if self.has_model:
+            self._strip.reset(info=self.model.info)
+        elif self.model.error is not None:
             self.return_queue()
 
     # Their beginning.
@@ -152,12 +145,12 @@ class ReplyController(Controller):
     ) -> None:
         """Have a message answered, with `count` versions; `instead` is the reply that
         they are shown in place of."""
-        assert self._info is not None
+        assert self.model.info is not None
         self.claim()
         conversation, settings = self._session.conversation, self._sampler.settings
         if count > 1 and settings.seed is None:  # they count up from the first
             settings = replace(settings, seed=secrets.randbits(32))
-        label = self._info.label
+        label = self.model.info.label
         self._replaced_id = None if instead is None or instead.is_empty else instead.id
         replies = [
             conversation.reply(user_message.id, model=label, settings=settings)
@@ -198,12 +191,12 @@ class ReplyController(Controller):
     async def answer_with_prefill(
         self, reply: ChatMessage, prefill: str, *, is_edited: bool
     ) -> None:
-        assert self._info is not None and reply.parent is not None
+        assert self.model.info is not None and reply.parent is not None
         self.claim()
         self._replaced_id = None
         grows = self._session.conversation.reply(
             reply.parent,
-            model=self._info.label,
+            model=self.model.info.label,
             settings=self._settings_after(reply, is_edited),
             prefill=prefill,
         )
@@ -238,7 +231,7 @@ class ReplyController(Controller):
         if panel.distribution is None:
             panel.clear(READING)
         panel.outdate()
-        self._strip.reset(info=self._info, before=replies[0].steps)
+        self._strip.reset(info=self.model.info, before=replies[0].steps)
         if len(replies) > 1:
             await self.versions.begin(len(replies))
             self._view.show_instead(VERSIONS)
@@ -255,7 +248,7 @@ class ReplyController(Controller):
         """Ask the engine: the user's message is on the disk."""
         if not self._session.is_answering or self._answer_count != number:
             return
-        if self._stopped_early or self._info is None:  # another model is on its way
+        if self._stopped_early or not self.has_model:  # another model is on its way
             self._screen.call_later(self._end_dropped)
             return
         settings = [row.message.settings for row in self.rows if row.message.settings]
@@ -303,7 +296,7 @@ class ReplyController(Controller):
                 if not isinstance(item, Step):
                     self._finish(index, row, item)
         self._session.save()
-        if self._info is not None:  # else another model is loading by now
+        if self.has_model:  # else another model is loading by now
             all_ = " all" if len(self.rows) > 1 else ""
             waiting = len(self._session.waiting)
             queue_note = f" · {waiting} waiting" if waiting else ""
@@ -316,7 +309,7 @@ class ReplyController(Controller):
         if len(self.rows) == 1:
             self._strip.extend(steps)
             row.waited = self._strip.first_token_seconds
-            if self._info is not None:
+            if self.has_model:
                 self._screen.panel.title = "Next token"
                 self._show_last(steps)
         elif row.waited is None:
@@ -343,7 +336,9 @@ class ReplyController(Controller):
     def _show_numbers(self) -> None:
         if len(self.rows) > 1:
             versions = [row.message for row in self.rows]
-            self.versions.show_numbers(versions, together=self._batches)
+            self.versions.show_numbers(
+                versions, together=self.model.capabilities.batches
+            )
 
     # Their end.
 
@@ -360,7 +355,7 @@ class ReplyController(Controller):
             end = replace(end, first_token_seconds=row.waited)  # as the user did
         row.message, row.result = conversation.finish(row.message.id, end), end
         self._draw(index, row, end.piece, thought_of(row.message))
-        if self._info is not None and not row.message.steps:
+        if self.has_model and not row.message.steps:
             self._screen.panel.clear(NO_TOKEN)
 
     async def _fail(self, error: LmtuiError) -> None:
@@ -383,7 +378,7 @@ class ReplyController(Controller):
         turns = self._session.conversation.trail(reply.id)
         questions = sum(1 for turn in turns if turn.role == "user")
         prompt_len = len(reply.prompt.ids) if reply.prompt else 0
-        context = self._info.context if self._info else 0
+        context = self.model.info.context if self.model.info else 0
         has_room = not context or prompt_len < context
         if has_room or questions < 2 or self._session.options.drop_oldest:
             return error
@@ -418,7 +413,7 @@ class ReplyController(Controller):
         unanswered."""
         conversation, kept = self._session.conversation, self._with_text()
         self._session.is_answering = False
-        self._activity.notice(self._end_notice() if self._info is not None else "")
+        self._activity.notice(self._end_notice() if self.has_model else "")
         if not kept and self._replaced_id is not None:
             conversation.choose(self._replaced_id)
         elif kept and len(self.rows) > 1:
@@ -507,7 +502,7 @@ class ReplyController(Controller):
         """Add the message that was sent first, unless it has to wait."""
         sent = self._session.sent
         message = sent[0].message if sent else None
-        if message is None or self._info is None or self._session.is_answering:
+        if message is None or not self.has_model or self._session.is_answering:
             self._show_queue()
             return
         entry = sent.pop(0)

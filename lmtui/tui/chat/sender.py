@@ -13,7 +13,6 @@ from lmtui.cache_dir import size
 from lmtui.chat.attachments import Attachment, attach, plain
 from lmtui.editing import positions
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.attachments import Attachments
@@ -23,7 +22,6 @@ from lmtui.tui.chat.session import Sent
 from lmtui.tui.chat.view import ChatView
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.model_state import ModelState
 from lmtui.worker.requests import Slot
 
 
@@ -40,8 +38,6 @@ class MessageSender(Controller):
         self._screen, self._session = view.screen, view.session
         self._prompt = view.prompt
         self.attachments = Attachments(id="attachments")
-        self._info: EngineInfo | None = None
-        self._can_count = True  # whether the model can count tokens
         self._files: Sequence[Attachment] = ()
         self._folded: Sequence[str] = ()
 
@@ -51,10 +47,9 @@ class MessageSender(Controller):
     def _recall(self, prompts: tuple[str, ...]) -> None:
         self._prompt.recall([as_draft(text) for text in prompts])
 
-    def follow_model(self, state: ModelState) -> None:
+    def follow_model(self) -> None:
         """Count again, as another model has another tokenizer; send what waited."""
-        self._info, self._can_count = state.info, state.capabilities.edits
-        if state.info is not None:
+        if self.model.info is not None:
             self._count()
             self._screen.call_later(self._reply.send_next)
 
@@ -92,10 +87,10 @@ class MessageSender(Controller):
         self._client.cancel()
         self._prompt.refusal = ""
         files, folded = self._files, self._folded
-        if self._can_count and (files or folded):
+        if self.model.capabilities.edits and (files or folded):
             pasted = [plain(as_message(text)) for text in folded]
             texts = [*(file.quoted for file in files), *pasted]
-            limit = self._info.context if self._info else 0
+            limit = self.model.info.context if self.model.info else 0
             self._client.ask(
                 Slot.COUNT,
                 lambda engine, _: _token_counts(engine, texts, limit),
@@ -109,9 +104,9 @@ class MessageSender(Controller):
         tokens: tuple[int, ...],
     ) -> None:
         """Show the count; refuse what can't fit, which need not be counted for that."""
-        if self._info is None:
+        if self.model.info is None:
             return
-        context = self._info.context
+        context = self.model.info.context
         if not tokens:
             length = size(sum(len(text.encode("utf-8", "replace")) for text in texts))
             self._prompt.refusal = (

@@ -12,7 +12,6 @@ from lmtui.engine.scoring.passages import Passage, TextInContext, TokensInContex
 from lmtui.engine.types import (
     Distribution,
     DraftScores,
-    EngineInfo,
     ScoredToken,
     Step,
 )
@@ -24,7 +23,7 @@ from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspect_source import InspectSource, KnownTokens
-from lmtui.tui.model_state import ModelState, shown_label
+from lmtui.tui.model_state import shown_label
 from lmtui.tui.widgets.probability_panel import AS_DRAWN, WITH_THESE
 from lmtui.tui.widgets.token_view import TokenView
 from lmtui.worker.partial_answers import score_parts
@@ -44,8 +43,6 @@ class TokensController(Controller):
         self._screen, self._session = view.screen, view.session
         self._view, self._strip = view, view.strip
         self._chat_model, self._sampler = view.chat_model, view.screen.sampler
-        self._info: EngineInfo | None = None
-        self._why_not = ""  # why no text is scored
         self.view = TokenView(id="tokens")
         self.message = view.session.conversation.root
         """The message that is shown, or was last."""
@@ -67,14 +64,17 @@ class TokensController(Controller):
             "reading up to the token" if is_asking and self._screen.panel.stale else ""
         )
 
-    def follow_model(self, state: ModelState) -> None:
+    def follow_model(self) -> None:
         """Make way for the conversation: beside the panel of another model the tokens
         would be taken for its."""
-        self._info = state.info
-        scores = state.info is None or state.capabilities.scores
-        self._why_not = "" if scores else state.capabilities.why_not
-        if state.info is not None and self.close():
+        if self.has_model and self.close():
             self._screen.focus_text()
+
+    @property
+    def _why_not(self) -> str:
+        """Why no text is scored; "" where it is."""
+        can = self.model.capabilities
+        return "" if can.scores or not self.has_model else can.why_not
 
     def stop(self) -> bool:
         stopped = self._client.cancel(Slot.SCORE)
@@ -149,13 +149,13 @@ class TokensController(Controller):
         self._screen.activity.clear_notice()
 
     def _has_current_scores(self, node: ChatMessage) -> bool:
-        is_current = self._info is None or self._chat_model.is_in_use(node.scored_by)
+        is_current = not self.has_model or self._chat_model.is_in_use(node.scored_by)
         return bool(node.scored) and is_current
 
     def _store_scores(self, id_: int, tokens: tuple[ScoredToken, ...]) -> None:
         self._screen.activity.update()
-        if self._info is not None:
-            label = self._info.label
+        if self.model.info is not None:
+            label = self.model.info.label
             self._show(self._session.conversation.score(id_, tokens, by=label))
             self._session.save()
 

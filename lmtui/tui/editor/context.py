@@ -12,7 +12,6 @@ from lmtui.notation import counted
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.file import FileController
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.worker.requests import Slot
 
@@ -30,9 +29,9 @@ class ContextController(Controller):
         self.parts: tuple[ContextPart, ...] = ()
         """How much of each file the model reads; empty before it has answered."""
 
-    def follow_model(self, state: ModelState) -> None:
+    def follow_model(self) -> None:
         self.parts = ()
-        if state.info is not None and self._files:
+        if self.model.info is not None and self._files:
             files, name = self._files, self._file.current.name
             self._client.ask(
                 Slot.CONTEXT,

@@ -11,7 +11,6 @@ from textual.screen import ModalScreen
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 
 T = TypeVar("T")
@@ -27,10 +26,6 @@ class OfferController(Controller):
     ) -> None:
         self._client, self._screen, self._editor = client, screen, editor
         self._ghost = ghost
-        self._model = ModelState()
-
-    def follow_model(self, state: ModelState) -> None:
-        self._model = state
 
     def _open(
         self, dialog: ModalScreen[T | None], accept: Callable[[T], object]

@@ -11,7 +11,6 @@ from lmtui.text import visible_token
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.worker.requests import Slot
 
@@ -35,7 +34,6 @@ class PredictionController(Controller):
         self._client, self._screen, self._editor = client, screen, editor
         self._panel, self._activity = screen.panel, screen.activity
         self._on_answer = answered
-        self._has_model = False
         self.prediction: CursorPrediction | None = None
 
     @property
@@ -47,9 +45,8 @@ class PredictionController(Controller):
         is_current = self._panel.distribution is not None and not self._panel.stale
         return "reading the text" if self.is_asking and not is_current else ""
 
-    def follow_model(self, state: ModelState) -> None:
-        self._has_model = state.info is not None
-        if self._has_model:
+    def follow_model(self) -> None:
+        if self.has_model:
             self.ask()
             return
         self._client.cancel()
@@ -57,7 +54,7 @@ class PredictionController(Controller):
         self._panel.title = TITLE
 
     def ask(self) -> None:
-        if not self._has_model:
+        if not self.has_model:
             return
         self._panel.outdate()
         text, cursor = self._editor.text, self._editor.cursor_index

@@ -21,8 +21,8 @@ class ProofreadController(OfferController):
         """List the corrections of the selection, or of the text. While the text stays
         as it is, a list that has rows left is shown again, and goes on where it was
         stopped."""
-        can_proofread = self._model.capabilities.proofreads
-        if why_not := self._model.why_not(can_proofread, "Corrections"):
+        can_proofread = self.model.capabilities.proofreads
+        if why_not := self.model.why_not(can_proofread, "Corrections"):
             self._screen.notify(why_not)
             return
         proofread = self._text_to_read()

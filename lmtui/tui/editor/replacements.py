@@ -14,8 +14,8 @@ from lmtui.worker.requests import Slot
 
 class ReplacementController(OfferController):
     def ask(self) -> None:
-        can_score = self._model.capabilities.scores
-        if why_not := self._model.why_not(can_score, "Replacements"):
+        can_score = self.model.capabilities.scores
+        if why_not := self.model.why_not(can_score, "Replacements"):
             self._screen.notify(why_not)
             return
         text, revision = self._editor.text, self._editor.revision

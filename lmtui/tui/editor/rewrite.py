@@ -36,7 +36,6 @@ from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
@@ -244,19 +243,18 @@ class RewriteController(OfferController):
         self._sampling, self._sampling_for = writing.sampling, writing.sampling_for
         self._part: _RewrittenPart | None = None
 
-    def follow_model(self, state: ModelState) -> None:
-        super().follow_model(state)
-        if state.info is not None and self._sampling_for is not None:
-            self._sampling = self._sampling_for(state.info)
+    def follow_model(self) -> None:
+        if self.model.info is not None and self._sampling_for is not None:
+            self._sampling = self._sampling_for(self.model.info)
 
     def ask(self, prompt: LinePrompt) -> None:
         editor = self._editor
         start, end = editor.selection_indexes
         if start == end:
             start, end = paragraph_at(editor.text, editor.cursor_index)
-        if self._model.info is None:
+        if self.model.info is None:
             self._screen.notify("No model is loaded yet.")
-        elif not self._model.info.has_template:
+        elif not self.model.info.has_template:
             self._screen.notify(
                 "This model does not chat, so it takes no instruction; F5 has others."
             )
@@ -320,7 +318,7 @@ class RewriteController(OfferController):
             seed=None,  # another one each time
             temperature=self._sampling.temperature + _HOTTER * tries,
         )
-        turns, info = (ChatTurn("user", prompt),), self._model.info
+        turns, info = (ChatTurn("user", prompt),), self.model.info
         thinking = False if info and info.switches_thinking else None
         self._client.ask(
             Slot.GENERATE,
@@ -341,14 +339,12 @@ class RewriteController(OfferController):
         return "scoring both versions" if self._client.is_pending(Slot.SPAN) else ""
 
     def _score(self, part: _RewrittenPart, dialog: RewriteScreen, remark: str) -> None:
-        info = self._model.info
-        rough = info is not None and info.precision == "fast"
         if part.version == part.present:
             remark = "This version is the same text."
 
         def score_new(present: VersionBits) -> None:
             def show(version: VersionBits) -> None:
-                costs = cost_table(present, version, rough=rough)
+                costs = cost_table(present, version, rough=self.model.is_rough)
                 dialog.show_costs(f"{costs}\n{remark}".rstrip())
 
             end = part.start + len(part.version)

@@ -27,7 +27,6 @@ from lmtui.tui.editor.pickers import SurprisesScreen
 from lmtui.tui.editor.status import FileLine, FileStatus
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.one_shot import call_after
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.text_totals import BRIEF, TextTotals
@@ -66,8 +65,6 @@ class ScoreController(Controller):
         """Whether the totals on the screen are those of the text as it is."""
         self._open_list: SurprisesScreen | None = None  # while it is open
         self._idle: TimerHandle | None = None
-        self._has_model = self._is_rough = False
-        self._why_not = ""  # why this model scores no text
         self._halt_reason = ""  # why scoring has ended early, until it goes on
         self._halt_revision = 0  # revision of the text at which that changed
 
@@ -75,22 +72,28 @@ class ScoreController(Controller):
     def status_text(self) -> str:
         if self._halt_reason:
             return f"{self._halt_reason} · {_CONTINUES}"
-        is_scoring = self._has_model and self._next_part() is not None
+        is_scoring = self._scores and self._next_part() is not None
         return "scoring the text" if is_scoring else ""
+
+    @property
+    def _scores(self) -> bool:
+        return self.has_model and not self._why_not
+
+    @property
+    def _why_not(self) -> str:
+        """Why this model scores no text; "" where it does."""
+        can = self.model.capabilities
+        return "" if can.scores else can.why_not
 
     def start(self) -> None:
         self._screen.set_interval(TOTALS_EVERY, self._show_totals)
 
-    def follow_model(self, state: ModelState) -> None:
-        can_score = state.capabilities.scores
-        self._has_model = state.info is not None and can_score
-        self._is_rough = state.info is not None and state.info.precision == "fast"
-        self._why_not = "" if can_score else state.capabilities.why_not
+    def follow_model(self) -> None:
         self._client.cancel()
         self._halt("")
-        if self._has_model or self._why_not:
+        if self._scores or self._why_not:
             self.forget()
-        if self._has_model:
+        if self._scores:
             self.score_when_idle()
         else:
             self.totals.outdate()
@@ -103,7 +106,7 @@ class ScoreController(Controller):
     def stop(self) -> bool:
         """Stop scoring, until the text changes or its scores are asked for."""
         is_edited = self.text.text != self._editor.text  # the edit is on its way
-        if self._halt_reason or not self._has_model:
+        if self._halt_reason or not self._scores:
             return False
         if not is_edited and self._next_part() is None:
             return False
@@ -157,7 +160,7 @@ class ScoreController(Controller):
 
     def _score_on(self) -> None:
         """Score what is visible, then the rest of a text that is not too long."""
-        is_halted = not self._has_model or self._halt_reason
+        is_halted = not self._scores or self._halt_reason
         if is_halted or self._client.is_pending(Slot.SPAN):
             return
         text, part = self.text.text, self._next_part()
@@ -270,7 +273,7 @@ class ScoreController(Controller):
             bytes=total.bytes,
             stale=self.text.stale(start, end),
             whole=whole,
-            rough=self._is_rough,
+            rough=self.model.is_rough,
         )
 
     # Surprising words.

@@ -22,7 +22,6 @@ from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.batches import longest_text
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.one_shot import call_after
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.status import HintLine
@@ -70,7 +69,6 @@ class SuggestionController(Controller):
         # Runs while nothing is shown yet; the call is made after it.
         self._pause_timer: asyncio.TimerHandle | None = None
         self._after_pause_call: Callable[[], object] | None = None
-        self._has_model = False
         self._last_request: _Request | None = None
         self._alternatives: tuple[str, ...] = ()
         self._alternative_index = 0  # index of the one that is shown
@@ -78,11 +76,10 @@ class SuggestionController(Controller):
 
     # When to ask.
 
-    def follow_model(self, state: ModelState) -> None:
-        self._has_model = state.info is not None
+    def follow_model(self) -> None:
         self.cancel()
-        if self._has_model:
-            if is_code(self._editor.language) and not state.capabilities.infill:
+        if self.has_model:
+            if is_code(self._editor.language) and not self.model.capabilities.infill:
                 self.code_hint.show_if_new()
             self._editor.forget_ghosts()
             self._alternatives = ()
@@ -127,7 +124,7 @@ class SuggestionController(Controller):
         can_suggest = (
             editor.has_focus and not editor.ghost and editor.selection.is_empty
         )
-        if not self.is_on or not self._has_model or not can_suggest:
+        if not self.is_on or not self.has_model or not can_suggest:
             return
         if self._delay > 0:
             seconds = max(0.001, self._delay - _DRAWN_IN)
@@ -149,7 +146,7 @@ class SuggestionController(Controller):
             self._after_pause_call = call
 
     def suggest_now(self) -> None:
-        if not self._has_model:
+        if not self.has_model:
             self._screen.notify("No model is loaded yet.")
             return
         self.cancel()
@@ -230,7 +227,7 @@ class SuggestionController(Controller):
             self._show_next(self._request(self._rules))
             return
         is_asking = self._wants_alternatives and self._client.is_pending(Slot.SUGGEST)
-        if not self._has_model or is_asking:
+        if not self.has_model or is_asking:
             return
         self.cancel()
         request = self._request(self._rules)

@@ -31,7 +31,6 @@ from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.pickers import AlternativesScreen, BranchesScreen
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
 from lmtui.worker.generation import run_continuations, run_generation
@@ -83,8 +82,8 @@ class BranchController(Controller):
         done, total = self._prompt_progress
         return f"reading {done:,}/{total:,} tokens · Esc stops"
 
-    def follow_model(self, state: ModelState) -> None:
-        if state.info is None:
+    def follow_model(self) -> None:
+        if self.model.info is None:
             writing = self._client.cancel(Slot.GENERATE)
             self._client.cancel()
             if writing:

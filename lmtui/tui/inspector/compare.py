@@ -18,7 +18,6 @@ from lmtui.partial import RankAbove
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController, document_of, part_of
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import progress_bar
@@ -52,7 +51,6 @@ class CompareController(Controller):
         """`compared` is called when both models have scored the text."""
         self._client, self._screen, self._activity = client, screen, screen.activity
         self._document, self._sampler, self._on_compared = document, sampler, compared
-        self._against: EngineInfo | None = None
         self._other = ScoredDocument()
         self._by_model: dict[EngineInfo, ScoredDocument] = {}
         self._span_at: dict[int, ComparedSpan] = {}  # of each token of the text
@@ -72,7 +70,7 @@ class CompareController(Controller):
     def is_missing(self) -> bool:
         """Whether the other model has not read the text and does not read it now: it
         was stopped, or failed. Before that the model itself reads."""
-        compared = self._against is None or self.comparison is not None
+        compared = self.model.against is None or self.comparison is not None
         return not (compared or self.either_reads)
 
     @property
@@ -86,15 +84,14 @@ class CompareController(Controller):
 
     @property
     def _name(self) -> str:
-        own, other = self._document.info, self._against
+        own, other = self._document.model.info, self.model.against
         if other is None:
             return ""
         return short_labels(own.label if own else "", other.label)[1]
 
-    def follow_model(self, state: ModelState) -> None:
+    def follow_model(self) -> None:
         self._client.cancel()
-        self._against = state.against
-        self._screen.set_class(self._against is not None, "-comparing")
+        self._screen.set_class(self.model.against is not None, "-comparing")
         self._other, self.comparison = ScoredDocument(), None
         self._span_at = {}
         self._document.view.compare((), {})
@@ -105,9 +102,9 @@ class CompareController(Controller):
     # Reading.
 
     def begin(self) -> None:
-        if self._against is None or self._document.text is None:
+        if self.model.against is None or self._document.text is None:
             return
-        if scored := self._by_model.get(self._against):
+        if scored := self._by_model.get(self.model.against):
             self._other = scored
             self._score_on()
             return
@@ -124,8 +121,8 @@ class CompareController(Controller):
 
     def _score_tokenized(self, answer: DocumentTokens) -> None:
         self._other = ScoredDocument.of(answer.encoding, answer.windows, answer.tokens)
-        if self._against is not None:
-            self._by_model[self._against] = self._other
+        if self.model.against is not None:
+            self._by_model[self.model.against] = self._other
         self._score_on()
 
     def _score_on(self) -> None:
@@ -177,7 +174,7 @@ class CompareController(Controller):
     # At the cursor.
 
     def show(self, index: int) -> None:
-        if self._against is None:
+        if self.model.against is None:
             return
         self._client.cancel(Slot.LOOK)
         self.panel.title = self._name
@@ -189,7 +186,7 @@ class CompareController(Controller):
                 "For the other model this is a first token without context."
             )
         else:
-            vocabulary = self._against.vocabulary
+            vocabulary = self.model.against.vocabulary
             distribution = expected(token, vocabulary=vocabulary)
             self.panel.show(distribution, chosen=token)
 
@@ -217,7 +214,7 @@ class CompareController(Controller):
     def _same_ids(self) -> bool:
         """Whether ids mean to the other model what they mean to the first."""
         same_tokens = self.comparison is not None and self.comparison.unit == "token"
-        own, other = self._document.info, self._against
+        own, other = self._document.model.info, self.model.against
         if not (same_tokens and own and other):
             return False
         return own.vocabulary == other.vocabulary

@@ -22,7 +22,7 @@ from lmtui.engine.scoring.passages import (
     tokenize_document,
 )
 from lmtui.engine.text.detokenizer import spelled
-from lmtui.engine.types import Encoding, EngineInfo, ScoredToken
+from lmtui.engine.types import Encoding, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted, lasting
@@ -30,7 +30,7 @@ from lmtui.tui.background import run_in_thread
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspect_source import InspectSource
-from lmtui.tui.model_state import ModelState, shown_label
+from lmtui.tui.model_state import shown_label
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import progress_bar
 from lmtui.tui.widgets.token_lines import EMPTY
@@ -70,7 +70,6 @@ class DocumentController(Controller):
         """The tokens, their scores and branches, as the model in use sees them."""
         self.is_scoring = False
         """Whether the model tokenizes or scores the text."""
-        self.info: EngineInfo | None = None
         self._by_model: dict[str, ScoredDocument] = {}
         self._refusal: LmtuiError | None = None
         self._stopping = False  # the scoring is to end, also between two parts
@@ -107,11 +106,11 @@ class DocumentController(Controller):
     def why_not(self) -> str:
         """Reason why the model can't be asked, in a sentence; empty where it can."""
         known = self.source.known
-        if self.info is None:
+        if self.model.info is None:
             return "No model is loaded yet."
         if known is None and self.scored.windows is None:
             return "The model has to read the text first."
-        if known is not None and known.model != self.info.label:
+        if known is not None and known.model != self.model.info.label:
             return (
                 "The model that wrote this is not loaded; its token ids mean nothing "
                 "to another model."
@@ -197,17 +196,17 @@ class DocumentController(Controller):
 
     # The model.
 
-    def follow_model(self, state: ModelState) -> None:
+    def follow_model(self) -> None:
         self._client.cancel()
-        self.info, self.is_scoring = state.info, False
-        if state.info is None:
-            if state.error is not None and self.source.known is not None:
+        self.is_scoring = False
+        if self.model.info is None:
+            if self.model.error is not None and self.source.known is not None:
                 self._show_known(is_own=False)
             return
         if (known := self.source.known) is not None:
-            self._show_known(is_own=known.model == state.info.label)
-        elif state.info.label in self._by_model:
-            self.scored = self._by_model[state.info.label]
+            self._show_known(is_own=known.model == self.model.info.label)
+        elif self.model.info.label in self._by_model:
+            self.scored = self._by_model[self.model.info.label]
             self.draw(self.view.index)
             self._score_on()
         else:
@@ -220,7 +219,7 @@ class DocumentController(Controller):
             self.scored = ScoredDocument(
                 known.before, branches=BranchTree(known.tokens)
             )
-        context = self.info.context if self.info and is_own else 0
+        context = self.model.info.context if self.model.info and is_own else 0
         room = context - len(known.before)
         fits = room >= _SHORTEST_WINDOW
         self.scored.windows = Windows.choose(context=room) if fits else None
@@ -242,7 +241,7 @@ class DocumentController(Controller):
         self._activity.clear_notice()
 
     def _score(self) -> None:
-        if self.text is None or self.info is None:
+        if self.text is None or self.model.info is None:
             if self._refusal is not None:
                 self.explain(self._refusal)
             return
@@ -261,9 +260,9 @@ class DocumentController(Controller):
         )
 
     def _show_tokenized(self, answer: DocumentTokens) -> None:
-        assert self.info is not None
+        assert self.model.info is not None
         self.scored = ScoredDocument.of(answer.encoding, answer.windows, answer.tokens)
-        self._by_model[self.info.label] = self.scored
+        self._by_model[self.model.info.label] = self.scored
         if count := answer.encoding.rewritten:
             self._screen.notify(
                 f"This model's tokenizer reads {counted(count, 'character')} of the "

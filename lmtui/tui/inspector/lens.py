@@ -22,7 +22,6 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.lens_columns import LensColumns
 from lmtui.tui.inspector.lens_grid import LensGrid, LensTable, LensView, cell_lines
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import progress_bar
 from lmtui.tui.widgets.plain_text import PlainLine, PlainText
@@ -39,11 +38,9 @@ class LensController(Controller):
         self, client: EngineClient, screen: ModelScreen, document: DocumentController
     ) -> None:
         self._client, self._screen, self._document = client, screen, document
-        self._no_lens = ""
         self._lens_screen: LensScreen | None = None
 
-    def follow_model(self, state: ModelState) -> None:
-        self._no_lens = state.capabilities.why_no_lens if state.info else ""
+    def follow_model(self) -> None:
         if self._lens_screen is not None and self._lens_screen.is_active:
             self._lens_screen.dismiss(None)
 
@@ -53,8 +50,8 @@ class LensController(Controller):
         if document.why_not or windows is None:
             self._screen.notify(document.why_not)
             return
-        if self._no_lens:
-            self._screen.notify(f"There is no logit lens: {self._no_lens}.")
+        if why_not := self.model.capabilities.why_no_lens:
+            self._screen.notify(f"There is no logit lens: {why_not}.")
             return
         tokens = document.path
         ids = tuple(token.id for token in tokens)

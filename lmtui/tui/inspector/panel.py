@@ -17,7 +17,6 @@ from lmtui.tui.inspector.branches import BranchController
 from lmtui.tui.inspector.compare import CompareController, expected
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.token_finder import TokenFinder
-from lmtui.tui.model_state import ModelState
 from lmtui.tui.one_shot import call_after
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
@@ -50,8 +49,8 @@ class PanelController(Controller):
         self.distribution: Distribution | None = None
         """The distribution at the cursor, as far as it is known."""
 
-    def follow_model(self, state: ModelState) -> None:
-        if state.info is None:
+    def follow_model(self) -> None:
+        if self.model.info is None:
             self._client.cancel()
             self.distribution = None
 
@@ -71,13 +70,13 @@ class PanelController(Controller):
         """Show what is known at a position, and ask the engine for the rest, unless
         that delays something that the user waits for."""
         document, panel = self._document, self._panel
-        if document.info is None:
+        if document.model.info is None:
             return
         path = document.path
         token = path[index] if index < len(path) else None
         at_end = index >= len(document.view.tokens)
         panel.title = "Expected next" if at_end else f"Expected at token {index + 1}"
-        vocabulary = document.info.vocabulary
+        vocabulary = document.model.info.vocabulary
         self.distribution = None
         if token is not None:
             self.distribution = own_rows(token, vocabulary=vocabulary)

@@ -345,7 +345,7 @@ its own branch.
             self.notify("Copied." if view.selection else "Copied the token.")
 
     def action_sampler(self) -> None:
-        if self.document.info is None:  # what its makers recommend is not known
+        if self.document.model.info is None:  # what its makers recommend is not known
             self.notify(self.document.why_not)
         else:
             super().action_sampler()

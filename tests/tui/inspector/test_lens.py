@@ -396,7 +396,7 @@ async def test_lens_that_cannot_be_opened_says_why() -> None:
         await page.until(
             lambda: "There is no logit lens: a server" in page.running.notices
         )
-        page.screen.document.info = None
+        page.screen.document.model = ModelState()
         await page.press("L")
         await page.until(lambda: "No model is loaded yet." in page.running.notices)
         assert page.running.app.screen is page.screen
@@ -405,6 +405,6 @@ async def test_lens_that_cannot_be_opened_says_why() -> None:
 async def test_another_model_closes_the_lens() -> None:
     async with inspecting(TEXT) as page:
         await opened(page)
-        page.screen.lens.follow_model(ModelState())
+        page.screen.lens.follow_model()
         await page.until(lambda: page.running.app.screen is page.screen)
         await opened(page)
