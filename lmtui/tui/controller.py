@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from lmtui.engine.types import Need
 from lmtui.tui.model_state import ModelState, shown_name
 from lmtui.tui.widgets.status import Status
 
@@ -25,6 +26,12 @@ class Controller:
     @property
     def has_model(self) -> bool:
         return self.model.info is not None
+
+    def lacks(self, need: Need) -> str:
+        """Return why the model does not meet a need, in a sentence; "" where it
+        does."""
+        can = self.model.capabilities
+        return "" if can.meets(need) else can.why_not
 
     def start(self) -> None:
         """Begin: the widgets of the screen are mounted."""

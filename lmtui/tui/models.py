@@ -7,9 +7,9 @@ a function that reads the disk and runs on a thread.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import add
 from typing import ClassVar
 
-from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -28,7 +28,7 @@ from lmtui.tui.app_options import ListModels
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.start import ModelLine
-from lmtui.tui.widgets.cells import pad_to
+from lmtui.tui.widgets.cells import aligned
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import SearchField
 from lmtui.tui.widgets.plain_text import PlainLine, PlainText
@@ -46,25 +46,9 @@ def laid_out(
     rows: Sequence[ListedModel], in_use: ModelRef | None
 ) -> tuple[str, list[str]]:
     table = [HEADINGS, *(tuple(map(visible_line, row.cells)) for row in rows)]
-    widths = [
-        min(_WIDEST, max(cell_len(cells[column]) for cells in table))
-        for column in range(len(HEADINGS) - 1)
-    ]
     marks = ["  ", *("● " if _is_in_use(row, in_use) else "  " for row in rows)]
-    lines = [
-        mark + _row(cells, widths) for mark, cells in zip(marks, table, strict=True)
-    ]
+    lines = list(map(add, marks, aligned(table, right=_RIGHT, most=_WIDEST)))
     return (lines[0] if rows else EMPTY), lines[1:]
-
-
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    parts = [
-        pad_to(" " * max(0, width - cell_len(cell)) + cell, width)
-        if column in _RIGHT
-        else pad_to(cell, width)
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=False))
-    ]
-    return "  ".join([*parts, cells[-1]])
 
 
 def _is_in_use(row: ListedModel, in_use: ModelRef | None) -> bool:

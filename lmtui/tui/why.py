@@ -80,10 +80,10 @@ class WhyController(Controller):
     def open(self, subject: Subject, then: Callable[[Source, Effect], object]) -> None:
         """Show the page about what `subject` makes; `then` goes to a part. It may be a
         coroutine."""
-        can = self.model.capabilities
-        if not self.has_model or not can.scores:
-            why_not = can.why_not if self.has_model else "No model is loaded yet."
-            self._screen.notify(why_not)
+        why_not = self.lacks("scores")
+        if why_not or not self.has_model:
+            no_model = "No model is loaded yet."
+            self._screen.notify(why_not if self.has_model else no_model)
             return
 
         def go(part: Part | None) -> None:

@@ -108,9 +108,9 @@ class DraftController(Controller):
         panel = self._screen.panel
         # The tokens of a long text are more than can be shown at every key.
         is_incomplete = self._has_files or bool(self._prompt.folded)
-        can, why = self.model.capabilities, _NOT_AS_SENT if is_incomplete else ""
-        if not can.edits:
-            why = f"{can.why_not} {_ANSWERS}"
+        why = _NOT_AS_SENT if is_incomplete else ""
+        if why_not := self.lacks("edits"):
+            why = f"{why_not} {_ANSWERS}"
         if why:
             self._client.cancel()
             panel.clear(why)

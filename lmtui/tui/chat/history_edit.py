@@ -121,8 +121,9 @@ class MessageEditor(Controller):
                 "No model is loaded yet; Ctrl+S saves the edit without an answer."
             )
             return
-        if ask and node.role == "assistant" and self._reply.why_no_prefill:
-            self._screen.notify(f"{self._reply.why_no_prefill} Ctrl+S saves the edit.")
+        why_not = self._reply.lacks("edits")
+        if ask and node.role == "assistant" and why_not:
+            self._screen.notify(f"{why_not} Ctrl+S saves the edit.")
             return
         self._prompt.end_edit()
         if node.role == "assistant":
@@ -190,8 +191,8 @@ class MessageEditor(Controller):
     def _why_no_branch(self, node: ChatMessage, token: Candidate) -> str:
         if not self._tokens.is_shown or node.role != "assistant":
             return "F3 shows an answer's tokens: there, a row takes a token's place."
-        if self._reply.why_no_prefill:
-            return self._reply.why_no_prefill
+        if why_not := self._reply.lacks("edits"):
+            return why_not
         if not (node.own_ids and self._chat_model.is_in_use(node.model)):
             return "Only the model that wrote this can go on from another token."
         if node.steps and not node.steps[-1].piece and token.id == node.steps[-1].id:

@@ -17,6 +17,7 @@ from lmtui.chat.thinking import thought_of
 from lmtui.engine.scoring.totals import bits_per, mean_nll, perplexity
 from lmtui.engine.types import EngineInfo, ScoredToken, Step
 from lmtui.tui.model_state import shown_label
+from lmtui.tui.widgets.cells import aligned
 from lmtui.tui.widgets.plain_text import plain_text
 from lmtui.tui.widgets.sampler_chain import others_on
 from lmtui.tui.widgets.token_lines import pieces_of
@@ -198,12 +199,8 @@ def _model_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     if not rows:
         yield "No model has answered yet."
         return
-    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
-    yield "\n".join(
-        "  ".join((*(f"{c:>{w}}" for c, w in zip(row[:-1], widths[:-1], strict=True)),
-                   row[-1]))
-        for row in (_COLUMNS, *rows)
-    )  # fmt: skip
+    numbers = range(len(_COLUMNS) - 1)
+    yield "\n".join(aligned((_COLUMNS, *rows), right=numbers))
     yield _LEGEND
 
 

@@ -89,12 +89,6 @@ class ReplyController(Controller):
         self._last_sent = 0, Sent("")  # the message that was said last, by its id
 
     @property
-    def why_no_prefill(self) -> str:
-        """Why the model can't go on with the beginning of an answer; "" if it can."""
-        can = self.model.capabilities
-        return "" if can.edits else can.why_not
-
-    @property
     def status_text(self) -> str:
         return self._status if self._session.is_answering else ""
 

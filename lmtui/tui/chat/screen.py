@@ -302,8 +302,8 @@ class ChatScreen(SamplingScreen):
         leaf = self._free_leaf()
         if leaf is None or leaf.role != "assistant":
             return
-        if self.reply.why_no_prefill:
-            self.notify(self.reply.why_no_prefill)
+        if why_not := self.reply.lacks("edits"):
+            self.notify(why_not)
         else:
             await self.reply.continue_reply(leaf)
 
@@ -359,7 +359,7 @@ class ChatScreen(SamplingScreen):
     def action_alternatives(self) -> None:
         self.show_panel()
         self.panel.focus()
-        can_continue = not self.reply.why_no_prefill
+        can_continue = not self.reply.lacks("edits")
         if can_continue and self.tokens.message.role == "assistant":
             self.activity.notice(
                 "Enter continues from the marked row; Esc closes the token view"

@@ -73,8 +73,7 @@ class TokensController(Controller):
     @property
     def _why_not(self) -> str:
         """Why no text is scored; "" where it is."""
-        can = self.model.capabilities
-        return "" if can.scores or not self.has_model else can.why_not
+        return self.lacks("scores") if self.has_model else ""
 
     def stop(self) -> bool:
         stopped = self._client.cancel(Slot.SCORE)

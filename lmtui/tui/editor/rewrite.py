@@ -37,7 +37,7 @@ from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.screen import ModelScreen
-from lmtui.tui.widgets.cells import pad_to
+from lmtui.tui.widgets.cells import aligned
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 from lmtui.tui.widgets.plain_text import PlainLine, PlainText, plain_text
 from lmtui.worker.generation import run_generation
@@ -201,14 +201,8 @@ def cost_table(
             for cost in costs
         )
         table.append((head, *cells))
-    widths = [max(map(len, column)) for column in table]
-    return "\n".join(
-        pad_to(name, widths[0])
-        + "".join(
-            f"  {cell:>{size}}" for cell, size in zip(cells, widths[1:], strict=True)
-        )
-        for name, *cells in zip(*table, strict=True)
-    )
+    rows = list(zip(*table, strict=True))
+    return "\n".join(aligned(rows, right=range(1, len(table))))
 
 
 @dataclass(slots=True)

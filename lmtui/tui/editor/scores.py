@@ -77,13 +77,7 @@ class ScoreController(Controller):
 
     @property
     def _scores(self) -> bool:
-        return self.has_model and not self._why_not
-
-    @property
-    def _why_not(self) -> str:
-        """Why this model scores no text; "" where it does."""
-        can = self.model.capabilities
-        return "" if can.scores else can.why_not
+        return self.has_model and not self.lacks("scores")
 
     def start(self) -> None:
         self._screen.set_interval(TOTALS_EVERY, self._show_totals)
@@ -91,7 +85,7 @@ class ScoreController(Controller):
     def follow_model(self) -> None:
         self._client.cancel()
         self._halt("")
-        if self._scores or self._why_not:
+        if self._scores or self.lacks("scores"):
             self.forget()
         if self._scores:
             self.score_when_idle()
@@ -120,9 +114,9 @@ class ScoreController(Controller):
         self.is_shown = False
 
     def _can_score(self) -> bool:
-        if self._why_not:
-            self._screen.notify(self._why_not)
-        return not self._why_not
+        if why_not := self.lacks("scores"):
+            self._screen.notify(why_not)
+        return not why_not
 
     def _resume_scoring(self) -> None:
         self._halt("")
@@ -232,7 +226,7 @@ class ScoreController(Controller):
 
     def _why_partial(self) -> str:
         """Return why some totals will stay those of a part; "" where they will not."""
-        if self._why_not:
+        if self.lacks("scores"):
             return "this server scores no text"
         if self._halt_reason:
             return self.status_text

@@ -8,7 +8,7 @@ excess of marks. Knows no widget.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import cache, lru_cache
 
 from rich.cells import cell_len
@@ -161,6 +161,22 @@ def pad_to(text: str, width: int) -> str:
     """Cut or pad `text` to exactly `width` cells."""
     clipped = clip(text, width)
     return clipped + " " * (width - cell_len(clipped))
+
+
+def aligned(
+    rows: Sequence[Sequence[str]], *, right: Container[int] = (), most: int = 10_000
+) -> list[str]:
+    """Return rows as lines with their columns below each other: those whose numbers are
+    in `right` are right-aligned, all but the last are cut to `most` cells."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    widths[:-1] = [min(most, width) for width in widths[:-1]]
+
+    def cell(text: str, column: int) -> str:
+        text = clip(text, widths[column])
+        space = " " * (widths[column] - cell_len(text))
+        return space + text if column in right else text + space
+
+    return ["  ".join(map(cell, row, range(len(row)))).rstrip() for row in rows]
 
 
 def pack(parts: Sequence[str], width: int, *, lines: int) -> list[str] | None:
