@@ -554,16 +554,13 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self.finetune.stop_and_leave()
             return
         if inspector := self._inspector_with_branches:
-            inspector.leave_then(self._quit_again)
+            inspector.leave_then(partial(self.call_later, self.action_quit))
             return
         if self._editor is None or not self._editor.file.unsaved:
             self.leave()
             return
         self._show_screen("complete")
         self._editor.file.leave_then(self.leave)
-
-    def _quit_again(self) -> None:
-        self.call_later(self.action_quit)
 
     def leave(self, code: int = 0) -> None:
         """End the app with an exit code.

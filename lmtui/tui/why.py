@@ -195,7 +195,7 @@ writes around a message stays, and messages that were not sent are no parts.
             yield PlainLine(_FOOT, id="foot")
 
     def on_mount(self) -> None:
-        self.query_one(TokenLegend).show("difference")
+        self.query_one(TokenLegend).measure = "difference"
         for panel in self._panels:
             panel.can_focus = False
             panel.clear(_AWAITED)

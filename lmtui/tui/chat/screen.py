@@ -42,7 +42,7 @@ from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import HintLine, MainPart
-from lmtui.tui.widgets.token_view import TokenView
+from lmtui.tui.widgets.token_cursor import TokenText
 
 TRY = """\
 Three things to try
@@ -241,8 +241,8 @@ class ChatScreen(SamplingScreen):
     def highlight_repeat(self, event: SamplerControls.RepeatSeen) -> None:
         self.transcript.highlight(event.passage)
 
-    @on(TokenView.TokenSelected)
-    def show_token(self, event: TokenView.TokenSelected) -> None:
+    @on(TokenText.CursorMoved)
+    def show_token(self, event: TokenText.CursorMoved) -> None:
         self.activity.clear_notice()
         self.tokens.show_position(event.index)
 

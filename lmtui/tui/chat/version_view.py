@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.message import Message
+from textual.reactive import reactive
 from textual.widget import Widget
 
 from lmtui import notation
@@ -61,16 +62,9 @@ def _end_of(node: ChatMessage) -> str:
 class FittedText(StyledLines):
     """A text in the longest of its forms that fits, behind a mark."""
 
-    def __init__(self, mark: str = "", *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.mark = mark
-        self.forms: Forms = [[""]]
-        """The text, in forms of decreasing length."""
-
-    def show(self, forms: Forms) -> None:
-        if forms != self.forms:
-            self.forms = forms
-            self.refresh()
+    mark: reactive[str] = reactive("")
+    forms: reactive[Forms] = reactive([[""]])
+    """The text, in forms of decreasing length."""
 
     def lines(self, width: int, height: int) -> list[Line]:
         room = width - len(self.mark)
@@ -109,8 +103,9 @@ class VersionPane(Vertical):
     def __init__(self, index: int) -> None:
         super().__init__()
         self.index = index
-        self.head = FittedText("  ")
+        self.head = FittedText()
         self.body = VersionScroll()
+        self.mark(False)
 
     def compose(self) -> ComposeResult:
         yield self.head
@@ -119,7 +114,6 @@ class VersionPane(Vertical):
     def mark(self, marked: bool) -> None:
         self.set_class(marked, "-marked")
         self.head.mark = "▸ " if marked else "  "
-        self.head.refresh()
 
 
 class VersionsView(Container, can_focus=True):
@@ -205,15 +199,14 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         """Show how far each version is; they are drawn `together`, or one after the
         other."""
         for pane, node in zip(self._panes, versions, strict=True):
-            pane.head.show(_forms(str(pane.index + 1), node))
+            pane.head.forms = _forms(str(pane.index + 1), node)
         count = f"{len(versions)} versions"
         order = "together" if together else "one after the other"
         grow = any(node.state == "growing" for node in versions)
         keys = "Esc stops all" if grow else "Enter takes the marked one"
         marks = "arrows mark one"
-        self._hint.show(
-            [(f"{count} {order}", marks, keys), (count, marks, keys), (count, keys)]
-        )
+        long = f"{count} {order}", marks, keys
+        self._hint.forms = [long, (count, marks, keys), (count, keys)]
 
     def grow(self, index: int, piece: str, thought: ReasoningInfo | None) -> None:
         self._panes[index].body.text.grow(piece, thought)

@@ -238,22 +238,20 @@ class ScoreController(Controller):
         low, high = editor.selection_indexes
         line, column = editor.cursor_location
         file, change = self._file.current, self._file.known_change
-        self.file_line.show(
-            FileStatus(
-                name=file.name,
-                modified=self._file.unsaved,
-                read_only=file.read_only,
-                change=change.words if change else "",
-                endings=file.endings,
-                encoding=ENCODING_NAMES[file.encoding],
-                bom=file.bom,
-                line=line + 1,
-                column=column + 1,
-                words=editor.words,
-                characters=editor.characters,
-                selected=high - low,
-                context_files=self._context_files,
-            )
+        self.file_line.status = FileStatus(
+            name=file.name,
+            modified=self._file.unsaved,
+            read_only=file.read_only,
+            change=change.words if change else "",
+            endings=file.endings,
+            encoding=ENCODING_NAMES[file.encoding],
+            bom=file.bom,
+            line=line + 1,
+            column=column + 1,
+            words=editor.words,
+            characters=editor.characters,
+            selected=high - low,
+            context_files=self._context_files,
         )
 
     def _sums(self, name: str, start: int, end: int) -> Sums:

@@ -304,16 +304,14 @@ scores.
     @on(LinePrompt.Answered)
     def answer_question(self, event: LinePrompt.Answered) -> None:
         self.focus_text()
-        handlers = {
+        editor = self.editor
+        handlers: dict[str, Callable[[str], object]] = {
             "path": self.file.save_under,
             "open": self.file.open_named,
-            "place": self._go_to_line,
+            "place": lambda place: editor.go_to(offset_named(editor.text, place)),
             REWRITE.id: self.rewrite.write,
         }
         handlers[event.question](event.text)
-
-    def _go_to_line(self, line_col: str) -> None:
-        self.editor.go_to(offset_named(self.editor.text, line_col))
 
     @on(LinePrompt.PromptClosed)
     @on(FindBar.FindBarClosed)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from textual.reactive import reactive
+
 from lmtui.notation import counted
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import Forms, clip, fit_best
@@ -37,17 +39,10 @@ class FileLine(StyledLines):
     FileLine { height: 1; padding: 0 1; color: $foreground; background: $surface; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._status = FileStatus()
-
-    def show(self, status: FileStatus) -> None:
-        if status != self._status:
-            self._status = status
-            self.refresh()
+    status: reactive[FileStatus] = reactive(FileStatus())
 
     def lines(self, width: int, height: int) -> list[Line]:
-        return [[(fit_best(forms(self._status), width)[0], "")]]
+        return [[(fit_best(forms(self.status), width)[0], "")]]
 
 
 def forms(status: FileStatus) -> Forms:

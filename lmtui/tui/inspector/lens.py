@@ -199,8 +199,7 @@ then the probability and the rank of the real next token, and the entropy.
         if not self.is_mounted:
             return
         view, error = self._view, self._columns.error
-        self._grid.show(view)
-        self._table.show(view)
+        self._grid.view = self._table.view = view
         cell = self.query_one("#cell", PlainText)
         cell.update("\n".join(cell_lines(view, self._grid.size.width)))
         self.set_class(error is not None, "-failed")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from textual import events
 from textual.message import Message
+from textual.reactive import reactive
 
 from lmtui import notation
 from lmtui.analysis.branches import Token
@@ -105,21 +106,15 @@ class LensGrid(StyledLines):
         index: int
         layer: int
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._view = LensView()
+    view: reactive[LensView] = reactive(LensView())
 
     @property
     def capacity(self) -> int:
         """Number of tokens that fit beside each other."""
         return max(1, (self.content_size.width - GUTTER) // CELL)
 
-    def show(self, view: LensView) -> None:
-        self._view = view
-        self.refresh()
-
     def lines(self, width: int, height: int) -> Sequence[Line]:
-        view = self._view
+        view = self.view
         shown = range(view.first, view.end)
         if not view.layers:
             return [[(NO_CONTEXT if view.column else AWAITED, "quiet")]]
@@ -133,15 +128,13 @@ class LensGrid(StyledLines):
     def _names(self, head: str, shown: range, offset: int) -> Line:
         parts: list[Part] = [(pad_to(head, GUTTER), "quiet")]
         for index in shown:
-            name = "head" if index == self._view.index else "quiet"
-            parts.append(
-                (pad_to(f" {self._view.text(index + offset)}", CELL - 1), name)
-            )
+            name = "head" if index == self.view.index else "quiet"
+            parts.append((pad_to(f" {self.view.text(index + offset)}", CELL - 1), name))
             parts.append((" ", ""))
         return parts
 
     def _row(self, layer: int, shown: range) -> Line:
-        view = self._view
+        view = self.view
         is_current = layer == view.layer
         parts: list[Part] = [
             (f"{layer:>{GUTTER - 2}}  ", "head" if is_current else "quiet")
@@ -155,13 +148,13 @@ class LensGrid(StyledLines):
         return parts
 
     def _cell(self, index: int, layer: int) -> tuple[str, str]:
-        column = self._view.columns.get(index)
+        column = self.view.columns.get(index)
         if column is None:
             return pad_to(" …", CELL - 1), "quiet"
         if not column.rows:
             return pad_to(f" {NONE}", CELL - 1), "quiet"
         best = column.rows[layer].top[0]
-        mark = MATCH if best.id == self._view.next_id(index) else " "
+        mark = MATCH if best.id == self.view.next_id(index) else " "
         level = _LEVELS[round(best.prob * (len(_LEVELS) - 1))]
         text = pad_to(visible_token(best.text), CELL - 3)
         return f"{mark}{text}{level}", f"p{step(best.prob, 'probability')}"
@@ -170,7 +163,7 @@ class LensGrid(StyledLines):
         self.post_message(self.Resized())
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        offset, view = event.get_content_offset(self), self._view
+        offset, view = event.get_content_offset(self), self.view
         if offset is None or offset.x < GUTTER:
             return
         index = view.first + (offset.x - GUTTER) // CELL
@@ -183,16 +176,10 @@ class LensTable(StyledLines):
     PREFIX = "lens--"
     DEFAULT_CSS = _sheet("LensTable")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._view = LensView()
-
-    def show(self, view: LensView) -> None:
-        self._view = view
-        self.refresh()
+    view: reactive[LensView] = reactive(LensView())
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
-        view, column = self._view, self._view.column
+        view, column = self.view, self.view.column
         head: list[Line] = [[(part, "head")] for part in _title(view, width)]
         if column is None:
             return [*head, [(AWAITED, "quiet")]]

@@ -35,7 +35,7 @@ from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import HintLine, MainPart
 from lmtui.tui.widgets.text_totals import TextTotals
-from lmtui.tui.widgets.token_view import TokenView
+from lmtui.tui.widgets.token_cursor import TokenText
 
 COMMON = "common part, scored by both"
 ONLY_TEXT = "other model: scored on the text only"
@@ -207,11 +207,11 @@ its own branch.
 
     # What the widgets post.
 
-    @on(TokenView.TokenSelected)
-    def show_token(self, event: TokenView.TokenSelected) -> None:
+    @on(TokenText.CursorMoved)
+    def show_token(self, event: TokenText.CursorMoved) -> None:
         self._show_position(event.index)
 
-    @on(TokenView.SelectionChanged)
+    @on(TokenText.Selected)
     def sum_selection(self) -> None:
         self._show_totals()
 

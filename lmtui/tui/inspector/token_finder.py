@@ -58,7 +58,7 @@ Alt+Left add to its logit.
                 tooltip="The token below."),
         Binding("up", "go(-1)", "Up", id="finder.up", show=False,
                 tooltip="The token above."),
-        Binding("alt+x", "ban", "Ban", id="finder.ban",
+        Binding("alt+x", "bias(None)", "Ban", id="finder.ban",
                 tooltip="Never draw this token, or allow it again."),
         Binding("alt+right", "bias(1)", "More often", id="finder.raise", show=False,
                 tooltip="Add 1 to the token's logit."),
@@ -142,21 +142,18 @@ Alt+Left add to its logit.
         event.stop()
         self.post_message(self.Typed(event.value))
 
-    @on(Input.Submitted)
-    def pick_highlighted(self, event: Input.Submitted) -> None:
-        event.stop()
+    @property
+    def _marked(self) -> RankedCandidate | None:
         index = self._list.highlighted
-        if index is not None and index < len(self.rows):
-            self._pick(index)
+        return None if index is None else self.rows[index]
 
+    @on(Input.Submitted)
     @on(OptionList.OptionSelected)
-    def pick_clicked(self, event: OptionList.OptionSelected) -> None:
+    def pick(self, event: Input.Submitted | OptionList.OptionSelected) -> None:
         event.stop()
-        self._pick(event.option_index)
-
-    def _pick(self, index: int) -> None:
-        self.action_close()
-        self.post_message(self.TokenPicked(self.rows[index]))
+        if (row := self._marked) is not None:
+            self.action_close()
+            self.post_message(self.TokenPicked(row))
 
     def action_go(self, by: int) -> None:
         if by > 0:
@@ -164,17 +161,10 @@ Alt+Left add to its logit.
         else:
             self._list.action_cursor_up()
 
-    def action_ban(self) -> None:
-        self._request_bias(None)
-
-    def action_bias(self, by: int) -> None:
-        self._request_bias(by)
-
-    def _request_bias(self, by: float | None) -> None:
-        index = self._list.highlighted
-        if index is not None and index < len(self.rows):
-            row = self.rows[index].candidate
-            self.post_message(ProbabilityPanel.BiasRequested(row, by))
+    def action_bias(self, by: float | None) -> None:
+        """Add to the bias of the marked token; None bans it, or lifts the ban."""
+        if (row := self._marked) is not None:
+            self.post_message(ProbabilityPanel.BiasRequested(row.candidate, by))
 
     def action_close(self) -> None:
         self.remove_class("-open")

@@ -17,6 +17,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
+from textual.reactive import reactive
 from textual.widgets import Input
 
 from lmtui.editing.find import Matches, Query, Span, find
@@ -45,19 +46,13 @@ class SearchOptions(StyledLines):
     SearchOptions > .search--wrong { color: $error; text-style: bold; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._query, self._wrong = Query(), ""
-
-    def show(self, query: Query, wrong: str = "") -> None:
-        if (query, wrong) != (self._query, self._wrong):
-            self._query, self._wrong = query, wrong
-            self.refresh()
+    options: reactive[Query] = reactive(Query())
+    wrong: reactive[str] = reactive("")
 
     def lines(self, width: int, height: int) -> list[Line]:
-        if self._wrong:
-            return [[(clip(self._wrong, width), "wrong")]]
-        return [[(fit_best(option_forms(self._query), width)[0], "")]]
+        if self.wrong:
+            return [[(clip(self.wrong, width), "wrong")]]
+        return [[(fit_best(option_forms(self.options), width)[0], "")]]
 
 
 def option_forms(query: Query) -> tuple[tuple[str, ...], ...]:
@@ -272,7 +267,8 @@ line; \\1 or \\g<name> in the replacement is a group of the match.
         wrong = self._wrong or self._wrong_template()
         if not wrong and self._matches.cut_off:
             wrong = CUT_OFF
-        self.query_one("#options", SearchOptions).show(self._query, wrong)
+        line = self.query_one(SearchOptions)
+        line.options, line.wrong = self._query, wrong
 
     # Replacing.
 

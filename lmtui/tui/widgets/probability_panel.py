@@ -78,7 +78,7 @@ server that is only talked with may apply the sampler's stages in another order.
                 tooltip="To the least probable tokens"),
         Binding("enter", "pick", "Pick", id="panel.pick",
                 tooltip="Take this token"),
-        Binding("x", "ban", "Ban", id="panel.ban",
+        Binding("x", "bias(None)", "Ban", id="panel.ban",
                 tooltip="Never draw this token, or allow it again"),
         Binding("plus", "bias(1)", "More often", id="panel.raise",
                 tooltip="Add 1 to the token's logit"),
@@ -316,17 +316,12 @@ server that is only talked with may apply the sampler's stages in another order.
         self.post_message(self.CandidatePicked(row))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("pick", "ban", "bias"):
+        if action in ("pick", "bias"):
             return self.picks
         return super().check_action(action, parameters)
 
-    def action_ban(self) -> None:
-        self._request_bias(None)
-
-    def action_bias(self, by: int) -> None:
-        self._request_bias(by)
-
-    def _request_bias(self, by: float | None) -> None:
+    def action_bias(self, by: float | None) -> None:
+        """Add to the bias of the marked token; None bans it, or lifts the ban."""
         if self._distribution is not None and self._distribution.candidates:
             row = self._distribution.candidates[self._cursor]
             self.post_message(self.BiasRequested(row, by))

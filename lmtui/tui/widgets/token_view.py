@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from rich.cells import cell_len
+from textual import on
 from textual.app import ComposeResult
-from textual.message import Message
+from textual.reactive import reactive
 from textual.widget import Widget
 
 from lmtui import notation, surprisal_scale
@@ -70,17 +70,14 @@ class TokenLegend(StyledLines):
     {difference_sheet("TokenLegend")}
     """
 
+    measure: reactive[Shade] = reactive[Shade]("surprisal")
+
     def __init__(self, hint: str = "m: next shading", *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._hint = f"  {hint}"
-        self._measure: Shade = "surprisal"
-
-    def show(self, measure: Shade) -> None:
-        self._measure = measure
-        self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        measure, quiet = self._measure, "legend--quiet"
+        measure, quiet = self.measure, "legend--quiet"
         kind = "difference" if measure == "difference" else "surprise"
         labels, unit = surprisal_scale.legend(measure), surprisal_scale.unit(measure)
         unit_text = f" {unit}" if unit else ""
@@ -112,16 +109,10 @@ class TokenDetail(StyledLines):
     }
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._sentences: tuple[Forms, ...] = ()
-
-    def show(self, *lines: Forms) -> None:
-        self._sentences = lines
-        self.refresh()
+    sentences: reactive[tuple[Forms, ...]] = reactive(())
 
     def lines(self, width: int, height: int) -> list[Line]:
-        return [[(fit_best(forms, width)[0], "")] for forms in self._sentences]
+        return [[(fit_best(forms, width)[0], "")] for forms in self.sentences]
 
 
 class TokenView(Widget):
@@ -139,17 +130,6 @@ line, · is a space at its beginning.
     DEFAULT_CSS = """
     TokenView { height: 1fr; layout: vertical; }
     """
-
-    @dataclass
-    class TokenSelected(Message):
-        index: int
-
-    @dataclass
-    class SelectionChanged(Message):
-        """The selection has changed: index of the first token and of the one behind the
-        last, or None."""
-
-        selection: tuple[int, int] | None
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -234,32 +214,23 @@ line, · is a space at its beginning.
     def select_all(self, first: int, end: int) -> None:
         self._text.select(first, end)
 
-    def on_token_text_cursor_moved(self, event: TokenText.CursorMoved) -> None:
-        event.stop()
-        self._show_detail()
-        self.post_message(self.TokenSelected(event.index))
-
-    def on_token_text_selected(self, event: TokenText.Selected) -> None:
-        event.stop()
-        self.post_message(self.SelectionChanged(event.selection))
-
     def on_token_text_remeasured(self, event: TokenText.Remeasured) -> None:
-        event.stop()
-        self._legend.show(event.measure)
+        self._legend.measure = event.measure
 
+    @on(TokenText.CursorMoved)
     def _show_detail(self) -> None:
         piece = self._text.piece
         index, count = self._text.index, len(self._tokens)
         if piece is None:
             total = self._sums.upto(count - 1) if count else None
-            self._detail.show(*end_lines(count, total))
+            self._detail.sentences = end_lines(count, total)
             return
         token, total = self._tokens[index], self._sums.upto(index)
         lines: tuple[Forms, ...] = detail_lines(token, index, count, total, piece)
         if self.differences:
             span = self._spans.get(index) if index < self._text.own else None
             lines = (*lines, other_line(span))
-        self._detail.show(*lines)
+        self._detail.sentences = lines
 
 
 def end_lines(count: int, total: float | None) -> tuple[Forms, ...]:

@@ -78,7 +78,7 @@ def test_grid_has_a_row_for_each_layer_and_a_cell_for_each_token(
     width: int, height: int
 ) -> None:
     grid, view = LensGrid(), snapshot(7, layer=2)
-    grid._view = view
+    grid.view = view
     head, *rows, foot = plain(grid.lines(width, height))
     assert [int(row[:GUTTER]) for row in rows] == list(view.seen_layers(height - 2))
     assert head.startswith("next") and foot.startswith("read")
@@ -103,7 +103,7 @@ def test_shade_and_bar_grow_with_the_probability() -> None:
     for prob in (0.001, 0.02, 0.1, 0.3, 0.6, 0.95):
         top = (row.top[0]._replace(logprob=math.log(prob)),)
         column = LensColumn(1, (*view.columns[1].rows[:4], replace(row, top=top)))
-        grid._view = replace(view, columns={1: column})
+        grid.view = replace(view, columns={1: column})
         text, name = grid._cell(1, 4)
         seen.append(text[-1])
         assert name == f"p{step(prob, 'probability')}"
@@ -112,7 +112,7 @@ def test_shade_and_bar_grow_with_the_probability() -> None:
 
 def test_column_has_the_numbers_of_every_layer() -> None:
     table, view = LensTable(), snapshot(layer=1)
-    table._view = view
+    table.view = view
     title, heads, *rows = table.lines(60, 24)
     assert plain([title]) == ["token 3: “e” · after “h”"]
     assert plain([heads])[0].split() == [
@@ -131,16 +131,16 @@ def test_column_has_the_numbers_of_every_layer() -> None:
 
 def test_end_and_beginning_of_the_text_are_named() -> None:
     table, end = LensTable(), len(IDS)
-    table._view = view = snapshot(end + 1, index=end, layer=4)
+    table.view = view = snapshot(end + 1, index=end, layer=4)
     lines = plain(table.lines(60, 24))
     assert lines[0] == "token 42: the end · after “t”"
     assert lines[2].split()[3:5] == ["–", "–"]
     assert cell_lines(view, 70)[1] == "the end of the text"
-    table._view = view = replace(view, index=0)
+    table.view = view = replace(view, index=0)
     lines = plain(table.lines(60, 24))
     assert lines == ["token 1: “t” · the first", NO_CONTEXT]
     assert cell_lines(view, 70)[0] == NO_CONTEXT
-    table._view = LensView(tokens=view.tokens, index=5)
+    table.view = LensView(tokens=view.tokens, index=5)
     assert plain(table.lines(60, 24))[1] == AWAITED
 
 
@@ -156,7 +156,7 @@ def test_hostile_tokens_are_drawn_safely(name: str) -> None:
         given_view, tokens=[token] * 3, columns={2: LensColumn(2, rows)}, end=3
     )
     grid, table = LensGrid(), LensTable()
-    grid._view = table._view = view
+    grid.view = table.view = view
     for lines in (grid.lines(60, 20), table.lines(60, 20)):
         for line in plain(lines):
             assert safe(line) and cell_len(line) <= 60
@@ -171,7 +171,7 @@ async def test_cursor_is_the_only_cell_in_reverse(
     if not colours:
         monkeypatch.setenv("NO_COLOR", "1")
     async with hosted(grid := LensGrid(), (80, 20)) as (app, pilot):
-        grid.show(snapshot(7, layer=3))
+        grid.view = snapshot(7, layer=3)
         for theme in THEMES.themes:
             app.register_theme(theme)
             app.theme = theme.name

@@ -91,7 +91,7 @@ def test_running_sums_add_log_probs_up_to_a_token(
 
 
 def selected(app: Host) -> list[int]:
-    return [m.index for m in app.posted if isinstance(m, TokenView.TokenSelected)]
+    return [m.index for m in app.posted if isinstance(m, TokenText.CursorMoved)]
 
 
 async def test_keys_walk_the_tokens() -> None:
@@ -283,7 +283,7 @@ async def test_the_cursor_goes_by_word_page_and_mouse() -> None:
         await pilot.mouse_up(view, offset=(7, 1))
         await pilot.pause()
         assert view.selection == (4, 15 + 8)
-        changed = [m for m in app.posted if isinstance(m, TokenView.SelectionChanged)]
+        changed = [m for m in app.posted if isinstance(m, TokenText.Selected)]
         assert changed[-1].selection == view.selection
 
 
