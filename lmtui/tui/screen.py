@@ -6,10 +6,10 @@ Knows no verb of the engine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, TextArea
 
 from lmtui.engine.types import Need
@@ -25,6 +25,16 @@ from lmtui.tui.widgets.status import Status
 
 LOADING = "The model is loading."
 READING = "The model is reading; what it expects appears here."
+
+
+def leave_with_model(page: ModalScreen[Any]) -> None:
+    """Close a page about what a model computes as soon as another one is loaded."""
+
+    def leave() -> None:
+        if page.is_active:
+            page.dismiss(None)
+
+    page.watch(page.app, "model", leave, init=False)
 
 
 class ModelScreen(Screen[None]):

@@ -42,7 +42,7 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible_token
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.screen import ModelScreen
+from lmtui.tui.screen import ModelScreen, leave_with_model
 from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.plain_text import PlainLine, PlainText, plain_line
@@ -71,11 +71,6 @@ class WhyController(Controller):
 
     def __init__(self, client: EngineClient, screen: ModelScreen) -> None:
         self._client, self._screen = client, screen
-        self._page: WhyScreen | None = None
-
-    def follow_model(self) -> None:
-        if self._page is not None and self._page.is_active:
-            self._page.dismiss(None)
 
     def open(self, subject: Subject, then: Callable[[Source, Effect], object]) -> None:
         """Show the page about what `subject` makes; `then` goes to a part. It may be a
@@ -87,12 +82,10 @@ class WhyController(Controller):
             return
 
         def go(part: Part | None) -> None:
-            self._page = None
             if part is not None:
                 self._screen.call_later(then, *part)
 
-        self._page = WhyScreen(self._client, subject)
-        self._screen.app.push_screen(self._page, go)
+        self._screen.app.push_screen(WhyScreen(self._client, subject), go)
 
 
 class PartsText(TokenText):
@@ -200,6 +193,7 @@ writes around a message stays, and messages that were not sent are no parts.
             panel.can_focus = False
             panel.clear(_AWAITED)
         self._text.focus()
+        leave_with_model(self)
         self._ask()
 
     def on_unmount(self) -> None:

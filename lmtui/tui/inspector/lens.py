@@ -22,7 +22,7 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.lens_columns import LensColumns
 from lmtui.tui.inspector.lens_grid import LensGrid, LensTable, LensView, cell_lines
-from lmtui.tui.screen import ModelScreen
+from lmtui.tui.screen import ModelScreen, leave_with_model
 from lmtui.tui.widgets.cells import progress_bar
 from lmtui.tui.widgets.plain_text import PlainLine, PlainText
 
@@ -38,11 +38,6 @@ class LensController(Controller):
         self, client: EngineClient, screen: ModelScreen, document: DocumentController
     ) -> None:
         self._client, self._screen, self._document = client, screen, document
-        self._lens_screen: LensScreen | None = None
-
-    def follow_model(self) -> None:
-        if self._lens_screen is not None and self._lens_screen.is_active:
-            self._lens_screen.dismiss(None)
 
     def open(self) -> None:
         document = self._document
@@ -56,13 +51,11 @@ class LensController(Controller):
         tokens = document.path
         ids = tuple(token.id for token in tokens)
         text = DocumentSpan(ids, document.scored.before, windows, 0, len(ids) + 1, TOP)
-        self._lens_screen = LensScreen(
-            document.name, tokens, self._client, text, index=document.view.index
-        )
-        self._screen.app.push_screen(self._lens_screen, self._select)
+        index = document.view.index
+        screen = LensScreen(document.name, tokens, self._client, text, index=index)
+        self._screen.app.push_screen(screen, self._select)
 
     def _select(self, index: int | None) -> None:
-        self._lens_screen = None
         if index is not None:
             self._document.view.select(index)
 
@@ -143,6 +136,7 @@ then the probability and the rank of the real next token, and the entropy.
 
     def on_mount(self) -> None:
         self.query_one(LensPane).focus()
+        leave_with_model(self)
         self.set_interval(_POLL_INTERVAL, self._show_foot)
 
     def on_unmount(self) -> None:

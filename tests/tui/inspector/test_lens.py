@@ -405,6 +405,6 @@ async def test_lens_that_cannot_be_opened_says_why() -> None:
 async def test_another_model_closes_the_lens() -> None:
     async with inspecting(TEXT) as page:
         await opened(page)
-        page.screen.lens.follow_model()
+        page.running.app.model = replace(page.running.app.model, stage="another")
         await page.until(lambda: page.running.app.screen is page.screen)
         await opened(page)
