@@ -6,16 +6,16 @@ A dialog only returns the answer; its caller acts on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from textual import events, on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, TextArea
 from textual.widgets.option_list import Option
@@ -27,6 +27,8 @@ from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import full_name, shown_name
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.plain_text import PlainLine, PlainText, plain_line
+
+T = TypeVar("T")
 
 _NAME = 13  # cells for the name of a choice
 
@@ -200,6 +202,29 @@ it; where there is none, what you type is written into the text below.
 
     def action_leave(self) -> None:
         self.action_answer(self._harmless)
+
+
+def ask(
+    screen: Screen[Any], dialog: ConfirmDialog, **answers: Callable[[], object]
+) -> None:
+    """Show a question; call what is given for the key of the choice that is taken."""
+
+    def act(key: str | None) -> None:
+        if key in answers:
+            answers[key]()
+
+    screen.app.push_screen(dialog, act)
+
+
+def choose(
+    screen: Screen[Any], dialog: ModalScreen[T | None], use: Callable[[T], object]
+) -> None:
+    """Show a dialog; `use`, which may be a coroutine, gets what is chosen in it."""
+
+    def answer(chosen: T | None) -> Any:
+        return None if chosen is None else use(chosen)
+
+    screen.app.push_screen(dialog, answer)
 
 
 class ErrorScreen(ConfirmDialog):

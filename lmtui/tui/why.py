@@ -41,6 +41,7 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_token
 from lmtui.tui.controller import Controller
+from lmtui.tui.dialogs import choose
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.screen import ModelScreen, leave_with_model
 from lmtui.tui.widgets.cells import clip, fit_best
@@ -81,11 +82,8 @@ class WhyController(Controller):
             self._screen.notify(why_not if self.has_model else no_model)
             return
 
-        def go(part: Part | None) -> None:
-            if part is not None:
-                self._screen.call_later(then, *part)
-
-        self._screen.app.push_screen(WhyScreen(self._client, subject), go)
+        page = WhyScreen(self._client, subject)
+        choose(self._screen, page, lambda part: self._screen.call_later(then, *part))
 
 
 class PartsText(TokenText):

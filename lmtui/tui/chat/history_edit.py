@@ -27,7 +27,7 @@ from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.tree import TreeScreen
 from lmtui.tui.chat.view import ChatView
 from lmtui.tui.controller import Controller
-from lmtui.tui.dialogs import PageScreen
+from lmtui.tui.dialogs import PageScreen, choose
 
 if TYPE_CHECKING:
     from lmtui.chat.search import Excerpt
@@ -256,12 +256,11 @@ class MessageEditor(Controller):
             self._screen.notify(EMPTY)
         else:
             tree = TreeScreen(self._session.conversation)
-            self._screen.app.push_screen(tree, self._continue_from)
+            choose(self._screen, tree, self._continue_from)
 
-    async def _continue_from(self, id_: int | None) -> None:
-        if id_ is not None:
-            self._session.conversation.end_at(id_)
-            await self.branch_changed()
+    async def _continue_from(self, id_: int) -> None:
+        self._session.conversation.end_at(id_)
+        await self.branch_changed()
 
     # Other conversations.
 

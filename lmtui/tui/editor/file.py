@@ -29,7 +29,7 @@ from lmtui.engine.text.text_diff import changed
 from lmtui.errors import LmtuiError
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.controller import Controller
-from lmtui.tui.dialogs import PageScreen
+from lmtui.tui.dialogs import PageScreen, ask
 from lmtui.tui.editor.document import language_for
 from lmtui.tui.editor.file_dialogs import (
     about_change,
@@ -197,21 +197,19 @@ class FileController(Controller):
 
     def _offer_recovered(self, recovered: Recovered | None) -> None:
         if recovered is not None:
-            self._screen.app.push_screen(
+            ask(
+                self._screen,
                 about_recovered(self.current, recovered),
-                partial(self._answer_recovered, recovered),
+                v=partial(self._show_recovered, recovered),
+                r=partial(self._recover, recovered),
+                d=partial(self._in_background, partial(recovery.discard, recovered)),
             )
 
-    def _answer_recovered(self, recovered: Recovered, answer: str | None) -> None:
+    def _show_recovered(self, recovered: Recovered) -> None:
         file = self.current
-        if answer == "v":
-            page = diff_page(file, file.text, recovered.text, whose="recovered")
-            offer_again = partial(self._offer_recovered, recovered)
-            self._screen.app.push_screen(page, lambda _: offer_again())
-        elif answer == "r":
-            self._recover(recovered)
-        elif answer == "d":
-            self._in_background(partial(recovery.discard, recovered))
+        page = diff_page(file, file.text, recovered.text, whose="recovered")
+        offer_again = partial(self._offer_recovered, recovered)
+        self._screen.app.push_screen(page, lambda _: offer_again())
 
     def _recover(self, recovered: Recovered) -> None:
         """Show the recovered text, and in it what was typed since the file was
@@ -351,18 +349,13 @@ class FileController(Controller):
     def _ask_about_change(
         self, change: FileChange, then: Then | None, asked: bool = True
     ) -> None:
-        def answer(key: str | None) -> None:
-            if key == "o":
-                self._save(then=then, overwrite=True)
-            elif key == "n":
-                self.save_as(then)
-            elif key == "r":
-                self._reload()
-            elif key == "v":
-                self._show_diff(change, then)
-
-        self._screen.app.push_screen(
-            about_change(self.current, change, asked=asked), answer
+        ask(
+            self._screen,
+            about_change(self.current, change, asked=asked),
+            o=partial(self._save, then=then, overwrite=True),
+            n=partial(self.save_as, then),
+            r=self._reload,
+            v=partial(self._show_diff, change, then),
         )
 
     def _show_diff(self, change: FileChange, then: Then | None) -> None:
@@ -380,13 +373,12 @@ class FileController(Controller):
         self._run_request(work, show, "the file can't be compared")
 
     def _ask_about_existing(self, path: Path, then: Then | None, asked: bool) -> None:
-        def answer(key: str | None) -> None:
-            if key == "o":
-                self._save(path, then=then, overwrite=True)
-            elif key == "n":
-                self.save_as(then)
-
-        self._screen.app.push_screen(about_existing(path, asked=asked), answer)
+        ask(
+            self._screen,
+            about_existing(path, asked=asked),
+            o=partial(self._save, path, then=then, overwrite=True),
+            n=partial(self.save_as, then),
+        )
 
     def _reload(self) -> None:
         path = self.current.path

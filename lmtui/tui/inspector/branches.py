@@ -26,7 +26,7 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted
 from lmtui.tui.controller import Controller
-from lmtui.tui.dialogs import Choice, ConfirmDialog
+from lmtui.tui.dialogs import Choice, ConfirmDialog, ask, choose
 from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController
@@ -310,11 +310,11 @@ class BranchController(Controller):
         rows, branches = scored.branches.rows(), scored.branches
         dialog = BranchesScreen(rows, shown=scored.branch, delete=self._ask_delete)
 
-        def go(branch: int | None) -> None:
-            if branch is not None and branch in branches:
+        def go(branch: int) -> None:
+            if branch in branches:
                 self.go_to(branch, branches.branch(branch).fork)
 
-        self._screen.app.push_screen(dialog, go)
+        choose(self._screen, dialog, go)
 
     def _ask_delete(self, branch: int) -> None:
         branches = self._document.scored.branches
@@ -324,22 +324,20 @@ class BranchController(Controller):
         family = branches.family(branch)
         count = sum(len(branches.branch(id_).tokens) for id_ in family)
 
-        def answer(key: str | None) -> None:
-            exists = branch in self._document.scored.branches
-            if key == "d" and exists and not self.is_writing:
-                self._delete(branch)
-
-        self._confirm(
-            "Delete this branch and all that leave it?",
-            f"{_branches(len(family))}, {counted(count, 'token')}",
-            answer,
+        choices = (
             Choice("d", "Delete", "they can't be brought back"),
             Choice("c", "Cancel", "keep everything"),
         )
+        title = "Delete this branch and all that leave it?"
+        detail = f"{_branches(len(family))}, {counted(count, 'token')}"
+        dialog = ConfirmDialog(title, [detail], choices, harmless="c", asked=True)
+        ask(self._screen, dialog, d=partial(self._delete, branch))
 
     def _delete(self, branch: int) -> None:
         document = self._document
         branches = document.scored.branches
+        if branch not in branches or self.is_writing:
+            return
         shown, index = document.scored.branch, document.view.index
         fork = branches.branch(branch).fork
         is_removed = shown in branches.family(branch)
@@ -347,16 +345,6 @@ class BranchController(Controller):
         self.go_to(
             parent if is_removed else shown, min(index, fork) if is_removed else index
         )
-
-    def _confirm(
-        self,
-        title: str,
-        detail: str,
-        answer: Callable[[str | None], None],
-        *choices: Choice,
-    ) -> None:
-        dialog = ConfirmDialog(title, [detail], choices, harmless="c", asked=True)
-        self._screen.app.push_screen(dialog, answer)
 
     # Leaving.
 
@@ -375,21 +363,19 @@ class BranchController(Controller):
             then()
             return
 
-        def answer(key: str | None) -> None:
-            if key == "l":
-                self._may_discard = True
-                then()
-            elif key == "b":
-                self.show_list()
+        def leave() -> None:
+            self._may_discard = True
+            then()
 
-        self._confirm(
-            "Leave the branches behind?",
-            f"{_branches(count)} of {self._document.name}",
-            answer,
+        choices = (
             Choice("l", "Leave", "they can't be brought back"),
             Choice("b", "Branches", "list them"),
             Choice("c", "Cancel", "stay"),
         )
+        title = "Leave the branches behind?"
+        detail = f"{_branches(count)} of {self._document.name}"
+        dialog = ConfirmDialog(title, [detail], choices, harmless="c", asked=True)
+        ask(self._screen, dialog, l=leave, b=self.show_list)
 
 
 def _branches(count: int) -> str:

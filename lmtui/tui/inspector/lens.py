@@ -18,6 +18,7 @@ from lmtui.analysis.branches import Token
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.scoring.passages import DocumentSpan
 from lmtui.tui.controller import Controller
+from lmtui.tui.dialogs import choose
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.lens_columns import LensColumns
@@ -53,11 +54,7 @@ class LensController(Controller):
         text = DocumentSpan(ids, document.scored.before, windows, 0, len(ids) + 1, TOP)
         index = document.view.index
         screen = LensScreen(document.name, tokens, self._client, text, index=index)
-        self._screen.app.push_screen(screen, self._select)
-
-    def _select(self, index: int | None) -> None:
-        if index is not None:
-            self._document.view.select(index)
+        choose(self._screen, screen, document.view.select)
 
 
 class LensPane(Horizontal, can_focus=True):

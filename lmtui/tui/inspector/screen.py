@@ -20,6 +20,7 @@ from lmtui.analysis.scored_document import MOST
 from lmtui.analysis.summary import Totals
 from lmtui.engine.sampling.recommended import SamplingFor
 from lmtui.engine.sampling_settings import SamplingSettings
+from lmtui.tui.dialogs import choose
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector.branches import WRITING, BranchController
@@ -297,12 +298,7 @@ its own branch.
         page = OverviewScreen(
             self.document.source.name, self.document.path, self._totals_of_branch()
         )
-
-        def answer(index: int | None) -> None:
-            if index is not None:
-                self.document.view.select(index)
-
-        self.app.push_screen(page, answer)
+        choose(self, page, self.document.view.select)
 
     def _totals_of_branch(self) -> Totals:
         """Return the totals of the branch that is shown. Of a text they were counted

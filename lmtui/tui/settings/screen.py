@@ -20,7 +20,7 @@ from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.errors import LmtuiError
 from lmtui.tui.app_messages import SettingsRead
 from lmtui.tui.background import run_in_thread
-from lmtui.tui.dialogs import Choice, ConfirmDialog, notify_error
+from lmtui.tui.dialogs import Choice, ConfirmDialog, ask, choose, notify_error
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.search_screen import SearchScreen
@@ -174,14 +174,10 @@ refused.
             self._preview()
 
     def _choose(self, row: Row) -> None:
-        def put(choice: str | None) -> None:
-            if choice is not None:
-                self._put(row, choice)
-
         at = row.choices.index(row.value) if row.value in row.choices else 0
         foot = "Enter takes it · Esc leaves it"
         rows = PickerRows(row.choices, row.choices, foot=foot, at=at)
-        self.app.push_screen(Picker[str](row.key, rows), put)
+        choose(self, Picker[str](row.key, rows), partial(self._put, row))
 
     @on(LinePrompt.Answered)
     def put_answer(self, event: LinePrompt.Answered) -> None:
@@ -227,10 +223,6 @@ refused.
             self._put(row, None)
 
     def _ask_to_delete(self, row: Row) -> None:
-        def delete(answer: str | None) -> None:
-            if answer == "d":
-                self._put(row, None)
-
         choices = (
             Choice("k", "Keep", "nothing changes"),
             Choice("d", "Delete", "it is taken out of config.toml"),
@@ -238,7 +230,7 @@ refused.
         title = f"Delete the preset {row.path[-1]}?"
         details = str(row.about).splitlines()[1:]
         dialog = ConfirmDialog(title, details, choices, harmless="k", asked=True)
-        self.app.push_screen(dialog, delete)
+        ask(self, dialog, d=partial(self._put, row, None))
 
 
 def _why_not(row: Row, text: str) -> str:
