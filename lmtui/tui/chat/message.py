@@ -12,12 +12,10 @@ from typing import ClassVar, Literal
 
 from rich.cells import cell_len
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
-from textual.widget import Widget
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
@@ -25,15 +23,13 @@ from lmtui.chat.thinking import ReasoningInfo, thought_of
 from lmtui.engine.grammar.text import NAMES, grammar_of
 from lmtui.engine.types import FinishReason
 from lmtui.models.source import short_label
-from lmtui.text import visible, visible_line
-from lmtui.tui.widgets.cells import clip, clip_middle, tame_heaps
-from lmtui.tui.widgets.markdown import MarkdownLine, StreamingMarkdown
+from lmtui.text import visible_line
+from lmtui.tui.widgets.cells import clip, clip_middle
+from lmtui.tui.widgets.markdown import FOLD, MarkdownLine, StreamingMarkdown
 from lmtui.tui.widgets.markdown_blocks import MarkdownBlock
 from lmtui.tui.widgets.plain_text import plain_text
 
 _SHORTEST = 6  # least cells of a writer's name that is cut
-FOLD, THOUGHT = "fold", "thought"
-"""Kinds of blocks: the summary line of the reasoning, and the reasoning."""
 UNFOLDED = "-thoughts"
 """The class of a screen that shows all reasoning unfolded."""
 
@@ -59,77 +55,7 @@ class Entry:
     thought: ReasoningInfo | None = None
 
 
-class AnswerText(StreamingMarkdown):
-    """An answer, with its reasoning folded to a line or in full above it."""
-
-    DEFAULT_CSS = "AnswerText > .message--thought { color: $quiet; }"
-    LEFT, RIGHT = 2, 1
-
-    def __init__(
-        self,
-        text: str = "",
-        thought: ReasoningInfo | None = None,
-        *,
-        classes: str = "",
-    ) -> None:
-        self._thought = thought
-        self._folded = True
-        super().__init__(text, classes=classes)
-
-    @property
-    def styled_by(self) -> Widget:
-        """The parent, which has the component styles of all texts in it."""
-        assert isinstance(self.parent, Widget)
-        return self.parent
-
-    def left_of_text(self) -> list[Segment]:
-        return [Segment("  ", self.rich_style)]
-
-    def blocks(self) -> list[MarkdownBlock]:
-        from lmtui.tui.widgets.markdown_renderer import blocks_of
-
-        blocks = blocks_of(tame_heaps(visible(self.answer)))
-        if (thought := self._thought) is None:
-            return blocks
-        mark = "▸" if self._folded else "▾"
-        line = MarkdownBlock(f"{mark} {thought.words}", FOLD, joined=True)
-        if self._folded:
-            return [line, *blocks]
-        reasoning = self.text[thought.span.start : thought.span.stop].strip("\n")
-        parts = blocks_of(tame_heaps(visible(reasoning)), joined=True)
-        return [line, *(replace(part, kind=THOUGHT) for part in parts), *blocks]
-
-    def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
-        if block.kind not in (FOLD, THOUGHT):
-            return super().lines_of(block, width)
-        style = self.get_component_rich_style("message--thought")
-        if block.kind == FOLD:
-            return [([Segment(clip(block.source, width), style)], "\n")]
-        lines = super().lines_of(block, width - 2)
-        quiet, bar = Style(color=style.color), Segment("│ ", style)
-        return [
-            ([bar, *Segment.apply_style(line, post_style=quiet)], joint)
-            for line, joint in lines
-        ]
-
-    @property
-    def answer(self) -> str:
-        """The text without the reasoning."""
-        return self.text[self._thought.span.end :] if self._thought else self.text
-
-    def grow(self, piece: str, thought: ReasoningInfo | None = None) -> None:
-        old_thought, self._thought = self._thought, thought
-        if thought != old_thought:
-            self.replace(self.text + piece, grows=True)
-        elif piece:
-            super().grow(piece)
-
-    def complete(self) -> None:
-        """Draw the whole text again, so that every block is closed."""
-        self.update(self.text)
-
-
-class MessageView(AnswerText, can_focus=True):
+class MessageView(StreamingMarkdown, can_focus=True):
     """One message: its writer, a note on how it ended, and the text.
 
     Draws all of that itself: the cost of scrolling grows with the number of widgets.
@@ -149,6 +75,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         & > .message--head { color: $text-muted; }
     }
     """
+    LEFT, RIGHT = 2, 1
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "request('edit')", "Edit", id="message.edit",
                 tooltip="Edit it; an answer of the model can be edited too."),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.segment import Segment
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -22,8 +23,8 @@ from lmtui import notation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import ReasoningInfo
 from lmtui.engine.types import FinishReason
-from lmtui.tui.chat.message import AnswerText
 from lmtui.tui.widgets.cells import Forms, fit_best
+from lmtui.tui.widgets.markdown import StreamingMarkdown
 from lmtui.tui.widgets.markdown_blocks import CLASSES, SHEET
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
@@ -73,6 +74,17 @@ class FittedText(StyledLines):
         return [[(self.mark + first, "")], *([(indent + line, "")] for line in others)]
 
 
+class VersionText(StreamingMarkdown):
+    """The text of one version; its thinking is one line."""
+
+    # A text that is lower than its pane begins at the top of it.
+    DEFAULT_CSS = "VersionText { min-height: 100%; }"
+    LEFT, RIGHT = 2, 1
+
+    def left_of_text(self) -> list[Segment]:
+        return [Segment("  ", self.rich_style)]
+
+
 class VersionScroll(VerticalScroll, can_focus=False):
     """The text of one version; follows its end while the reader is there."""
 
@@ -82,13 +94,12 @@ class VersionScroll(VerticalScroll, can_focus=False):
         {SHEET}
         height: 1fr;
         scrollbar-size-vertical: 1;
-        & > AnswerText {{ min-height: 100%; }}
     }}
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.text = AnswerText()
+        self.text = VersionText()
 
     def compose(self) -> ComposeResult:
         yield self.text

@@ -3,7 +3,7 @@
 Draws each block of a text on its own, so that growing text costs its last block, not
 its length: at the end of 4,000 tokens a batch of eight takes 2 ms of a core, where
 Textual's own Markdown, which appends too, takes 57 ms (median of 60, 12 batches a
-second). Knows no conversation.
+second). Knows no screen.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import takewhile, zip_longest
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -24,7 +24,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from lmtui.text import signs_undone, visible
-from lmtui.tui.widgets.cells import tame_heaps
+from lmtui.tui.widgets.cells import clip, tame_heaps
 from lmtui.tui.widgets.markdown_blocks import (
     SHEET,
     MarkdownBlock,
@@ -32,8 +32,13 @@ from lmtui.tui.widgets.markdown_blocks import (
 )
 from lmtui.tui.widgets.styled_lines import DirectLines, filled, rendered
 
+if TYPE_CHECKING:
+    from lmtui.chat.thinking import ReasoningInfo
+
 _SPLIT_AFTER = 2  # lines above the last one of a paragraph from which on it is split
 
+FOLD, THOUGHT = "fold", "thought"
+"""Kinds of blocks: the summary line of the reasoning, and the reasoning."""
 MarkdownLine = tuple[Iterable[Segment], str]
 """The segments of a row, and the text between it and the row before it: a newline, or
 the spaces at which a line was wrapped."""
@@ -47,7 +52,8 @@ class MarkdownRow(NamedTuple):
 
 
 class StreamingMarkdown(DirectLines):
-    """Markdown that can grow. Links are shown with their address and never opened."""
+    """Markdown that can grow. Links are shown with their address and never opened.
+    Reasoning is folded to a line, or drawn in full above the answer."""
 
     LEFT: ClassVar[int] = 0
     RIGHT: ClassVar[int] = 0
@@ -59,6 +65,7 @@ class StreamingMarkdown(DirectLines):
         width: 1fr;
         height: auto;
         color: $foreground;
+        & > .markdown--thought { color: $quiet; }
     }
     """
 
@@ -66,9 +73,16 @@ class StreamingMarkdown(DirectLines):
     """Set by a layout. Nothing here scrolls, so it need not cause a second layout, as
     it does in a `Widget`: one more frame for each new line."""
 
-    def __init__(self, text: str = "", *, classes: str = "") -> None:
+    def __init__(
+        self,
+        text: str = "",
+        thought: ReasoningInfo | None = None,
+        *,
+        classes: str = "",
+    ) -> None:
         super().__init__(classes=classes)
         self._text = ""
+        self._thought, self._folded = thought, True
         self._blocks: list[MarkdownBlock] = []
         self._rows: list[MarkdownRow] = []
         self._starts: list[int] = []
@@ -103,16 +117,44 @@ class StreamingMarkdown(DirectLines):
 
     @property
     def styled_by(self) -> Widget:
-        """The widget whose component styles are used."""
-        raise NotImplementedError
+        """The widget whose component styles are used: the parent, so that all texts in
+        it share them."""
+        assert isinstance(self.parent, Widget)
+        return self.parent
+
+    @property
+    def answer(self) -> str:
+        """The text without the reasoning."""
+        return self._text[self._thought.span.end :] if self._thought else self._text
 
     def blocks(self) -> list[MarkdownBlock]:
         """Return the blocks of the text; the last one grows with it."""
         from lmtui.tui.widgets.markdown_renderer import blocks_of
 
-        return blocks_of(tame_heaps(visible(self._text)))
+        blocks = blocks_of(tame_heaps(visible(self.answer)))
+        if (thought := self._thought) is None:
+            return blocks
+        mark = "▸" if self._folded else "▾"
+        line = MarkdownBlock(f"{mark} {thought.words}", FOLD, joined=True)
+        if self._folded:
+            return [line, *blocks]
+        reasoning = self._text[thought.span.start : thought.span.stop].strip("\n")
+        parts = blocks_of(tame_heaps(visible(reasoning)), joined=True)
+        return [line, *(replace(part, kind=THOUGHT) for part in parts), *blocks]
 
-    def grow(self, piece: str) -> None:
+    def grow(self, piece: str, thought: ReasoningInfo | None = None) -> None:
+        """Append to the text, in which `thought` is the reasoning by now."""
+        old_thought, self._thought = self._thought, thought
+        if thought != old_thought:
+            self.replace(self._text + piece, grows=True)
+        elif piece:
+            self._append(piece)
+
+    def complete(self) -> None:
+        """Draw the whole text again, so that every block is closed."""
+        self.update(self._text)
+
+    def _append(self, piece: str) -> None:
         """Append to the text. Only the last block is parsed and drawn again."""
         from lmtui.tui.widgets.markdown_renderer import blocks_of, cut
 
@@ -228,8 +270,18 @@ class StreamingMarkdown(DirectLines):
     def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
         from lmtui.tui.widgets.markdown_renderer import draw, styles_of
 
-        lines = draw(block, width, styles_of(self.styled_by))
-        return [(line, "\n") for line in lines]
+        if block.kind not in (FOLD, THOUGHT):
+            lines = draw(block, width, styles_of(self.styled_by))
+            return [(line, "\n") for line in lines]
+        style = self.get_component_rich_style("markdown--thought")
+        if block.kind == FOLD:
+            return [([Segment(clip(block.source, width), style)], "\n")]
+        quiet, bar = Style(color=style.color), Segment("│ ", style)
+        lines = draw(block, width - 2, styles_of(self.styled_by))
+        return [
+            ([bar, *Segment.apply_style(line, post_style=quiet)], "\n")
+            for line in lines
+        ]
 
     # Overrides of Textual's methods.
 
