@@ -131,5 +131,5 @@ def _key_names(instrument: Instrument) -> dict[str, str]:
     """Return what the text of a page calls the keys of its screen."""
     from lmtui.learn.instrument import SLIDE
 
-    actions = {action.id: f"“{action.name}”" for action in instrument.ACTIONS}
+    actions = {id_: f"“{words}”" for id_, words in instrument.ACTIONS.items()}
     return {"enter": "Enter", SLIDE: "↑ or ↓", **actions}

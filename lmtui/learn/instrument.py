@@ -7,7 +7,7 @@ the pages on a screen and the plain mode show the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -64,16 +64,6 @@ def run_inline(measurement: Measurement | None, engine: Engine) -> None:
         measurement.then(measurement.run(engine, context))
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """Action of an instrument, with a key on the screen."""
-
-    id: str
-    """Names the key in the text of a page: `{draw}`."""
-    name: str
-    """One to three words for the line of keys."""
-
-
 SLIDE = "slide"
 """Names the slider's keys in the text of a page: `{slide}`."""
 
@@ -104,8 +94,9 @@ class Instrument:
     """As a page names it."""
     OPTIONS: ClassVar[Options] = {}
     """Those that a page can set, with their defaults."""
-    ACTIONS: ClassVar[Sequence[Action]] = ()
-    """At most three."""
+    ACTIONS: ClassVar[Mapping[str, str]] = {}
+    """What has a key on the screen: one to three words for the line of keys, by the
+    name of the key in the text of a page, as `{draw}`. At most three."""
     ASKS: ClassVar[str] = ""
     """Label of the input field; empty where nothing is typed."""
     EMPTIES: ClassVar[bool] = False

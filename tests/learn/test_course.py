@@ -86,7 +86,7 @@ def test_names_on_a_page_are_known(page: Page) -> None:
     for exercise in page.exercises:
         assert any(f'"{exercise.id}"' in source for source in sources), exercise.id
     assert page.options.keys() == kind.OPTIONS.keys()
-    keys = {"enter", SLIDE, *(action.id for action in kind.ACTIONS)}
+    keys = {"enter", SLIDE, *kind.ACTIONS}
     texts = [part.spans for part in (*page.before, *page.after)]
     texts += [exercise.sentence for exercise in page.exercises] + [page.textbook]
     for span in (span for text in texts for span in text if span.style == "key"):

@@ -3,7 +3,7 @@ product, and the sum of their logarithms; two sentences compared."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from lmtui import notation
 from lmtui.engine.document.words import spans_of_words
 from lmtui.engine.protocol import Engine
 from lmtui.learn.figure import Figure, Table, Words, numbers, table
-from lmtui.learn.instrument import Action, Measurement, Options
+from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import (
     ScoredExcerpt,
     TextInstrument,
@@ -28,7 +28,7 @@ class ChainInstrument(TextInstrument):
 
     NAME = "chain"
     OPTIONS: ClassVar[Options] = {"text": ""}
-    ACTIONS: ClassVar[Sequence[Action]] = (Action("swap", "swap two words"),)
+    ACTIONS: ClassVar[Mapping[str, str]] = {"swap": "swap two words"}
     ASKS = "Sentence"
 
     _shown: ScoredExcerpt | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -29,7 +29,7 @@ from lmtui.learn.figure import (
     numbers,
     table,
 )
-from lmtui.learn.instrument import Action, Material, Measurement, Options
+from lmtui.learn.instrument import Material, Measurement, Options
 from lmtui.learn.instruments.branch_tree import Tokens, tree_lines
 from lmtui.learn.instruments.texts import (
     TextInstrument,
@@ -74,10 +74,7 @@ class DecodingInstrument(TextInstrument):
         "rows": 7,  # number of bars
         "seed": 1,  # seed of the first sample; later ones count on
     }
-    ACTIONS = (
-        Action("again", "sample again"),
-        Action("long", "go on"),
-    )
+    ACTIONS: ClassVar[Mapping[str, str]] = {"again": "sample again", "long": "go on"}
     ASKS = "Text"
     SLIDES = "top-p"
 

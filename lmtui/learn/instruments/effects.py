@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from lmtui import notation
 from lmtui.analysis.attribution import Attribution, Effect
 from lmtui.engine.protocol import Engine
 from lmtui.learn.figure import BAR, Cell, Figure, Row, numbers, table
-from lmtui.learn.instrument import Action, Measurement, Options
+from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import LONGEST, TextInstrument, encoded, last_word
 
 _MORE = 1.0
@@ -32,7 +32,7 @@ class EffectsInstrument(TextInstrument):
 
     NAME = "effects"
     OPTIONS: ClassVar[Options] = {"text": ""}
-    ACTIONS: ClassVar[Sequence[Action]] = (Action("out", "leave out"),)
+    ACTIONS: ClassVar[Mapping[str, str]] = {"out": "leave out"}
     ASKS = "Text"
     SLIDES = "the word"
     WORDS = "leaving out words"

@@ -4,7 +4,7 @@ many tokens takes."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import ClassVar
@@ -20,7 +20,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Cell, Column, Figure, Row, Table, Words, numbers, table
-from lmtui.learn.instrument import Action, Measurement, Options
+from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import TextInstrument, encoded, excerpt, prob
 from lmtui.text import visible_token
 from lmtui.worker.requests import Context
@@ -93,7 +93,7 @@ class PassesInstrument(TextInstrument):
 
     NAME = "passes"
     OPTIONS: ClassVar[Options] = {"text": ""}
-    ACTIONS = (Action("generate", "one by one"),)
+    ACTIONS: ClassVar[Mapping[str, str]] = {"generate": "one by one"}
     ASKS = "Text"
     LIVE = True
 

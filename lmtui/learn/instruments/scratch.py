@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import ClassVar, get_args
 
 from lmtui import cancellation, notation
@@ -19,7 +19,6 @@ from lmtui.learn.figure import (
     table,
 )
 from lmtui.learn.instrument import (
-    Action,
     Instrument,
     Material,
     Measurement,
@@ -50,7 +49,7 @@ class ScratchInstrument(Instrument):
         "steps": 0,  # steps of a training; 0 goes by time
         "prompt": "",  # the text whose next bytes are shown
     }
-    ACTIONS: ClassVar[Sequence[Action]] = (Action("train", "train"),)
+    ACTIONS: ClassVar[Mapping[str, str]] = {"train": "train"}
     SLIDES = "the snapshot"
 
     def __init__(self, options: Options, material: Material) -> None:

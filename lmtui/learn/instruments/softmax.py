@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,7 +25,7 @@ from lmtui.learn.figure import (
     numbers,
     table,
 )
-from lmtui.learn.instrument import Action, Material, Measurement, Options
+from lmtui.learn.instrument import Material, Measurement, Options
 from lmtui.learn.instruments.texts import TextInstrument, excerpt, expect
 from lmtui.models.remote.wire import LOGIT_BYTES
 from lmtui.text import visible_token
@@ -65,10 +65,7 @@ class SoftmaxInstrument(TextInstrument):
         "rows": 6,  # number of tokens with a row
         "seed": 1,  # seed of the first draws; later ones count on
     }
-    ACTIONS = (
-        Action("draw", "draw 1,000"),
-        Action("clear", "clear"),
-    )
+    ACTIONS: ClassVar[Mapping[str, str]] = {"draw": "draw 1,000", "clear": "clear"}
     ASKS = "Text"
     LIVE = True
     SLIDES = "confidence"

@@ -3,7 +3,7 @@ made of all of them: cross-entropy, perplexity, bits per byte."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from lmtui.learn.figure import (
     numbers,
     table,
 )
-from lmtui.learn.instrument import Action, Measurement, Options
+from lmtui.learn.instrument import Measurement, Options
 from lmtui.learn.instruments.texts import (
     ScoredExcerpt,
     TextInstrument,
@@ -49,11 +49,11 @@ class SurpriseInstrument(TextInstrument):
 
     NAME = "surprise"
     OPTIONS: ClassVar[Options] = dict.fromkeys(("text", *_PAIRS), "")
-    ACTIONS: ClassVar[Sequence[Action]] = (
-        Action("pair", "two texts"),
-        Action("first", "say A"),
-        Action("second", "say B"),
-    )
+    ACTIONS: ClassVar[Mapping[str, str]] = {
+        "pair": "two texts",
+        "first": "say A",
+        "second": "say B",
+    }
     ASKS = "Text"
     LIVE = True
 

@@ -284,7 +284,7 @@ progress is saved.
 
     def _keys(self) -> Mapping[str, str]:
         actions = self.lesson.instrument.ACTIONS
-        named = {action.id: f"learn.action-{n}" for n, action in enumerate(actions, 1)}
+        named = {action: f"learn.action-{n}" for n, action in enumerate(actions, 1)}
         named |= {name: f"learn.{name}" for name in ("enter", "next", "back")}
         keys = {name: self._key(id_) for name, id_ in named.items()}
         keys["help"] = self._key("app.help")
@@ -300,7 +300,7 @@ progress is saved.
 
     def _action_words(self) -> str:
         keys, kind = self._keys(), self.lesson.instrument
-        said = [f"{keys[action.id]} {action.name}" for action in kind.ACTIONS]
+        said = [f"{keys[action]} {words}" for action, words in kind.ACTIONS.items()]
         if kind.SLIDES:
             said.insert(0, f"{keys[SLIDE].replace(' or', '')} {kind.SLIDES}")
         if kind.ASKS:
@@ -378,7 +378,7 @@ progress is saved.
 
     def action_act(self, number: int) -> None:
         instrument = self.lesson.instrument
-        act = partial(instrument.act, instrument.ACTIONS[number].id)
+        act = partial(instrument.act, [*instrument.ACTIONS][number])
         self.measure.add(act, "key")
 
     def action_slide(self, by: int) -> None:

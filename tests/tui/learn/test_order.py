@@ -12,7 +12,7 @@ an older text is drawn as if it were current.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
@@ -24,7 +24,7 @@ from lmtui import cancellation
 from lmtui.learn.course import read_course
 from lmtui.learn.figure import Figure, Words
 from lmtui.learn.figure_lines import figure_text
-from lmtui.learn.instrument import Action, Instrument, Material, Measurement, Options
+from lmtui.learn.instrument import Instrument, Material, Measurement, Options
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.lesson import Lesson
 from lmtui.tui.learn.figure_view import FigureView
@@ -61,7 +61,7 @@ class Live(Instrument):
 
     NAME = "live"
     OPTIONS: ClassVar[Options] = {"text": ""}
-    ACTIONS = (Action("mark", "mark"),)
+    ACTIONS: ClassVar[Mapping[str, str]] = {"mark": "mark"}
     ASKS = "Text"
     SLIDES = "a step"
     gate = Gate()

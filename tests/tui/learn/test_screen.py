@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,7 +14,7 @@ from lmtui import cancellation
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.learn.course import read_course
 from lmtui.learn.figure import Figure, Words, numbers, table
-from lmtui.learn.instrument import Action, Instrument, Measurement
+from lmtui.learn.instrument import Instrument, Measurement
 from lmtui.learn.instruments.bars import BarsInstrument
 from lmtui.learn.lesson import Lesson
 from lmtui.models.source import ModelRef
@@ -31,11 +31,11 @@ class Counter(Instrument):
     """An instrument with everything that the screen has to offer."""
 
     NAME = "counter"
-    ACTIONS = (
-        Action("add", "add ten"),
-        Action("wait", "wait"),
-        Action("fail", "fail"),
-    )
+    ACTIONS: ClassVar[Mapping[str, str]] = {
+        "add": "add ten",
+        "wait": "wait",
+        "fail": "fail",
+    }
     SLIDES = "the number"
     value, reported = 0, 0
     waits = Event()
