@@ -284,4 +284,4 @@ Arrows, PgUp and PgDn scroll.
         self.query_one("#page").styles.max_height = max(1, event.size.height - _AROUND)
 
     def show(self, text: Content) -> None:
-        self._text.update(text)
+        self.query_one("#page > PlainText", PlainText).update(text)

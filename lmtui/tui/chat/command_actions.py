@@ -20,6 +20,7 @@ from typing import Any
 from textual.app import SuspendNotSupported
 from textual.content import Content
 
+from lmtui import paths
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.excerpts import blocks_of
 from lmtui.chat.thinking import answer_of
@@ -50,9 +51,9 @@ _SAMPLING: dict[str, tuple[str, Callable[[str], Any]]] = {
     "/seed": ("seed", int),
 }
 _GRAMMARS: dict[str, Callable[[str], Grammar]] = {
-    "/schema": lambda name: read_schema(Path(name).expanduser()),
+    "/schema": lambda name: read_schema(paths.expanded(name)),
     "/regex": lambda text: Grammar("regex", text),
-    "/grammar": lambda name: read_grammar(Path(name).expanduser()),
+    "/grammar": lambda name: read_grammar(paths.expanded(name)),
 }
 _QUOTES = (('"', '"'), ("“", "”"))
 
@@ -300,11 +301,11 @@ class CommandActions:
         meta, original = self._session.meta, self._session.conversation
         # A copy: the one that is shown can grow meanwhile.
         copy = Conversation.restored(original.nodes, original.chosen)
-        path = Path(name or f"{name_for(meta.title)}.md").expanduser()
+        path = paths.expanded(name or f"{name_for(meta.title)}.md")
         run_in_thread(
             lambda: write_new(path, [written(format_of(path), copy, meta)]),
             self._screen.call_later,
-            lambda _: self._screen.notify(f"Written to {path.absolute()}"),
+            lambda _: self._screen.notify(f"Written to {path}"),
             failed=self._screen.show_error,
             bug="it could not be written",
         )
