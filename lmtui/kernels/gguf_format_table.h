@@ -5,6 +5,7 @@
 #include "float_formats.h"
 
 BlockFormat format_of(long number) {
+    if (number >= PANELS) return panel_format_of(number - PANELS);
     switch (number) {
         case 0: return float_format<float>();
         case 1: return float_format<fp16>();

@@ -56,6 +56,19 @@ static inline Words iq4_xs_scales(const uint8_t *block) {
     return (low | high << 4) - 32;
 }
 
+// What 32 columns of an input need beside their bytes.
+struct PanelBlock {
+    float scale;
+    int32_t sum;  // of the integers
+    float shift;  // of the inputs: what the shift of a weight adds
+};
+
+// Inputs [count, K], rounded to 16 bits for weights in panels (see gguf_panels.cpp).
+struct PanelInputs {
+    std::vector<int8_t> bytes;       // [count, K / 32, 2, 32]
+    std::vector<PanelBlock> blocks;  // [count, K / 32]
+};
+
 #if defined(__AVX2__) && !defined(__AVX512F__)
 
 typedef int8_t i8x32 __attribute__((vector_size(32)));
@@ -73,6 +86,7 @@ struct Inputs {
     std::vector<i8x32> bytes;      // [count, units, vectors of a unit]
     std::vector<InputUnit> about;  // [count, units]
     std::vector<float> floats;     // [count, K], for weights of 16 or 32 bits
+    PanelInputs panel;
 };
 
 #else
@@ -88,6 +102,7 @@ struct Inputs {
     std::vector<i32x16> offsets;  // [count, chunks, sums]: what the offset of q adds
     std::vector<f32x16> sums;     // [count, units]: of the groups, in the lanes of shifts
     std::vector<float> floats;    // [count, K], for weights of 16 or 32 bits
+    PanelInputs panel;
 };
 
 #endif
@@ -106,8 +121,11 @@ struct BlockFormat {
     long row_bytes(long columns) const { return columns / weights * bytes; }
 };
 
-// The format with this number in GGUF files.
+static const long PANELS = 256;  // added to the number of a format whose rows are in panels
+
+// The format with this number in GGUF files, or that of its panels.
 BlockFormat format_of(long number);
+BlockFormat panel_format_of(long number);
 
 // Some of the rows of a matrix: [rows, K], in one format.
 struct RowBlocks {

@@ -29,17 +29,18 @@ static float lora_product(const Matrix &matrix, long n, const float *low, long t
 template <typename MakeInputs, typename Epilogue>
 static void matmul(const Matrix &matrix, long count, const MakeInputs &make_inputs,
                    const Epilogue &epilogue) {
-    const std::vector<PartFormat> formats = formats_of(matrix);
+    const Stack &stack = matrix.few;
+    const std::vector<PartFormat> formats = formats_of(stack, matrix.columns);
     std::vector<long> same;  // the first part of the same format
-    for (long p = 0; p < matrix.part_count; p++) {
+    for (long p = 0; p < stack.count; p++) {
         long first = 0;
-        while (matrix.parts[first].format != matrix.parts[p].format) first++;
+        while (stack.parts[first].format != stack.parts[p].format) first++;
         same.push_back(first);
     }
     const auto prepare = [&] {
         const float *inputs = make_inputs();
-        rounded.resize(std::max<size_t>(rounded.size(), matrix.part_count));
-        for (long p = 0; p < matrix.part_count; p++)
+        rounded.resize(std::max<size_t>(rounded.size(), stack.count));
+        for (long p = 0; p < stack.count; p++)
             if (same[p] == p) formats[p].set(inputs, count, matrix.columns, rounded[p]);
         low.resize(count * matrix.rank);
         for (long i = 0; i < count * matrix.rank; i++) {
@@ -58,9 +59,9 @@ static void matmul(const Matrix &matrix, long count, const MakeInputs &make_inpu
         float *const out = products.data();
         for (long n = chunk * step, size; n < end; n += size) {
             const uint8_t *rows[MAX_ROWS];
-            const long part = row_of(matrix, formats.data(), n).part;
+            const long part = row_of(stack, formats.data(), n).part;
             for (size = 0; size < MAX_ROWS && n + size < end; size++) {  // of one part
-                const Row row = row_of(matrix, formats.data(), n + size);
+                const Row row = row_of(stack, formats.data(), n + size);
                 if (row.part != part) break;
                 rows[size] = row.blocks;
             }

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from lmtui.kernels import cpu_features
 from lmtui.kernels.gguf_formats import FORMATS
 from lmtui.kernels.library import ADDRESS, WHOLE, bound, bound_if_there
 
+_PANELS = 256  # added to the number of a format whose rows are in panels
+_PANEL = 16  # rows of a panel
 UNLIMITED = 2**40
 """A window that is longer than any text."""
 
@@ -41,12 +43,23 @@ class _Rows(ctypes.Structure):
     )
 
 
-class _Matrix(ctypes.Structure):
+class _Stack(ctypes.Structure):
     _fields_ = (
         ("parts", ctypes.POINTER(_Rows)),
-        *((name, ctypes.c_long) for name in ("part_count", "rows", "columns")),
+        ("count", ctypes.c_long),
         ("row_index", ctypes.c_void_p),
-        ("rank", ctypes.c_long),
+    )
+
+    @classmethod
+    def of(cls, parts: Sequence[BlockMatrix], order: Tensor | None) -> _Stack:
+        rows = (_Rows * len(parts))(*(part.compiled() for part in parts))
+        return cls(rows, len(parts), address_of(order))
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = (
+        *((name, _Stack) for name in ("stored", "few")),
+        *((name, ctypes.c_long) for name in ("rows", "columns", "rank")),
         *((name, ctypes.c_void_p) for name in ("lora_a", "lora_b")),
     )
 
@@ -158,6 +171,8 @@ class BlockMatrix:
     """K, a multiple of the block's size."""
     format: str
     """A key of `FORMATS`."""
+    in_panels: bool = False
+    """Whether its rows lie in panels (see `gguf_panels.cpp`)."""
 
     @property
     def rows(self) -> int:
@@ -165,7 +180,8 @@ class BlockMatrix:
 
     def compiled(self) -> _Rows:
         """Return it as the compiled code takes it."""
-        return _Rows(self.data.data_ptr(), self.rows, FORMATS[self.format].number)
+        number = FORMATS[self.format].number + _PANELS * self.in_panels
+        return _Rows(self.data.data_ptr(), self.rows, number)
 
 
 @dataclass(frozen=True)
@@ -178,6 +194,9 @@ class StackedMatrix:
     their own order."""
     lora: tuple[Tensor, Tensor] | None = None
     """The factors of a low-rank matrix that is added: float32 [r, K] and [N, r]."""
+    few: tuple[BlockMatrix, ...] = ()
+    """The same matrix for products of a few inputs, in the order of the outputs, if it
+    has another form for these."""
 
     @property
     def rows(self) -> int:
@@ -192,11 +211,22 @@ class StackedMatrix:
     @cached_property
     def compiled(self) -> _Matrix:
         """The stack as the compiled code takes it; it may not outlive this object."""
-        parts = (_Rows * len(self.parts))(*(part.compiled() for part in self.parts))
-        sizes = len(parts), self.rows, self.columns
+        stored = _Stack.of(self.parts, self.order)
+        few = _Stack.of(self.few, None) if self.few else stored
         rank = len(self.lora[0]) if self.lora else 0
         lora = map(address_of, self.lora or (None, None))
-        return _Matrix(parts, *sizes, address_of(self.order), rank, *lora)
+        return _Matrix(stored, few, self.rows, self.columns, rank, *lora)
+
+    def runs(self) -> Iterator[tuple[BlockMatrix, Tensor]]:
+        """Yield the parts that outputs in a row come from, with the row of each."""
+        order = torch.arange(self.rows) if self.order is None else self.order
+        ends = torch.tensor([part.rows for part in self.parts]).cumsum(0)
+        places = torch.bucketize(order, ends, right=True)
+        indexes, counts = torch.unique_consecutive(places, return_counts=True)
+        outputs = torch.split(order, counts.tolist())
+        for index, rows in zip(indexes.tolist(), outputs, strict=True):
+            part = self.parts[index]
+            yield part, rows - (ends[index] - part.rows)
 
 
 @dataclass(frozen=True)
@@ -277,6 +307,10 @@ class GgufMatmulKernel:
         }
         layers = ADDRESS, *[WHOLE] * 5, *[ADDRESS] * 5, WHOLE, *[ADDRESS] * 4
         self._layers = bound(library, "llama_layers", *layers)
+        library.gguf_panel_row.argtypes = WHOLE, WHOLE
+        library.gguf_panel_row.restype = WHOLE
+        packing = ADDRESS, ADDRESS, WHOLE, WHOLE, ADDRESS
+        self._pack = bound(library, "gguf_pack", *packing)
         mixing = ADDRESS, ADDRESS, WHOLE, WHOLE, ADDRESS, WHOLE, ADDRESS
         self._mix = bound(library, "mix_recurrent", *mixing)
         # not on every processor
@@ -291,6 +325,28 @@ class GgufMatmulKernel:
         if self.has_gemm:
             library.gguf_gemm_rounds.restype = ctypes.c_bool
             self.gemm_rounds = library.gguf_gemm_rounds()
+
+    def in_panels(self, matrix: StackedMatrix) -> StackedMatrix:
+        """Return a matrix with a copy of its weights of 4 bits in panels, by which a
+        few inputs are multiplied faster; the same matrix where it has none."""
+        made = list[BlockMatrix]()
+        first = 0
+        for part, rows in matrix.runs():
+            kind, columns = FORMATS[part.format].number, part.columns
+            size = self.library.gguf_panel_row(kind, columns)
+            start, count = int(rows[0]), len(rows)
+            if size and first % _PANEL == count % _PANEL == 0:
+                data, rows = torch.empty(count, size, dtype=torch.uint8), rows.clone()
+                addresses = ctypes.byref(part.compiled()), rows.data_ptr()
+                self._pack(*addresses, count, columns, data.data_ptr())
+                made.append(replace(part, data=data, in_panels=True))
+            elif torch.equal(rows, torch.arange(start, start + count)):
+                made.append(replace(part, data=part.data[start : start + count]))
+            else:
+                return matrix
+            first += count
+        some = any(part.in_panels for part in made)
+        return replace(matrix, few=tuple(made)) if some else matrix
 
     def matmul(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
@@ -435,18 +491,15 @@ class GgufMatmulKernel:
         """
         for name in self._formats:
             matrix = random_matrix(name)
-            order = torch.tensor([7, 0, 11, 4, 5])
+            order = torch.randperm(_PANEL, generator=torch.Generator().manual_seed(1))
             whole = StackedMatrix((matrix,), order)
             plain = self.rows(matrix, order)
             inputs = torch.linspace(-1, 2, _INPUTS * matrix.columns).sin()
             inputs = inputs.view(_INPUTS, -1)
-            outputs = self.matmul(whole, inputs)
-            single = [self.matmul(whole, row) for row in torch.split(inputs, 1)]
             wanted = F.linear(inputs.double(), plain.double())
-            far = (outputs - wanted).abs().max() / wanted.abs().max()
             right = (
-                bool(far < _NEAR)
-                and torch.equal(torch.cat(single), outputs)
+                self._is_matmul_right(whole, inputs, wanted)
+                and self._is_matmul_right(self.in_panels(whole), inputs, wanted)
                 and all(
                     torch.equal(self.tile(whole, 1, 3, dtype), plain[1:4].to(dtype))
                     for dtype in self._tiles
@@ -455,6 +508,14 @@ class GgufMatmulKernel:
             )
             if not right:
                 raise ValueError(f"its result for {name} differs from the reference")
+
+    def _is_matmul_right(
+        self, matrix: StackedMatrix, inputs: Tensor, wanted: Tensor
+    ) -> bool:
+        outputs = self.matmul(matrix, inputs)
+        single = [self.matmul(matrix, row) for row in torch.split(inputs, 1)]
+        near = (outputs - wanted).abs().max() < _NEAR * wanted.abs().max()
+        return bool(near) and torch.equal(torch.cat(single), outputs)
 
     def _is_gemm_right(
         self, matrix: StackedMatrix, plain: Tensor, inputs: Tensor
@@ -484,12 +545,12 @@ class GgufMatmulKernel:
 
 
 def random_matrix(name: str) -> BlockMatrix:
-    """Return a matrix of 12 rows of random blocks with small scales."""
+    """Return a matrix of 16 rows of random blocks with small scales."""
     _, weights, size, scales = FORMATS[name]
     random = torch.Generator().manual_seed(0)
     blocks = max(2, 320 // weights)
     drawn = torch.randint(
-        0, 256, (12, blocks, size), dtype=torch.uint8, generator=random
+        0, 256, (_PANEL, blocks, size), dtype=torch.uint8, generator=random
     )
     # Scales and minima are float16; random bytes could be NaN. These are small.
     for at in scales:

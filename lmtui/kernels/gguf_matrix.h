@@ -7,11 +7,17 @@
 #include "recurrent.h"
 #include "thread_pool.h"
 
+// Rows one above the other.
+struct Stack {
+    const RowBlocks *parts;
+    long count;
+    const long *row_index;  // the row that each output takes; null: its own
+};
+
 // W [rows, columns], plus the product of its LoRA factors of `rank`, 0 for none.
 struct Matrix {
-    const RowBlocks *parts;  // one above the other
-    long part_count, rows, columns;
-    const long *row_index;  // the row of W that each output takes; null: its own
+    Stack stored, few;  // as in the file, and for products of a few inputs
+    long rows, columns;
     long rank;
     const float *lora_a, *lora_b;  // [rank, columns] and [rows, rank]
 };
@@ -28,17 +34,17 @@ struct PartFormat : BlockFormat {
     long row_size;
 };
 
-static inline Row row_of(const Matrix &matrix, const PartFormat *formats, long n) {
-    long row = matrix.row_index ? matrix.row_index[n] : n, p = 0;
-    for (; row >= matrix.parts[p].rows; p++) row -= matrix.parts[p].rows;
-    return {p, matrix.parts[p].weights + row * formats[p].row_size};
+static inline Row row_of(const Stack &stack, const PartFormat *formats, long n) {
+    long row = stack.row_index ? stack.row_index[n] : n, p = 0;
+    for (; row >= stack.parts[p].rows; p++) row -= stack.parts[p].rows;
+    return {p, stack.parts[p].weights + row * formats[p].row_size};
 }
 
-static inline std::vector<PartFormat> formats_of(const Matrix &matrix) {
+static inline std::vector<PartFormat> formats_of(const Stack &stack, long columns) {
     std::vector<PartFormat> formats;
-    for (long p = 0; p < matrix.part_count; p++) {
-        const BlockFormat format = format_of(matrix.parts[p].format);
-        formats.push_back({format, format.row_bytes(matrix.columns)});
+    for (long p = 0; p < stack.count; p++) {
+        const BlockFormat format = format_of(stack.parts[p].format);
+        formats.push_back({format, format.row_bytes(columns)});
     }
     return formats;
 }

@@ -19,9 +19,9 @@ template <typename Number>
 static void decode_tile(const Matrix &matrix, long first, long count,
                         void (*BlockFormat::*decode)(const uint8_t *, long, Number *),
                         Number *out) {
-    const std::vector<PartFormat> formats = formats_of(matrix);
+    const std::vector<PartFormat> formats = formats_of(matrix.stored, matrix.columns);
     ThreadPool::run(count, [&](long n) {
-        const Row row = row_of(matrix, formats.data(), first + n);
+        const Row row = row_of(matrix.stored, formats.data(), first + n);
         (formats[row.part].*decode)(row.blocks, matrix.columns, out + n * matrix.columns);
     });
 }
@@ -126,7 +126,7 @@ struct GemmInputs {
 // A product: W, without LoRA, times many inputs.
 class Product {
     const Matrix &matrix;
-    const std::vector<PartFormat> formats = formats_of(matrix);
+    const std::vector<PartFormat> formats = formats_of(matrix.stored, matrix.columns);
     const GemmInputs &inputs;
     // Kept from one product to the next, since large new memory costs as much as its use.
     static inline thread_local std::vector<bf16> rows;
@@ -164,7 +164,7 @@ class Product {
     void multiply_all(long n, long size, float *out) const {
         const long columns = matrix.columns, count = inputs.count;
         for (long i = 0; i < size; i++) {
-            const Row row = row_of(matrix, formats.data(), n + i);
+            const Row row = row_of(matrix.stored, formats.data(), n + i);
             formats[row.part].decode_bf16(row.blocks, columns, &rows[i * columns]);
         }
         for (long k = 0; k < columns; k += DEPTH) {
@@ -286,7 +286,7 @@ static inline void transpose8(__m256 *rows) {
 // A product: W, without LoRA, times many inputs.
 class Product {
     const Matrix &matrix;
-    const std::vector<PartFormat> formats = formats_of(matrix);
+    const std::vector<PartFormat> formats = formats_of(matrix.stored, matrix.columns);
     const GemmInputs &inputs;
     // Kept from one product to the next, since large new memory costs as much as its use.
     static inline thread_local std::vector<float> rows, other_rows;
@@ -328,7 +328,7 @@ class Product {
    private:
     void decode(long n, long size, float *to) const {
         for (long i = 0; i < size; i++) {
-            const Row row = row_of(matrix, formats.data(), n + i);
+            const Row row = row_of(matrix.stored, formats.data(), n + i);
             formats[row.part].decode(row.blocks, matrix.columns, to + i * matrix.columns);
         }
     }

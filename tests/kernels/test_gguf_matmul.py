@@ -21,6 +21,11 @@ pytestmark = pytest.mark.skipif(
     compiler.compiler_id() is None, reason="there is no C++ compiler"
 )
 
+IN_PANELS = ("Q4_0", "Q4_1", "Q4_K")
+"""The formats whose rows can lie in panels."""
+PANEL_MOST = 127 * 256 + 127
+"""The number that the largest input of panels is rounded to."""
+
 
 @pytest.fixture(scope="session")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -129,6 +134,67 @@ def test_inputs_of_16_bits_are_not_rounded(
     assert (found - wanted).abs().max() < 1e-6 * wanted.abs().max()
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+@pytest.mark.parametrize("name", IN_PANELS)
+def test_products_with_panels_are_those_of_the_same_matrix(
+    name: str, blocks: int, kernel: GgufMatmulKernel
+) -> None:
+    """Beside rows of another format, which stay as they are."""
+    ends = drawn(name, 48, blocks), drawn(name, 80, blocks, 1)
+    columns = ends[0].columns
+    parts = ends[0], drawn("Q8_0", 16, columns // 32), ends[1]
+    # Of the last part, only some rows.
+    order = torch.cat(
+        [torch.randperm(48), 48 + torch.arange(16), 143 - torch.arange(64)]
+    )
+    stored = StackedMatrix(parts, order)
+    matrix = kernel.in_panels(stored)
+    assert [part.in_panels for part in matrix.few] == [True, False, True]
+    plain = torch.cat([floats(part) for part in parts])[order].double()
+    # 1) integers of 16 bits are not rounded, and large ones do not run over
+    inputs = torch.randint(-PANEL_MOST, PANEL_MOST + 1, (9, columns)).float()
+    inputs[:, ::32] = PANEL_MOST
+    inputs[-1] = PANEL_MOST
+    wanted = F.linear(inputs.double(), plain)
+    off = (kernel.matmul(matrix, inputs) - wanted).abs()
+    off[:, 48:64] = 0  # rows of Q8_0 may round to other integers
+    assert off.max() < 1e-6 * wanted.abs().max()
+    # 2) the same bits alone and in a batch; tiles are those of the file
+    inputs = torch.randn(9, columns)
+    found = kernel.matmul(matrix, inputs)
+    near = F.linear(inputs.abs().double(), plain.abs()) * 2e-4
+    assert bool(((found - F.linear(inputs.double(), plain)).abs() <= near).all())
+    for count in (1, 2, 3, 7):
+        assert torch.equal(kernel.matmul(matrix, inputs[:count]), found[:count])
+    assert torch.equal(
+        *(kernel.tile(each, 0, each.rows, torch.float32) for each in (matrix, stored))
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", IN_PANELS)
+def test_inputs_that_are_not_finite_reach_every_product_with_panels(
+    name: str, value: float, kernel: GgufMatmulKernel
+) -> None:
+    matrix = kernel.in_panels(StackedMatrix((drawn(name, 16, 2),)))
+    inputs = torch.randn(2, matrix.columns)
+    inputs[1, 7] = value
+    found = kernel.matmul(matrix, inputs)
+    assert found[0].isfinite().all() and not found[1].isfinite().any()
+
+
+def test_a_matrix_that_can_have_no_panels_stays_as_it_is(
+    kernel: GgufMatmulKernel,
+) -> None:
+    other = StackedMatrix((drawn("Q8_0", 32, 8),))
+    cut = StackedMatrix((drawn("Q4_0", 24, 8),))
+    shifted = StackedMatrix((drawn("Q8_0", 8, 8), drawn("Q4_0", 32, 8)))
+    mixed = (drawn("Q6_K", 16, 1), drawn("Q4_0", 16, 8))
+    turned = StackedMatrix(mixed, torch.arange(32).view(2, 16).flip(1).flatten())
+    for matrix in (other, cut, shifted, turned):
+        assert kernel.in_panels(matrix) is matrix
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", FORMATS)
 def test_inputs_that_are_not_finite_reach_every_product(
@@ -221,3 +287,10 @@ def test_every_class_of_this_processor_gives_the_same_results(
         found, wanted = (each.matmul(matrix, inputs) for each in (other, kernel))
         # Sums may have another order; what is summed has not. Large terms cancel.
         assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
+    for kind in IN_PANELS:
+        stored = StackedMatrix((drawn(kind, 32, 3),))
+        inputs = torch.randn(6, stored.columns)
+        found, wanted = (
+            each.matmul(each.in_panels(stored), inputs) for each in (other, kernel)
+        )
+        assert (found - wanted).abs().max() < 1e-6 * wanted.abs().max()

@@ -30,6 +30,7 @@ from lmtui.models.llama.linear import (
     BlockLinear,
     BlockRows,
     ExactLinear,
+    Panels,
     of_shape,
 )
 from lmtui.models.progress import OnProgress, Progress
@@ -104,6 +105,8 @@ class _Filling:
 
     def __init__(self, header: GgufHeader, placement: Placement, model: Any) -> None:
         self._placement, self._model = placement, model
+        kernel = placement.kernel
+        self._panels = None if kernel is None else Panels(kernel)
         self._tensors = GgufTensors(header)
         self._shapes = header.shapes
         self._types = {tensor.name: tensor.type for tensor in header.tensors}
@@ -218,8 +221,10 @@ class _Filling:
         wide = any(block.format == "F16" for block in blocks)
         rounds = hardware.fast_at_bfloat16(self._placement.device) and not wide
         exact = self._placement.weights is Weights.PER_PRODUCT
-        kind = ExactLinear if exact else BlockLinear
-        return kind(StackedMatrix(tuple(blocks), order), self._kernel, rounds)
+        matrix = StackedMatrix(tuple(blocks), order)
+        if exact or self._panels is None:
+            return ExactLinear(matrix, self._kernel, rounds)
+        return BlockLinear(self._panels.of(matrix), self._kernel, rounds)
 
     def _read(self, name: str, module: nn.Module, held: dict[str, Tensor]) -> None:
         """Read a module's own parameters, and buffers of the file; `held` are those

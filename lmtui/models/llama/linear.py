@@ -25,6 +25,7 @@ dequantised weights. Where these are in bfloat16, measured with AVX512-BF16: 14 
 million weights, 18 to 21 for a billion."""
 _FEW_STATES = 48  # the same for the LM head where others multiply its tiles
 _TILE = 2**21  # weights that are dequantised at a time
+_PANELS = 512 * 2**20  # bytes that copies of weights in panels may take
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,23 @@ def _by_tiles(
     return outputs
 
 
+class Panels:
+    """Room for copies of a model's weights in panels, by which a few inputs are
+    multiplied faster."""
+
+    def __init__(self, kernel: GgufMatmulKernel) -> None:
+        self._kernel = kernel
+        self._left = min(_PANELS, hardware.available_ram() // 8)
+
+    def of(self, matrix: StackedMatrix) -> StackedMatrix:
+        """Return a matrix with such a copy, if it can have one and there is room."""
+        if matrix.rows * matrix.columns * 5 // 8 > self._left:
+            return matrix
+        made = self._kernel.in_panels(matrix)
+        self._left -= sum(part.data.nbytes for part in made.few if part.in_panels)
+        return made
+
+
 class BlockRows:
     """An embedding in a mapped file: a row of D numbers for each of V tokens."""
 
@@ -170,7 +188,7 @@ class BlockMatrices:
     """The tensors of a source, as matrices of blocks."""
 
     def __init__(self, source: BlockSource, kernel: GgufMatmulKernel) -> None:
-        self._source, self._kernel = source, kernel
+        self._source, self._kernel, self._panels = source, kernel, Panels(kernel)
         self._rounds = hardware.fast_at_bfloat16(torch.device("cpu"))
 
     def __contains__(self, name: str) -> bool:
@@ -188,9 +206,8 @@ class BlockMatrices:
         rounds = self._rounds and not any(
             block.format in ("F16", "F32") for block in blocks
         )
-        return BlockLinear(
-            StackedMatrix(blocks, _row_order(parts)), self._kernel, rounds
-        )
+        matrix = self._panels.of(StackedMatrix(blocks, _row_order(parts)))
+        return BlockLinear(matrix, self._kernel, rounds)
 
     def _blocks_of(self, name: str, count: int, width: int) -> BlockMatrix:
         data, kind = self._source.blocks(name)
