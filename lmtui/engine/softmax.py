@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmtui.kernels.logits import LogitsKernel, logits_kernel
+
 _LEAST = -104.0  # in place of -inf: exp of it is 0 in float32, and 0 · -104 is 0
 _CPU_CELLS = 1 << 18  # logits of a block on a CPU: they stay in the processor's cache
 _COLDEST = 1e-38  # a temperature that is not 0 in float32
@@ -21,6 +23,9 @@ _COLDEST = 1e-38  # a temperature that is not 0 in float32
 def log_normaliser(logits: Tensor) -> Tensor:
     """Return log Σ exp(logit) of logits [..., V]: float64 [...]. It is NaN where they
     are no distribution."""
+    if (kernel := _kernel_for(logits)) is not None:
+        moments = kernel.moments(logits.reshape(-1, logits.shape[-1]))
+        return moments[:, 0].view(logits.shape[:-1])
     parts = [greatest + _sum(exps).log() for greatest, _, exps in _exponentials(logits)]
     return _joined(parts, logits)
 
@@ -28,6 +33,8 @@ def log_normaliser(logits: Tensor) -> Tensor:
 def log_total(logits: Tensor, temperature: float) -> Tensor:
     """Return log Σ exp((logit − greatest) / temperature) of logits [V]: float64 [].
     Without the greatest one, the least temperatures would give infinities."""
+    if (kernel := _kernel_for(logits)) is not None:
+        return kernel.totals(logits.view(1, -1), max(temperature, _COLDEST))[0]
     [(_, _, exps)] = _exponentials(logits, temperature)
     return _sum(exps).log()[0]
 
@@ -36,6 +43,11 @@ def log_normaliser_and_moments(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return `log_normaliser`, float64 [...], and mean and variance of the surprisal:
     the entropy in nats and the varentropy in nats², float32 [...]. Tokens of
     probability 0 add nothing."""
+    if (kernel := _kernel_for(logits)) is not None:
+        moments = kernel.moments(logits.reshape(-1, logits.shape[-1]))
+        columns = (part.view(logits.shape[:-1]) for part in moments.T)
+        normaliser, entropy, varentropy = columns
+        return normaliser, entropy.float(), varentropy.float()
     normalisers, entropies, varentropies = [], [], []
     for greatest, below, exps in _exponentials(logits):
         total = _sum(exps)
@@ -68,6 +80,11 @@ def log_softmax(logits: Tensor) -> Tensor:
     parts = [logprobs_of(part, log_normaliser(part)) for part in blocks(logits)]
     whole = parts[0] if len(parts) == 1 else torch.cat(parts)
     return whole.view_as(logits)
+
+
+def _kernel_for(logits: Tensor) -> LogitsKernel | None:
+    on_cpu = logits.device.type == "cpu" and logits.dtype == torch.float32
+    return logits_kernel() if on_cpu and logits.numel() else None
 
 
 def blocks(logits: Tensor) -> tuple[Tensor, ...]:

@@ -47,6 +47,14 @@ def library_for(head_dims: Sequence[int]) -> Path:
     return own
 
 
+def any_library() -> Path | None:
+    """Return a library that is there, whatever its heads; None where none is."""
+    if (own := prebuilt.library()) is not None:
+        return own
+    folders = (folder for folder, _, _ in cache_dir.folders(root()))
+    return next((each / LIBRARY for each in folders if is_usable(each)), None)
+
+
 def why_none() -> str | None:
     """Return why there can be no library on this machine; None where there can."""
     if prebuilt.library() is None and compiler.compiler_id() is None:

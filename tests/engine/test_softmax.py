@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lmtui.engine import softmax
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.logits_store import StoredLogits
 from lmtui.engine.sampling_settings import SamplingSettings
@@ -19,9 +20,23 @@ from lmtui.engine.scoring.score import rows_of
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_ids import ids_array
 from lmtui.errors import LmtuiError
+from lmtui.kernels.logits import LogitsKernel
+from tests.engine.backends.llama_cpu.lean import gguf_kernel
 
 NEAR = 1e-6
 LARGE = 49_152
+
+
+@pytest.fixture(scope="module", params=["compiled", "NumPy"], autouse=True)
+def sums(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What computes the sums: the compiled ones, or those where there are none."""
+    kernel = None
+    if request.param == "compiled":
+        kernel = LogitsKernel(gguf_kernel().library)
+        assert kernel.is_right()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(softmax, "logits_kernel", lambda: kernel)
+        yield
 
 
 class Found(NamedTuple):
