@@ -127,7 +127,7 @@ def _drawing_lines(node: ChatMessage) -> Iterator[tuple[str, str]]:
             f"min-p {settings.min_p:g} · penalty {settings.repetition_penalty:g}",
         )
         is_whole = finish.tokens == len(node.steps) and not node.head
-        meaning = "which draws it again" if is_whole else "of the last answer"
+        meaning = "see help numbers" if is_whole else "of the last answer"
         yield "seed", f"{finish.seed}, {meaning}"
     elif settings.repetition_penalty != 1:
         yield "sampler", f"penalty {settings.repetition_penalty:g}"
