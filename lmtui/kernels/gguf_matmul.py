@@ -309,6 +309,8 @@ class GgufMatmulKernel:
         self._layers = bound(library, "llama_layers", *layers)
         library.gguf_panel_row.argtypes = WHOLE, WHOLE
         library.gguf_panel_row.restype = WHOLE
+        self.few_in_panels: int = library.gguf_few_in_panels()
+        """Number of inputs up to which panels are faster than dequantised weights."""
         packing = ADDRESS, ADDRESS, WHOLE, WHOLE, ADDRESS
         self._pack = bound(library, "gguf_pack", *packing)
         mixing = ADDRESS, ADDRESS, WHOLE, WHOLE, ADDRESS, WHOLE, ADDRESS

@@ -44,6 +44,15 @@ class BlockLinear:
         return self.kernel.has_gemm and (self.rounds or not self.kernel.gemm_rounds)
 
     @property
+    def few(self) -> int:
+        """The number of inputs up to which they are not rounded to bfloat16 and weights
+        are not dequantised."""
+        parts = self.matrix.few
+        in_panels = parts and all(part.in_panels for part in parts)
+        usable = in_panels and not self.matrix.lora
+        return self.kernel.few_in_panels if usable else FEW
+
+    @property
     def rows(self) -> int:
         return self.matrix.rows
 
@@ -69,7 +78,7 @@ class BlockLinear:
 
     def times(self, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
-        if len(inputs) <= FEW:
+        if len(inputs) <= self.few:
             return self.kernel.matmul(self.matrix, inputs)
         return self._add_lora(self._matmul_many(inputs), inputs)
 

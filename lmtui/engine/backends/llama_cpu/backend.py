@@ -19,6 +19,7 @@ from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache
 from lmtui.engine.token_tree import Tree
 from lmtui.kernels import build
 from lmtui.kernels.gguf_formats import DTYPES
+from lmtui.models.llama.linear import FEW
 from lmtui.models.llama.weights import LlamaWeights
 
 _CHUNK = 512  # most prompt tokens of one prefill pass
@@ -27,6 +28,8 @@ _CHUNK = 512  # most prompt tokens of one prefill pass
 # With the blocks of GGUF files, for 135 million weights: AVX-512; with AVX2 the same up
 # to four tokens, a fifth less from there on.
 _BLOCK_COSTS = (0.3, 0.65, 1.05, 1.7, 2.2, 2.7, 3.2)
+# With copies of them in panels, for 135 million weights, on Ice Lake.
+_PANEL_COSTS = (0.1, 0.4, 0.5, 0.9, 1.2, 1.7, 1.75)
 # With 16-bit weights and AVX2.
 _HALF_COSTS = (0.08, 0.18, 0.25, 0.32, 0.44, 0.58, 0.75)
 
@@ -43,9 +46,9 @@ class LlamaCpuBackend:
         attention = _attention_for(weights)
         self.decoder = DecoderLayers(weights, attention)
         layer = weights.layers[0]
-        self.extra_token_costs = (
-            _HALF_COSTS if layer.qkv.number_format in DTYPES.values() else _BLOCK_COSTS
-        )
+        is_half = layer.qkv.number_format in DTYPES.values()
+        of_blocks = _PANEL_COSTS if layer.qkv.few > FEW else _BLOCK_COSTS
+        self.extra_token_costs = _HALF_COSTS if is_half else of_blocks
         products = "bfloat16" if layer.qkv.rounds else "float32"
         self.prefill_chunk = chunk_for(layer.numel, _CHUNK, products)
         self._head = weights.lm_head

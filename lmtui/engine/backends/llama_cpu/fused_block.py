@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lmtui.kernels.gguf_matmul import Block, GgufMatmulKernel, address_of
-from lmtui.models.llama.linear import FEW
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig
 
 
@@ -24,8 +23,10 @@ class FusedLayer:
     layers: tuple[DecoderLayer, DecoderLayer]
     """Those whose tensors the block has."""
     kernel: GgufMatmulKernel
+    few: int
+    """The number of tokens up to which its products are those of a few inputs."""
     runs_many: bool
-    """Whether it runs more than `FEW` tokens."""
+    """Whether it runs more than that."""
 
     @classmethod
     def of(
@@ -61,11 +62,12 @@ class FusedLayer:
             *(linear.matrix.compiled for linear in matrices),
         )
         many = all(each.uses_gemm and not each.matrix.lora for each in matrices)
-        return cls(block, (layer, following), linears[0].kernel, many)
+        few = min(each.few for each in matrices)
+        return cls(block, (layer, following), linears[0].kernel, few, many)
 
     def takes(self, tokens: int) -> bool:
         """Return whether it runs so many tokens at once."""
-        return tokens <= FEW or self.runs_many
+        return tokens <= self.few or self.runs_many
 
     def run(
         self, hidden: Tensor, attended: Tensor, rope: Tensor, inputs: Tensor | None
@@ -74,6 +76,6 @@ class FusedLayer:
         of them before it mixes tokens [m, N], given the states before, the attention
         output [m, H·d], the rotary factors (cos, sin) [tables, m, 1, R/2, 2] and the
         layer's further inputs, if there are any, [m, their width]. All are float32;
-        `FEW` tokens or less give the same bits in any split."""
-        gemm = len(hidden) > FEW
+        `few` tokens or less give the same bits in any split."""
+        gemm = len(hidden) > self.few
         return self.kernel.block(self.block, hidden, attended, rope, inputs, gemm=gemm)
