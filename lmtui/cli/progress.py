@@ -81,9 +81,8 @@ class ProgressLine:
         note(text)
 
     def clear(self) -> None:
-        self._next = float("-inf")
         if self._bar is not None:
-            bar, self._bar = self._bar, None
+            bar, self._bar, self._next = self._bar, None, float("-inf")
             with suppress(OSError):  # the terminal may be gone
                 bar.stop()
 

@@ -246,15 +246,13 @@ static void dot_all(const uint8_t *const *rows, long, long columns, const Inputs
     }
 }
 
-// The number of inputs up to which panels are faster than dequantised weights. Measured on
-// Ice Lake, where torch multiplies those, and with AVX2 there; the others by the time of a
-// product alone.
-#if defined(__AVX512BF16__)
-static const long FEW = 64;
-#elif defined(__AVX512VNNI__)
-static const long FEW = 192;
+// The number of inputs up to which panels are faster than dequantised weights, less than the
+// tokens of a prompt's last part. Measured on Ice Lake, where torch multiplies those (up to
+// 256), and with AVX2 there; the others by the time of a product alone.
+#if defined(__AVX512VNNI__) && !defined(__AVX512BF16__)
+static const long FEW = 127;
 #elif defined(__AVX512F__)
-static const long FEW = 64;
+static const long FEW = 63;
 #elif defined(__AVXVNNI__)
 static const long FEW = 32;
 #else

@@ -284,4 +284,5 @@ Arrows, PgUp and PgDn scroll.
         self.query_one("#page").styles.max_height = max(1, event.size.height - _AROUND)
 
     def show(self, text: Content) -> None:
-        self.query_one("#page > PlainText", PlainText).update(text)
+        assert isinstance(self._text, PlainText)
+        self._text.update(text)

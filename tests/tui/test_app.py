@@ -279,14 +279,14 @@ def generate_unheard(client: EngineClient) -> None:
 @asynccontextmanager
 async def queued_reply(running: Program, engine: FakeEngine) -> AsyncIterator[None]:
     """While the engine is held by another client, have the chat ask for a reply; then
-    let another request take its place in the queue."""
+    stop it where it waits."""
     other = running.app.make_client(running.app.call_later)
     generate_unheard(other)
     await running.until(lambda: "generate" in dict(engine.calls))
     yield
     await running.until(lambda: running.chat.reply._client.is_pending(Slot.GENERATE))
     assert running.chat.session.is_answering
-    generate_unheard(other)
+    await running.press("escape")
     await running.until(lambda: not running.chat.session.is_answering)
 
 

@@ -92,7 +92,7 @@ def test_totals_page_shows_all_digits_of_the_seed() -> None:
     assert node.finish is not None
     drawn = replace(node, finish=replace(node.finish, seed=2**32 - 1))
     page = totals_page(drawn)
-    assert page is not None and "seed          4294967295, which" in page.plain
+    assert page is not None and "seed          4294967295, see" in page.plain
     went_on = totals_page(replace(node, finish=replace(node.finish, tokens=1)))
     assert went_on is not None and "of the last answer" in went_on.plain
     assert totals_page(chat.node(0)) is None
