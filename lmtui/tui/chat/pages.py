@@ -165,10 +165,9 @@ _COLUMNS = (
     notation.SPEED.short,
     "model",
 )
-_LEGEND = (
-    "Σ log P is in nats; ppl is perplexity; bits/B is bits a byte, the number to"
-    " compare models with different tokenizers by."
-)
+_LEGEND = """\
+Σ log P is in nats; ppl is perplexity; bits/B is bits a byte, the number to compare \
+models with different tokenizers by."""
 
 
 def _model_row(model: str, replies: list[ChatMessage]) -> tuple[str, ...]:
