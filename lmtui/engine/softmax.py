@@ -24,8 +24,7 @@ def log_normaliser(logits: Tensor) -> Tensor:
     """Return log Σ exp(logit) of logits [..., V]: float64 [...]. It is NaN where they
     are no distribution."""
     if (kernel := _kernel_for(logits)) is not None:
-        moments = kernel.moments(logits.reshape(-1, logits.shape[-1]))
-        return moments[:, 0].view(logits.shape[:-1])
+        return kernel.moments(logits)[..., 0]
     parts = [greatest + _sum(exps).log() for greatest, _, exps in _exponentials(logits)]
     return _joined(parts, logits)
 
@@ -34,7 +33,7 @@ def log_total(logits: Tensor, temperature: float) -> Tensor:
     """Return log Σ exp((logit − greatest) / temperature) of logits [V]: float64 [].
     Without the greatest one, the least temperatures would give infinities."""
     if (kernel := _kernel_for(logits)) is not None:
-        return kernel.totals(logits.view(1, -1), max(temperature, _COLDEST))[0]
+        return kernel.total(logits, max(temperature, _COLDEST))
     [(_, _, exps)] = _exponentials(logits, temperature)
     return _sum(exps).log()[0]
 
@@ -44,9 +43,7 @@ def log_normaliser_and_moments(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     the entropy in nats and the varentropy in nats², float32 [...]. Tokens of
     probability 0 add nothing."""
     if (kernel := _kernel_for(logits)) is not None:
-        moments = kernel.moments(logits.reshape(-1, logits.shape[-1]))
-        columns = (part.view(logits.shape[:-1]) for part in moments.T)
-        normaliser, entropy, varentropy = columns
+        normaliser, entropy, varentropy = kernel.moments(logits).unbind(-1)
         return normaliser, entropy.float(), varentropy.float()
     normalisers, entropies, varentropies = [], [], []
     for greatest, below, exps in _exponentials(logits):

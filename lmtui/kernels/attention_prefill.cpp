@@ -1,5 +1,4 @@
-// Attention of many new tokens, a prompt, over a float16 KV cache, with AVX512-BF16 or
-// AVX2.
+// Attention of many new tokens, a prompt, over a float16 KV cache, with AVX2 or AVX-512.
 //
 // The mask is causal. With AVX512-BF16, queries, keys, values and weights are rounded to
 // bfloat16; products are summed in float32. Keys are visited one tile at a time with an
@@ -40,15 +39,16 @@ static inline void zip(f32v even, f32v odd, Unit *to) {
     std::memcpy(to, units, sizeof units);
 }
 
-#elif defined(__AVX2__) && defined(__FMA__) && !defined(__AVX512F__)
+#elif defined(__AVX2__) && defined(__FMA__)
 #define HAS_ATTEND_MANY
 
 typedef float Unit;
-static const long NUMBERS = 1, KEY_TILE = 16, MOST_STRIP = 2;
+static const long NUMBERS = 1, MOST_STRIP = REGISTERS == 32 ? 4 : 2;
+static const long KEY_TILE = MOST_STRIP * LANES;
 
 static inline void to_units(f32v all, Unit *to) { std::memcpy(to, &all, sizeof all); }
 static inline f32v dot(f32v sum, Unit a, const Unit *b) {
-    return fmadd((f32v)_mm256_broadcast_ss(&a), load(b), sum);
+    return fmadd(broadcast(a), load(b), sum);
 }
 static inline void zip(f32v even, f32v, Unit *to) { to_units(even, to); }
 

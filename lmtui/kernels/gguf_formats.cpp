@@ -414,17 +414,7 @@ INLINED static inline void each_unit(long columns, long first, long end, const T
 static float round_chunk(const float *from, long size, i16x32 *to) {
     f32x16 all[CHUNK / 16] = {};
     std::memcpy(all, from, size * sizeof(float));
-    i32x16 largest = {};  // of the bits without the sign, which are in order
-    for (const f32x16 &part : all) {
-        const i32x16 bits = (i32x16)part & 0x7FFFFFFF;
-        largest = maximum(largest, bits);
-    }
-    int32_t bits = 0;
-    for (int i = 0; i < 16; i++) bits = std::max(bits, largest[i]);
-    float most;
-    std::memcpy(&most, &bits, sizeof most);
-    const bool usable = most > 1e-30f && most < INFINITY;
-    const float by = usable ? MOST / most : 0;
+    const float largest = largest_of(from, size), by = factor_for(largest, MOST);
     int16_t *number = (int16_t *)to;
     const float magic = 12582912.f;  // 1.5 · 2^23: adding it rounds to an integer
     for (const f32x16 &part : all) {
@@ -432,7 +422,7 @@ static float round_chunk(const float *from, long size, i16x32 *to) {
         for (int i = 0; i < 16; i++) number[i] = integers[i];
         number += 16;
     }
-    return most / MOST;  // not finite if an input is not
+    return largest / MOST;  // not finite if an input is not
 }
 
 template <typename Format>

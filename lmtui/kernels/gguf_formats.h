@@ -56,6 +56,23 @@ static inline Words iq4_xs_scales(const uint8_t *block) {
     return (low | high << 4) - 32;
 }
 
+// The largest of `count` inputs without their signs, a multiple of LANES; what is not a
+// number is larger than all numbers.
+static inline float largest_of(const float *from, long count) {
+    i32v largest = {};  // of the bits without the sign, which are in order
+    for (long k = 0; k < count; k += LANES) {
+        const i32v bits = (i32v)load(from + k) & 0x7FFFFFFF;
+        largest = largest > bits ? largest : bits;
+    }
+    int32_t bits = 0;
+    for (int i = 0; i < LANES; i++) bits = std::max(bits, largest[i]);
+    return read<float>(&bits);
+}
+// By what inputs are multiplied, so that `largest` becomes `most`; 0 if none can be.
+static inline float factor_for(float largest, float most) {
+    return largest > 1e-30f && largest < INFINITY ? most / largest : 0;
+}
+
 // What 32 columns of an input need beside their bytes.
 struct PanelBlock {
     float scale;

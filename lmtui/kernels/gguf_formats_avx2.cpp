@@ -117,22 +117,13 @@ struct Rounded {
 };
 
 static void round_unit(const float *from, long size, long unit, Rounded &to) {
-    __m256i largest = _mm256_setzero_si256();  // of the bits without the sign
-    for (long k = 0; k < size; k += 8)
-        largest = _mm256_max_epi32(
-            largest, _mm256_and_si256(load32(from + k), _mm256_set1_epi32(0x7FFFFFFF)));
-    int32_t bits[8];
-    _mm256_storeu_si256((__m256i *)bits, largest);
-    float most;
-    std::memcpy(&most, std::max_element(bits, bits + 8), sizeof most);
-    // What is not a number is larger than all numbers.
-    const bool usable = most > 1e-30f && most < INFINITY;
-    const __m256 by = _mm256_set1_ps(usable ? MOST / most : 0);
+    const float largest = largest_of(from, size), factor = factor_for(largest, MOST);
+    const __m256 by = _mm256_set1_ps(factor);
     for (long k = 0; k < unit; k += 8)
         to.numbers[k / 8] =
-            usable && k < size ? _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from + k), by))
+            factor && k < size ? _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from + k), by))
                                : _mm256_setzero_si256();
-    to.scale = most / MOST;  // not finite if an input is not
+    to.scale = largest / MOST;  // not finite if an input is not
 }
 
 template <bool FIFTH, bool HAS_SHIFT>

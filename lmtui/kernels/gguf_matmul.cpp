@@ -29,7 +29,7 @@ static float lora_product(const Matrix &matrix, long n, const float *low, long t
 template <typename MakeInputs, typename Epilogue>
 static void matmul(const Matrix &matrix, long count, const MakeInputs &make_inputs,
                    const Epilogue &epilogue) {
-    const Stack &stack = matrix.few;
+    const Stack &stack = matrix.for_few;
     const std::vector<PartFormat> formats = formats_of(stack, matrix.columns);
     std::vector<long> same;  // the first part of the same format
     for (long p = 0; p < stack.count; p++) {

@@ -1,7 +1,7 @@
-"""Matrix products with the blocks of a GGUF file as they lie there, by
-`gguf_matmul.cpp`.
+"""Matrix products with the blocks of a GGUF file as they lie there, or with copies of
+them in panels, by `gguf_matmul.cpp`.
 
-No weight is rounded or copied; inputs are rounded to 16 bits. A product has the same
+No weight is rounded; a few inputs are rounded to 16 bits. A product has the same
 bits whether an input is alone or in a batch. Knows no file. N is the number of rows
 (outputs), K of columns (inputs), m of inputs.
 """
@@ -58,7 +58,7 @@ class _Stack(ctypes.Structure):
 
 class _Matrix(ctypes.Structure):
     _fields_ = (
-        *((name, _Stack) for name in ("stored", "few")),
+        *((name, _Stack) for name in ("stored", "for_few")),
         *((name, ctypes.c_long) for name in ("rows", "columns", "rank")),
         *((name, ctypes.c_void_p) for name in ("lora_a", "lora_b")),
     )
@@ -194,7 +194,7 @@ class StackedMatrix:
     their own order."""
     lora: tuple[Tensor, Tensor] | None = None
     """The factors of a low-rank matrix that is added: float32 [r, K] and [N, r]."""
-    few: tuple[BlockMatrix, ...] = ()
+    for_few: tuple[BlockMatrix, ...] = ()
     """The same matrix for products of a few inputs, in the order of the outputs, if it
     has another form for these."""
 
@@ -212,10 +212,10 @@ class StackedMatrix:
     def compiled(self) -> _Matrix:
         """The stack as the compiled code takes it; it may not outlive this object."""
         stored = _Stack.of(self.parts, self.order)
-        few = _Stack.of(self.few, None) if self.few else stored
+        for_few = _Stack.of(self.for_few, None) if self.for_few else stored
         rank = len(self.lora[0]) if self.lora else 0
         lora = map(address_of, self.lora or (None, None))
-        return _Matrix(stored, few, self.rows, self.columns, rank, *lora)
+        return _Matrix(stored, for_few, self.rows, self.columns, rank, *lora)
 
     def runs(self) -> Iterator[tuple[BlockMatrix, Tensor]]:
         """Yield the parts that outputs in a row come from, with the row of each."""
@@ -307,8 +307,8 @@ class GgufMatmulKernel:
         }
         layers = ADDRESS, *[WHOLE] * 5, *[ADDRESS] * 5, WHOLE, *[ADDRESS] * 4
         self._layers = bound(library, "llama_layers", *layers)
-        library.gguf_panel_row.argtypes = WHOLE, WHOLE
-        library.gguf_panel_row.restype = WHOLE
+        library.gguf_has_panels.argtypes = (WHOLE,)
+        library.gguf_has_panels.restype = ctypes.c_bool
         self.few_in_panels: int = library.gguf_few_in_panels()
         """Number of inputs up to which panels are faster than dequantised weights."""
         packing = ADDRESS, ADDRESS, WHOLE, WHOLE, ADDRESS
@@ -321,7 +321,7 @@ class GgufMatmulKernel:
         amx = cpu_features.has_features("amx_bf16")
         self.has_gemm = self._gemm is not None and not amx
         """Whether products of many inputs are faster than torch's: the processor has
-        AVX2, or AVX512-BF16 without AMX."""
+        AVX2 and no AMX."""
         self.gemm_rounds = False
         """Whether products of many inputs are rounded to bfloat16."""
         if self.has_gemm:
@@ -334,13 +334,12 @@ class GgufMatmulKernel:
         made = list[BlockMatrix]()
         first = 0
         for part, rows in matrix.runs():
-            kind, columns = FORMATS[part.format].number, part.columns
-            size = self.library.gguf_panel_row(kind, columns)
             start, count = int(rows[0]), len(rows)
-            if size and first % _PANEL == count % _PANEL == 0:
-                data, rows = torch.empty(count, size, dtype=torch.uint8), rows.clone()
+            has_panels = self.library.gguf_has_panels(FORMATS[part.format].number)
+            if has_panels and first % _PANEL == count % _PANEL == 0:
+                data = part.data.new_empty(count, part.data.shape[1])
                 addresses = ctypes.byref(part.compiled()), rows.data_ptr()
-                self._pack(*addresses, count, columns, data.data_ptr())
+                self._pack(*addresses, count, part.columns, data.data_ptr())
                 made.append(replace(part, data=data, in_panels=True))
             elif torch.equal(rows, torch.arange(start, start + count)):
                 made.append(replace(part, data=part.data[start : start + count]))
@@ -348,7 +347,7 @@ class GgufMatmulKernel:
                 return matrix
             first += count
         some = any(part.in_panels for part in made)
-        return replace(matrix, few=tuple(made)) if some else matrix
+        return replace(matrix, for_few=tuple(made)) if some else matrix
 
     def matmul(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""

@@ -16,7 +16,7 @@ struct Stack {
 
 // W [rows, columns], plus the product of its LoRA factors of `rank`, 0 for none.
 struct Matrix {
-    Stack stored, few;  // as in the file, and for products of a few inputs
+    Stack stored, for_few;  // as in the file, and for products of a few inputs
     long rows, columns;
     long rank;
     const float *lora_a, *lora_b;  // [rank, columns] and [rows, rank]

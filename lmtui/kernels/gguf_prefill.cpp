@@ -1,6 +1,6 @@
 // Products of many inputs with a matrix in the blocks of a GGUF file: in bfloat16 where the
-// processor has AVX512-BF16, in float32 with AVX2, else by tiles of dequantised rows that
-// others multiply.
+// processor has AVX512-BF16, in float32 with AVX2 or AVX-512, else by tiles of dequantised
+// rows that others multiply.
 
 #include "gguf_matrix.h"
 
@@ -32,14 +32,7 @@ extern "C" void gguf_tile_bf16(const Matrix *matrix, long first, long count, bf1
     decode_tile(*matrix, first, count, &BlockFormat::decode_bf16, out);
 }
 
-#if defined(__AVX512BF16__)
-#define HAS_GEMM
-
-typedef uint32_t bf16x2;  // two adjacent columns
-
-static const long PANEL = 64;    // rows of W that are dequantised together
-static const long DEPTH = 2048;  // columns of a panel that are multiplied together
-static const int INPUTS = 6;     // inputs that are multiplied with a panel at a time
+#if defined(__AVX512F__)
 
 // Transposes 16 vectors of 16 numbers, in place.
 static inline void transpose16(__m512i *rows) {
@@ -64,6 +57,17 @@ static inline void transpose16(__m512i *rows) {
         rows[j + 8] = _mm512_shuffle_i32x4(other[j], other[j + 8], 0xDD);
     }
 }
+
+#endif
+
+#if defined(__AVX512BF16__)
+#define HAS_GEMM
+
+typedef uint32_t bf16x2;  // two adjacent columns
+
+static const long PANEL = 64;    // rows of W that are dequantised together
+static const long DEPTH = 2048;  // columns of a panel that are multiplied together
+static const int INPUTS = 6;     // inputs that are multiplied with a panel at a time
 
 // Brings columns first … first + depth of the rows of a panel, [PANEL, columns], into the
 // order of the product: [depth / 2, PANEL]. A multiple of 32 columns.
@@ -189,13 +193,13 @@ class Product {
     }
 };
 
-#elif defined(__AVX2__) && !defined(__AVX512F__)
+#elif defined(__AVX2__)
 #define HAS_GEMM
 
-static const long PANEL = 48;   // rows of W that are dequantised together
-static const long DEPTH = 320;  // columns that are multiplied together
-static const long TILE = 16;    // inputs of a tile, a number of each side by side
-static const int ROWS = 6;      // rows that are multiplied with a tile at a time
+static const long PANEL = 48;       // rows of W that are dequantised together
+static const long DEPTH = 320;      // columns that are multiplied together
+static const long TILE = 2 * LANES;  // inputs of a tile, a number of each side by side
+static const int ROWS = REGISTERS == 32 ? 12 : 6;  // that are multiplied with it at a time
 
 // Inputs of a product, [count, columns], in the order of the product: [tiles, columns, TILE].
 struct GemmInputs {
@@ -217,54 +221,41 @@ struct GemmInputs {
     }
 };
 
-// Adds the products of COUNT rows (`stride` numbers from one to the next) with the first
-// 8 · VECTORS inputs of a tile to out [COUNT, room], or sets them. Sums are in the order of
-// the columns.
-template <int COUNT, int VECTORS>
+static inline void store(f32v all, float *to) { std::memcpy(to, &all, sizeof all); }
+
+// Adds the products of ROWS rows (`stride` numbers from one to the next) with the first
+// LANES · VECTORS inputs of a tile to out [ROWS, TILE], or sets them. Sums are in the order
+// of the columns.
+template <int VECTORS>
 static void multiply(const float *rows, long stride, const float *tile, long depth, bool adds,
-                     float *out, long room) {
+                     float *out) {
     // Loops over sums are unrolled, since these stay in registers only then.
-    __m256 sums[COUNT * VECTORS];
-    unrolled<COUNT * VECTORS>([&](int n) INLINED {
-        const float *const from = out + n / VECTORS * room + n % VECTORS * LANES;
-        sums[n] = adds ? _mm256_loadu_ps(from) : _mm256_setzero_ps();
+    f32v sums[ROWS * VECTORS];
+    unrolled<ROWS * VECTORS>([&](int n) INLINED {
+        sums[n] = adds ? load(out + n / VECTORS * TILE + n % VECTORS * LANES) : f32v{};
     });
     for (long k = 0; k < depth; k++) {
-        __m256 inputs[VECTORS];
-        unrolled<VECTORS>([&](int v) INLINED {
-            inputs[v] = _mm256_loadu_ps(tile + k * TILE + v * LANES);
-        });
-        unrolled<COUNT>([&](int i) INLINED {
-            const __m256 weight = _mm256_broadcast_ss(rows + i * stride + k);
+        f32v inputs[VECTORS];
+        unrolled<VECTORS>([&](int v) INLINED { inputs[v] = load(tile + k * TILE + v * LANES); });
+        unrolled<ROWS>([&](int i) INLINED {
+            const f32v weight = broadcast(rows[i * stride + k]);
             unrolled<VECTORS>([&](int v) INLINED {
-                __m256 &sum = sums[i * VECTORS + v];
-                sum = _mm256_fmadd_ps(weight, inputs[v], sum);
+                f32v &sum = sums[i * VECTORS + v];
+                sum = fmadd(weight, inputs[v], sum);
             });
         });
     }
-    unrolled<COUNT * VECTORS>([&](int n) INLINED {
-        _mm256_storeu_ps(out + n / VECTORS * room + n % VECTORS * LANES, sums[n]);
+    unrolled<ROWS * VECTORS>([&](int n) INLINED {
+        store(sums[n], out + n / VECTORS * TILE + n % VECTORS * LANES);
     });
 }
 
-template <int VECTORS>
-static void multiply_rows(const float *rows, long count, long stride, const float *tile,
-                          long depth, bool adds, float *out, long room) {
-    const auto call = [&](auto multiply) {
-        multiply(rows, stride, tile, depth, adds, out, room);
-    };
-    switch (count) {
-        case 1: return call(multiply<1, VECTORS>);
-        case 2: return call(multiply<2, VECTORS>);
-        case 3: return call(multiply<3, VECTORS>);
-        case 4: return call(multiply<4, VECTORS>);
-        case 5: return call(multiply<5, VECTORS>);
-        default: return call(multiply<ROWS, VECTORS>);
-    }
-}
-
-// Transposes 8 vectors of 8 numbers, in place.
-static inline void transpose8(__m256 *rows) {
+// Transposes LANES vectors, in place.
+#if defined(__AVX512F__)
+static inline void transpose(f32v *rows) { transpose16((__m512i *)rows); }
+#else
+static inline void transpose(f32v *all) {
+    __m256 *const rows = (__m256 *)all;
     __m256 other[8];
     for (int i = 0; i < 8; i += 2) {
         other[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
@@ -282,6 +273,7 @@ static inline void transpose8(__m256 *rows) {
         rows[j + 4] = _mm256_permute2f128_ps(a, b, 0x31);
     }
 }
+#endif
 
 // A product: W, without LoRA, times many inputs.
 class Product {
@@ -336,21 +328,20 @@ class Product {
     // The products of `size` rows with the tile of input t: out [TILE, PANEL].
     void multiply_tile(const float *from, long size, long t, float *out) const {
         const long columns = matrix.columns;
-        const auto multiply = inputs.count - t > LANES ? multiply_rows<2> : multiply_rows<1>;
+        const auto call = inputs.count - t > LANES ? multiply<2> : multiply<1>;
         float sums[PANEL * TILE];
+        // Rows behind the last are those of another panel, which nothing reads.
         for (long k = 0; k < columns; k += DEPTH)
             for (long i = 0; i < size; i += ROWS)
-                multiply(from + i * columns + k, std::min<long>(ROWS, size - i), columns,
-                         inputs.tile(t) + k * TILE, std::min(DEPTH, columns - k), k > 0,
-                         sums + i * TILE, TILE);
+                call(from + i * columns + k, columns, inputs.tile(t) + k * TILE,
+                     std::min(DEPTH, columns - k), k > 0, sums + i * TILE);
         for (long j = 0; j < std::min(TILE, inputs.count - t); j += LANES)
             for (long i = 0; i < size; i += LANES) {
-                __m256 square[LANES];
+                f32v square[LANES];
+                for (long r = 0; r < LANES; r++) square[r] = load(sums + (i + r) * TILE + j);
+                transpose(square);
                 for (long r = 0; r < LANES; r++)
-                    square[r] = _mm256_loadu_ps(sums + (i + r) * TILE + j);
-                transpose8(square);
-                for (long r = 0; r < LANES; r++)
-                    _mm256_storeu_ps(out + (j + r) * PANEL + i, square[r]);
+                    store(square[r], out + (j + r) * PANEL + i);
             }
     }
 };

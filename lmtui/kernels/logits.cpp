@@ -94,16 +94,11 @@ extern "C" void logits_moments(const float *rows, long count, long size, double 
     });
 }
 
-// rows [count, size] -> log Σ e^((x - greatest) / temperature) of each, [count].
-extern "C" void logits_totals(const float *rows, long count, long size, float temperature,
-                              double *out) {
-    ThreadPool::run(count, [&](long n) {
-        const float *row = rows + n * size;
-        Wide sum = {};
-        const double greatest =
-            each_exponential(row, size, temperature, [&](f32v exponential, f32v) {
-                sum = sum + Wide::of(exponential);
-            });
-        out[n] = greatest - greatest + std::log(sum.sum());
-    });
+// row [size] -> log Σ e^((x - greatest) / temperature).
+extern "C" void logits_total(const float *row, long size, float temperature, double *out) {
+    Wide sum = {};
+    const double greatest =
+        each_exponential(row, size, temperature,
+                         [&](f32v exponential, f32v) { sum = sum + Wide::of(exponential); });
+    *out = greatest - greatest + std::log(sum.sum());
 }

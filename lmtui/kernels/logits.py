@@ -1,6 +1,6 @@
 """Sums over the vocabulary of logits in main memory, by `logits.cpp`.
 
-Knows no model. n is a number of rows, V the size of the vocabulary.
+Knows no model. V is the size of the vocabulary.
 """
 
 from __future__ import annotations
@@ -22,24 +22,23 @@ class LogitsKernel:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         """Raise AttributeError where the library lacks them."""
-        rows = ADDRESS, WHOLE, WHOLE
-        self._moments = bound(library, "logits_moments", *rows, ADDRESS)
-        self._totals = bound(library, "logits_totals", *rows, ctypes.c_float, ADDRESS)
+        self._moments = bound(library, "logits_moments", ADDRESS, WHOLE, WHOLE, ADDRESS)
+        row = ADDRESS, WHOLE, ctypes.c_float
+        self._total = bound(library, "logits_total", *row, ADDRESS)
 
     def moments(self, rows: Tensor) -> Tensor:
-        """Return the log normaliser, entropy and varentropy of logits, float32 [n, V]:
-        float64 [n, 3]."""
-        out = torch.empty(len(rows), 3, dtype=torch.float64)
-        rows = rows.contiguous()
-        self._moments(rows.data_ptr(), *rows.shape, out.data_ptr())
+        """Return log normaliser, entropy and varentropy of logits, float32 [..., V]:
+        float64 [..., 3]."""
+        rows, size = rows.contiguous(), rows.shape[-1]
+        out = torch.empty(*rows.shape[:-1], 3, dtype=torch.float64)
+        self._moments(rows.data_ptr(), rows.numel() // size, size, out.data_ptr())
         return out
 
-    def totals(self, rows: Tensor, temperature: float) -> Tensor:
-        """Return log Σ exp((logit − greatest) / temperature) of logits, float32 [n, V]:
-        float64 [n]."""
-        out = torch.empty(len(rows), dtype=torch.float64)
-        rows = rows.contiguous()
-        self._totals(rows.data_ptr(), *rows.shape, temperature, out.data_ptr())
+    def total(self, logits: Tensor, temperature: float) -> Tensor:
+        """Return log Σ exp((logit − greatest) / temperature) of logits, float32 [V]:
+        float64 []."""
+        logits, out = logits.contiguous(), torch.empty((), dtype=torch.float64)
+        self._total(logits.data_ptr(), len(logits), temperature, out.data_ptr())
         return out
 
     def is_right(self) -> bool:
@@ -48,9 +47,9 @@ class LogitsKernel:
         logprobs = rows.double().log_softmax(-1)
         entropy = -(logprobs.exp() * logprobs).sum(-1)
         wanted = torch.stack([rows.double().logsumexp(-1), entropy], -1)
-        total = (rows - rows.amax(-1, keepdim=True)).double().div(2).logsumexp(-1)
+        total = (rows[0] - rows[0].max()).double().div(2).logsumexp(0)
         near = torch.allclose(self.moments(rows)[:, :2], wanted, atol=_NEAR)
-        return near and torch.allclose(self.totals(rows, 2.0), total, atol=_NEAR)
+        return near and torch.allclose(self.total(rows[0], 2.0), total, atol=_NEAR)
 
 
 @cache

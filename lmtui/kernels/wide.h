@@ -40,8 +40,6 @@ static inline i32x16 dot(i32x16 sum, i16x32 a, i16x32 b) {
 #endif
 }
 
-static inline i32x16 maximum(i32x16 a, i32x16 b) { return a > b ? a : b; }
-
 // from[at[i]] for each i.
 static inline f32x16 spread(f32x16 from, i32x16 at) {
 #if defined(__AVX512F__)

@@ -47,7 +47,7 @@ class BlockLinear:
     def few(self) -> int:
         """The number of inputs up to which they are not rounded to bfloat16 and weights
         are not dequantised."""
-        parts = self.matrix.few
+        parts = self.matrix.for_few
         in_panels = parts and all(part.in_panels for part in parts)
         usable = in_panels and not self.matrix.lora
         return self.kernel.few_in_panels if usable else FEW
@@ -131,7 +131,7 @@ class Panels:
         if matrix.rows * matrix.columns * 5 // 8 > self._left:
             return matrix
         made = self._kernel.in_panels(matrix)
-        self._left -= sum(part.data.nbytes for part in made.few if part.in_panels)
+        self._left -= sum(part.data.nbytes for part in made.for_few if part.in_panels)
         return made
 
 
