@@ -15,6 +15,9 @@ BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2}
 GGUF_BITS = {"Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7, "Q4_K_M": 4.9, "Q4_0": 4.5}
 """Bits for each weight of a GGUF file, by what such files are called."""
 
+PANEL_BYTES = 512 * 2**20
+"""Bytes that copies of weights in panels may take at most."""
+
 _FIXED = 300_000_000  # bytes: libraries, activations, a short context
 _SHARE = 1.1  # relative to the weights, with what loading holds besides
 _GIB = 1 << 30

@@ -81,5 +81,5 @@ def _loaded(
 
 
 def _mapped(file: int) -> str:
-    own = size(memory.bytes_needed(0, "float32"))
-    return f"{size(file)} mapped, and about {own} of its own"
+    own = memory.bytes_needed(0, "float32") + min(file, memory.PANEL_BYTES)
+    return f"{size(file)} mapped, and up to {size(own)} of its own"

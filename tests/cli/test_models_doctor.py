@@ -161,10 +161,10 @@ def test_doctor_says_how_a_model_would_run(tmp_path, monkeypatch):
     if compiler.compiler_id() is not None:
         facts = told(file)
         assert facts["runs"] == "fast: its weights (Q8_0, F32) mapped from the file"
-        assert "mapped, and about" in facts["needs"]
+        assert "mapped, and up to" in facts["needs"]
         facts = told(file, "--quantize", "int4")
         assert facts["runs"].startswith("fast: its weights rounded to int4 once")
-        assert "mapped, and about" in facts["needs"]
+        assert "mapped, and up to" in facts["needs"]
         assert told(folder, "--quantize", "int8")["runs"].endswith("from the cache")
     assert told(file, "--quantize", "none")["runs"].startswith("in float32 on cpu")
     exact = "exact: in float32, all weights loaded, since its weights are not quantised"

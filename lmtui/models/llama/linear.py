@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from lmtui.kernels.gguf_formats import DTYPES
 from lmtui.kernels.gguf_matmul import BlockMatrix, GgufMatmulKernel, StackedMatrix
-from lmtui.models import hardware
+from lmtui.models import hardware, memory
 
 FEW = 16
 """Number of inputs up to which rows are multiplied block by block; more share
@@ -25,7 +25,6 @@ dequantised weights. Where these are in bfloat16, measured with AVX512-BF16: 14 
 million weights, 18 to 21 for a billion."""
 _FEW_STATES = 48  # the same for the LM head where others multiply its tiles
 _TILE = 2**21  # weights that are dequantised at a time
-_PANELS = 512 * 2**20  # bytes that copies of weights in panels may take
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class Panels:
 
     def __init__(self, kernel: GgufMatmulKernel) -> None:
         self._kernel = kernel
-        self._left = min(_PANELS, hardware.available_ram() // 8)
+        self._left = min(memory.PANEL_BYTES, hardware.available_ram() // 8)
 
     def of(self, matrix: StackedMatrix) -> StackedMatrix:
         """Return a matrix with such a copy, if it can have one and there is room."""
