@@ -23,7 +23,9 @@ from textual import events
 from textual.pilot import Pilot
 
 from lmtui.editing import text_file
+from lmtui.engine.document.edited import EditedDocument
 from lmtui.engine.document.suggestion import SuggestionRules
+from lmtui.engine.engine import LocalEngine
 from lmtui.engine.sampling_settings import SamplingSettings
 from lmtui.engine.types import (
     GenerationResult,
@@ -61,10 +63,10 @@ _QUIET = 0.5  # seconds without work after which none is to come
 class Watch:
     """When the engine made each step of a continuation."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, document: EditedDocument) -> None:
         self.times: list[list[float]] = []
-        self._go_on = engine.complete
-        engine.complete = self.complete
+        self._go_on = document.complete
+        document.complete = self.complete  # type: ignore[method-assign]
 
     def complete(self, *asked: Any, **how: Any) -> Iterator[Step | GenerationResult]:
         """The same continuation."""
@@ -84,7 +86,9 @@ class Watch:
 class Bench:
     """The measurements, one after the other on one running program."""
 
-    def __init__(self, pilot: Pilot[None], engines: list[Any], rounds: int) -> None:
+    def __init__(
+        self, pilot: Pilot[None], engines: list[LocalEngine], rounds: int
+    ) -> None:
         assert isinstance(pilot.app, LmtuiApp)
         self.app, self.engines, self.rounds = pilot.app, engines, rounds
         self.keys = iter(TYPED)
@@ -196,7 +200,7 @@ class Bench:
     async def all(self, sizes: Sequence[int]) -> dict[str, Any]:
         await self.until(lambda: self.app.model.info is not None)
         (engine,) = self.engines
-        watch, text = Watch(engine), prose()
+        watch, text = Watch(engine.document), prose()
         cases = []
         for size in sizes:
             part = cut(engine, text, size)
@@ -320,12 +324,10 @@ class Bench:
 def main() -> None:
     """Measure, and write what was measured."""
     out, model, rounds, sizes = sys.argv[1:]
-    engines: list[Any] = []
+    engines: list[LocalEngine] = []
 
-    def open_model(_: ModelRef) -> Callable[..., Any]:
-        def load(on_progress: Any) -> Any:
-            from lmtui.engine.engine import LocalEngine
-
+    def open_model(_: ModelRef) -> Callable[..., LocalEngine]:
+        def load(on_progress: Any) -> LocalEngine:
             engine = LocalEngine.open(
                 model or None, quantize="auto", on_progress=on_progress
             )

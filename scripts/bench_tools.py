@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lmtui.text import visible
+
 Work = Callable[[], float]
 """Does something once and returns its speed: larger is better."""
 
@@ -57,15 +59,18 @@ def in_terminal(command: list[str]) -> tuple[subprocess.Popen[bytes], int]:
 
 def measured_by(script: str, *given: str) -> dict[str, Any]:
     """What a script beside this one measures, in a process and a terminal of its own;
-    it is given the file to write to, and then `given`."""
+    it is given the file to write to, and then `given`. RuntimeError with the end of
+    what it drew if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "measured.json")
         path = str(Path(__file__).with_name(script))
         child, terminal = in_terminal([sys.executable, path, str(out), *given])
+        drawn = b""
         with contextlib.suppress(OSError):  # the terminal goes with the process
-            while os.read(terminal, 65_536):
-                pass
-        child.wait()
+            while new := os.read(terminal, 65_536):
+                drawn = (drawn + new)[-4_000:]
         os.close(terminal)
+        if child.wait():
+            raise RuntimeError(f"{script}: {visible(drawn.decode(errors='replace'))}")
         measured: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         return measured
