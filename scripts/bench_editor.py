@@ -207,6 +207,7 @@ class Bench:
             for place in PLACES:
                 await self.open(part, place)
                 cases.append({"tokens": size, "place": place, **await self.case()})
+        await self.open(part, "end")
         cancels = await self.cancels(watch)
         return {"cases": cases, "steps": watch.steps(), "lags": self.lags,
                 "cancels": cancels}  # fmt: skip
