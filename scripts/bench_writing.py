@@ -142,6 +142,9 @@ def print_editor(model: str | None, *, rounds: int, quick: bool) -> None:
 
 
 def _cell(values: list[float], *, tail: bool) -> str:
+    """A median, and a tail where wanted; – where no ghost came in all rounds."""
+    if len(values) < 2:
+        return "–"
     middle = f"{median(values):.0f}"
     return f"{middle} / {p95(values):.0f}" if tail else middle
 
