@@ -138,7 +138,7 @@ class Bench:
         """Wait until all is read and nothing more is to come."""
         since = time.perf_counter()
         while time.perf_counter() - since < _QUIET:
-            if self.running or self.screen.scores.text.stale():
+            if self.running or self.editor.scored.stale():
                 since = time.perf_counter()
             await asyncio.sleep(0.02)
 
@@ -188,7 +188,6 @@ class Bench:
         await self.until(
             lambda: (
                 self.editor.revision > revision
-                and self.screen.scores.text.text == self.editor.text
                 and self.panel.distribution is not before
             )
         )

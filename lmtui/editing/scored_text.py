@@ -2,19 +2,19 @@
 
 Moves scores with the text on an edit, and marks as stale all that follow it, since a
 token's score depends on everything before it. Tokens are kept by line, so that an edit
-moves lines and not every token. Knows no engine and no screen.
+moves lines and not every token. Columns and offsets are in code points. Knows no engine
+and no screen.
 """
 
 from __future__ import annotations
 
 import sys
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
+from itertools import accumulate
 
 from lmtui.engine.document.types import ScoredSpan
-from lmtui.engine.text.text_diff import changed
 from lmtui.engine.types import ScoredToken
 
 _WHOLE = sys.maxsize  # value of `_fresh` for a line that is fresh to its end
@@ -58,49 +58,58 @@ class Sum:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LineSpan:
+    """A token in a line, or several that share a character."""
+
+    start: int
+    """Its first column; `end` is the column behind the last, the newline counting as
+    one."""
+    end: int
+    logprob: float | None
+    """In nats; the lowest one of several."""
+    stale: bool
+    """Whether the text before it has changed since it was scored."""
+
+
 class ScoredText:
     """The tokens of a text, line by line, and which of their scores are fresh."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self._starts = _starts(text)
+    def __init__(self, lines: Sequence[str]) -> None:
+        """`lines` are those of the text, without their newlines. Who edits them in
+        place calls `follow` after each edit."""
+        self._text = lines
+        self._line_starts: list[int] | None = None
+        self._reach: int = 0  # how many lines a token reaches into, behind its first
         self.forget()
 
-    def update(self, text: str) -> int:
-        """Take the text after an edit; return the offset from which scores are now
-        stale."""
-        first, old_end, new_end = changed(self.text, text)
-        if first == old_end == new_end:
-            return len(text)
-        top, bottom = self.line_of(first), self.line_of(old_end)
-        column = first - self._starts[top]
-        joins = text[first : first + 1]
-        head = [p for p in self._lines[top] if _survives(p, column, joins, text, first)]
-        below = old_end - self._starts[bottom]
-        tail = [p for p in self._lines[bottom] if p.start >= below]
-        self._drop_reaching(top, first)
-        added = text.count("\n", first, new_end)
-        last = new_end - (text.rfind("\n", 0, new_end) + 1)
-        tail = [p.moved(last - below) for p in tail]
-        fresh = min(self._fresh[top], head[-1].end if head else 0)
-        if added:
-            lines = [head, *([] for _ in range(added - 1)), tail]
-        else:
-            lines = [head + tail]
-        part = slice(top, bottom + 1)
+    def follow(
+        self, top: tuple[int, int], bottom: tuple[int, int], end: tuple[int, int]
+    ) -> None:
+        """Follow an edit: the text from `top` to `bottom` was replaced by what ends at
+        `end`, each a line and a column."""
+        (first, column), (last, below) = top, bottom
+        line = self._text[first]
+        head = [p for p in self._lines[first] if _survives(p, column, line)]
+        shift = end[1] - below
+        tail = [p.moved(shift) for p in self._lines[last] if p.start >= below]
+        lines: list[list[TokenAt]] = [[] for _ in range(end[0] - first + 1)]
+        lines[0] = head
+        lines[-1] = lines[-1] + tail
+        fresh = min(self._fresh[first], head[-1].end if head else 0)
+        part = slice(first, last + 1)
         self._lines[part] = lines
         self._sums[part] = [None] * len(lines)
-        later = len(self._fresh) - bottom - 1
-        self._fresh[top:] = [fresh] + [0] * (added + later)
-        self.text, self._starts = text, _starts(text)
-        return first
+        self._fresh[first:] = [fresh] + [0] * (len(self._lines) - first - 1)
+        self._line_starts = None
+        self._drop_reaching(first, column)
 
     def put(self, stretch: ScoredSpan) -> None:
         if not stretch.spans:
             return
         start, end = stretch.spans[0][0], stretch.spans[-1][1]
         top, bottom = self.line_of(start), self.line_of(max(start, end - 1))
-        self._drop_reaching(top, start)
+        self._drop_reaching(top, start - self._starts[top])
         for line in range(top, bottom + 1):
             base = self._starts[line]
             self._lines[line] = [
@@ -116,6 +125,7 @@ class ScoredText:
                 span[0] - base, span[1] - base, token, max(0, before - span[0])
             )
             self._lines[line].append(placed)
+            self._reach = max(self._reach, self.line_of(span[1] - 1) - line)
             before = span[1]
         for line in range(top, bottom + 1):
             # A stable sort: tokens that share a character keep their order.
@@ -135,41 +145,63 @@ class ScoredText:
 
     def forget(self) -> None:
         """Remove all scores, for another model."""
-        count = len(self._starts)
+        count = len(self._text)
         self._lines: list[list[TokenAt]] = [[] for _ in range(count)]
         self._fresh = [0] * count  # column up to which a line's tokens are fresh
         self._sums: list[Sum | None] = [None] * count
+        self._reach = 0
+        self._line_starts = None
 
     # Queries.
+
+    @property
+    def length(self) -> int:
+        """Length of the text, in code points."""
+        return self._starts[-1] + len(self._text[-1])
 
     def line_of(self, position: int) -> int:
         return bisect_right(self._starts, position) - 1
 
     def tokens(self, start: int = 0, end: int | None = None) -> Iterator[TokenAt]:
         """Yield the tokens that begin from `start` to before `end`, in order."""
-        end = len(self.text) if end is None else end
+        end = self.length if end is None else end
         for line in range(self.line_of(start), self.line_of(end) + 1):
             base = self._starts[line]
             for placed in self._lines[line]:
                 if start <= placed.start + base < end:
                     yield placed.moved(base)
 
+    def spans(self, line: int, low: int, high: int) -> list[LineSpan]:
+        """Return what columns `low` to before `high` of a line hold of tokens."""
+        found: list[LineSpan] = []
+        for above in range(max(0, line - self._reach), line + 1):
+            tokens = self._lines[above]
+            shift = self._starts[line] - self._starts[above]
+            first = bisect_right(tokens, low + shift, key=lambda p: p.end)
+            end = bisect_left(tokens, high + shift, key=lambda p: p.start)
+            for placed in tokens[first:end]:
+                span = LineSpan(
+                    max(0, placed.start - shift),
+                    min(placed.end - shift, self._length(line)),
+                    placed.token.logprob,
+                    placed.end > self._fresh[above],
+                )
+                if found and span.start < found[-1].end:
+                    found[-1] = _joined(found[-1], span)
+                elif max(low, span.start) < span.end:
+                    found.append(span)
+        return found
+
     def is_fresh(self, line: int) -> bool:
         return self._fresh[line] >= self._length(line)
 
     def stale(self, start: int = 0, end: int | None = None) -> bool:
-        end = len(self.text) if end is None else end
+        end = self.length if end is None else end
         for line in range(self.line_of(start), self.line_of(end) + 1):
             wanted = min(end - self._starts[line], self._length(line))
             if self._fresh[line] < wanted and wanted > start - self._starts[line]:
                 return True
         return False
-
-    def stale_parts(self) -> Iterator[tuple[int, int]]:
-        """Yield the stale spans, one a line."""
-        for line, start in enumerate(self._starts):
-            if not self.is_fresh(line):
-                yield start + self._fresh[line], start + self._length(line)
 
     def next_span(
         self, first: int, last: int, *, length: int, whole: bool = True
@@ -186,12 +218,12 @@ class ScoredText:
             if line is not None:
                 start = self._starts[line] + self._fresh[line]
                 limit = self._starts[last + 1 :][:1] if lines.stop == last + 1 else []
-                end = min(start + length, *limit, len(self.text))
-                return start, max(end, min(start + 1, len(self.text)))
+                end = min(start + length, *limit, self.length)
+                return start, max(end, min(start + 1, self.length))
         return None
 
     def sum(self, start: int = 0, end: int | None = None) -> Sum:
-        end = len(self.text) if end is None else end
+        end = self.length if end is None else end
         top, bottom = self.line_of(start), self.line_of(end)
         total = Sum()
         for line in range(top, bottom + 1):
@@ -200,11 +232,18 @@ class ScoredText:
             base = self._starts[line]
             inside = start <= base and end >= base + self._length(line)
             total += (
-                self._line_sum(line)
+                self.line_sum(line)
                 if inside
                 else _sum(p for p in self._lines[line] if start <= p.start + base < end)
             )
         return total
+
+    def line_sum(self, line: int) -> Sum:
+        """Return the totals of the tokens that begin in a line."""
+        known = self._sums[line]
+        if known is None:
+            known = self._sums[line] = _sum(self._lines[line])
+        return known
 
     def is_covered(self, start: int, end: int) -> bool:
         """Return whether each character of a span belongs to a token that is stored."""
@@ -224,44 +263,51 @@ class ScoredText:
                 return before[-1].moved(base)
         return None
 
+    @property
+    def _starts(self) -> list[int]:
+        """Offset of each line (cached)."""
+        if self._line_starts is None:
+            lengths = (len(line) + 1 for line in self._text[:-1])
+            self._line_starts = list(accumulate(lengths, initial=0))
+        return self._line_starts
+
     def _length(self, line: int) -> int:
         """Return the code points of a line, with its newline."""
-        following = self._starts[line + 1 : line + 2]
-        return (following[0] if following else len(self.text)) - self._starts[line]
+        return len(self._text[line]) + (line < len(self._text) - 1)
 
-    def _line_sum(self, line: int) -> Sum:
-        known = self._sums[line]
-        if known is None:
-            known = self._sums[line] = _sum(self._lines[line])
-        return known
-
-    def _drop_reaching(self, line: int, position: int) -> None:
-        """Drop the tokens of earlier lines that reach beyond an offset."""
-        for above in range(line - 1, -1, -1):
-            tokens, base = self._lines[above], self._starts[above]
-            if tokens and tokens[-1].end + base > position:
-                while tokens and tokens[-1].end + base > position:
+    def _drop_reaching(self, line: int, column: int) -> None:
+        """Drop the tokens of earlier lines that reach beyond a column of a line."""
+        for above in range(line - 1, max(-1, line - 1 - self._reach), -1):
+            column += self._length(above)
+            tokens = self._lines[above]
+            if tokens and tokens[-1].end > column:
+                while tokens and tokens[-1].end > column:
                     tokens.pop()
                 self._sums[above] = None
                 reach = tokens[-1].end if tokens else 0
                 self._fresh[above] = min(self._fresh[above], reach)
-            elif tokens:
-                return
 
 
-def _survives(placed: TokenAt, column: int, joins: str, text: str, at: int) -> bool:
-    """Return whether a token before the edit is still valid.
+def _survives(placed: TokenAt, column: int, line: str) -> bool:
+    """Return whether a token before an edit at a column is still valid; `line` is the
+    line as it is now.
 
     It must end before the edit, or not form one word with what now follows it.
     """
     if placed.end != column:
         return placed.end < column
-    return not (joins.isalnum() and text[at - 1 : at].isalnum())
+    before, after = line[column - 1 : column], line[column : column + 1]
+    return not (before.isalnum() and after.isalnum())
 
 
-def _starts(text: str) -> list[int]:
-    lengths = (len(line) + 1 for line in text.split("\n"))
-    return list(accumulate(chain([0], lengths)))[:-1]
+def _joined(first: LineSpan, then: LineSpan) -> LineSpan:
+    logprobs = [span.logprob for span in (first, then) if span.logprob is not None]
+    return LineSpan(
+        first.start,
+        max(first.end, then.end),
+        min(logprobs, default=None),
+        first.stale or then.stale,
+    )
 
 
 def _sum(tokens: Iterable[TokenAt]) -> Sum:

@@ -12,6 +12,7 @@ from lmtui.editing.scored_text import ScoredText
 from lmtui.engine.document.types import ScoredSpan
 from lmtui.engine.text.text_diff import changed
 from lmtui.engine.types import ScoredToken
+from lmtui.tui.widgets.line_document import LineDocument
 
 TEXTS = st.text(alphabet="ab é\n漢", max_size=30)
 
@@ -42,10 +43,54 @@ def read(text: str, start: int, end: int) -> ScoredSpan:
     return ScoredSpan(tuple(tokens), tuple(spans))
 
 
-def check(scored: ScoredText) -> None:
-    """Every token stands on its own text, in order; the sums are those of a list."""
-    text = scored.text
+class Edited:
+    """A text that is edited, and its scores."""
+
+    def __init__(self, text: str) -> None:
+        self.document = LineDocument(text)
+        self.scored = ScoredText(self.document.lines)
+        self.document.on_change = lambda change: self.scored.follow(
+            change.top, change.bottom, change.end
+        )
+
+    @property
+    def text(self) -> str:
+        return self.document.text
+
+    def update(self, start: int, end: int, new: str) -> None:
+        """Replace a span."""
+        at = self.document.get_location_from_index
+        self.document.replace_range(at(start), at(end), new)
+
+    def seen(self) -> list[tuple[float | None, bool] | None]:
+        """The number of each character, and whether it is stale."""
+        found: list[tuple[float | None, bool] | None] = [None] * len(self.text)
+        for line, text in enumerate(self.document.lines):
+            first, last = self.document.get_index_from_location((line, 0)), 0
+            for span in self.scored.spans(line, 0, len(text) + 1):
+                assert last <= span.start < span.end <= len(text) + 1
+                last = span.end
+                for column in range(span.start, span.end):
+                    found[first + column] = span.logprob, span.stale
+        return found
+
+
+def check(edited: Edited) -> None:
+    """Every token stands on its own text, in order; the sums are those of a list, and
+    what is drawn of each character is its token."""
+    text, scored = edited.text, edited.scored
     tokens = list(scored.tokens())
+    logprobs: list[float | None] = [None] * len(text)
+    known = [False] * len(text)
+    for p in tokens:
+        logprobs[p.start : p.end] = [p.token.logprob] * (p.end - p.start)
+        known[p.start : p.end] = [True] * (p.end - p.start)
+    seen = edited.seen()
+    assert [each is not None for each in seen] == known
+    assert [each and each[0] for each in seen] == logprobs
+    for p in tokens:
+        stale = {each[1] for each in seen[p.start : p.end] if each is not None}
+        assert stale == {scored.stale(p.start, p.start + 1)}
     assert all(text[p.start : p.end] == p.token.text for p in tokens)
     assert all(
         a.end <= b.start or (a.start, a.end) == (b.start, b.end)
@@ -60,15 +105,15 @@ def check(scored: ScoredText) -> None:
     assert scored.sum(0, middle) + scored.sum(middle) == total
 
 
-def score(scored: ScoredText, *, seen: tuple[int, int] = (0, 1), most: int = 5) -> None:
+def score(edited: Edited, *, seen: tuple[int, int] = (0, 1), most: int = 5) -> None:
     """Ask for what is wanted until nothing is."""
     for _ in range(200):
-        part = scored.next_span(*seen, length=most)
+        part = edited.scored.next_span(*seen, length=most)
         if part is None:
             return
-        assert part[0] < part[1] or not scored.text
-        scored.put(read(scored.text, *part))
-        check(scored)
+        assert part[0] < part[1] or not edited.text
+        edited.scored.put(read(edited.text, *part))
+        check(edited)
     raise AssertionError("it never ends")
 
 
@@ -76,45 +121,47 @@ def score(scored: ScoredText, *, seen: tuple[int, int] = (0, 1), most: int = 5) 
 def test_scoring_every_next_span_covers_the_whole_text(
     text: str, first: int, more: int, most: int
 ) -> None:
-    scored = ScoredText(text)
+    edited = Edited(text)
     first = min(first, text.count("\n"))
-    score(scored, seen=(first, first + more), most=most)
+    score(edited, seen=(first, first + more), most=most)
     whole = read(text, 0, len(text))
-    assert [p.token.logprob for p in scored.tokens()] == [
+    assert [p.token.logprob for p in edited.scored.tokens()] == [
         token.logprob for token in whole.tokens
     ]
-    assert not scored.stale()
+    assert not edited.scored.stale()
 
 
 @given(TEXTS, st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), TEXTS), max_size=6))
 def test_tokens_follow_their_text_through_edits(
     text: str, edits: list[tuple[float, float, str]]
 ) -> None:
-    scored = ScoredText(text)
-    score(scored)
+    edited = Edited(text)
+    scored = edited.scored
+    score(edited)
     for place, size, new in edits:
-        old = scored.text
+        old = edited.text
         start = int(place * len(old))
         end = start + int(size * (len(old) - start))
-        scored.update(old[:start] + new + old[end:])
-        check(scored)
-        first = changed(old, scored.text)[0]
-        if scored.text != old:
-            below = len(scored.text) > first
+        edited.update(start, end, new)
+        check(edited)
+        first = changed(old, edited.text)[0]
+        if edited.text != old:
+            below = len(edited.text) > first
             assert not below or scored.stale(first)
         if part := scored.next_span(1, 2, length=4):
-            scored.put(read(scored.text, *part))
-            check(scored)
-    score(scored)
+            scored.put(read(edited.text, *part))
+            check(edited)
+    score(edited)
     assert [(p.start, p.end) for p in scored.tokens()] == list(
-        read(scored.text, 0, len(scored.text)).spans
+        read(edited.text, 0, len(edited.text)).spans
     )
 
 
 def test_edit_makes_only_later_tokens_stale() -> None:
-    scored = ScoredText("aa bb\nab ab\nba ba")
-    score(scored)
-    scored.update("aa bb\nab b ab\nba ba")
+    edited = Edited("aa bb\nab ab\nba ba")
+    scored = edited.scored
+    score(edited)
+    edited.update(8, 8, " b")
     assert not scored.stale(0, 6)
     assert scored.stale(6)
     assert [p.token.text for p in scored.tokens(0, 8)] == ["aa", " bb", "\nab"]
@@ -123,28 +170,37 @@ def test_edit_makes_only_later_tokens_stale() -> None:
 
 
 def test_text_behind_the_scores_outdates_none_of_them() -> None:
-    scored = ScoredText("aa bb\nab")
-    score(scored)
-    scored.update("aa bb\nab b")
-    assert scored.stale()
+    edited = Edited("aa bb\nab")
+    score(edited)
+    edited.update(8, 8, " b")
+    assert edited.scored.stale()
 
 
 def test_extended_word_loses_its_token() -> None:
-    scored = ScoredText("aa bb")
-    score(scored)
-    scored.update("aa bba")
-    assert [p.token.text for p in scored.tokens()] == ["aa"]
-    scored = ScoredText("aa bb")
-    score(scored)
-    scored.update("aa bb a")
-    assert [p.token.text for p in scored.tokens()] == ["aa", " bb"]
+    for new, stay in (("a", ["aa"]), (" a", ["aa", " bb"])):
+        edited = Edited("aa bb")
+        score(edited)
+        edited.update(5, 5, new)
+        assert [p.token.text for p in edited.scored.tokens()] == stay
+
+
+def test_tokens_of_one_character_are_drawn_as_one() -> None:
+    edited = Edited("a漢b\n\nb")
+    scored = edited.scored
+    score(edited)
+    columns = [(span.start, span.end) for span in scored.spans(0, 0, 4)]
+    assert columns == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    assert [(span.start, span.end) for span in scored.spans(1, 0, 1)] == [(0, 1)]
+    assert [(span.start, span.end) for span in scored.spans(0, 1, 2)] == [(1, 2)]
+    assert scored.spans(0, 4, 9) == []
+    assert scored.line_sum(0).tokens == 6 and scored.line_sum(1).tokens == 0
 
 
 def test_forget_drops_every_token() -> None:
-    scored = ScoredText("aa bb")
-    score(scored)
-    scored.forget()
-    assert not list(scored.tokens()) and scored.stale()
+    edited = Edited("aa bb")
+    score(edited)
+    edited.scored.forget()
+    assert not list(edited.scored.tokens()) and edited.scored.stale()
 
 
 @given(TEXTS, TEXTS, TEXTS, TEXTS)
@@ -163,7 +219,7 @@ def test_range_is_covered_where_every_character_has_a_token(
     text: str, places: list[float]
 ) -> None:
     first, last, start, end = (round(place * len(text)) for place in places)
-    scored = ScoredText(text)
+    scored = Edited(text).scored
     scored.put(read(text, min(first, last), max(first, last)))
     start, end = min(start, end), max(start, end)
     spans = [(placed.start, placed.end) for placed in scored.tokens()]

@@ -61,8 +61,8 @@ class PredictionController(Controller):
         self._client.ask(
             Slot.LOOK,
             lambda engine, _: engine.document.predict_at(text, cursor, top_n=_ROWS),
-            self._show,
-            self._show_failed,
+            self._editor.while_same(self._show),
+            self._editor.while_same(self._show_failed),
         )
 
     def _show(self, prediction: CursorPrediction) -> None:

@@ -9,7 +9,7 @@ from asyncio import TimerHandle
 from heapq import nlargest
 
 from lmtui.editing.positions import paragraph_at
-from lmtui.editing.scored_text import ScoredText, TokenAt
+from lmtui.editing.scored_text import ScoredText
 from lmtui.editing.surprises import SurprisingWord, surprising_words
 from lmtui.editing.text_file import ENCODING_NAMES
 from lmtui.engine.document.types import (
@@ -18,9 +18,7 @@ from lmtui.engine.document.types import (
 )
 from lmtui.engine.scoring.totals import Sums
 from lmtui.notation import bits, counted, in_bits, rank
-from lmtui.surprisal_scale import surprisal_step
 from lmtui.tui.controller import Controller
-from lmtui.tui.editor.document import HeatSpan
 from lmtui.tui.editor.file import FileController
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.pickers import SurprisesScreen
@@ -59,8 +57,6 @@ class ScoreController(Controller):
         self.totals = TextTotals(id="totals", rows=BRIEF)
         self.file_line = FileLine(id="place")
         self._context_files = len(writing.context)
-        self.text = ScoredText(file.current.text)
-        """The text with the scores that are known of it."""
         self.is_shown = False
         """Whether the totals on the screen are those of the text as it is."""
         self._open_list: SurprisesScreen | None = None  # while it is open
@@ -76,6 +72,10 @@ class ScoreController(Controller):
         return "scoring the text" if is_scoring else ""
 
     @property
+    def _text(self) -> ScoredText:
+        return self._editor.scored
+
+    @property
     def _scores(self) -> bool:
         return self.has_model and not self.lacks("scores")
 
@@ -86,23 +86,17 @@ class ScoreController(Controller):
         self._client.cancel()
         self._halt("")
         if self._scores or self.lacks("scores"):
-            self.forget()
+            self._text.forget()
+            self._editor.show_scores()
         if self._scores:
             self.score_when_idle()
         else:
             self.totals.outdate()
             self._show_totals()
 
-    def forget(self) -> None:
-        self.text.forget()
-        self._editor.set_heat(())
-
     def stop(self) -> bool:
         """Stop scoring, until the text changes or its scores are asked for."""
-        is_edited = self.text.text != self._editor.text  # the edit is on its way
-        if self._halt_reason or not self._scores:
-            return False
-        if not is_edited and self._next_part() is None:
+        if self._halt_reason or not self._scores or self._next_part() is None:
             return False
         self._client.cancel()
         self._halt("stopped")
@@ -129,10 +123,6 @@ class ScoreController(Controller):
         self._show_file()
 
     def follow_edit(self) -> None:
-        text = self._editor.text
-        stale = self.text.update(text)
-        if self._editor.heat:
-            self._editor.make_heat_stale(stale)
         self.outdate_totals()
         self.totals.outdate()
         self._client.cancel()
@@ -157,36 +147,36 @@ class ScoreController(Controller):
         is_halted = not self._scores or self._halt_reason
         if is_halted or self._client.is_pending(Slot.SPAN):
             return
-        text, part = self.text.text, self._next_part()
+        text, part = self._editor.text, self._next_part()
         if part is None:
             self._show_totals()  # at once, as the status line says that all is scored
         else:
 
-            def end() -> None:
-                self.text.settle(*part)
+            def end(_: None) -> None:
+                self._text.settle(*part)
                 self.is_shown = False
                 self._score_on()
 
             self._client.ask(
                 Slot.SPAN,
                 emit_each(lambda engine: engine.document.score_span(text, *part)),
-                lambda _: end(),
+                self._editor.while_same(end),
                 lambda error: self._halt(error.title),
-                batch=lambda spans: self._add_scores(*spans),
+                batch=self._editor.while_same(lambda spans: self._add_scores(*spans)),
             )
         self._activity.update()
 
     def _next_part(self) -> tuple[int, int] | None:
         first, last = self._editor.visible_lines
-        whole = len(self.text.text) <= WHOLE
-        return self.text.next_span(first, last, length=_PART, whole=whole)
+        whole = self._text.length <= WHOLE
+        return self._text.next_span(first, last, length=_PART, whole=whole)
 
     def _add_scores(self, span: ScoredSpan) -> None:
         if not span.spans:
             return
-        self.text.put(span)
+        self._text.put(span)
         self.is_shown = False
-        self._shade(span.spans[0][0], span.spans[-1][1])
+        self._editor.show_scores()
 
     # The heat map.
 
@@ -196,22 +186,14 @@ class ScoreController(Controller):
         self._editor.heat = not self._editor.heat
         self._activity.notice(_HEAT if self._editor.heat else "heat: off")
         self._resume_scoring()
-        self._shade(0, len(self.text.text))
-        for start, end in self.text.stale_parts():
-            self._editor.make_heat_stale(start, end)
-
-    def _shade(self, start: int, end: int) -> None:
-        if self._editor.heat:
-            spans = map(_heat, self.text.tokens(start, end))
-            self._editor.set_heat(spans, start=start, end=end)
 
     # The totals.
 
     def _show_totals(self) -> None:
-        editor, text = self._editor, self.text.text
-        if self.is_shown or text != editor.text:  # the edit is on its way
+        if self.is_shown:
             return
         self.is_shown = True
+        editor, text = self._editor, self._editor.text
         cursor = editor.cursor_index
         low, high = sorted(editor.selection_indexes)
         parts = [self._sums("document", 0, len(text))]
@@ -230,7 +212,7 @@ class ScoreController(Controller):
             return "this server scores no text"
         if self._halt_reason:
             return self.status_text
-        is_partial = len(self.text.text) > WHOLE and self.text.stale()
+        is_partial = self._text.length > WHOLE and self._text.stale()
         return "≈ of the lines that were shown" if is_partial else ""
 
     def _show_file(self) -> None:
@@ -255,7 +237,7 @@ class ScoreController(Controller):
         )
 
     def _sums(self, name: str, start: int, end: int) -> Sums:
-        total, whole = self.text.sum(start, end), self.text.is_covered(start, end)
+        total, whole = self._text.sum(start, end), self._text.is_covered(start, end)
         return Sums(
             name=name,
             logprob=total.logprob,
@@ -263,7 +245,7 @@ class ScoreController(Controller):
             tokens=total.tokens if whole else None,
             characters=total.characters,
             bytes=total.bytes,
-            stale=self.text.stale(start, end),
+            stale=self._text.stale(start, end),
             whole=whole,
             rough=self.model.is_rough,
         )
@@ -274,12 +256,12 @@ class ScoreController(Controller):
         """Return the words of the most surprising tokens, in the order of the text."""
         tokens = [
             SurprisingWord(placed.start, placed.end, bits(token.logprob), token.rank)
-            for placed in self.text.tokens()
+            for placed in self._text.tokens()
             if (token := placed.token).logprob is not None
         ]
         worst = nlargest(_LISTED, tokens, key=lambda token: token.bits)
         in_order = sorted(worst, key=lambda token: token.start)
-        return surprising_words(self.text.text, in_order)
+        return surprising_words(self._editor.text, in_order)
 
     def _go_to(self, word: SurprisingWord) -> None:
         self._editor.go_to(word.start)
@@ -293,7 +275,7 @@ class ScoreController(Controller):
             return
         self._resume_scoring()
         self._open_list = SurprisesScreen(
-            self.text.text, self.surprising_words(), self._part()
+            self._editor.text, self.surprising_words(), self._part()
         )
 
         def answer(word: SurprisingWord | None) -> None:
@@ -305,17 +287,11 @@ class ScoreController(Controller):
 
     def _part(self) -> str:
         """Return of which part of the text the scores are; "" for all of it."""
-        if not self.text.stale():
+        if not self._text.stale():
             return ""
-        document = self._sums("document", 0, len(self.text.text))
+        document = self._sums("document", 0, self._text.length)
         if not document.scored:
             return ""  # the list is empty, and says so
         if document.whole:
             return ", some of it as it was before an edit"
         return f", of {counted(document.scored, 'token')} so far"
-
-
-def _heat(placed: TokenAt) -> HeatSpan:
-    logprob = placed.token.logprob
-    surprisal = 0.0 if logprob is None else bits(logprob)
-    return HeatSpan(placed.start, placed.end, surprisal_step(logprob), surprisal)

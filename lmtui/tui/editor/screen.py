@@ -202,7 +202,6 @@ scores.
             call()
 
     def _follow_file(self) -> None:
-        self.scores.forget()
         self.follow_edit(GhostEditor.Edited(ghost_stays=False))
 
     # What the text area posts.

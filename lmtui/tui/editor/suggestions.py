@@ -20,7 +20,6 @@ from lmtui.tui.controller import Controller
 from lmtui.tui.editor.document import is_code
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.text_area import GhostEditor
-from lmtui.tui.engine.batches import longest_text
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.one_shot import call_after
 from lmtui.tui.screen import ModelScreen
@@ -172,8 +171,8 @@ class SuggestionController(Controller):
             lambda error: self._after_pause(
                 partial(self._show_why_not, request, error)
             ),
-            batch=longest_text(
-                lambda text: self._after_pause(partial(self._show_part, request, text))
+            batch=lambda texts: self._after_pause(
+                partial(self._show_part, request, texts[-1])
             ),
         )
         if request.by_user:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from rich.style import Style
 from textual import events
@@ -30,11 +30,12 @@ from textual.widgets.text_area import EditResult
 
 from lmtui.editing.find import Matches
 from lmtui.editing.indent import leading, new_line
+from lmtui.editing.scored_text import ScoredText
 from lmtui.engine.document.words import can_cut, word_at
+from lmtui.notation import bits
+from lmtui.surprisal_scale import surprisal_step
 from lmtui.tui.editor.document import (
     KINDS,
-    HeatMap,
-    HeatSpan,
     SyntaxParts,
     syntax_document,
 )
@@ -60,6 +61,8 @@ _MAX_EARLIER = 64
 _CLUSTER = 64
 """Characters that are searched for the boundary of the one beside the cursor."""
 _SURROGATES = dict.fromkeys(range(55296, 57344), "�")
+T = TypeVar("T")
+
 _UNDERLINED, _TINTED = 3, 4  # steps of surprisal: from 3 bits, and from 6
 TINT = 18
 """Percentage of colour in a tint: more makes text on it hard to read."""
@@ -274,7 +277,8 @@ shows ↳ instead of a line number; in code and in lists it is indented like its
         self._ghosts = Ghosts()
         self._ghost_at: Location = (0, 0)
         self._ghost_layout: tuple[object, str, GhostRows] | None = None
-        self._heat_map = HeatMap()
+        self.scored = ScoredText(self._lines.lines)
+        """The tokens of the text, with the scores that are known of them."""
         self._max_bits = 0.0
         super().__init__(
             id=id,
@@ -286,6 +290,12 @@ shows ↳ instead of a line number; in code and in lists it is indented like its
         self.history = WordHistory()
 
     # Text.
+
+    def while_same(self, take: Callable[[T], object]) -> Callable[[T], object]:
+        """Return what takes an answer about the text as it is now, and nothing once the
+        text has changed."""
+        revision = self.revision
+        return lambda answer: take(answer) if revision == self.revision else None
 
     @property
     def words(self) -> int:
@@ -546,15 +556,15 @@ shows ↳ instead of a line number; in code and in lists it is indented like its
         self._rows.follow(change)
         if self._syntax is not None:
             self._syntax.clear()
-        self._heat_map.follow(change)
+        self.scored.follow(change.top, change.bottom, change.end)
 
     def _set_document(self, text: str, language: str | None) -> None:
         self._ghosts.forget()
-        self._heat_map = HeatMap(text.count("\n") + 1)
         document = syntax_document(text, language)
         self._syntax = SyntaxParts(document, language or "") if document else None
         self._lines = document or LineDocument(text)
         self._lines.on_change = self._follow
+        self.scored = ScoredText(self._lines.lines)
         self._rows = WrappedLines(
             self._lines, tab_width=self.indent_width, language=language
         )
@@ -623,20 +633,8 @@ shows ↳ instead of a line number; in code and in lists it is indented like its
 
     # Heat map.
 
-    def set_heat(
-        self, spans: Iterable[HeatSpan], *, start: int = 0, end: int | None = None
-    ) -> None:
-        """Replace the heat spans from offset `start` to `end`; `spans` are in order."""
-        end = self.characters if end is None else end
-        self._heat_map.put(spans, self._lines, start, end)
-        if self.heat:
-            self.refresh()
-
-    def make_heat_stale(self, start: int, end: int | None = None) -> None:
-        """Draw the spans that begin from offset `start` to `end` dim, until they are
-        set again."""
-        end = self.characters if end is None else end
-        self._heat_map.make_stale(self._lines, start, end)
+    def show_scores(self) -> None:
+        """Draw what has become known of the text."""
         if self.heat:
             self.refresh()
 
@@ -661,13 +659,19 @@ shows ↳ instead of a line number; in code and in lists it is indented like its
         if self.heat:
             first, last = self.visible_lines
             lines = range(first, last + 1)
-            self._max_bits = max(self._heat_map.bits(line) or 0.0 for line in lines)
+            self._max_bits = max(self._bits(line) or 0.0 for line in lines)
         if any(self.styles.gutter):
             return ScrollView.render_lines(self, crop)
         return rendered(self, crop)
 
+    def _bits(self, line: int) -> float | None:
+        """Return the surprisal of all that begins in a line; None if nothing is
+        scored."""
+        total = self.scored.line_sum(line)
+        return bits(total.logprob) if total.tokens else None
+
     def _bar(self, line: int) -> str:
-        return bar(self._heat_map.bits(line), self._max_bits) if self.heat else ""
+        return bar(self._bits(line), self._max_bits) if self.heat else ""
 
     def _layers(self, row: GhostRow) -> Iterator[StyleSpan]:
         for part in row.parts:
@@ -678,9 +682,9 @@ shows ↳ instead of a line number; in code and in lists it is indented like its
                 for start, end, kind in self._syntax.of(row.line):
                     yield part.layer(start, end, self._style(f"editor--{kind}"))
             if self.heat:
-                spans = self._heat_map.between(row.line, part.column, part.last_column)
-                for span in spans:
-                    style = self._heat_style(span.level)
+                columns = part.column, part.last_column
+                for span in self.scored.spans(row.line, *columns):
+                    style = self._heat_style(surprisal_step(span.logprob))
                     style = style + STALE if span.stale else style
                     yield part.layer(span.start, span.end, style)
 

@@ -132,7 +132,7 @@ def test_scored_spans_never_end_within_a_character(shift: int) -> None:
     assert read is not None and read.tokens
     first = read.tokens[0].index
     assert spans[first - 1][1] <= spans[first][0]
-    parts = ScoredText(text)
+    parts = ScoredText(text.split("\n"))
     part = parts.next_span(0, 1, length=30)
     while part is not None:
         for stretch in tiny.engine().document.score_span(text, *part):

@@ -138,11 +138,10 @@ async def read(running: Program) -> EditorScreen:
     assert isinstance(screen, EditorScreen)
 
     def is_read() -> bool:
-        scores, text = screen.scores, screen.editor.text
-        is_scored = scores.text.text == text and not scores.text.stale()
+        is_scored = not screen.editor.scored.stale()
         known = screen.predictions.prediction is not None and not screen.panel.stale
         is_here = known and not screen.predictions.is_asking
-        return is_here and is_scored and scores.is_shown
+        return is_here and is_scored and screen.scores.is_shown
 
     await running.until(is_read)
     return screen

@@ -121,7 +121,7 @@ async def test_editor_scores_the_whole_text_and_shows_its_sum(tmp_path: Path) ->
     async with writing(tmp_path, engine) as writer:
         await writer.expected()
         await writer.until(lambda: "bits/ch" in writer.seen)
-        total = writer.screen.scores.text.sum()
+        total = writer.screen.editor.scored.sum()
         assert (total.tokens, total.scored) == (len(TEXT), len(TEXT) - 1)
         await writer.until(lambda: f"{total.logprob:,.1f}"[1:] in writer.seen)
         go_on.clear()
@@ -143,7 +143,7 @@ class FastWriter(FakeWriter):
 async def test_sum_of_fast_weights_has_no_decimals(tmp_path: Path) -> None:
     async with writing(tmp_path, FastWriter()) as writer:
         await writer.expected()
-        nats = writer.screen.scores.text.sum().logprob
+        nats = writer.screen.editor.scored.sum().logprob
         await writer.until(lambda: f"≈−{-nats:,.0f} " in writer.seen)
         sums = next(line for line in writer.seen.splitlines() if "Σ log P" in line)
         assert "." not in sums.split("Σ log P")[1]
@@ -166,7 +166,7 @@ async def test_scored_text_is_not_scored_again(tmp_path: Path, tokens: int) -> N
         assert 0 < len(asked) <= 3
         await writer.type("x")
         await writer.expected()
-        assert not writer.screen.scores.text.stale()
+        assert not writer.screen.editor.scored.stale()
 
 
 async def test_surprises_are_visited_from_the_list(tmp_path: Path) -> None:
@@ -961,8 +961,7 @@ async def test_another_file_is_opened_and_scored(
         await writer.until(lambda: "other.py · line 1, column 1" in writer.seen)
         await writer.until(lambda: "CRLF" in writer.seen)
         await writer.expected()
-        assert writer.screen.scores.text.text == "\tone = 1\n"
-        assert writer.screen.scores.text.sum().tokens == len("\tone = 1\n")
+        assert writer.screen.editor.scored.sum().tokens == len("\tone = 1\n")
         await writer.press("ctrl+z")
         assert writer.editor.text == "\tone = 1\n"
         assert not writer.screen.file.unsaved

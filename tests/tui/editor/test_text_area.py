@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual import events
 
-from lmtui.tui.editor.document import HeatSpan
+from lmtui.engine.document.types import ScoredSpan
+from lmtui.engine.types import ScoredToken
+from lmtui.notation import LN2
 from lmtui.tui.editor.text_area import GhostEditor
 from tests.tui.editing import editing
 from tests.tui.hosts import HOSTILE, Host, drawn, safe
@@ -304,14 +308,16 @@ async def test_click_on_text_after_a_ghost_goes_there() -> None:
 # Heat.
 
 
-def tokens(text: str, *levels: int) -> list[HeatSpan]:
-    """A word a token, with its space; as many bits as its level."""
-    spans, start = [], 0
-    for word, level in zip(text.split(" "), levels, strict=True):
-        end = min(len(text), start + len(word) + 1)
-        spans.append(HeatSpan(start, end, level, float(level)))
+def tokens(text: str, *bits: float, start: int = 0) -> ScoredSpan:
+    """Words from an offset, each with its space a token of so many bits."""
+    spans, found = [], list[ScoredToken]()
+    for word, count in zip(re.findall(r"\S+\s?", text[start:]), bits, strict=False):
+        end = start + len(word)
+        spans.append((start, end))
+        token = ScoredToken(0, 0, word, word.encode(), -count * LN2, 1, 0.0)
+        found.append(token)
         start = end
-    return spans
+    return ScoredSpan(tuple(found), tuple(spans))
 
 
 def looks(editor: GhostEditor, y: int = 0) -> dict[str, tuple[bool, bool, bool]]:
@@ -336,7 +342,7 @@ def looks(editor: GhostEditor, y: int = 0) -> dict[str, tuple[bool, bool, bool]]
 async def test_heat_shows_the_steps_of_surprise() -> None:
     text = "one two six ten"
     async with editing(text, len(text)) as on:
-        on.editor.set_heat(tokens(text, 2, 3, 4, 5))
+        on.editor.scored.put(tokens(text, 2, 4, 7, 11))
         assert looks(on.editor) == {text: (False, False, False)}
         on.editor.heat = True
         found = looks(on.editor)
@@ -344,33 +350,33 @@ async def test_heat_shows_the_steps_of_surprise() -> None:
         assert found["two"] == (True, False, False)
         assert found["six"] == (True, True, False)
         assert found["ten"] == (True, True, False)
-        on.editor.make_heat_stale(8)
+        on.editor.replace_span(7, 7, ",")
         assert looks(on.editor)["six"] == (True, True, True)
-        assert looks(on.editor)["two"] == (True, False, False)
-        on.editor.set_heat([HeatSpan(8, 12, 3)], start=8, end=12)
+        assert "two" not in looks(on.editor)
+        on.editor.scored.put(tokens(on.editor.text, 4, 4, start=4))
+        assert looks(on.editor)["two,"] == (True, False, False)
         assert looks(on.editor)["six"] == (True, False, False)
+        assert looks(on.editor)["ten"] == (True, True, True)
 
 
 async def test_heat_moves_with_its_text() -> None:
     text = "one two six ten"
     async with editing(text) as on:
         on.editor.heat = True
-        on.editor.set_heat(tokens(text, 0, 3, 0, 3))
+        on.editor.scored.put(tokens(text, 0, 4, 0, 4))
         await on.press("x", "enter")
-        assert looks(on.editor, 1)["two"] == (True, False, False)
+        assert looks(on.editor, 1)["two"] == (True, False, True)
         on.editor.go_to(8)
         await on.press("x")
         assert "two" not in looks(on.editor, 1)
-        assert looks(on.editor, 1)["ten"] == (True, False, False)
+        assert looks(on.editor, 1)["ten"] == (True, False, True)
 
 
 async def test_heat_map_shows_a_bar_of_bits_beside_every_line() -> None:
     text = "one\ntwo\nsix\n"
     async with editing(text, 12) as on:
         on.editor.show_line_numbers = True
-        on.editor.set_heat(
-            [HeatSpan(0, 4, 1, 8.0), HeatSpan(4, 8, 1, 2.0), HeatSpan(8, 12, 0, 0.0)]
-        )
+        on.editor.scored.put(tokens(text, 8, 2, 0))
         on.editor.heat = True
         await on.pilot.pause()
         assert on.rows() == ["1█ one", "2▃ two", "3▁ six", "4"]
@@ -382,7 +388,7 @@ async def test_heat_map_shows_a_bar_of_bits_beside_every_line() -> None:
 async def test_heat_is_drawn_while_the_text_has_fewer_rows_than_were_scrolled() -> None:
     text = "one two three four five six seven eight nine ten"
     async with editing(text, len(text), size=(12, 4)) as on:
-        on.editor.set_heat([HeatSpan(0, len(text), 4, 9.0)])
+        on.editor.scored.put(tokens(text, *[9] * 10))
         on.editor.heat = True
         await on.pilot.pause()
         scrolled = on.editor.scroll_offset.y

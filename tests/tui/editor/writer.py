@@ -61,7 +61,7 @@ class Writer:
         await self.until(
             lambda: (
                 screen.predictions.prediction is not None
-                and not screen.scores.text.stale()
+                and not screen.editor.scored.stale()
             )
         )
 
