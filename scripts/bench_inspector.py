@@ -189,7 +189,6 @@ class Bench:
                 lambda _, ended=ended: ended.set(),
                 lambda error: sys.exit(str(error)),
                 batch=columns.extend,
-                bound=True,
             )
             await ended.wait()
             taken.append((time.perf_counter() - begin) * 1e3)

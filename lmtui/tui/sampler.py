@@ -201,7 +201,6 @@ class SamplerController(Controller):
             ),
             show,
             fail,
-            bound=True,
             other=dict(self._panels)[panel],
         )
 

@@ -216,10 +216,7 @@ writes around a message stays, and messages that were not sent are no parts.
                     context.gather(effect)
             return subject.logprob_without_all
 
-        self._client.ask(
-            Slot.REPLACE, run, self._finish, self._fail,
-            batch=self._take, bound=True,
-        )  # fmt: skip
+        self._client.ask(Slot.REPLACE, run, self._finish, self._fail, batch=self._take)
         self._show()
 
     def _take(self, values: tuple[Any, ...]) -> None:
@@ -270,9 +267,7 @@ writes around a message stays, and messages that were not sent are no parts.
                 shown.append((_as_listed(found, token), token))
             return shown
 
-        self._client.ask(
-            Slot.LOOK, run, self._show_panels, self._show_no_panels, bound=True
-        )
+        self._client.ask(Slot.LOOK, run, self._show_panels, self._show_no_panels)
 
     def _show_panels(self, shown: list[tuple[Distribution, ScoredToken]]) -> None:
         for panel, (distribution, token) in zip(self._panels, shown, strict=False):

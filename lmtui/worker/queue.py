@@ -33,9 +33,10 @@ class RequestQueue:
     def put(self, request: EngineRequest) -> list[EngineRequest]:
         """Queue a request; return those that now never get an answer."""
         with self._changed:
-            if self._closed or (request.bound and self._loading()):
+            is_load = request.slot is Slot.LOAD
+            if self._closed or (self._loading() and not is_load):
                 return [request]
-            displaced = self._make_room() if request.slot is Slot.LOAD else []
+            displaced = self._make_room() if is_load else []
             self._waiting[request.id] = request
             self._changed.notify_all()
             return displaced

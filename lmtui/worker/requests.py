@@ -71,9 +71,6 @@ class EngineRequest:
     """Called on the worker's thread with an `Engine`, for `Slot.LOAD` with None;
     what it returns is the answer's value, for `Slot.LOAD` what was `Opened`."""
     reply: Reply
-    bound: bool = False
-    """Whether it speaks in ids or handles of the model that is loaded now; it is then
-    dropped when another one is loaded."""
     other: bool = False
     """Whether it is for the model that is compared with."""
     flag: Flag = field(default_factory=Flag, repr=False)

@@ -71,8 +71,8 @@ class EngineWorker:
         """Open an engine in place of the one there is, which is freed first; return the
         id of the request (default: a new one), whose answer is an `EngineOpened`.
 
-        Whatever runs is stopped and whatever waits is dropped. What is asked while
-        the engine opens waits for it, except what is bound to the old one.
+        Whatever runs is stopped. What waits is dropped, and so is what is asked while
+        the engine opens: it was meant for the old one.
         """
 
         def run(_: Any, context: Context) -> Opened:

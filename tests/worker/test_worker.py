@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from queue import Queue
 from threading import Condition, Event
 from types import SimpleNamespace
 from typing import Any
@@ -250,33 +251,31 @@ def test_without_an_engine_a_request_fails() -> None:
     assert isinstance(other, Failed) and "compare" in other.error.title
 
 
-def test_loading_an_engine_drops_requests_bound_to_the_last() -> None:
+def test_loading_an_engine_drops_what_was_asked_of_the_last() -> None:
     gate = Gate()
     with working() as asker:
         running = asker.ask(Slot.SCORE, gate)
         assert gate.reached.wait(SECONDS)
         waiting = asker.ask(Slot.LOOK, name_of)
         loading = asker.load(FakeEngine(name="second"))
-        bound = asker.ask(Slot.LOOK, name_of, bound=True)
-        free = asker.ask(Slot.COUNT, name_of)
+        late = asker.ask(Slot.COUNT, name_of)
         gate.opened.set()
         assert asker.replies.end(waiting) == Dropped(waiting)
-        assert asker.replies.end(bound) == Dropped(bound)
+        assert asker.replies.end(late) == Dropped(late)
         assert isinstance(asker.replies.end(loading), Answer)
-        assert asker.replies.end(free) == Answer(free, "second")
         assert asker.replies.end(running).id == running
 
 
-def test_a_request_bound_to_a_new_engine_is_taken_once_it_is_loaded() -> None:
+def test_a_request_is_taken_from_when_its_engine_is_reported() -> None:
     with working() as asker:
-        bound: list[int] = []
+        asked: Queue[int] = Queue()
 
         def reply(event: events.Event) -> None:
-            bound.append(asker.ask(Slot.LOOK, name_of, bound=True))
+            asked.put(asker.ask(Slot.LOOK, name_of))
 
         asker.worker.load(lambda _: FakeEngine(name="second"), reply)
-        asker.replies.end(asker.ask(Slot.COUNT, name_of))
-        assert asker.replies.end(bound[0]) == Answer(bound[0], "second")
+        id_ = asked.get(timeout=SECONDS)
+        assert asker.replies.end(id_) == Answer(id_, "second")
 
 
 @pytest.mark.parametrize("ends", ["by itself", "at a report", "with an error"])
@@ -305,24 +304,16 @@ def test_a_newer_load_overtakes_the_one_that_runs(ends: str) -> None:
     assert not outlived
 
 
-def test_what_waits_is_served_by_the_load_after_a_failed_one() -> None:
-    gate = Gate()
-
+def test_another_load_serves_after_a_failed_one() -> None:
     def fail(on_progress: OnProgress) -> FakeEngine:
         raise LmtuiError("no such model", "x", "Name another.")
-
-    def load(on_progress: OnProgress) -> FakeEngine:
-        gate()
-        return FakeEngine(name="second")
 
     with working() as asker:
         failed = asker.replies.end(asker.worker.load(fail, asker.replies))
         assert isinstance(failed, Failed) and failed.error.title == "no such model"
-        asker.worker.load(load, asker.replies)
-        assert gate.reached.wait(SECONDS)
-        waits = asker.ask(Slot.LOOK, name_of)
-        gate.opened.set()
-        assert asker.replies.end(waits) == Answer(waits, "second")
+        asker.replies.end(asker.load(FakeEngine(name="second")))
+        asked = asker.ask(Slot.LOOK, name_of)
+        assert asker.replies.end(asked) == Answer(asked, "second")
 
 
 def test_a_model_is_gone_before_the_next_is_opened(
@@ -438,7 +429,7 @@ def test_every_request_ends_once_whatever_is_asked(asked: list[str | Slot]) -> N
                 asker.replies.end(ids[-1])
             else:
                 assert isinstance(verb, Slot)
-                ids.append(asker.ask(verb, run, bound=verb % 2 == 0))
+                ids.append(asker.ask(verb, run))
         for id_ in ids:
             asker.replies.end(id_)
     assert Counter(asker.replies.ended()) == Counter(ids)

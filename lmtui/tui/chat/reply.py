@@ -265,7 +265,6 @@ class ReplyController(Controller):
             batch=generation_batch(
                 self.show_items, self._set_prompt, self._show_reading
             ),
-            bound=isinstance(prefix, Prompt),
         )
 
     # Their growth.

@@ -73,7 +73,7 @@ class TokensController(Controller):
     @property
     def _why_not(self) -> str:
         """Why no text is scored; "" where it is."""
-        return self.lacks("scores") if self.has_model else ""
+        return self.lacks("scores") if self.has_model else "No model is loaded yet."
 
     def stop(self) -> bool:
         stopped = self._client.cancel(Slot.SCORE)
@@ -117,7 +117,6 @@ class TokensController(Controller):
                 Slot.PREVIEW,
                 lambda engine, _: engine.describe_tokens(ids),
                 lambda tokens: page.show(prompt_page(reply, tokens)),
-                bound=True,
             )
 
     def open(self, node: ChatMessage) -> None:
@@ -143,7 +142,6 @@ class TokensController(Controller):
             score_parts(passage),
             partial(self._store_scores, node.id),
             self._show_score_failed,
-            bound=isinstance(passage, TokensInContext),
         )
         self._screen.activity.clear_notice()
 
@@ -231,7 +229,6 @@ class TokensController(Controller):
             lambda engine, _: engine.next_distribution(ids, settings),
             show,
             self._show_failed,
-            bound=True,
         )
 
     def _show_failed(self, error: LmtuiError) -> None:

@@ -31,19 +31,3 @@ def generation_batch(
         return drawn(values)
 
     return batch
-
-
-def longest_text(
-    grown: Callable[[str], object],
-) -> Callable[[tuple[str, ...]], object]:
-    """Return what takes the batches of a text that grows, and passes on what is longer
-    than ever: a request that runs again begins anew."""
-    longest = 0
-
-    def batch(texts: tuple[str, ...]) -> None:
-        nonlocal longest
-        if len(texts[-1]) > longest:
-            longest = len(texts[-1])
-            grown(texts[-1])
-
-    return batch

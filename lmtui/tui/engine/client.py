@@ -56,7 +56,6 @@ class EngineClient:
         *,
         dropped: Callable[[], object] = ignore,
         batch: Callable[[tuple[Any, ...]], object] = ignore,
-        bound: bool = False,
         other: bool = False,
     ) -> None:
         """Queue a request, in place of this client's one of its slot.
@@ -64,8 +63,7 @@ class EngineClient:
         `run` is called on the worker's thread, so what it uses of a screen is read
         before. The request ends with one call of `then` with what `run` returned, of
         `failed`, or of `dropped`: it was stopped, or another model is loaded. `batch`
-        takes what it reports before that. `bound` and `other` are those of
-        `EngineRequest`.
+        takes what it reports before that. `other` is that of `EngineRequest`.
         """
 
         def handle(event: Event) -> object:
@@ -82,9 +80,7 @@ class EngineClient:
         id_ = self._worker.number()
         reply = self._reply_to(slot, id_, handle)
         self._worker.ask(
-            EngineRequest(
-                id=id_, slot=slot, run=run, reply=reply, bound=bound, other=other
-            )
+            EngineRequest(id=id_, slot=slot, run=run, reply=reply, other=other)
         )
 
     def load(

@@ -162,7 +162,6 @@ class BranchController(Controller):
             lambda engine, _: run_continuations(engine, prefix, starts, AHEAD),
             dialog.show,
             dialog.show_error,
-            bound=True,
         )
 
     # One token.
@@ -249,7 +248,6 @@ class BranchController(Controller):
             self._show_failed,
             dropped=self._show_tip,
             batch=generation_batch(self._add_steps, progress=self._show_progress),
-            bound=True,
         )
         self._activity.clear_notice()
 

@@ -136,7 +136,6 @@ class CompareController(Controller):
             self._end_part,
             self._show_reading_failed,
             dropped=self._show_stopped,
-            bound=True,
             other=True,
         )
         self._activity.clear_notice()
@@ -238,7 +237,6 @@ class CompareController(Controller):
             lambda engine, _: engine.next_distribution(ids, settings),
             show,
             self._show_failed,
-            bound=True,
             other=True,
         )
 

@@ -299,7 +299,6 @@ class DocumentController(Controller):
             self._show_failed,
             dropped=self._end_stopped,
             batch=self._add_scores,
-            bound=True,
         )
 
     def _add_scores(self, tokens: tuple[ScoredToken, ...]) -> None:

@@ -71,7 +71,6 @@ class LensColumns:
             self._fail,
             dropped=self._clear_request,
             batch=self._add_columns,
-            bound=True,
         )
 
     def _next(self) -> tuple[range | None, Slot]:

@@ -106,7 +106,6 @@ class PanelController(Controller):
             lambda engine, _: engine.next_distribution(ids, settings),
             self._show_answer,
             self._show_failed,
-            bound=True,
         )
 
     def _show_answer(self, distribution: Distribution) -> None:
@@ -154,7 +153,6 @@ class PanelController(Controller):
             ),
             finder.show,
             self._show_search_failed,
-            bound=True,
         )
 
     def _show_search_failed(self, error: LmtuiError) -> None:
