@@ -218,7 +218,7 @@ class CursorPredictor:
             top_n=top,
             tolerance=tolerance,
             most_runs=self._max_batches,
-            whole=whole,
+            whole=None if self._backend.top_logprobs is None else whole,
         )
         self._kept[key] = healed
         if len(self._kept) > _KEPT:

@@ -87,7 +87,7 @@ def search(
     top_n: int = 20,
     tolerance: float = 1e-3,
     most_runs: int = 4,
-    whole: Container[tuple[int, ...]] = (),
+    whole: Container[tuple[int, ...]] | None = (),
 ) -> HealedDistribution:
     """Find the covers of `typed`, best first, and return the distribution.
 
@@ -96,7 +96,8 @@ def search(
     P(r) is unexplored, or after `most_runs` batches. Tokens that a server did not list
     are impossible in these logprobs, which then sum to less than 1: what is missing
     counts as unexplored, and no search can find it. It does not count after a path of
-    `whole`, of whose next tokens all are known that could belong to a cover.
+    `whole`, of whose next tokens all are known that could belong to a cover; None says
+    that all logprobs are known, which spares a sum over the vocabulary for each path.
     """
     # 1) covers of one token, and those behind known paths
     covers = _covers(tokens, first, typed, known or {}, whole)
@@ -121,7 +122,7 @@ def required_paths(
     tolerance: float,
 ) -> list[tuple[int, ...]]:
     """Return the paths that such a search has to run in its first batch."""
-    covers = _covers(tokens, first, typed, known)
+    covers = _covers(tokens, first, typed, known, None)
     if covers.unexplored(covers.open) <= tolerance:
         return []
     return [path.ids for path in covers.needed(tolerance)]
@@ -132,7 +133,7 @@ def _covers(
     first: Tensor,
     typed: bytes,
     known: Mapping[tuple[int, ...], Tensor],
-    whole: Container[tuple[int, ...]] = (),
+    whole: Container[tuple[int, ...]] | None,
 ) -> _Covers:
     covers = _Covers(tokens, _Path((), typed, 0.0), first, whole)
     covers.learn(list(known), list(known.values()))
@@ -193,7 +194,7 @@ class _Covers:
         tokens: TokenBytes,
         root: _Path,
         first: Tensor,
-        whole: Container[tuple[int, ...]],
+        whole: Container[tuple[int, ...]] | None,
     ) -> None:
         self._tokens = tokens
         self._whole = whole
@@ -223,9 +224,11 @@ class _Covers:
         masses = logprobs[ids].double() + path.logprob
         self._steps.append(_Step(path, logprobs, keys, masses))
         self._found = _sum([self._found, float(masses.logsumexp(0))])
-        missing = 1 - float(logprobs.double().exp().sum())
-        if missing > _ROUNDING and path.ids not in self._whole:
-            self._unlisted = _sum([self._unlisted, path.logprob + math.log(missing)])
+        if self._whole is not None and path.ids not in self._whole:
+            missing = 1 - float(logprobs.double().exp().sum())
+            if missing > _ROUNDING:
+                unlisted = path.logprob + math.log(missing)
+                self._unlisted = _sum([self._unlisted, unlisted])
         for i, size in self._tokens.beginnings(path.rest):
             logprob = path.logprob + float(logprobs[i])
             self.open.append(_Path((*path.ids, i), path.rest[size:], logprob))
