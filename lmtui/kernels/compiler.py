@@ -72,11 +72,8 @@ def compile_library(
         _run([name(), *options, *macro, "-c", str(source), "-o", str(made)])
         return made
 
-    def size(source: Path) -> int:
-        return source.stat().st_size
-
     # The longest first: begun last, it would keep one processor for itself at the end.
-    sources = sorted(_SOURCES.glob("*.cpp"), key=size, reverse=True)
+    sources = sorted(_SOURCES.glob("*.cpp"), key=os.path.getsize, reverse=True)
     with ThreadPoolExecutor(os.cpu_count()) as compilers:
         objects = [*compilers.map(compiled, sources)]
     _run([name(), "-pthread", "-shared", *map(str, objects), *link, "-o", str(file)])
