@@ -29,11 +29,9 @@ NO_CODE = {
     kinds.NEWLINE,
     kinds.NL,
 }
-CEILING = 59_563
+CEILING = 59_566
 """Lines of code that the package has. None are added: what is new is paid for by what
 leaves, and a commit that removes lines lowers this number."""
-CREDITS = {"models that people run": 0, "the first minute": 3}
-"""Lines that may still be moved from here to CEILING, and for what."""
 CPP_CEILING = 4_500
 """Lines of code of the kernels, in C++."""
 FORECAST = {
