@@ -47,6 +47,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "linear_num_value_heads": 4,
         "linear_key_head_dim": 8,
         "linear_value_head_dim": 8,
+        "initializer_range": 0.1,  # else it amplifies the order of sums
         "layer_types": ["linear_attention", "full_attention"] * 2,
     },
     "granitemoehybrid": {

@@ -89,7 +89,9 @@ def test_fused_block_gives_the_logits_of_single_operations(
     monkeypatch.setattr(FusedLayer, "takes", lambda layer, tokens: False)
     single = following(backend)
     assert not torch.equal(single, found)
-    assert abs(apart(single, found)) < 1e-5
+    first = weights.layers[0].qkv  # of the first 60 tokens, as of others
+    rounds = first.rounds and first.few < 60
+    assert abs(apart(single, found)) < (1e-4 if rounds else 1e-5)
 
 
 @pytest.mark.parametrize("kind", lean.KINDS)
